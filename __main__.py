@@ -1,0 +1,108 @@
+"""Composition only: settings, components, outputs. See docs/architecture.md."""
+
+from __future__ import annotations
+
+import pulumi
+import pulumi_aws as aws
+
+from components import created_with, preflight
+from components.access import Access
+from components.cluster import Cluster
+from components.control_plane import ControlPlane, with_groups
+from components.incluster.calico import Calico
+from components.incluster.dex import Dex
+from components.incluster.gpu import Gpu
+from components.incluster.manifest import Manifest
+from components.incluster.profiles import Profiles
+from components.model import Role, Settings
+from components.naming import TAG_CLUSTER, Naming
+from components.network import Network
+from components.node_pool import NodeArgs, NodePool, outdated_nodes
+from components.security import CONTROL_PLANE, NODES, Security, plan_flows
+
+
+def main() -> None:
+    plan = preflight.run()  # every check; nothing is registered before it
+    settings, naming = plan.settings, Naming(plan.settings.cluster)
+    provider = aws_provider(settings)
+    in_aws = pulumi.ResourceOptions(provider=provider)
+
+    network = Network("network", settings.network, naming, in_aws)
+    security = Security("security", network.vpc_id, plan_flows(settings.network.admin_cidrs), naming, in_aws)
+    access = Access("access", settings, plan.nodes, naming, in_aws)
+    args = NodeArgs(
+        naming=naming,
+        user_data=plan.user_data,
+        access=access.nodes,
+        key_arn=access.key.arn,
+        subnet_id=network.node_subnet_id,
+        group_ids=[security.groups[NODES].id],
+        after=[*network.reachable, *security.rules],
+    )
+    master = ControlPlane(
+        "control-plane",
+        plan.of(Role.MASTER)[0],
+        with_groups(args, security.groups[CONTROL_PLANE].id),
+        network.gateway,
+        in_aws,
+    )
+    workers = NodePool("workers", plan.of(Role.WORKER), args, in_aws)
+    gpu_nodes = NodePool("gpu", plan.of(Role.GPU), args, in_aws)
+    instances = {plan.of(Role.MASTER)[0].name: master.instance, **workers.instances, **gpu_nodes.instances}
+
+    cluster = Cluster("cluster", settings, plan.nodes, instances, provider)
+    # When the master goes in `destroy`, so does everything in the cluster: no call to a dead API.
+    in_cluster = pulumi.ResourceOptions(provider=cluster.provider, deleted_with=master.instance)
+    calico = Calico("calico", settings, plan.manifests["calico"], in_cluster)
+    gpu = Gpu("gpu-support", settings, in_cluster)
+    dex = Dex("dex", settings, in_cluster)
+    kubeflow = Manifest("kubeflow", plan.manifests["kubeflow"], in_cluster)
+    profiles = Profiles(
+        "profiles",
+        settings,
+        pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=kubeflow.objects)),
+    )
+    independent = (calico, gpu, dex, kubeflow, profiles)
+    cluster.fail_for_missing_nodes(after=[made for component in independent for made in component.objects])
+
+    pulumi.export("api_endpoint", endpoint(settings, master))
+    pulumi.export(
+        "nodes",
+        [
+            {
+                "name": node.name,
+                "role": node.role.value,
+                "private_ip": node.private_ip,
+                "instance_id": instances[node.name].id,
+            }
+            for node in plan.nodes
+        ],
+    )
+    pulumi.export("outdated_nodes", outdated_nodes(plan.nodes, plan.user_data, instances))
+    pulumi.export("kubeconfig", cluster.kubeconfig)
+    pulumi.export("dex_issuer", dex.issuer)
+    pulumi.export("profiles", profiles.namespaces)
+    pulumi.export("data_key_id", access.data_key.key_id)
+    pulumi.export(created_with.OUTPUT, created_with.describe(settings))
+
+
+def aws_provider(settings: Settings) -> aws.Provider:
+    """The one AWS provider: it refuses another account, and tags whatever it makes."""
+    url = settings.aws.endpoint
+    everywhere = aws.ProviderEndpointArgs(ec2=url, iam=url, kms=url, ssm=url, sts=url)
+    return aws.Provider(
+        "aws",
+        region=settings.aws.region,
+        allowed_account_ids=[settings.aws.account_id],
+        endpoints=[everywhere] if url else None,
+        default_tags=aws.ProviderDefaultTagsArgs(tags={**settings.tags, TAG_CLUSTER: settings.cluster}),
+    )
+
+
+def endpoint(settings: Settings, master: ControlPlane) -> pulumi.Output[str]:
+    """Where operators reach the API."""
+    named = settings.control_plane.api_endpoint
+    return pulumi.Output.from_input(named or pulumi.Output.concat("https://", master.public_ip, ":6443"))
+
+
+main()

@@ -1,0 +1,110 @@
+"""IAM documents as plain values: what a node's role may do, and who may use the keys.
+
+Each node has a role of its own, so that it can write its own status record and no other's. ARNs of
+parameters are derived from names, so only the key's ARN is unknown before the first `up`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from components.model import AwsSettings, NodePlan, Role
+from components.naming import Naming
+
+Document = dict[str, Any]
+
+ASSUME_BY_EC2: Document = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "ec2.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
+
+# Session Manager's agent. These actions take no resource.
+# Source: AWS Systems Manager user guide, "Create a custom IAM role for Session Manager".
+_SESSION_MANAGER = {
+    "Sid": "SessionManager",
+    "Effect": "Allow",
+    "Action": [
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    ],
+    "Resource": "*",
+}
+
+
+def partition(region: str) -> str:
+    """The ARN partition of a region."""
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def parameter_arn(aws: AwsSettings, name: str) -> str:
+    return f"arn:{partition(aws.region)}:ssm:{aws.region}:{aws.account_id}:parameter{name}"
+
+
+def key_policy(aws: AwsSettings) -> Document:
+    """The account decides by IAM who may use the key; nobody outside it can."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "AccountByIam",
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:{partition(aws.region)}:iam::{aws.account_id}:root"},
+                "Action": "kms:*",
+                "Resource": "*",
+            }
+        ],
+    }
+
+
+def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, key_arn: str) -> Document:
+    """What this node's role may do.
+
+    The master writes join data, kubeconfig and the encryption key's copy, and reads none of them
+    back. A worker reads the join data. Both read the host rows and write their own status.
+    """
+    secrets = [naming.join_parameter]
+    if node.role is Role.MASTER:
+        secrets += [naming.kubeconfig_parameter, naming.encryption_key_parameter]
+    arns = [parameter_arn(aws, name) for name in secrets]
+    writes = [parameter_arn(aws, naming.status_parameter(node.name))]
+    statements: list[Document] = []
+    if node.role is Role.MASTER:
+        writes += arns
+    else:
+        statements.append(
+            {"Sid": "ReadJoin", "Effect": "Allow", "Action": "ssm:GetParameter", "Resource": arns}
+        )
+    statements += [
+        {"Sid": "Write", "Effect": "Allow", "Action": "ssm:PutParameter", "Resource": writes},
+        {
+            "Sid": "ReadHosts",
+            "Effect": "Allow",
+            "Action": "ssm:GetParametersByPath",
+            "Resource": parameter_arn(aws, naming.hosts_path),
+        },
+        {
+            "Sid": "Key",
+            "Effect": "Allow",
+            "Action": "kms:Encrypt" if node.role is Role.MASTER else "kms:Decrypt",
+            "Resource": key_arn,
+            "Condition": {
+                "StringEquals": {
+                    "kms:ViaService": f"ssm.{aws.region}.amazonaws.com",
+                    "kms:EncryptionContext:PARAMETER_ARN": arns,
+                }
+            },
+        },
+        _SESSION_MANAGER,
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}

@@ -1,0 +1,162 @@
+"""The plain values that the program is planned from.
+
+Frozen dataclasses only: no Pulumi, no I/O. `settings.load()` makes a `Settings` out of the stack
+configuration; planners and `userdata.render` take it from there, so all of them can be tested and
+compared without an engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Network
+
+from components.versions import Accelerator, VersionRow
+
+
+class Role(StrEnum):
+    """What a node is for. The master is the only one that can write join data."""
+
+    MASTER = "master"
+    WORKER = "worker"
+    GPU = "gpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taint:
+    """A Kubernetes node taint, set by the kubelet at first registration."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsSettings:
+    """Which account and region. `endpoint` replaces every AWS endpoint (an emulator, a proxy)."""
+
+    region: str
+    account_id: str
+    endpoint: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """Address plan. The three networks never overlap (checked by `settings.load`)."""
+
+    vpc_cidr: IPv4Network
+    pod_cidr: IPv4Network
+    service_cidr: IPv4Network
+    availability_zone: str
+    second_availability_zone: str
+    admin_cidrs: tuple[IPv4Network, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """One node as configured. `volume_gb` is the root disk; `generation` rebuilds it when bumped."""
+
+    name: str
+    instance_type: str
+    ami: str
+    volume_gb: int
+    generation: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlPlaneSettings:
+    """The master. `identity` changes only when the cluster is made anew (new CA, empty etcd).
+
+    `api_endpoint` is the URL operators reach the API at (`https://host:port`); None means the
+    Elastic IP on port 6443.
+    """
+
+    node: NodeSettings
+    api_endpoint: str | None
+    identity: int
+    wait_minutes: int  # how long `up` waits for a node before it names it
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuSettings:
+    """The GPU pool. `nodes` is empty when `power` is `absent`."""
+
+    power: str
+    nodes: tuple[NodeSettings, ...]
+    accelerator: Accelerator | None  # None only when there is no node
+    time_slicing_replicas: int  # 1: no sharing
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tier:
+    """What a person may use: ResourceQuota `hard` entries and LimitRange defaults."""
+
+    name: str
+    quota: Mapping[str, str]
+    default_request: Mapping[str, str]
+    default_limit: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """One member of the team. `email` is lower case; `namespace` is DNS-1123 and unique."""
+
+    key: str
+    email: str
+    display_name: str
+    namespace: str
+    tier: Tier
+
+
+@dataclass(frozen=True, kw_only=True)
+class KubeflowSettings:
+    """`profiles`: "controller" registers Profiles (something in the cluster acts on them);
+    "none" makes Namespace, ResourceQuota and LimitRange ourselves."""
+
+    profiles: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestSource:
+    """Upstream YAML: URLs (sha256 pinned in manifests.lock.yaml) or one path below the root."""
+
+    name: str
+    locations: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything one stack says. Secrets are excluded from repr."""
+
+    cluster: str
+    aws: AwsSettings
+    versions: VersionRow
+    platform: str
+    network: NetworkSettings
+    control_plane: ControlPlaneSettings
+    workers: tuple[NodeSettings, ...]
+    gpu: GpuSettings
+    people: tuple[Person, ...]
+    kubeflow: KubeflowSettings
+    manifests: Mapping[str, ManifestSource]
+    tags: Mapping[str, str]
+    password_hashes: Mapping[str, str] = field(repr=False)  # person key -> bcrypt
+    oidc_client_id: str
+    oidc_client_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePlan:
+    """One node with everything that is fixed before it exists."""
+
+    name: str
+    role: Role
+    private_ip: str
+    instance_type: str
+    ami: str
+    volume_gb: int
+    generation: int
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]

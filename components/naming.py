@@ -1,0 +1,62 @@
+"""Names and tags: one place, so that no two parts of the program can disagree about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TAG_CLUSTER = "kubepark:cluster"
+TAG_NODE = "kubepark:node"
+TAG_ROLE = "kubepark:role"
+TAG_GENERATION = "kubepark:generation"
+TAG_DIGEST = "kubepark:user-data-digest"
+
+# Prefix of every component type token (`kubepark:network:Network`). Part of each URN: public API.
+PROJECT = "kubepark"
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Names that are derived from the cluster's name and from nothing else."""
+
+    cluster: str
+
+    @property
+    def api_name(self) -> str:
+        """The private DNS name that kubeadm initialises on; /etc/hosts resolves it on each node."""
+        return f"api.{self.cluster}.internal"
+
+    @property
+    def join_parameter(self) -> str:
+        """SecureString: endpoint, token and CA hash, kept fresh by the master."""
+        return f"/{self.cluster}/join"
+
+    @property
+    def kubeconfig_parameter(self) -> str:
+        """SecureString: the operator's kubeconfig. The master can write it and nobody else."""
+        return f"/{self.cluster}/kubeconfig"
+
+    @property
+    def encryption_key_parameter(self) -> str:
+        """SecureString: a copy of the key that encrypts Secrets in etcd."""
+        return f"/{self.cluster}/encryption-key"
+
+    @property
+    def hosts_path(self) -> str:
+        """Path of the plain parameters that hold /etc/hosts rows, in chunks."""
+        return f"/{self.cluster}/hosts"
+
+    @property
+    def status_path(self) -> str:
+        """Path of the nodes' status records."""
+        return f"/{self.cluster}/status"
+
+    def hosts_parameter(self, chunk: int) -> str:
+        return f"{self.hosts_path}/{chunk:02d}"
+
+    def status_parameter(self, node: str) -> str:
+        return f"{self.status_path}/{node}"
+
+    @property
+    def cluster_tag(self) -> tuple[str, str]:
+        """The tag that AWS cloud controllers look for."""
+        return (f"kubernetes.io/cluster/{self.cluster}", "owned")

@@ -1,0 +1,136 @@
+"""The VPC: two public subnets, one for all nodes and one more zone for load balancers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+import pulumi
+from pulumi_aws import ec2
+
+from components.model import NetworkSettings
+from components.naming import Naming
+
+_SUBNET_PREFIX = 22
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubnetPlan:
+    """One subnet. `reserved` is the part that only the node plan gives addresses from."""
+
+    name: str
+    cidr: IPv4Network
+    availability_zone: str
+    reserved: IPv4Network | None
+
+
+def plan_subnets(network: NetworkSettings) -> tuple[SubnetPlan, SubnetPlan]:
+    """The node subnet and the load balancers' second one.
+
+    All nodes share one zone: volumes are zonal, and with one master a second zone buys nothing. AWS
+    puts no interface of its own into the reserved half, so a parked node's address stays free.
+    """
+    subnets = network.vpc_cidr.subnets(new_prefix=_SUBNET_PREFIX)
+    nodes, balancers = next(subnets), next(subnets)
+    return (
+        SubnetPlan(
+            name="nodes",
+            cidr=nodes,
+            availability_zone=network.availability_zone,
+            reserved=next(nodes.subnets(prefixlen_diff=1)),
+        ),
+        SubnetPlan(
+            name="balancers",
+            cidr=balancers,
+            availability_zone=network.second_availability_zone,
+            reserved=None,
+        ),
+    )
+
+
+class Network(pulumi.ComponentResource):
+    """VPC, internet gateway, route table, subnets and the reservation for the nodes' addresses."""
+
+    vpc_id: pulumi.Output[str]
+    node_subnet_id: pulumi.Output[str]
+    reachable: list[pulumi.Resource]
+
+    def __init__(
+        self,
+        name: str,
+        network: NetworkSettings,
+        naming: Naming,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("kubepark:network:Network", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        vpc = ec2.Vpc(
+            f"{name}-vpc",
+            cidr_block=str(network.vpc_cidr),
+            enable_dns_support=True,
+            enable_dns_hostnames=True,
+            tags={"Name": naming.cluster},
+            opts=child,
+        )
+        # The group that AWS makes with each VPC lets its members talk freely; take its rules away.
+        ec2.DefaultSecurityGroup(f"{name}-default-group", vpc_id=vpc.id, opts=child)
+        gateway = ec2.InternetGateway(
+            f"{name}-gateway", vpc_id=vpc.id, tags={"Name": naming.cluster}, opts=child
+        )
+        table = ec2.RouteTable(
+            f"{name}-public", vpc_id=vpc.id, tags={"Name": f"{naming.cluster}-public"}, opts=child
+        )
+        route = ec2.Route(
+            f"{name}-internet",
+            route_table_id=table.id,
+            destination_cidr_block="0.0.0.0/0",
+            gateway_id=gateway.id,
+            opts=child,
+        )
+        self.vpc_id = vpc.id
+        self.gateway = gateway
+        self.reachable = [route]
+        for plan in plan_subnets(network):
+            subnet = self._subnet(name, plan, naming, vpc, table, child)
+            if plan.reserved:
+                self.node_subnet_id = subnet.id
+        self.register_outputs({"vpc_id": self.vpc_id, "node_subnet_id": self.node_subnet_id})
+
+    def _subnet(
+        self,
+        name: str,
+        plan: SubnetPlan,
+        naming: Naming,
+        vpc: ec2.Vpc,
+        table: ec2.RouteTable,
+        child: pulumi.ResourceOptions,
+    ) -> ec2.Subnet:
+        cluster_tag, _ = naming.cluster_tag
+        subnet = ec2.Subnet(
+            f"{name}-{plan.name}",
+            vpc_id=vpc.id,
+            cidr_block=str(plan.cidr),
+            availability_zone=plan.availability_zone,
+            map_public_ip_on_launch=True,
+            tags={
+                "Name": f"{naming.cluster}-{plan.name}",
+                cluster_tag: "shared",
+                "kubernetes.io/role/elb": "1",
+            },
+            opts=child,
+        )
+        association = ec2.RouteTableAssociation(
+            f"{name}-{plan.name}", route_table_id=table.id, subnet_id=subnet.id, opts=child
+        )
+        self.reachable.append(association)
+        if plan.reserved:
+            reservation = ec2.SubnetCidrReservation(
+                f"{name}-{plan.name}",
+                subnet_id=subnet.id,
+                cidr_block=str(plan.reserved),
+                reservation_type="explicit",
+                description="Fixed addresses of the nodes",
+                opts=child,
+            )
+            self.reachable.append(reservation)
+        return subnet

@@ -1,0 +1,109 @@
+"""The only reader of the stack configuration.
+
+`load()` turns the configuration into a `Settings`, or raises one `SettingsError` that lists every
+problem. It runs before any resource is registered, so bad input creates nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Set
+from typing import Any
+
+import pulumi
+from pulumi.runtime import config as runtime_config
+
+from components import settings_nodes as nodes
+from components import settings_parts as parts
+from components import settings_people as team
+from components.model import Settings
+from components.naming import PROJECT
+from components.validation import Problems, Section, text
+
+_SECRETS = ("passwordHashes", "oidcClientSecret")
+
+
+def load() -> Settings:
+    """Read and check the configuration of the current stack.
+
+    Raises: SettingsError naming every problem with its key, the accepted form and the fix.
+    """
+    configuration = _configuration()
+    plain = {key for key in _SECRETS if not runtime_config.is_config_secret(f"{PROJECT}:{key}")}
+    return parse(pulumi.get_stack(), configuration, plain)
+
+
+def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozenset()) -> Settings:
+    """Check `configuration` (the keys of the project's namespace, decoded) and plan nothing yet.
+
+    `plain`: keys that must be secret and were stored unencrypted.
+    """
+    problems = Problems(stack)
+    root = Section(
+        problems, f"{PROJECT}:", {key: value for key, value in configuration.items() if value != ""}
+    )
+    for key in sorted(plain):
+        if root.has(key) and root.raw[key]:
+            problems.add(root.key(key), "is stored as plain text", "an encrypted value (--secret)", None)
+    cluster = root.value(
+        "clusterName",
+        parts.cluster_name,
+        accepted="a DNS-1123 label of at most 24 characters",
+        example=f"{PROJECT}-{stack}",
+        default=f"{PROJECT}-{stack}",
+    )
+    aws = parts.aws(root.section("aws"))
+    row, platform, ami = parts.platform(root.section("platform"))
+    network = parts.network(root.section("network"), aws.region)
+    control_plane = nodes.control_plane(root.section("controlPlane"), ami)
+    workers = nodes.workers(root.section("workers"), ami)
+    gpu = nodes.gpu(root.section("gpu"), ami)
+    nodes.check_names(problems, control_plane, workers, gpu.nodes)
+    nodes.check_images(problems, platform, (control_plane.node, *workers, *gpu.nodes))
+    people = team.people(problems, root.key("people"), root.items("people"))
+    settings = Settings(
+        cluster=cluster,
+        aws=aws,
+        versions=row,
+        platform=platform,
+        network=network,
+        control_plane=control_plane,
+        workers=workers,
+        gpu=gpu,
+        people=people,
+        kubeflow=parts.kubeflow(root.section("kubeflow")),
+        manifests=parts.manifests(root.section("manifests"), row),
+        tags=parts.tags(root.section("tags")),
+        password_hashes=team.password_hashes(root.section("passwordHashes"), people),
+        oidc_client_id=root.value(
+            "oidcClientId", text, accepted="a text", example="kubepark", default="kubepark"
+        ),
+        oidc_client_secret=team.oidc_client_secret(
+            problems, root.key("oidcClientSecret"), root.take("oidcClientSecret")
+        ),
+    )
+    root.finish()
+    problems.raise_if_any()
+    return settings
+
+
+def _configuration() -> dict[str, Any]:
+    """All keys of the project's namespace, objects decoded. The SDK has no public call that lists
+    them, and without the list an unknown key could not be told from a missing one."""
+    everything = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
+    prefix = f"{PROJECT}:"
+    return {
+        key.removeprefix(prefix): _decoded(value)
+        for key, value in everything.items()
+        if key.startswith(prefix)
+    }
+
+
+def _decoded(value: Any) -> Any:
+    """Objects and lists arrive as JSON text; plain strings stay strings."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return value

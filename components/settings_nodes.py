@@ -1,0 +1,195 @@
+"""The node sections of the stack configuration: control plane, workers and GPU pool."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from components.model import ControlPlaneSettings, GpuSettings, NodeSettings
+from components.nodes import NODE_NUMBERS, node_number
+from components.validation import Problems, Section, matching, one_of, shown, text, whole
+from components.versions import AMI_PARAMETERS, GPU_INSTANCE_TYPES
+
+_NODE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,57}[a-z])?[0-9]{1,4}")
+_INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
+_AMI = re.compile(r"ami-[0-9a-f]{8}([0-9a-f]{9})?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_NAME_FORM = "lower-case letters and a number at the end, like worker01"
+AMI_FORM = "ami- and 8 or 17 hexadecimal digits"
+
+ami_id = matching(_AMI, "an AMI id")
+
+
+def control_plane(section: Section, ami: str) -> ControlPlaneSettings:
+    name = section.value("name", _node_name, accepted=_NAME_FORM, example="master1", default="master1")
+    settings = ControlPlaneSettings(
+        node=_node(section, name, ami, "m7i.large", 40),
+        api_endpoint=section.value(
+            "apiEndpoint",
+            _api_endpoint,
+            accepted="https://HOST:PORT",
+            example="https://127.0.0.1:6443",
+            default=None,
+        ),
+        identity=section.value(
+            "identity", whole(1, 10_000), accepted="a whole number from 1", example="1", default=1
+        ),
+        wait_minutes=section.value(
+            "waitMinutes", whole(1, 120), accepted="minutes from 1 to 120", example="30", default=30
+        ),
+    )
+    section.finish()
+    return settings
+
+
+def workers(section: Section, ami: str) -> tuple[NodeSettings, ...]:
+    nodes = _pool(section, ami, "m7i.xlarge", 100, ("worker01", "worker02", "worker03"))
+    section.finish()
+    return nodes
+
+
+def gpu(section: Section, ami: str) -> GpuSettings:
+    power = section.value(
+        "power", one_of("running", "absent"), accepted="running, absent", example="running", default="running"
+    )
+    nodes = _pool(section, ami, "g4dn.xlarge", 100, ("gpu01",))
+    for node in nodes:
+        if node.instance_type not in GPU_INSTANCE_TYPES:
+            section.problems.add(
+                section.key("instanceType"),
+                f"{node.instance_type} ({node.name}) has no GPU that kubepark knows",
+                ", ".join(GPU_INSTANCE_TYPES),
+                "g4dn.xlarge",
+            )
+    models = [GPU_INSTANCE_TYPES[n.instance_type] for n in nodes if n.instance_type in GPU_INSTANCE_TYPES]
+    slicing = section.section("timeSlicing")
+    replicas = slicing.value("replicas", whole(1, 16), accepted="1 to 16", example="1", default=1)
+    slicing.finish()
+    labels = _labels(section.section("labels"))
+    section.finish()
+    return GpuSettings(
+        power=power,
+        nodes=nodes if power == "running" else (),
+        accelerator=models[0] if models and power == "running" else None,
+        time_slicing_replicas=replicas,
+        labels=labels,
+    )
+
+
+def check_names(
+    problems: Problems,
+    master: ControlPlaneSettings,
+    workers: tuple[NodeSettings, ...],
+    gpu: tuple[NodeSettings, ...],
+) -> None:
+    """Names are unique in the cluster; numbers, which fix addresses, are unique in a pool."""
+    taken = {master.node.name: "kubepark:controlPlane.name"}
+    for pool, nodes in (("workers", workers), ("gpu", gpu)):
+        numbers: dict[int, str] = {}
+        for node in nodes:
+            key = f"kubepark:{pool}.nodes.{node.name}"
+            if node.name in taken:
+                problems.add(
+                    key, f"{node.name} is the name of {taken[node.name]} too", "a name of its own", None
+                )
+            taken[node.name] = key
+            twin = numbers.setdefault(node_number(node.name), node.name)
+            if twin != node.name:
+                problems.add(
+                    key,
+                    f"{node.name} ends in the number of {twin}, and the number fixes the address",
+                    "a number of its own in the pool",
+                    None,
+                )
+
+
+def check_images(problems: Problems, platform: str, nodes: Iterable[NodeSettings]) -> None:
+    """Every node needs an AMI pin: the stack's, its pool's or its own. Nothing is looked up at run time,
+    because a newer image would then be a change of every node."""
+    bare = [node.name for node in nodes if not node.ami]
+    if bare:
+        problems.add_lookup(
+            "kubepark:platform.ami",
+            f"is missing, and {', '.join(bare)} have no ami of their own",
+            AMI_FORM,
+            f"aws ssm get-parameter --name {AMI_PARAMETERS[platform]} --query Parameter.Value --output text",
+        )
+
+
+def _pool(
+    section: Section, ami: str, instance_type: str, volume_gb: int, names: tuple[str, ...]
+) -> tuple[NodeSettings, ...]:
+    """A pool: values for all its nodes, and `nodes`, a map by name with values for one."""
+    common = _node(section, names[0], ami, instance_type, volume_gb, pool=True)
+    listed = section.section("nodes")
+    nodes = []
+    for name in listed.names() or names:
+        part = listed.section(name)
+        try:
+            _node_name(name)
+        except ValueError as error:
+            section.problems.add(listed.key(name), str(error), _NAME_FORM, None)
+            continue
+        nodes.append(_node(part, name, common.ami, common.instance_type, common.volume_gb))
+        part.finish()
+    return tuple(nodes)
+
+
+def _node(
+    section: Section, name: str, ami: str, instance_type: str, volume_gb: int, *, pool: bool = False
+) -> NodeSettings:
+    return NodeSettings(
+        name=name,
+        instance_type=section.value(
+            "instanceType",
+            matching(_INSTANCE_TYPE, "an instance type"),
+            accepted="an EC2 instance type",
+            example=instance_type,
+            default=instance_type,
+        ),
+        ami=section.value("ami", ami_id, accepted=AMI_FORM, example="ami-00000000", default=ami),
+        volume_gb=section.value(
+            "volumeGb",
+            whole(20, 16_384),
+            accepted="GB from 20 to 16384",
+            example=str(volume_gb),
+            default=volume_gb,
+        ),
+        generation=1
+        if pool
+        else section.value(
+            "generation", whole(1, 10_000), accepted="a whole number from 1", example="2", default=1
+        ),
+    )
+
+
+def _labels(section: Section) -> Mapping[str, str]:
+    found = {}
+    for key in section.names():
+        if not _LABEL_KEY.fullmatch(key) or "kubernetes.io/" in key:
+            section.problems.add(section.key(key), f"{key} cannot be set by a kubelet", "another label", None)
+        found[key] = section.value(
+            key,
+            matching(_LABEL_VALUE, "a label value"),
+            accepted="a Kubernetes label value",
+            example="shared",
+        )
+    return found
+
+
+def _node_name(raw: Any) -> str:
+    if not isinstance(raw, str) or not _NODE_NAME.fullmatch(raw):
+        raise ValueError(f"{shown(raw)} is not a node name (DNS-1123, ending in a number)")
+    if node_number(raw) not in NODE_NUMBERS:
+        raise ValueError(f"{shown(raw)} ends in a number outside {NODE_NUMBERS[0]} to {NODE_NUMBERS[-1]}")
+    return raw
+
+
+def _api_endpoint(raw: Any) -> str:
+    parts = urlsplit(text(raw))
+    if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError(f"{shown(raw)} is not https://HOST:PORT")
+    return str(raw).rstrip("/")

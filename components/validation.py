@@ -1,0 +1,216 @@
+"""Reading nested configuration so that every problem is found in one go.
+
+A `Section` wraps one object of the stack configuration. Each getter takes the key's value, checks
+it, and on a problem records it and returns a stand-in, so that reading goes on. `finish()` names
+the keys that nobody asked for. The caller raises once, at the end.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: the key, what is wrong, what is accepted, the command that mends it."""
+
+    key: str
+    wrong: str
+    accepted: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.wrong}; accepted: {self.accepted}; fix: {self.fix}"
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used. The text lists every problem, one a line."""
+
+    def __init__(self, stack: str, problems: list[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(f"the configuration of stack {stack} has {count}; nothing was changed:\n{lines}")
+
+
+class Problems:
+    """Collects problems of one stack and knows how to phrase the fixing command."""
+
+    def __init__(self, stack: str) -> None:
+        self.stack = stack
+        self.found: list[Problem] = []
+
+    def add(self, key: str, wrong: str, accepted: str, example: str | None) -> None:
+        """Record a problem. `example` is a value that would be accepted; None means: remove the key."""
+        if example is None:
+            fix = f"pulumi config rm {self._target(key)}"
+        else:
+            fix = f"pulumi config set {self._target(key)} {shlex.quote(example)}"
+        self.found.append(Problem(key, wrong, accepted, fix))
+
+    def add_secret(self, key: str, wrong: str, accepted: str, source: str) -> None:
+        """Record a problem with a secret. Its value is never quoted, and never put on a command line:
+        `source` is a command whose output `pulumi config set` reads."""
+        self.found.append(
+            Problem(key, wrong, accepted, f"{source} | pulumi config set --secret {self._target(key)}")
+        )
+
+    def add_lookup(self, key: str, wrong: str, accepted: str, command: str) -> None:
+        """Record a missing pin that a command can look up."""
+        self.found.append(
+            Problem(key, wrong, accepted, f'pulumi config set {self._target(key)} "$({command})"')
+        )
+
+    def _target(self, key: str) -> str:
+        return f"--stack {self.stack} --path {shlex.quote(key)}"
+
+    def raise_if_any(self) -> None:
+        """Raises: SettingsError with all problems, in the order they were found."""
+        if self.found:
+            raise SettingsError(self.stack, self.found)
+
+
+class Section:
+    """One object of the configuration: `kubepark:network` or a part of it."""
+
+    def __init__(self, problems: Problems, path: str, raw: Any) -> None:
+        self.problems = problems
+        self.path = path
+        self._asked: set[str] = set()
+        if raw is None:
+            raw = {}
+        if not isinstance(raw, Mapping):
+            problems.add(path, f"{shown(raw)} is not an object", "an object of keys and values", None)
+            raw = {}
+        self.raw: Mapping[str, Any] = raw
+
+    def key(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path[-1] != ":" else self.path + key
+
+    def names(self) -> list[str]:
+        return sorted(str(key) for key in self.raw)
+
+    def has(self, key: str) -> bool:
+        return self.raw.get(key) is not None
+
+    def take(self, key: str) -> Any:
+        """The value as it is, for a check that a getter here does not do."""
+        self._asked.add(key)
+        return self.raw.get(key)
+
+    def section(self, key: str) -> Section:
+        return Section(self.problems, self.key(key), self.take(key))
+
+    def items(self, key: str) -> list[Any]:
+        """A list; missing means empty."""
+        value = self.take(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            self.problems.add(self.key(key), f"{shown(value)} is not a list", "a list", None)
+            return []
+        return value
+
+    def value(
+        self,
+        key: str,
+        parse: Callable[[Any], T],
+        *,
+        accepted: str,
+        example: str,
+        default: Any = _REQUIRED,
+        stand_in: T | None = None,
+    ) -> T:
+        """`parse` the value; it raises ValueError with what is wrong (an empty text: "V is not accepted")."""
+        raw = self.take(key)
+        if raw is None:
+            if default is not _REQUIRED:
+                return default  # type: ignore[no-any-return]  # the caller's own value
+            self.problems.add(self.key(key), "is missing", accepted, example)
+        else:
+            try:
+                return parse(raw)
+            except ValueError as error:
+                self.problems.add(
+                    self.key(key), str(error) or f"{shown(raw)} is not accepted", accepted, example
+                )
+        return parse(example) if stand_in is None else stand_in
+
+    def finish(self) -> None:
+        """Record every key that was not asked for, with the nearest name that would be known."""
+        for key in self.names():
+            if key not in self._asked:
+                near = difflib.get_close_matches(key, sorted(self._asked), n=1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                self.problems.add(
+                    self.key(key), f"is not a known key{hint}", ", ".join(sorted(self._asked)), None
+                )
+
+
+def shown(value: Any) -> str:
+    """A value as it is quoted in a message."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def text(raw: Any) -> str:
+    """A non-empty string."""
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError(f"{shown(raw)} is not a text")
+    return raw
+
+
+def whole(low: int, high: int) -> Callable[[Any], int]:
+    """A whole number from `low` to `high`; digits in quotes count (the CLI stores them so)."""
+
+    def parse(raw: Any) -> int:
+        if isinstance(raw, bool) or not isinstance(raw, int | str) or not str(raw).isdigit():
+            raise ValueError(f"{shown(raw)} is not a whole number")
+        if not low <= int(raw) <= high:
+            raise ValueError(f"{raw} is outside {low} to {high}")
+        return int(raw)
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[Any], str]:
+    """One of a few words."""
+
+    def parse(raw: Any) -> str:
+        if str(raw) in choices and not isinstance(raw, str):
+            raise ValueError(f"{shown(raw)} is a number, not a text: it needs quotes")
+        if raw not in choices:
+            raise ValueError(f"{shown(raw)} is not one of {', '.join(choices)}")
+        return str(raw)
+
+    return parse
+
+
+def matching(pattern: re.Pattern[str], what: str) -> Callable[[Any], str]:
+    """A string that matches `pattern` as a whole."""
+
+    def parse(raw: Any) -> str:
+        if not isinstance(raw, str) or not pattern.fullmatch(raw):
+            raise ValueError(f"{shown(raw)} is not {what}")
+        return raw
+
+    return parse
+
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def dns_label(raw: Any) -> str:
+    """A DNS-1123 label: the form of node names, namespaces and cluster names."""
+    if not isinstance(raw, str) or not _LABEL.fullmatch(raw):
+        raise ValueError(f"{shown(raw)} is not a DNS-1123 label")
+    return raw

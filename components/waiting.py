@@ -1,0 +1,137 @@
+"""Waiting for nodes by their own words: pure loops over status records, with time passed in.
+
+A record counts only if it is the instance's own and of the planned generation; anything older is
+from a node that is gone. A failure that is there when the wait begins may be on its way to being
+mended (nodes retry by themselves), so it is a warning until the node has tried again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Record = Mapping[str, Any]
+Read = Callable[[], Awaitable[Mapping[str, Record]]]  # node name -> record; missing: none yet
+Sleep = Callable[[float], Awaitable[None]]
+Clock = Callable[[], float]
+Say = Callable[[str, str, str], None]  # level (info, warning, error), node, text
+
+READY_PHASES = frozenset({"joined", "api-ready"})
+POLL_SECONDS = 2.0
+
+SILENCE = (
+    "it never reported. Check: its subnet's route to the internet and the egress rule (packages and AWS "
+    "must be reachable), its role's policy and the key's (ssm:PutParameter on its own status), and that "
+    "the AMI is the platform's"
+)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A node that is waited for: records of another instance or generation are not its own."""
+
+    name: str
+    instance_id: str
+    generation: int
+
+
+@dataclass
+class Verdict:
+    """How the wait for one node stands. `error` is set when it has failed for good."""
+
+    ready: bool = False
+    error: str | None = None
+    baseline_attempt: int | None = None
+    last: Record | None = None
+    said: set[str] = field(default_factory=set)
+
+    @property
+    def settled(self) -> bool:
+        return self.ready or self.error is not None
+
+
+def parse_record(text: str) -> Record | None:
+    """A status record, or None for a placeholder or anything that is not a record (untrusted text)."""
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    if not isinstance(record, dict) or "instanceId" not in record:
+        return None
+    return record
+
+
+def describe(record: Record) -> str:
+    """A record as one readable line: step, exit code and the node's own words."""
+    message = str(record.get("message", "")).strip()[:3000]
+    how = f"exit {record.get('rc')}, attempt {record.get('attempt')}"
+    return f"step {record.get('step')} failed ({how}): {message}"
+
+
+def owned(expected: Expected, record: Record | None) -> Record | None:
+    """The record if it is this instance's and this generation's."""
+    if record is None or record.get("instanceId") != expected.instance_id:
+        return None
+    return record if record.get("generation") == expected.generation else None
+
+
+async def wait(
+    nodes: tuple[Expected, ...], read: Read, *, sleep: Sleep, clock: Clock, seconds: float, say: Say
+) -> dict[str, Verdict]:
+    """Poll until every node is ready, has failed, or `seconds` have gone by. Never raises for a node."""
+    verdicts = {node.name: Verdict() for node in nodes}
+    end = clock() + seconds
+    first = True
+    while True:
+        records = await read()
+        for node in nodes:
+            verdict = verdicts[node.name]
+            if not verdict.settled:
+                judge(node, verdict, owned(node, records.get(node.name)), first=first, say=say)
+        if all(verdict.settled for verdict in verdicts.values()):
+            return verdicts
+        if clock() >= end:
+            for node in nodes:
+                _expire(node, verdicts[node.name], seconds, say)
+            return verdicts
+        first = False
+        await sleep(min(POLL_SECONDS, max(0.0, end - clock())))
+
+
+def judge(node: Expected, verdict: Verdict, record: Record | None, *, first: bool, say: Say) -> None:
+    """Take one record into account."""
+    if record is None:
+        return
+    verdict.last = record
+    phase, attempt = record.get("phase"), int(record.get("attempt") or 0)
+    if phase in READY_PHASES:
+        verdict.ready = True
+        say("info", node.name, f"{node.name}: {phase}")
+    elif phase == "failed":
+        text = f"{node.name}: {describe(record)}"
+        if first:
+            verdict.baseline_attempt = attempt
+            say("warning", node.name, f"{text}; waiting for its next attempt")
+        elif verdict.baseline_attempt is None or attempt > verdict.baseline_attempt:
+            verdict.error = text
+            say("error", node.name, text)
+    else:
+        step = f"{record.get('step')} (attempt {attempt})"
+        if step not in verdict.said:
+            verdict.said.add(step)
+            say("info", node.name, f"{node.name}: {step}")
+
+
+def _expire(node: Expected, verdict: Verdict, seconds: float, say: Say) -> None:
+    if verdict.settled:
+        return
+    waited = f"{node.name}: not ready after {seconds / 60:g} minutes"
+    if verdict.last is None:
+        verdict.error = f"{waited}; {SILENCE}"
+    elif verdict.last.get("phase") == "failed":
+        verdict.error = f"{waited}; {describe(verdict.last)}"
+    else:
+        verdict.error = f"{waited}; last heard at {verdict.last.get('at')}: step {verdict.last.get('step')}"
+    say("error", node.name, verdict.error)

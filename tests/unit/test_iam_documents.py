@@ -1,0 +1,90 @@
+"""What each role may do, compared with documents that a person has read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components import iam_documents as documents
+from components import settings
+from components.model import Role
+from components.naming import Naming
+from components.network import plan_subnets
+from components.nodes import plan_nodes
+from tests.configuration import configuration
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "iam"
+KEY = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+
+
+def policies() -> dict[str, Any]:
+    lab = settings.parse("dev", configuration())
+    nodes = plan_nodes(lab, plan_subnets(lab.network)[0].cidr)
+    found = {
+        node.name: documents.node_policy(node, lab.aws, Naming(lab.cluster), KEY)
+        for node in nodes
+        if node.name in ("master1", "worker01", "gpu01")
+    }
+    return {**found, "key": documents.key_policy(lab.aws), "assume": documents.ASSUME_BY_EC2}
+
+
+@pytest.mark.parametrize("name", sorted(policies()))
+def test_document_is_as_reviewed(name: str) -> None:
+    text = json.dumps(policies()[name], indent=2) + "\n"
+    path = GOLDEN / f"{name}.json"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), f"{path.name} differs; `make golden` takes the new one"
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in GOLDEN.iterdir()} == set(policies())
+
+
+def actions(document: dict[str, Any], resource_part: str) -> set[str]:
+    """Actions that are allowed on a resource whose ARN ends in `resource_part`."""
+    found: set[str] = set()
+    for statement in document["Statement"]:
+        resources = statement["Resource"]
+        resources = [resources] if isinstance(resources, str) else resources
+        if any(resource.endswith(resource_part) for resource in resources):
+            listed = statement["Action"]
+            found |= {listed} if isinstance(listed, str) else set(listed)
+    return found
+
+
+@pytest.mark.parametrize("name", ["worker01", "gpu01"])
+def test_a_worker_reads_join_data_and_writes_only_its_own_record(name: str) -> None:
+    document = policies()[name]
+    assert actions(document, "/lab/join") == {"ssm:GetParameter"}
+    assert actions(document, "/lab/kubeconfig") == set()
+    assert actions(document, "/lab/encryption-key") == set()
+    assert actions(document, f"/lab/status/{name}") == {"ssm:PutParameter"}
+    assert actions(document, "/lab/status/master1") == set()
+
+
+def test_the_master_writes_secrets_and_reads_none_back() -> None:
+    document = policies()["master1"]
+    for secret in ("join", "kubeconfig", "encryption-key"):
+        assert actions(document, f"/lab/{secret}") == {"ssm:PutParameter"}
+    keys = [s for s in document["Statement"] if s["Resource"] == KEY]
+    assert [s["Action"] for s in keys] == ["kms:Encrypt"]
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")],
+)
+def test_partition_of_a_region(region: str, partition: str) -> None:
+    assert documents.partition(region) == partition
+
+
+def test_roles_are_all_covered() -> None:
+    lab = settings.parse("dev", configuration())
+    nodes = plan_nodes(lab, plan_subnets(lab.network)[0].cidr)
+    assert {node.role for node in nodes} == set(Role)

@@ -1,0 +1,137 @@
+"""Waiting for nodes, with time that only moves when the loop sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from components import waiting
+from components.waiting import Expected, Verdict
+
+MASTER = Expected("master1", "i-1", 1)
+GPU = Expected("gpu01", "i-2", 3)
+
+
+def record(node: Expected, phase: str, attempt: int = 1, **more: Any) -> dict[str, Any]:
+    return {
+        "instanceId": node.instance_id,
+        "generation": node.generation,
+        "phase": phase,
+        "step": "containerd",
+        "attempt": attempt,
+        "rc": 0,
+        "at": "2026-11-23T10:00:00Z",
+        **more,
+    }
+
+
+class Cloud:
+    """A script of what each round of reading answers; the last answer stays."""
+
+    def __init__(self, *rounds: dict[str, Any]) -> None:
+        self.rounds = list(rounds)
+        self.now = 0.0
+        self.reads = 0
+        self.said: list[tuple[str, str, str]] = []
+
+    async def read(self) -> dict[str, Any]:
+        self.reads += 1
+        return self.rounds[min(self.reads, len(self.rounds)) - 1]
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds <= waiting.POLL_SECONDS
+        self.now += seconds
+
+    def wait(self, *nodes: Expected, seconds: float = 60.0) -> dict[str, Verdict]:
+        return asyncio.run(
+            waiting.wait(
+                nodes,
+                self.read,
+                sleep=self.sleep,
+                clock=lambda: self.now,
+                seconds=seconds,
+                say=lambda *words: self.said.append(words),
+            )
+        )
+
+
+def test_waits_until_every_node_is_ready() -> None:
+    cloud = Cloud(
+        {},
+        {"master1": record(MASTER, "running")},
+        {"master1": record(MASTER, "api-ready")},
+        {"master1": record(MASTER, "api-ready"), "gpu01": record(GPU, "joined")},
+    )
+    verdicts = cloud.wait(MASTER, GPU)
+    assert all(verdict.ready for verdict in verdicts.values())
+    assert cloud.reads == 4
+
+
+def test_a_record_of_another_instance_or_generation_is_not_believed() -> None:
+    old = record(MASTER, "api-ready", instanceId="i-0")
+    older = record(MASTER, "api-ready", generation=0)
+    for stale in (old, older):
+        verdict = Cloud({"master1": stale}).wait(MASTER, seconds=10)["master1"]
+        assert not verdict.ready
+        assert verdict.error == f"master1: not ready after {10 / 60:g} minutes; {waiting.SILENCE}"
+
+
+def test_a_fresh_failure_is_said_at_once_and_ends_the_wait() -> None:
+    failed = record(MASTER, "failed", rc=100, message="E: Unable to locate package")
+    cloud = Cloud({}, {"master1": failed})
+    verdict = cloud.wait(MASTER)["master1"]
+    text = "master1: step containerd failed (exit 100, attempt 1): E: Unable to locate package"
+    assert verdict.error == text
+    assert cloud.said == [("error", "master1", text)]
+    assert cloud.now <= 10, "the message must come within ten seconds of the record"
+
+
+def test_a_failure_from_before_is_a_warning_until_the_node_tried_again() -> None:
+    failed = record(MASTER, "failed", attempt=4, message="no route")
+    cloud = Cloud(
+        {"master1": failed}, {"master1": failed}, {"master1": record(MASTER, "api-ready", attempt=5)}
+    )
+    verdict = cloud.wait(MASTER)["master1"]
+    assert verdict.ready
+    assert [level for level, _, _ in cloud.said] == ["warning", "info"]
+
+
+def test_a_failure_from_before_is_fatal_when_the_next_attempt_fails_too() -> None:
+    cloud = Cloud(
+        {"master1": record(MASTER, "failed", attempt=4)}, {"master1": record(MASTER, "failed", attempt=5)}
+    )
+    verdict = cloud.wait(MASTER)["master1"]
+    assert verdict.error is not None
+    assert "attempt 5" in verdict.error
+
+
+def test_a_failure_from_before_that_never_moves_is_fatal_at_the_deadline() -> None:
+    cloud = Cloud({"master1": record(MASTER, "failed", rc=7, message="no route")})
+    verdict = cloud.wait(MASTER, seconds=120)["master1"]
+    assert (
+        verdict.error
+        == "master1: not ready after 2 minutes; step containerd failed (exit 7, attempt 1): no route"
+    )
+    assert cloud.now == 120
+
+
+def test_the_deadline_names_what_was_last_heard() -> None:
+    cloud = Cloud({"gpu01": record(GPU, "running", step="nvidia-driver")})
+    verdict = cloud.wait(GPU, seconds=60)["gpu01"]
+    assert verdict.error == (
+        "gpu01: not ready after 1 minutes; last heard at 2026-11-23T10:00:00Z: step nvidia-driver"
+    )
+
+
+def test_one_dead_node_does_not_hide_the_others() -> None:
+    cloud = Cloud({}, {"master1": record(MASTER, "api-ready"), "gpu01": record(GPU, "failed", rc=1)})
+    verdicts = cloud.wait(MASTER, GPU)
+    assert verdicts["master1"].ready
+    assert verdicts["gpu01"].error
+
+
+def test_records_are_untrusted_text() -> None:
+    for text in ("", "pending", "[]", "7", '{"phase":"pending"}', "{"):
+        assert waiting.parse_record(text) is None
+    long = waiting.describe({"step": "x", "rc": 1, "attempt": 1, "message": "m" * 9000})
+    assert len(long) < 3100
