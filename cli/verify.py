@@ -1,0 +1,42 @@
+"""`kubepark verify`: ask the running cluster whether it does what it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Check the running cluster.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def verify() -> None:
+    """Check the running cluster."""
+
+
+@app.command()
+def gpu(
+    kubeconfig: Annotated[Path, typer.Option(envvar="KUBECONFIG", help="Kubeconfig of the cluster.")] = Path(
+        "~/.kube/config"
+    ),
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for each GPU model.")] = 300,
+    accelerator: Annotated[
+        str | None, typer.Option(help="GPU model: value of the node label. Default: each that there is.")
+    ] = None,
+    toleration: Annotated[
+        bool, typer.Option(help="Tolerate the GPU nodes' taint; without, the pod must stay Pending.")
+    ] = True,
+) -> None:
+    """Run the Job cuda-vector-add, explain it if it waits, and delete it."""
+    from cli.verify_gpu import verify_gpu  # here, because the Kubernetes client takes a second to import
+
+    raise typer.Exit(
+        verify_gpu(
+            kubeconfig.expanduser(),
+            timeout=timeout,
+            out=typer.echo,
+            accelerator=accelerator,
+            tolerate=toleration,
+        )
+    )

@@ -1,0 +1,255 @@
+"""`kubepark verify gpu`: a real pod adds two vectors on each GPU model, or we say why it cannot.
+
+The Job lives outside the stack: it is a question to the cluster, not a part of it. It is deleted in
+every case; should this process be killed, Kubernetes ends and removes it after a while.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import urllib3.exceptions
+import yaml
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+
+from cli.gpu_reasons import ACCELERATOR, GPU, accelerators, explain_pending
+from components.versions import VECTOR_ADD_IMAGE
+
+NAMESPACE = "default"
+PASSED = "Test PASSED"
+
+_POLL_SECONDS = 1.0
+_REQUEST_SECONDS = 10
+_LOG_LINES = 20
+_TOLERATION = {"key": GPU, "operator": "Exists", "effect": "NoSchedule"}
+
+Out = Callable[[str], None]
+
+
+class VerifyError(Exception):
+    """The cluster cannot be asked; the text says why."""
+
+
+def build_job(name: str, accelerator: str, *, timeout: float, tolerate: bool = True) -> dict[str, Any]:
+    """The acceptance Job: one GPU of the model `accelerator`, asked for as a user's pod would."""
+    one = {GPU: "1"}  # whole cards; a request other than the limit is refused
+    pod = {
+        "restartPolicy": "Never",
+        "runtimeClassName": "nvidia",
+        "automountServiceAccountToken": False,
+        "nodeSelector": {ACCELERATOR: accelerator},
+        "tolerations": [dict(_TOLERATION)] if tolerate else [],
+        "containers": [
+            {
+                "name": "cuda-vector-add",
+                "image": VECTOR_ADD_IMAGE,
+                "resources": {"requests": dict(one), "limits": dict(one)},
+            }
+        ],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": int(timeout) + 60,
+            "ttlSecondsAfterFinished": 300,
+            "template": {"spec": pod},
+        },
+    }
+
+
+def verify_gpu(
+    kubeconfig_path: Path,
+    *,
+    timeout: float,
+    out: Out,
+    accelerator: str | None = None,
+    tolerate: bool = True,
+) -> int:
+    """Run the Job on `accelerator`, or on each model that the nodes' labels name. 0: all passed.
+
+    `timeout` is in seconds and for each Job. Without `tolerate` the pod has no toleration, which shows
+    that the GPU nodes' taint keeps other pods away. Never raises for what a cluster can be in.
+    """
+    try:
+        with connect(kubeconfig_path) as api:
+            cluster = _Cluster(api)
+            models = [accelerator] if accelerator else accelerators(cluster.nodes())
+            if not models:
+                out(f"no node has the label {ACCELERATOR}: gpu.power is absent, or no GPU node has joined")
+                return 1
+            passed = [_verify_model(cluster, model, timeout, tolerate, out) for model in models]
+    except VerifyError as error:
+        out(f"error: {error}")
+        return 1
+    except ApiException as error:
+        out(f"error: the Kubernetes API answers {error.status} {error.reason}")
+        return 1
+    except urllib3.exceptions.HTTPError as error:
+        out(f"error: the Kubernetes API cannot be reached: {_innermost(error)}")
+        return 1
+    except KeyboardInterrupt:
+        out("interrupted")
+        return 1
+    return 0 if all(passed) else 1
+
+
+def connect(kubeconfig_path: Path) -> client.ApiClient:
+    """A client for the current context. Raises: VerifyError."""
+    try:
+        return config.new_client_from_config(str(kubeconfig_path))
+    except (ConfigException, OSError, yaml.YAMLError) as error:
+        raise VerifyError(f"kubeconfig {kubeconfig_path} cannot be used: {error}") from None
+
+
+def _verify_model(cluster: _Cluster, model: str, timeout: float, tolerate: bool, out: Out) -> bool:
+    name = f"cuda-vector-add-{secrets.token_hex(3)}"
+    job = build_job(name, model, timeout=timeout, tolerate=tolerate)
+    out(f"Job {NAMESPACE}/{name} on {ACCELERATOR}={model}")
+    cluster.create_job(job)
+    try:
+        return _follow(cluster, name, timeout, out)
+    finally:
+        cluster.delete_job(name)
+        out(f"Job {NAMESPACE}/{name} deleted")
+
+
+def _follow(cluster: _Cluster, name: str, timeout: float, out: Out) -> bool:
+    """Print the Job's events until it ends or time is up; then judge it."""
+    deadline = time.monotonic() + timeout
+    seen: set[str] = set()
+    reasons: list[str] = []
+    while True:
+        for line in cluster.new_events(name, seen):
+            out(f"  {line}")
+        outcome, pod = cluster.outcome(name), cluster.pod(name)
+        if outcome is not None:
+            log = cluster.log(pod["metadata"]["name"]) if pod else None
+            return judge(outcome, pod, log, out)
+        now = cluster.reasons(pod) if pod and pod["status"]["phase"] == "Pending" else []
+        for reason in now:
+            if reason not in reasons:
+                out(f"  waiting: {reason}")
+        reasons = now
+        if time.monotonic() >= deadline:
+            state = pod["status"]["phase"] if pod else "without a pod"
+            out(f"FAILED: after {timeout:.0f} s the Job is {state}")
+            for reason in reasons:
+                out(f"  because {reason}")
+            return False
+        time.sleep(_POLL_SECONDS)
+
+
+def judge(outcome: str, pod: Mapping[str, Any] | None, log: str | None, out: Out) -> bool:
+    """A Job that completed has passed unless its log, where there is one, says otherwise."""
+    node = pod["spec"].get("nodeName") if pod else None
+    for line in (log or "").splitlines():
+        out(f"  | {line}")
+    if outcome != "Complete":
+        out(f"FAILED: the Job ended as {outcome}" + (f" on node {node}" if node else ""))
+        return False
+    if log is None:
+        out(f"passed: the pod completed on node {node} (its log is not served here and was not checked)")
+        return True
+    if PASSED not in log:
+        out(f"FAILED: the pod completed on node {node}, but its log does not say {PASSED!r}")
+        return False
+    out(f"passed: {PASSED!r} on node {node}")
+    return True
+
+
+def _innermost(error: BaseException) -> str:
+    """The reason under urllib3's wrappers, in one line."""
+    reason = getattr(error, "reason", None)
+    return _innermost(reason) if isinstance(reason, BaseException) else str(error)
+
+
+class _Cluster:
+    """The few requests that are needed, answered as plain dictionaries."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+        self._core = client.CoreV1Api(api)
+        self._batch = client.BatchV1Api(api)
+        self._apps = client.AppsV1Api(api)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return self._items(self._core.list_node(_request_timeout=_REQUEST_SECONDS))
+
+    def create_job(self, job: dict[str, Any]) -> None:
+        self._batch.create_namespaced_job(
+            NAMESPACE, job, field_validation="Strict", _request_timeout=_REQUEST_SECONDS
+        )
+
+    def delete_job(self, name: str) -> None:
+        """Delete Job and pod; it may be gone already."""
+        try:
+            self._batch.delete_namespaced_job(
+                name, NAMESPACE, propagation_policy="Background", _request_timeout=_REQUEST_SECONDS
+            )
+        except ApiException as error:
+            if error.status != 404:
+                raise
+
+    def outcome(self, name: str) -> str | None:
+        """`Complete` or `Failed: <why>` once the Job has ended."""
+        job = self._plain(self._batch.read_namespaced_job(name, NAMESPACE, _request_timeout=_REQUEST_SECONDS))
+        for condition in job["status"].get("conditions") or []:
+            if condition["status"] == "True" and condition["type"] == "Complete":
+                return "Complete"
+            if condition["status"] == "True" and condition["type"] == "Failed":
+                return f"Failed: {condition.get('message') or condition.get('reason')}"
+        return None
+
+    def pod(self, job: str) -> dict[str, Any] | None:
+        found = self._items(
+            self._core.list_namespaced_pod(
+                NAMESPACE,
+                label_selector=f"batch.kubernetes.io/job-name={job}",
+                _request_timeout=_REQUEST_SECONDS,
+            )
+        )
+        return found[0] if found else None
+
+    def reasons(self, pod: Mapping[str, Any]) -> list[str]:
+        """`explain_pending` with the cluster as it is now."""
+        return explain_pending(
+            pod,
+            self.nodes(),
+            self._items(self._core.list_pod_for_all_namespaces(_request_timeout=_REQUEST_SECONDS)),
+            self._items(self._apps.list_daemon_set_for_all_namespaces(_request_timeout=_REQUEST_SECONDS)),
+        )
+
+    def new_events(self, job: str, seen: set[str]) -> Iterator[str]:
+        """Events of the Job and its pod that were not there before; `seen` is updated."""
+        events = self._items(self._core.list_namespaced_event(NAMESPACE, _request_timeout=_REQUEST_SECONDS))
+        for event in events:
+            about = event["involvedObject"].get("name", "")
+            if event["metadata"]["uid"] not in seen and (about == job or about.startswith(f"{job}-")):
+                seen.add(event["metadata"]["uid"])
+                yield f"{event.get('reason')}: {event.get('message')}"
+
+    def log(self, pod: str) -> str | None:
+        """The end of the pod's log; None where no kubelet serves it."""
+        try:
+            text: str = self._core.read_namespaced_pod_log(
+                pod, NAMESPACE, tail_lines=_LOG_LINES, _request_timeout=_REQUEST_SECONDS
+            )
+        except (ApiException, urllib3.exceptions.HTTPError):
+            return None
+        return text
+
+    def _plain(self, answer: Any) -> dict[str, Any]:
+        plain: dict[str, Any] = self._api.sanitize_for_serialization(answer)
+        return plain
+
+    def _items(self, answer: Any) -> list[dict[str, Any]]:
+        return [self._plain(item) for item in answer.items]

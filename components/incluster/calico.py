@@ -1,0 +1,74 @@
+"""The pod network: Calico's operator from upstream YAML, then one `Installation` that says what we want.
+
+VXLAN everywhere with BGP off: pods reach each other through UDP 4789 alone, and EC2's source and
+destination check may stay on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+
+from components.incluster.manifest import KubernetesObject, Manifest, register
+from components.incluster.objects import MANAGED_BY
+from components.incluster.objects import Manifest as Object
+from components.model import Settings
+from components.naming import PROJECT
+
+# One pool, 64 addresses per node and block. The pool's CIDR is ignored once it exists.
+_POOL = "default-ipv4-ippool"
+_BLOCK_SIZE = 26
+
+
+def plan_calico(settings: Settings) -> tuple[Object, ...]:
+    """The `Installation`. Its name must be `default`, and its pool must lie in kubeadm's podSubnet.
+
+    Source: https://docs.tigera.io/calico/latest/reference/installation/api
+    """
+    pool = {
+        "name": _POOL,
+        "cidr": str(settings.network.pod_cidr),
+        "encapsulation": "VXLAN",
+        "blockSize": _BLOCK_SIZE,
+        "natOutgoing": "Enabled",
+        "nodeSelector": "all()",
+    }
+    return (
+        {
+            "apiVersion": "operator.tigera.io/v1",
+            "kind": "Installation",
+            "metadata": {"name": "default", "labels": dict(MANAGED_BY)},
+            "spec": {
+                "variant": "Calico",
+                "cni": {"type": "Calico", "ipam": {"type": "Calico"}},
+                "kubeletVolumePluginPath": "None",  # no CSI driver: nothing here mounts its volumes
+                "calicoNetwork": {
+                    "bgp": "Disabled",
+                    "linuxDataplane": "Iptables",
+                    # The node's own address, fixed by the plan; the first interface may be another.
+                    "nodeAddressAutodetectionV4": {"kubernetes": "NodeInternalIP"},
+                    "ipPools": [pool],
+                },
+            },
+        },
+    )
+
+
+class Calico(pulumi.ComponentResource):
+    """Operator, CRDs and the Installation. Nodes turn Ready through it."""
+
+    objects: list[KubernetesObject]
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        upstream: Sequence[Object],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(f"{PROJECT}:incluster:Calico", name, None, opts)
+        operator = Manifest(f"{name}-operator", upstream, pulumi.ResourceOptions(parent=self))
+        own = register(self, plan_calico(settings), depends_on=[operator])
+        self.objects = [*operator.objects, *own]
+        self.register_outputs({})

@@ -1,0 +1,69 @@
+"""Dex's configuration file as text: accounts, clients, issuer. Pure and without any secret."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import yaml
+
+from components.model import Person
+
+NAMESPACE = "auth"
+NAME = "dex"
+PORT = 5556
+# Must equal the issuer in the login proxy and in Istio's RequestAuthentication.
+ISSUER = f"http://{NAME}.{NAMESPACE}.svc.cluster.local:{PORT}/dex"
+CLIENT_ID_VARIABLE = "OIDC_CLIENT_ID"
+CLIENT_SECRET_VARIABLE = "OIDC_CLIENT_SECRET"
+
+# Never change it: accounts are known by the user ids that are derived from it.
+_USER_IDS = uuid.UUID("55f82a63-80ed-4917-beb4-70b3dde66a5c")
+
+
+def password_variable(key: str) -> str:
+    """The environment variable of a person's hash. Keys are DNS labels, so no two give the same."""
+    return "DEX_PW_" + key.upper().replace("-", "_")
+
+
+def user_id(key: str) -> str:
+    """A person's `sub` for life: from the key, never from the place in the list or the e-mail."""
+    return str(uuid.uuid5(_USER_IDS, key))
+
+
+def dex_config(people: tuple[Person, ...]) -> str:
+    """Dex's configuration file, the same text for the same people in any order.
+
+    Differs from the notes: hashes come from the environment, the log level is info, no foreign
+    browser origin is allowed, and the callback is that of oauth2-proxy, which Kubeflow uses now
+    (the notes' /login/oidc belonged to the OIDC service that it replaced).
+    """
+    config = {
+        "issuer": ISSUER,
+        "storage": {"type": "kubernetes", "config": {"inCluster": True}},
+        "web": {"http": f"0.0.0.0:{PORT}"},
+        "logger": {"level": "info", "format": "text"},
+        "oauth2": {"skipApprovalScreen": True},
+        "expiry": {"idTokens": "24h"},
+        "enablePasswordDB": True,
+        "staticPasswords": [_account(person) for person in sorted(people, key=lambda p: p.key)],
+        "staticClients": [
+            {
+                "idEnv": CLIENT_ID_VARIABLE,
+                "secretEnv": CLIENT_SECRET_VARIABLE,
+                "name": "Kubeflow",
+                "redirectURIs": ["/oauth2/callback"],
+            }
+        ],
+    }
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _account(person: Person) -> dict[str, Any]:
+    return {
+        "email": person.email,
+        "hashFromEnv": password_variable(person.key),
+        "username": person.key,
+        "name": person.display_name,
+        "userID": user_id(person.key),
+    }

@@ -1,0 +1,149 @@
+"""What makes a GPU usable by pods: a RuntimeClass and NVIDIA's device plugin, on GPU nodes only.
+
+The node itself comes with driver, container toolkit, taint and labels (userdata). The plugin's pod is
+what turns the card into the allocatable resource `nvidia.com/gpu`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pulumi
+import yaml
+
+from components.incluster.manifest import KubernetesObject, register
+from components.incluster.objects import CHECKSUM, MANAGED_BY
+from components.incluster.objects import Manifest as Object
+from components.model import Settings
+from components.naming import PROJECT
+from components.versions import DEVICE_PLUGIN_IMAGE
+
+GPU_RESOURCE = "nvidia.com/gpu"
+RUNTIME_CLASS = "nvidia"
+NAMESPACE = "kube-system"  # system-node-critical is allowed here without a quota of its own
+PLUGIN_NAME = "nvidia-device-plugin"
+# The nodes' taint, whatever its effect: the plugin must stay when a node is drained of GPU pods.
+TOLERATION = {"key": GPU_RESOURCE, "operator": "Exists"}
+NODE_SELECTOR = {"nvidia.com/gpu.present": "true"}
+
+_PLUGIN_DIR = "/var/lib/kubelet/device-plugins"
+_CONFIG_DIR = "/etc/nvidia-device-plugin"
+_CONFIG_KEY = "config.yaml"
+_LABELS = {"app.kubernetes.io/name": PLUGIN_NAME}
+
+
+def plan_gpu(settings: Settings) -> tuple[Object, ...]:
+    """Nothing without a GPU node (`gpu.power: absent`); else RuntimeClass, plugin and its configuration."""
+    if not settings.gpu.nodes:
+        return ()
+    runtime_class: Object = {
+        "apiVersion": "node.k8s.io/v1",
+        "kind": "RuntimeClass",
+        "metadata": {"name": RUNTIME_CLASS, "labels": dict(MANAGED_BY)},
+        "handler": RUNTIME_CLASS,
+    }
+    config = sharing_config(settings.gpu.time_slicing_replicas)
+    shared = () if config is None else (_config_map(config),)
+    return (runtime_class, *shared, _daemon_set(config))
+
+
+def sharing_config(replicas: int) -> str | None:
+    """The plugin's configuration for `replicas` pods per card; None when a card serves one pod.
+
+    A pod may ask for one slice only: more would not give it more of the card.
+    """
+    if replicas == 1:
+        return None
+    return yaml.safe_dump(
+        {
+            "version": "v1",
+            "sharing": {
+                "timeSlicing": {
+                    "renameByDefault": False,
+                    "failRequestsGreaterThanOne": True,
+                    "resources": [{"name": GPU_RESOURCE, "replicas": replicas}],
+                }
+            },
+        },
+        sort_keys=False,
+    )
+
+
+def _metadata() -> dict[str, Any]:
+    return {"name": PLUGIN_NAME, "namespace": NAMESPACE, "labels": {**_LABELS, **MANAGED_BY}}
+
+
+def _config_map(config: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(),
+        "data": {_CONFIG_KEY: config},
+    }
+
+
+def _daemon_set(config: str | None) -> Object:
+    container, volumes = _container(), [_host_path()]
+    metadata: dict[str, Any] = {"labels": dict(_LABELS)}
+    if config is not None:
+        container["env"].append({"name": "CONFIG_FILE", "value": f"{_CONFIG_DIR}/{_CONFIG_KEY}"})
+        container["volumeMounts"].append({"name": "config", "mountPath": _CONFIG_DIR, "readOnly": True})
+        volumes.append({"name": "config", "configMap": {"name": PLUGIN_NAME}})
+        # The plugin reads its configuration once: another one needs another pod.
+        metadata["annotations"] = {CHECKSUM: hashlib.sha256(config.encode()).hexdigest()}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": _metadata(),
+        "spec": {
+            "selector": {"matchLabels": dict(_LABELS)},
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+            "template": {
+                "metadata": metadata,
+                "spec": {
+                    "automountServiceAccountToken": False,
+                    "priorityClassName": "system-node-critical",
+                    "runtimeClassName": RUNTIME_CLASS,
+                    "nodeSelector": dict(NODE_SELECTOR),
+                    "tolerations": [dict(TOLERATION)],
+                    "containers": [container],
+                    "volumes": volumes,
+                },
+            },
+        },
+    }
+
+
+def _container() -> dict[str, Any]:
+    return {
+        "name": PLUGIN_NAME,
+        "image": DEVICE_PLUGIN_IMAGE,
+        # Runs where there is a card; without one it has to fail loudly, not to idle.
+        "env": [{"name": "FAIL_ON_INIT_ERROR", "value": "true"}],
+        "resources": {
+            "requests": {"cpu": "50m", "memory": "64Mi"},
+            "limits": {"memory": "256Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [{"name": "device-plugins", "mountPath": _PLUGIN_DIR}],
+    }
+
+
+def _host_path() -> dict[str, Any]:
+    return {"name": "device-plugins", "hostPath": {"path": _PLUGIN_DIR}}
+
+
+class Gpu(pulumi.ComponentResource):
+    """RuntimeClass and device plugin. It stays, empty, when the stack has no GPU node."""
+
+    objects: list[KubernetesObject]
+
+    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(f"{PROJECT}:incluster:Gpu", name, None, opts)
+        self.objects = register(self, plan_gpu(settings))
+        self.register_outputs({})

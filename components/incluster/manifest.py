@@ -1,0 +1,65 @@
+"""Registers Kubernetes objects one by one, so that a first preview shows each of them.
+
+The provider's own expansions (ConfigFile, Chart, Directory) register no child while the kubeconfig is
+unknown: the preview would hide them, and policies would not see them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pulumi
+
+from components.incluster.objects import Manifest as Object
+from components.incluster.objects import in_order, needs, resource_name, type_token
+from components.naming import PROJECT
+
+_SECRET_FIELDS = ("data", "stringData")
+
+
+class KubernetesObject(pulumi.CustomResource):
+    """Any object, as the plain manifest. One class for all kinds: the SDK's 900 classes take long to import.
+
+    Replaced when the Kubernetes provider says so (name, namespace, immutable fields).
+    """
+
+    def __init__(self, manifest: Object, opts: pulumi.ResourceOptions) -> None:
+        properties = dict(manifest)
+        hidden = _SECRET_FIELDS if manifest["kind"] == "Secret" and manifest["apiVersion"] == "v1" else ()
+        for field in hidden:
+            if field in properties:
+                properties[field] = pulumi.Output.secret(properties[field])
+        # The server answers stringData as data: both are secret, whichever was given.
+        opts = pulumi.ResourceOptions.merge(
+            opts, pulumi.ResourceOptions(additional_secret_outputs=list(hidden) or None)
+        )
+        super().__init__(type_token(manifest), resource_name(manifest), properties, opts)
+
+
+def register(
+    parent: pulumi.ComponentResource,
+    manifests: Iterable[Object],
+    depends_on: Sequence[pulumi.Resource] = (),
+) -> list[KubernetesObject]:
+    """Register `manifests` under `parent`, each after what it needs among them and after `depends_on`."""
+    planned = in_order(manifests)
+    made: dict[str, KubernetesObject] = {}
+    for manifest in planned:
+        first = [made[name] for name in needs(manifest, planned)]
+        made[resource_name(manifest)] = KubernetesObject(
+            manifest, pulumi.ResourceOptions(parent=parent, depends_on=[*depends_on, *first])
+        )
+    return list(made.values())
+
+
+class Manifest(pulumi.ComponentResource):
+    """Objects that came from elsewhere, one child each; `manifests` as `sources.load_all` returns them."""
+
+    objects: list[KubernetesObject]
+
+    def __init__(
+        self, name: str, manifests: Sequence[Object], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(f"{PROJECT}:incluster:Manifest", name, None, opts)
+        self.objects = register(self, manifests)
+        self.register_outputs({})

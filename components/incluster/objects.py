@@ -1,0 +1,150 @@
+"""Kubernetes objects as plain dictionaries: their names in Pulumi, their order, what each needs first.
+
+Pure functions. Everything here is decided from the manifest alone, so the resource graph is the same
+before the cluster exists as after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from components.naming import PROJECT
+
+Manifest = dict[str, Any]
+
+# On everything that we make ourselves: `kubectl get -l` finds it.
+MANAGED_BY: Mapping[str, str] = {"app.kubernetes.io/managed-by": PROJECT}
+
+# Pod annotation: what the pod read at its start. Another value makes another pod.
+CHECKSUM = "kubepark/config-sha256"
+
+_FIRST = frozenset({"Namespace", "CustomResourceDefinition"})
+_WORKLOADS = frozenset({"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "ReplicaSet", "StatefulSet"})
+# What a pod fails without, or starts wrongly without: registered before the workloads beside it.
+_SUPPORT = frozenset(
+    {
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "ConfigMap",
+        "PriorityClass",
+        "Role",
+        "RoleBinding",
+        "RuntimeClass",
+        "Secret",
+        "ServiceAccount",
+    }
+)
+# Cluster-scoped, but about the namespace that bears its name: Kubeflow's controller adopts that one.
+_ABOUT_NAMESPACE = frozenset({"Profile"})
+
+
+class ManifestError(Exception):
+    """Manifests cannot be used. The text lists every problem, one a line."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(f"the manifests have {count}; nothing was changed:\n{lines}")
+
+
+def namespace(manifest: Mapping[str, Any]) -> str | None:
+    """The namespace the manifest names; None for a cluster-scoped object."""
+    named: str | None = manifest["metadata"].get("namespace")
+    return named
+
+
+def type_token(manifest: Mapping[str, Any]) -> str:
+    """The Pulumi type: that of the SDK's own class, or of its CustomResource for a CRD's kind."""
+    version = manifest["apiVersion"]
+    return f"kubernetes:{version if '/' in version else f'core/{version}'}:{manifest['kind']}"
+
+
+def resource_name(manifest: Mapping[str, Any]) -> str:
+    """The Pulumi name, `<kind>-<namespace>-<name>`, part of the URN and so fixed for life."""
+    parts = (manifest["kind"], namespace(manifest), manifest["metadata"]["name"])
+    return "-".join(part for part in parts if part).lower()
+
+
+def in_order(manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:
+    """Namespaces and CRDs first, workloads last, otherwise as given."""
+    return tuple(sorted(manifests, key=_rank))
+
+
+def needs(manifest: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Names of those among `others` that must exist before `manifest`."""
+    return tuple(resource_name(other) for other in others if _needs(manifest, other))
+
+
+def _rank(manifest: Mapping[str, Any]) -> int:
+    kind = manifest["kind"]
+    return 0 if kind in _FIRST else 2 if kind in _WORKLOADS else 1
+
+
+def _needs(manifest: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if manifest is other:
+        return False
+    if other["kind"] == "Namespace":
+        named = manifest["metadata"]["name"] if manifest["kind"] in _ABOUT_NAMESPACE else namespace(manifest)
+        return bool(named == other["metadata"]["name"])
+    if other["kind"] == "CustomResourceDefinition":
+        spec = other["spec"]
+        group = manifest["apiVersion"].partition("/")[0]
+        return bool(group == spec["group"] and manifest["kind"] == spec["names"]["kind"])
+    return (
+        manifest["kind"] in _WORKLOADS
+        and other["kind"] in _SUPPORT
+        and namespace(other) in (None, namespace(manifest))
+    )
+
+
+def normalise(documents: Iterable[Any], where: str, problems: list[str]) -> tuple[Manifest, ...]:
+    """The objects of one YAML stream in the order of registration; what is wrong goes to `problems`.
+
+    Empty documents are dropped, and so is what only a server may write (`status`, and the null
+    `creationTimestamp` that generators leave behind). `where` names the stream in the problems.
+    """
+    found: list[Manifest] = []
+    seen: dict[str, int] = {}
+    for number, document in enumerate(documents, start=1):
+        if document is None:
+            continue
+        wrong = _fault(document)
+        if wrong is None:
+            identity = f"{type_token(document)} {resource_name(document)}"
+            first = seen.setdefault(identity, number)
+            if first == number:
+                found.append(_cleaned(document))
+                continue
+            wrong = f"{document['kind']} {_spelled(document)} is there already, in document {first}"
+        problems.append(f"{where}, document {number}: {wrong}")
+    return in_order(found)
+
+
+def _fault(document: Any) -> str | None:
+    """Why a document is not one named object; None when it is."""
+    if not isinstance(document, dict):
+        return f"a {type(document).__name__} is not an object; accepted: a mapping with apiVersion and kind"
+    for key in ("apiVersion", "kind"):
+        if not isinstance(document.get(key), str) or not document[key]:
+            return f"{key} is missing"
+    if document["kind"].endswith("List") and "items" in document:
+        return f"{document['kind']} is not registered object by object; accepted: its items as documents"
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict):
+        return f"{document['kind']} without metadata"
+    if "generateName" in metadata:
+        return f"{document['kind']} has generateName, a new name each time; accepted: metadata.name"
+    if not isinstance(metadata.get("name"), str) or not metadata["name"]:
+        return f"{document['kind']} without metadata.name"
+    return None
+
+
+def _spelled(document: Mapping[str, Any]) -> str:
+    return "/".join(part for part in (namespace(document), document["metadata"]["name"]) if part)
+
+
+def _cleaned(document: Manifest) -> Manifest:
+    metadata = {key: value for key, value in document["metadata"].items() if key != "creationTimestamp"}
+    return {**{key: value for key, value in document.items() if key != "status"}, "metadata": metadata}

@@ -1,0 +1,107 @@
+"""A namespace for each person, with a quota and with defaults that make the quota bearable.
+
+We create the namespace ourselves, with the annotation that Kubeflow's controller looks for. So it
+adopts the namespace instead of owning it, and removing a Profile keeps the person's data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from components.incluster.manifest import KubernetesObject, register
+from components.incluster.objects import MANAGED_BY
+from components.incluster.objects import Manifest as Object
+from components.model import Person, Settings
+from components.naming import PROJECT
+
+CONTROLLER = "controller"  # kubeflow.profiles: something in the cluster acts on Profiles
+
+# What Kubeflow's profile controller puts on a namespace it makes; it keeps values that are there.
+_KUBEFLOW_LABELS = {
+    "app.kubernetes.io/part-of": "kubeflow-profile",
+    "istio-injection": "enabled",
+    "katib.kubeflow.org/metrics-collector-injection": "enabled",
+    "pipelines.kubeflow.org/enabled": "true",
+    "serving.kubeflow.org/inferenceservice": "enabled",
+}
+_QUOTA_NAME = "kubepark-quota"
+_DEFAULTS_NAME = "kubepark-defaults"
+
+
+def plan_profiles(settings: Settings) -> tuple[Object, ...]:
+    """The objects of all people, person by person."""
+    controller = settings.kubeflow.profiles == CONTROLLER
+    return tuple(planned for person in settings.people for planned in _plan_person(person, controller))
+
+
+def _plan_person(person: Person, controller: bool) -> tuple[Object, ...]:
+    quota = _profile(person) if controller else _resource_quota(person)
+    limits = (_limit_range(person),) if person.tier.quota else ()
+    return (_namespace(person, _KUBEFLOW_LABELS if controller else {}), quota, *limits)
+
+
+def _namespace(person: Person, labels: Mapping[str, str]) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": person.namespace,
+            "labels": {**labels, **MANAGED_BY, "kubepark/person": person.key},
+            # Without it, or with another owner, the controller refuses the namespace.
+            "annotations": {"owner": person.email},
+        },
+    }
+
+
+def _profile(person: Person) -> Object:
+    return {
+        "apiVersion": "kubeflow.org/v1",
+        "kind": "Profile",
+        "metadata": {"name": person.namespace, "labels": dict(MANAGED_BY)},
+        "spec": {
+            "owner": {"kind": "User", "name": person.email},
+            "resourceQuotaSpec": {"hard": dict(person.tier.quota)},
+        },
+    }
+
+
+def _resource_quota(person: Person) -> Object:
+    return _in_namespace("ResourceQuota", _QUOTA_NAME, person, {"hard": dict(person.tier.quota)})
+
+
+def _limit_range(person: Person) -> Object:
+    """With a quota every container must say what it needs, sidecars too; this says it for them.
+
+    No GPU here, ever: a default would give each container of the namespace one.
+    """
+    limits: dict[str, Any] = {
+        "type": "Container",
+        "defaultRequest": dict(person.tier.default_request),
+        "default": dict(person.tier.default_limit),
+    }
+    return _in_namespace("LimitRange", _DEFAULTS_NAME, person, {"limits": [limits]})
+
+
+def _in_namespace(kind: str, name: str, person: Person, spec: dict[str, Any]) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": person.namespace, "labels": dict(MANAGED_BY)},
+        "spec": spec,
+    }
+
+
+class Profiles(pulumi.ComponentResource):
+    """What each person may use. `namespaces` names them, in the order of configuration."""
+
+    namespaces: list[str]
+    objects: list[KubernetesObject]
+
+    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(f"{PROJECT}:incluster:Profiles", name, None, opts)
+        self.objects = register(self, plan_profiles(settings))
+        self.namespaces = [person.namespace for person in settings.people]
+        self.register_outputs({"namespaces": self.namespaces})

@@ -1,0 +1,170 @@
+"""Where upstream YAML comes from: a pinned URL, fetched once, or a file below the project's root.
+
+`manifests.lock.yaml` in the root maps each URL to the sha256 of what it served when somebody looked
+(`kubepark manifests lock`). What does not match is neither used nor cached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.incluster.objects import Manifest, ManifestError, normalise
+from components.model import ManifestSource
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK_FILE = "manifests.lock.yaml"
+LOCK_COMMAND = "bin/kubepark manifests lock"
+
+_TIMEOUT_SECONDS = 60
+_LARGEST_BYTES = 32 * 1024 * 1024  # Calico's CRDs are 3 MB
+
+
+class FetchError(Exception):
+    """A URL could not be read; the text says why."""
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML as Kubernetes reads it: a date is a string. In C where PyYAML has it (20 times faster)."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+def cache_dir() -> Path:
+    """Where fetched manifests are kept, one file per sha256; shared by all stacks of the user."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "kubepark" / "manifests"
+
+
+def load_all(
+    sources: Mapping[str, ManifestSource], root: Path | None = None, cache: Path | None = None
+) -> dict[str, tuple[Manifest, ...]]:
+    """The objects of all sources. Called before anything is registered, so that a fault creates nothing.
+
+    Raises: ManifestError with the problems of all of them.
+    """
+    root, cache = root or ROOT, cache or cache_dir()
+    problems: list[str] = []
+    loaded: dict[str, tuple[Manifest, ...]] = {}
+    remote = any(_is_url(location) for source in sources.values() for location in source.locations)
+    pins = _pins_or_problem(root, problems) if remote else {}
+    for name, source in sources.items():
+        documents: list[Any] = []
+        for location in source.locations:
+            try:
+                documents += _remote(location, pins, cache) if _is_url(location) else _local(location, root)
+            except ManifestError as error:
+                problems += error.problems
+        loaded[name] = normalise(documents, name, problems)
+    if problems:
+        raise ManifestError(problems)
+    return loaded
+
+
+def read_pins(path: Path) -> dict[str, str]:
+    """The lock file: URL to sha256 in hex, "" where nobody has looked yet.
+
+    Raises: ManifestError when the file is missing or has another form.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
+        content = None
+    except yaml.YAMLError as error:
+        raise ManifestError([f"{path.name} is not YAML: {_one_line(error)}"]) from None
+    pins = content.get("sha256") if isinstance(content, dict) else None
+    if not isinstance(pins, dict) or not all(isinstance(pin, str) for pin in pins.values()):
+        raise ManifestError([f"{path.name} has no mapping sha256 of URLs to pins; fix: {LOCK_COMMAND}"])
+    return {str(url): pin for url, pin in pins.items()}
+
+
+def fetch(url: str) -> bytes:
+    """The bytes behind an https URL. Raises: FetchError."""
+    if not url.startswith("https://"):
+        raise FetchError(f"{url}: accepted: https://")
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
+            body: bytes = answer.read(_LARGEST_BYTES + 1)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise FetchError(f"{url}: {getattr(error, 'reason', None) or error}") from None
+    if len(body) > _LARGEST_BYTES:
+        raise FetchError(f"{url}: more than {_LARGEST_BYTES} bytes")
+    return body
+
+
+def _pins_or_problem(root: Path, problems: list[str]) -> dict[str, str]:
+    try:
+        return read_pins(root / LOCK_FILE)
+    except ManifestError as error:
+        problems += error.problems
+        return {}
+
+
+def _is_url(location: str) -> bool:
+    return "://" in location
+
+
+def _local(location: str, root: Path) -> list[Any]:
+    path = (root / location).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise ManifestError([f"{location} is outside the project; accepted: a path below its root"])
+    try:
+        return _documents(path.read_bytes(), location)
+    except OSError as error:
+        raise ManifestError([f"{location} cannot be read: {error.strerror}"]) from None
+
+
+def _remote(url: str, pins: Mapping[str, str], cache: Path) -> list[Any]:
+    """Parsed documents are cached beside the bytes: reading 3 MB of YAML takes seconds, of JSON not."""
+    pin = pins.get(url)
+    if not pin:
+        raise ManifestError([f"{url} has no sha256 in {LOCK_FILE}; fix: {LOCK_COMMAND}"])
+    parsed = cache / f"{pin}.json"
+    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+        kept: list[Any] = json.loads(parsed.read_bytes())
+        return kept
+    try:
+        body = fetch(url)
+    except FetchError as error:
+        raise ManifestError([f"cannot be fetched: {error}"]) from None
+    found = hashlib.sha256(body).hexdigest()
+    if found != pin:
+        raise ManifestError(
+            [f"{url} serves sha256 {found}, {LOCK_FILE} pins {pin}; if the change is wanted: {LOCK_COMMAND}"]
+        )
+    documents = _documents(body, url)
+    _write(parsed, json.dumps(documents).encode())
+    return documents
+
+
+def _documents(body: bytes, where: str) -> list[Any]:
+    try:
+        return list(yaml.load_all(body, _Loader))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ManifestError([f"{where} is not YAML: {_one_line(error)}"]) from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all: two stacks may fetch at the same time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as draft:
+        draft.write(content)
+    Path(draft.name).replace(path)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

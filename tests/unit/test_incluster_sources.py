@@ -1,0 +1,234 @@
+"""Where upstream YAML comes from: pins, cache, local files, and every fault in one error."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import ipaddress
+import ssl
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from cli.manifests import upstream_urls
+from components.incluster import sources
+from components.incluster.objects import ManifestError
+from components.incluster.sources import FetchError, fetch, load_all, read_pins
+from components.model import ManifestSource
+
+BODY = b"""
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: dated
+data:
+  since: 2026-11-23
+---
+---
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: first
+"""
+URL = "https://example.org/a.yaml"
+
+
+def source(*locations: str) -> ManifestSource:
+    return ManifestSource(name="calico", locations=locations)
+
+
+def load(one, root, cache):
+    return load_all({one.name: one}, root, cache)[one.name]
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    return root
+
+
+def pin(root, url=URL):
+    (root / "manifests.lock.yaml").write_text(f'sha256:\n  {url}: "{hashlib.sha256(BODY).hexdigest()}"\n')
+
+
+def problems_of(*args):
+    with pytest.raises(ManifestError) as caught:
+        load(*args)
+    return list(caught.value.problems)
+
+
+def test_a_pinned_url_is_fetched_once_and_then_read_from_the_cache(root, tmp_path, monkeypatch):
+    asked = []
+
+    def fetch_once(url):
+        asked.append(url)
+        return BODY
+
+    monkeypatch.setattr(sources, "fetch", fetch_once)
+    pin(root)
+    first = load(source(URL), root, tmp_path / "cache")
+    second = load(source(URL), root, tmp_path / "cache")
+    assert asked == [URL]
+    assert first == second
+    assert [planned["kind"] for planned in first] == ["Namespace", "ConfigMap"]
+    assert first[1]["data"] == {"since": "2026-11-23"}  # a date stays the string that Kubernetes reads
+
+
+def test_a_damaged_cache_is_fetched_again(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "fetch", lambda url: BODY)
+    pin(root)
+    whole = load(source(URL), root, tmp_path / "cache")
+    (kept,) = (tmp_path / "cache").iterdir()
+    kept.write_bytes(kept.read_bytes()[:20])
+    assert load(source(URL), root, tmp_path / "cache") == whole
+
+
+def test_other_bytes_than_the_pinned_ones_are_refused_and_not_cached(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "fetch", lambda url: BODY + b"\n")
+    pin(root)
+    found = hashlib.sha256(BODY + b"\n").hexdigest()
+    assert problems_of(source(URL), root, tmp_path / "cache") == [
+        f"{URL} serves sha256 {found}, manifests.lock.yaml pins {hashlib.sha256(BODY).hexdigest()}; "
+        "if the change is wanted: bin/kubepark manifests lock"
+    ]
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("pins", ["", '""', "missing"])
+def test_a_missing_pin_names_the_command_that_fills_it(root, tmp_path, pins):
+    (root / "manifests.lock.yaml").write_text(
+        "sha256: {}\n" if pins == "missing" else f"sha256:\n  {URL}: {pins or chr(39) * 2}\n"
+    )
+    assert problems_of(source(URL), root, tmp_path) == [
+        f"{URL} has no sha256 in manifests.lock.yaml; fix: bin/kubepark manifests lock"
+    ]
+
+
+def test_no_lock_file_is_an_error_only_for_urls(root, tmp_path):
+    (root / "own.yaml").write_bytes(BODY)
+    assert len(load(source("own.yaml"), root, tmp_path)) == 2
+    assert problems_of(source(URL), root, tmp_path)[0] == (
+        "manifests.lock.yaml has no mapping sha256 of URLs to pins; fix: bin/kubepark manifests lock"
+    )
+
+
+def test_local_files_outside_the_root_missing_or_malformed_are_refused_in_one_error(root, tmp_path):
+    (tmp_path / "outside.yaml").write_bytes(BODY)
+    (root / "broken.yaml").write_text("a: [1\n")
+    problems = problems_of(source("../outside.yaml", "missing.yaml", "broken.yaml"), root, tmp_path)
+    assert problems[:2] == [
+        "../outside.yaml is outside the project; accepted: a path below its root",
+        "missing.yaml cannot be read: No such file or directory",
+    ]
+    assert problems[2].startswith("broken.yaml is not YAML: while parsing a flow sequence")
+    assert len(problems) == 3
+
+
+def test_all_sources_are_checked_before_the_error(root, tmp_path):
+    (root / "twice.yaml").write_bytes(BODY + b"---" + BODY)
+    both = {"one": source("absent.yaml"), "two": source("twice.yaml")}
+    with pytest.raises(ManifestError) as caught:
+        load_all(both, root, tmp_path)
+    assert str(caught.value) == (
+        "the manifests have 3 problems; nothing was changed:\n"
+        "  - absent.yaml cannot be read: No such file or directory\n"
+        "  - two, document 4: ConfigMap dated is there already, in document 1\n"
+        "  - two, document 6: Namespace first is there already, in document 3"
+    )
+
+
+def test_one_object_in_two_files_of_a_source_is_a_duplicate(root, tmp_path):
+    (root / "a.yaml").write_bytes(BODY)
+    (root / "b.yaml").write_bytes(BODY)
+    assert len(problems_of(source("a.yaml", "b.yaml"), root, tmp_path)) == 2
+
+
+def test_a_source_without_location_brings_nothing(root, tmp_path):
+    assert load(source(), root, tmp_path) == ()
+
+
+def test_an_unreachable_url_is_one_clean_problem(root, tmp_path):
+    url = "https://127.0.0.1:1/a.yaml"
+    pin(root, url)
+    assert problems_of(source(url), root, tmp_path) == [
+        f"cannot be fetched: {url}: [Errno 111] Connection refused"
+    ]
+
+
+def test_only_https_is_fetched():
+    with pytest.raises(FetchError, match="accepted: https://"):
+        fetch("file:///etc/hostname")
+
+
+def test_fetch_reads_a_real_https_server_and_reports_its_refusals(tmp_path, monkeypatch):
+    with https_server(tmp_path) as (port, certificate):
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert fetch(f"https://127.0.0.1:{port}/there") == BODY
+        with pytest.raises(FetchError, match="Not Found"):
+            fetch(f"https://127.0.0.1:{port}/absent")
+
+
+def test_the_lock_file_has_every_upstream_url_and_no_other():
+    assert tuple(read_pins(sources.ROOT / "manifests.lock.yaml")) == upstream_urls()
+
+
+class https_server:
+    """Serves BODY at /there on a free loopback port, with a certificate made for the test."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __enter__(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate, key = self._certificate()
+        context.load_cert_chain(certificate, key)
+        self.server = http.server.HTTPServer(("127.0.0.1", 0), _Handler)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+        return self.server.server_address[1], certificate
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    def _certificate(self):
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(datetime.now(UTC) - timedelta(minutes=1))
+            .not_valid_after(datetime.now(UTC) + timedelta(hours=1))
+            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        paths = self.folder / "cert.pem", self.folder / "key.pem"
+        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        paths[1].write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return paths
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/there" else 404)
+        self.end_headers()
+        self.wfile.write(BODY if self.path == "/there" else b"")
+
+    def log_message(self, *_):
+        pass
