@@ -1,0 +1,90 @@
+"""What the rules share: how a policy is made, and how unknown values are met.
+
+During a preview a property may be unknown. Touching one raises `UnknownValueError`, which ends the
+policy and turns into an advisory, whatever else is wrong with the resource. So every fact is its own
+check and `every` runs them all: what is known is judged, what is not is reported after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from pulumi_policy import (
+    EnforcementLevel,
+    PolicyConfigSchema,
+    ReportViolation,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
+    Severity,
+)
+from pulumi_policy.proxy import UnknownValueError
+
+Fail = Callable[[str], None]
+Check = Callable[[ResourceValidationArgs, Fail], None]
+
+
+def mandatory(
+    *,
+    name: str,
+    description: str,
+    remedy: str,
+    url: str,
+    types: frozenset[str],
+    check: Check,
+    config: PolicyConfigSchema | None = None,
+) -> ResourceValidationPolicy:
+    """A mandatory policy for resources of `types`; for any other it says "not applicable"."""
+
+    def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
+        if args.resource_type not in types:
+            args.not_applicable(f"{args.resource_type} is none of the types this rule judges")
+        check(args, lambda message: report(message, None))
+
+    return ResourceValidationPolicy(
+        name=name,
+        description=description,
+        validate=validate,
+        enforcement_level=EnforcementLevel.MANDATORY,
+        severity=Severity.HIGH,
+        remediation_steps=remedy,
+        url=url,
+        config_schema=config,
+    )
+
+
+def every(checks: Iterable[Callable[[], None]]) -> None:
+    """Runs all checks; the first unknown value met is raised when all known facts were judged."""
+    unknown: UnknownValueError | None = None
+    for check in checks:
+        try:
+            check()
+        except UnknownValueError as error:
+            unknown = unknown or error
+    if unknown is not None:
+        raise unknown
+
+
+def each(items: Sequence[Any] | None, check: Callable[[Any], None]) -> None:
+    """The check for every item, reading items one by one because any of them may be unknown."""
+
+    def item(known: Sequence[Any], index: int) -> None:
+        check(known[index])
+
+    if items is not None:
+        every(partial(item, items, index) for index in range(len(items)))
+
+
+def dig(value: Any, *path: str) -> Any:
+    """The value at a path of keys, None where a part is missing."""
+    for key in path:
+        if value is None:
+            return None
+        value = value.get(key)
+    return value
+
+
+def is_true(value: Any) -> bool:
+    """True as a boolean or as the text that launch templates use."""
+    return value is True or value == "true"

@@ -1,0 +1,132 @@
+"""What an instance must look like, and which ones may be started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pulumi_policy import PolicyConfigSchema, ResourceValidationArgs
+
+from policies.common import Fail, dig, each, every, is_true, mandatory
+
+INSTANCE = "aws:ec2/instance:Instance"
+TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
+SPOT = "aws:ec2/spotInstanceRequest:SpotInstanceRequest"
+VOLUME = "aws:ebs/volume:Volume"
+MACHINES = frozenset({INSTANCE, TEMPLATE, SPOT})
+
+# A pod is one network hop further from the metadata service than its node.
+MAX_HOP_LIMIT = 2
+
+# What a small team's cluster is built of. Everything bigger is a decision: the pack's configuration
+# (`allowed`) replaces this list.
+ALLOWED_INSTANCE_TYPES = (
+    "t3.medium",
+    "t3.large",
+    "t3.xlarge",
+    "t3a.large",
+    "t3a.xlarge",
+    "m5.large",
+    "m5.xlarge",
+    "m6i.large",
+    "m6i.xlarge",
+    "m6i.2xlarge",
+    "m7i.large",
+    "m7i.xlarge",
+    "g4dn.xlarge",
+    "g4dn.2xlarge",
+    "g4dn.4xlarge",
+)
+
+
+def _imdsv2(args: ResourceValidationArgs, fail: Fail) -> None:
+    options = args.props.get("metadataOptions")
+    if dig(options, "httpEndpoint") == "disabled":
+        return
+
+    def tokens() -> None:
+        found = dig(options, "httpTokens")
+        if found != "required":
+            fail(f"metadataOptions.httpTokens is {found or 'not set'}; IMDSv1 answers any process.")
+
+    def hops() -> None:
+        limit = dig(options, "httpPutResponseHopLimit")
+        if limit is not None and int(limit) > MAX_HOP_LIMIT:
+            fail(f"metadataOptions.httpPutResponseHopLimit is {int(limit)}; at most {MAX_HOP_LIMIT}.")
+
+    every([tokens, hops])
+
+
+def _encrypted(args: ResourceValidationArgs, fail: Fail) -> None:
+    props = args.props
+
+    def disk(what: str, value: Any) -> None:
+        if not is_true(dig(value, "encrypted")):
+            fail(f"{what} is not encrypted.")
+
+    def mapping(value: Any) -> None:
+        if dig(value, "ebs") is not None:
+            disk(f"blockDeviceMappings {dig(value, 'deviceName')}", dig(value, "ebs"))
+
+    def mapped_root() -> None:
+        if len(props.get("blockDeviceMappings") or ()) == 0:
+            fail("The template maps no device, so its root disk is as the image has it.")
+
+    if args.resource_type == VOLUME:
+        disk("The volume", props)
+    elif args.resource_type == TEMPLATE:
+        every([mapped_root, lambda: each(props.get("blockDeviceMappings"), mapping)])
+    else:
+        every(
+            [
+                lambda: disk("rootBlockDevice", props.get("rootBlockDevice")),
+                lambda: each(
+                    props.get("ebsBlockDevices"),
+                    lambda value: disk(f"ebsBlockDevices {dig(value, 'deviceName')}", value),
+                ),
+            ]
+        )
+
+
+def _allowed_type(args: ResourceValidationArgs, fail: Fail) -> None:
+    allowed = args.get_config().get("allowed", ALLOWED_INSTANCE_TYPES)
+    found = args.props.get("instanceType")
+    if found not in allowed:
+        fail(f"Instance type {found or 'not set'} is not allowed. Allowed: {', '.join(allowed)}.")
+
+
+IMDSV2_REQUIRED = mandatory(
+    name="imdsv2-required",
+    description="Instances answer metadata requests only with a token (IMDSv2), at most two hops away.",
+    remedy="Set metadata_options with http_tokens='required' and a hop limit of 1 (2 on the master).",
+    url="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html",
+    types=MACHINES,
+    check=_imdsv2,
+)
+
+VOLUMES_ENCRYPTED = mandatory(
+    name="volumes-encrypted",
+    description="Every disk is encrypted: root disks, attached disks and volumes.",
+    remedy="Set encrypted=True on the root block device, each EBS block device and each volume.",
+    url="https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption.html",
+    types=MACHINES | {VOLUME},
+    check=_encrypted,
+)
+
+INSTANCE_TYPE_ALLOWED = mandatory(
+    name="instance-type-allowed",
+    description="Instances are of a type that somebody decided to pay for.",
+    remedy="Choose a type of the list, or extend it in the pack's configuration (`allowed`).",
+    url="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-types.html",
+    types=MACHINES,
+    check=_allowed_type,
+    config=PolicyConfigSchema(
+        properties={
+            "allowed": {
+                "type": "array",
+                "items": {"type": "string"},
+                "minItems": 1,
+                "description": "the complete list of instance types that may be started",
+            }
+        }
+    ),
+)

@@ -1,0 +1,68 @@
+"""The pack as a whole: what is in it, and that importing the rules starts nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pulumi_policy import EnforcementLevel
+
+from policies.rules import POLICIES
+from tests.engine_outputs import known_type
+from tests.policies.support import judge
+
+PACK = Path(__file__).parents[2] / "policies"
+NAMES = {
+    "no-world-open-ingress",
+    "no-ssh",
+    "imdsv2-required",
+    "volumes-encrypted",
+    "iam-no-wildcard-mutation",
+    "instance-type-allowed",
+    "required-tags",
+    "secure-string-for-secrets",
+    "gpu-request-equals-limit",
+    "no-secret-in-configmap",
+}
+
+
+def test_the_ten_rules_are_there_once_each():
+    assert len(POLICIES) == 10
+    assert {policy.name for policy in POLICIES} == NAMES
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
+def test_each_rule_is_mandatory_and_says_what_to_do(policy):
+    assert policy.enforcement_level is EnforcementLevel.MANDATORY
+    assert policy.description.endswith(".")
+    assert policy.remediation_steps
+    assert policy.url.startswith("https://")
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
+def test_a_rule_leaves_other_types_alone(policy):
+    assert not judge(policy, "aws:s3/bucket:Bucket", {}).applicable
+
+
+def test_the_type_tokens_of_the_rules_exist():
+    # A token with a typing error never matches, and a rule that never matches always passes.
+    texts = {
+        node.value
+        for path in PACK.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    tokens = {text for text in texts if text.startswith(("aws:", "kubernetes:")) and "{" not in text}
+    assert len(tokens) >= 35
+    assert {token for token in tokens if not known_type(token)} == set()
+
+
+def test_importing_the_rules_starts_and_prints_nothing():
+    code = "import threading, policies.rules; assert threading.active_count() == 1"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PACK.parent, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

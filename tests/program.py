@@ -1,0 +1,61 @@
+"""Runs the whole program through the recording engine, with nodes that have come up."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.configuration import SECRETS, configuration
+from tests.engine import Answer, Recording, Secret, attempt
+
+ROOT = Path(__file__).parents[1]
+KUBECONFIG = "apiVersion: v1\nkind: Config\n# stands for the operator's kubeconfig\n"
+
+_STATUS = "aws:ssm/getParametersByPath:getParametersByPath"
+_PARAMETER = "aws:ssm/getParameter:getParameter"
+_OUTPUTS = "pulumi:pulumi:readStackOutputs"
+
+
+def record(recording: Recording, node: str, **changes: Any) -> dict[str, Any]:
+    """A record of success by the instance that the program registered."""
+    instance = recording.one("aws:ec2/instance:Instance", node)
+    generation = int(instance.inputs["tags"]["kubepark:generation"])
+    phase = "api-ready" if instance.inputs["tags"]["kubepark:role"] == "master" else "joined"
+    found = {"schema": 1, "instanceId": instance.id, "generation": generation, "phase": phase, "attempt": 1}
+    return found | {"step": "report", "rc": 0, "message": "", "at": "2026-11-23T10:00:00Z"} | changes
+
+
+def statuses(recording: Recording, changes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    nodes = [item.name for item in recording.of_type("aws:ec2/instance:Instance")]
+    path = "/lab/status"
+    return {
+        "path": path,
+        "names": [f"{path}/{node}" for node in nodes],
+        "values": [json.dumps(record(recording, node, **changes.get(node, {}))) for node in nodes],
+    }
+
+
+def run(
+    *,
+    preview: bool = False,
+    before: Mapping[str, Any] | None = None,
+    records: Mapping[str, dict[str, Any]] | None = None,
+    config: dict[str, Any] | None = None,
+) -> Recording:
+    """One run. `before`: stack outputs of the last update; `records`: changes to nodes' records."""
+    answers: dict[str, Answer] = {
+        _STATUS: lambda args, recording: statuses(recording, records or {}),
+        _PARAMETER: {"name": "/lab/kubeconfig", "value": Secret(KUBECONFIG)},
+        _OUTPUTS: {"outputs": dict(before or {})},
+    }
+    return attempt(
+        lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
+        config=config or configuration(),
+        secrets=SECRETS,
+        stack="dev",
+        preview=preview,
+        answers=answers,
+    )

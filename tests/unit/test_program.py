@@ -1,0 +1,294 @@
+"""The whole program, recorded: what it registers, in what order, with which options."""
+
+# ruff: noqa: E501 - the messages stand here as they are printed
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+import userdata
+from components import waiting
+from components.access import PENDING
+from tests.configuration import HASH, configuration
+from tests.engine import Recording, Resource
+from tests.program import KUBECONFIG, run
+
+INSTANCE = "aws:ec2/instance:Instance"
+NODES = ("gpu01", "master1", "worker01", "worker02", "worker03")
+
+
+@functools.cache
+def up() -> Recording:
+    recording = run()
+    assert recording.error is None, recording.error
+    return recording
+
+
+@functools.cache
+def preview() -> Recording:
+    recording = run(preview=True)
+    assert recording.error is None, recording.error
+    return recording
+
+
+def test_preview_and_update_register_the_same() -> None:
+    assert up().urns == preview().urns
+    assert len(up().urns) == 99
+
+
+def test_types_of_the_design_are_all_there() -> None:
+    counts = Counter(item.type for item in up().resources.values())
+    expected = {
+        "aws:ec2/vpc:Vpc": 1,
+        "aws:ec2/subnet:Subnet": 2,
+        "aws:ec2/subnetCidrReservation:SubnetCidrReservation": 1,
+        "aws:ec2/securityGroup:SecurityGroup": 2,
+        "aws:kms/key:Key": 2,
+        "aws:ssm/parameter:Parameter": 9,
+        "aws:iam/role:Role": 5,
+        "aws:iam/instanceProfile:InstanceProfile": 5,
+        "aws:ec2/networkInterface:NetworkInterface": 1,
+        "aws:ec2/eip:Eip": 1,
+        INSTANCE: 5,
+        "kubernetes:operator.tigera.io/v1:Installation": 1,
+        "kubernetes:node.k8s.io/v1:RuntimeClass": 1,
+        "kubernetes:apps/v1:DaemonSet": 1,
+        "kubernetes:kubeflow.org/v1:Profile": 2,
+        "kubernetes:core/v1:LimitRange": 2,
+    }
+    assert {kind: counts[kind] for kind in expected} == expected
+
+
+def test_an_absent_gpu_takes_only_its_own_things_away() -> None:
+    without = run(config=configuration(gpu__power="absent"))
+    assert without.error is None
+    gone = {up().resources[urn].name for urn in up().urns - without.urns}
+    assert without.urns <= up().urns
+    assert gone == {
+        "access-gpu01",
+        "access-status-gpu01",
+        "daemonset-kube-system-nvidia-device-plugin",
+        "gpu01",
+        "runtimeclass-nvidia",
+    }
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_every_instance_is_locked_down_and_fixed(node: str) -> None:
+    instance = up().one(INSTANCE, node)
+    assert instance.inputs["metadataOptions"]["httpTokens"] == "required"
+    assert instance.inputs["metadataOptions"]["httpPutResponseHopLimit"] == (2 if node == "master1" else 1)
+    disk = instance.inputs["rootBlockDevice"]
+    assert (disk["encrypted"], disk["volumeType"]) == (True, "gp3")
+    assert (
+        disk["kmsKeyId"]
+        == f"arn:aws:kms:us-east-1:123456789012:key/{up().one('aws:kms/key:Key', 'access-cluster').id}"
+    )
+    assert "associatePublicIpAddress" not in instance.inputs
+    assert set(instance.ignore_changes) == {"ami", "userDataBase64", 'tags["kubepark:user-data-digest"]'}
+    assert instance.replacement_trigger == 1
+    assert instance.delete_before_replace is True
+
+
+def test_user_data_is_what_was_rendered_and_tagged() -> None:
+    import base64
+
+    for node in NODES:
+        inputs = up().one(INSTANCE, node).inputs
+        data = base64.b64decode(inputs["userDataBase64"])
+        assert len(data) <= userdata.MAX_BYTES
+        assert inputs["tags"]["kubepark:user-data-digest"] == userdata.digest(data)
+
+
+def ancestors(recording: Recording, resource: Resource) -> set[str]:
+    """URNs of everything that must be there before `resource`."""
+    found: set[str] = set()
+    queue = list(resource.depends_on)
+    while queue:
+        urn = queue.pop()
+        if urn not in found:
+            found.add(urn)
+            queue += recording.resources[urn].depends_on
+    return found
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_node_boots_after_everything_it_needs_at_its_first_second(node: str) -> None:
+    recording = up()
+    before = {recording.resources[urn].name for urn in ancestors(recording, recording.one(INSTANCE, node))}
+    rules = {
+        item.name
+        for kind in ("Ingress", "Egress")
+        for item in recording.of_type(f"aws:vpc/securityGroup{kind}Rule:SecurityGroup{kind}Rule")
+    }
+    assert len(rules) == 8
+    needs = rules | {"network-internet", "network-nodes", "access-cluster", f"access-{node}"}
+    needs |= {"access-join", "access-kubeconfig", "access-encryption-key", "access-hosts-00"}
+    assert needs | {f"access-status-{node}"} <= before
+    policy = recording.one("aws:iam/rolePolicy:RolePolicy", f"access-{node}")
+    assert policy.urn in ancestors(recording, recording.one(INSTANCE, node))
+    assert not before & set(NODES), "no node waits for another"
+
+
+def test_node_written_parameters_keep_their_values_and_have_constant_faces() -> None:
+    written = [
+        item
+        for item in up().of_type("aws:ssm/parameter:Parameter")
+        if not item.inputs["name"].startswith("/lab/hosts/")
+    ]
+    assert len(written) == 8
+    for parameter in written:
+        assert parameter.ignore_changes == ("value",)
+        assert parameter.inputs["tier"] == "Standard"
+    secret = {item.inputs["name"] for item in written if item.inputs["type"] == "SecureString"}
+    assert secret == {"/lab/join", "/lab/kubeconfig", "/lab/encryption-key"}
+    assert all(item.inputs["value"] == PENDING for item in written if item.inputs["name"] in secret)
+
+
+def test_everything_in_the_cluster_goes_with_the_master() -> None:
+    master = up().one(INSTANCE, "master1").urn
+    inside = [item for item in up().resources.values() if item.custom and item.package == "kubernetes"]
+    assert len(inside) == 29
+    assert {item.deleted_with for item in inside} == {master}
+    outside = [item for item in up().resources.values() if item.package == "aws"]
+    assert {item.deleted_with for item in outside} == {""}
+
+
+def test_the_cluster_is_identified_by_a_plain_string() -> None:
+    provider = up().one("pulumi:providers:kubernetes")
+    assert provider.inputs["clusterIdentifier"] == "lab/1"
+    assert provider.inputs["kubeconfig"] == KUBECONFIG
+    assert "kubeconfig" in provider.secret_paths
+    rebuilt = run(config=configuration(controlPlane__identity=2)).one("pulumi:providers:kubernetes")
+    assert rebuilt.inputs["clusterIdentifier"] == "lab/2"
+
+
+def test_only_the_data_key_outlives_the_stack() -> None:
+    kept = {item.name for item in up().resources.values() if item.custom and item.retain_on_delete}
+    assert kept == {"access-data"}
+    assert len([item for item in up().resources.values() if item.custom and item.retain_on_delete]) == 2
+
+
+def test_nothing_secret_is_in_plain() -> None:
+    text = up().plain_text()
+    for secret in (HASH, "0123456789abcdef0123456789abcdef", KUBECONFIG.strip()):
+        assert secret not in text
+    assert "kubeconfig" in up().secret_outputs
+    assert HASH in json.dumps(configuration()), "the search must have something to find"
+
+
+def test_outputs_are_the_documented_ones() -> None:
+    outputs = up().outputs
+    assert set(outputs) == {
+        "api_endpoint",
+        "created_with",
+        "data_key_id",
+        "dex_issuer",
+        "kubeconfig",
+        "nodes",
+        "outdated_nodes",
+        "profiles",
+    }
+    assert outputs["outdated_nodes"] == []
+    assert outputs["profiles"] == ["ana", "bo"]
+    assert [node["name"] for node in outputs["nodes"]] == [
+        "master1",
+        "worker01",
+        "worker02",
+        "worker03",
+        "gpu01",
+    ]
+    assert outputs["nodes"][4]["private_ip"] == "10.20.1.1"
+
+
+def test_a_changed_create_only_setting_is_refused_before_anything_is_registered() -> None:
+    before = {"created_with": up().outputs["created_with"]}
+    changed = configuration(network__vpcCidr="10.30.0.0/16", network__podCidr="172.16.0.0/16")
+    refused = run(before=before, config=changed)
+    assert refused.urns == frozenset(urn for urn in refused.urns if "pulumi:pulumi:Stack" in urn)
+    assert str(refused.error) == (
+        "the configuration of stack dev has 2 problems; nothing was changed:\n"
+        "  - kubepark:network.vpcCidr: was 10.20.0.0/16 when the cluster was made, now 10.30.0.0/16; accepted: "
+        "10.20.0.0/16; fix: pulumi config set --stack dev --path kubepark:network.vpcCidr 10.20.0.0/16, or "
+        "destroy the stack and make it anew\n"
+        "  - kubepark:network.podCidr: was 192.168.0.0/16 when the cluster was made, now 172.16.0.0/16; accepted: "
+        "192.168.0.0/16; fix: pulumi config set --stack dev --path kubepark:network.podCidr 192.168.0.0/16, or "
+        "destroy the stack and make it anew"
+    )
+    assert run(before=before).error is None
+
+
+def test_bad_configuration_registers_nothing() -> None:
+    refused = run(config=configuration(network__adminCidrs=["0.0.0.0/0"], people=[{"name": "x"}]))
+    assert "nothing was changed" in str(refused.error)
+    assert all("pulumi:pulumi:Stack" in urn for urn in refused.urns)
+
+
+def test_user_data_over_the_limit_is_refused_by_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(userdata, "MAX_BYTES", 100)
+    refused = run()
+    lines = str(refused.error).splitlines()
+    assert len(lines) == 1 + len(NODES)
+    assert lines[1].startswith("  - kubepark:gpu.labels: the user data of master1 has ")
+    assert "accepted: at most 100 bytes after gzip" in lines[1]
+
+
+class Hurry:
+    """Makes the waits of one run instant: the clock jumps by what is slept."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr("components.cluster.monotonic", lambda: self.now)
+        monkeypatch.setattr("components.cluster.sleep", self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+def failing(**records: dict[str, Any]) -> Recording:
+    return run(records=records)
+
+
+def test_a_dead_gpu_node_fails_the_update_after_everything_else_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Hurry(monkeypatch)
+    failed = failing(gpu01={"phase": "failed", "step": "nvidia-driver", "rc": 100, "message": "E: no module"})
+    assert failed.urns == up().urns, "Dex, people and the rest are registered all the same"
+    assert str(failed.error) == (
+        "1 of 4 nodes did not come up:\n"
+        "  - gpu01: not ready after 30 minutes; step nvidia-driver failed (exit 100, attempt 1): E: no module"
+    )
+    assert any("E: no module" in text for text in failed.messages("error"))
+
+
+def test_a_dead_master_fails_the_update_with_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    Hurry(monkeypatch)
+    failed = failing(
+        master1={"phase": "failed", "step": "kubeadm-init", "rc": 1, "message": "port 6443 in use"}
+    )
+    assert str(failed.error) == (
+        "the control plane did not come up: master1: not ready after 30 minutes; step kubeadm-init failed "
+        "(exit 1, attempt 1): port 6443 in use"
+    )
+
+
+def test_a_silent_node_is_named_with_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    Hurry(monkeypatch)
+    failed = failing(worker02={"instanceId": "i-of-an-earlier-one"})
+    assert str(failed.error) == (
+        f"1 of 4 nodes did not come up:\n  - worker02: not ready after 30 minutes; {waiting.SILENCE}"
+    )
+
+
+def test_a_preview_never_waits_for_a_node_that_is_not_ready() -> None:
+    recording = run(preview=True, records={"master1": {"phase": "failed"}})
+    assert recording.error is None
+    assert recording.urns == up().urns
