@@ -7,9 +7,12 @@ Use: `pytest_plugins = ("tests.sandbox.apiserver",)` in the test module, then th
 from __future__ import annotations
 
 import base64
+import ctypes
 import http.client
+import signal
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +30,7 @@ from tests.tools import tool
 
 # kubeadm refuses a loopback address here; nothing listens on this one.
 _ADVERTISED = "10.99.0.10"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass
@@ -58,9 +62,11 @@ class ApiServer:
         return self.request("PATCH", f"{path}?fieldManager={manager}&force=true", manifest, APPLY)
 
     def start(self, argv: list[str], log: Path) -> subprocess.Popen[bytes]:
-        """Start a part of it in our own process group: what ends a test run from outside ends it too."""
+        """Start a part of it. It dies with us, however we end (Linux)."""
         with log.open("wb") as output:
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=_die_with_parent
+            )
         self._processes.append(process)
         return process
 
@@ -104,6 +110,12 @@ def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 def running_apiserver(tmp_path: Path) -> Iterator[ApiServer]:
     with start_apiserver(tmp_path / "apiserver") as server:
         yield server
+
+
+def _die_with_parent() -> None:
+    """SIGKILL when the test process ends: a kube-apiserver whose etcd went first ignores SIGTERM."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _certificates(folder: Path, port: int) -> None:

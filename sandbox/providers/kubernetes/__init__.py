@@ -1,0 +1,1 @@
+"""Stand-in for the Pulumi provider `kubernetes`: the same rules, a real API server, loopback only."""
