@@ -17,8 +17,10 @@ from components import iam_documents as documents
 from components.model import NodePlan, Role, Settings
 from components.naming import Naming
 
-# Constants on purpose: when one of description, tier or type changes, the AWS provider writes the
-# value that it finds in its state back over the live one.
+# Whatever of a parameter changes, except its tags, the AWS provider puts the whole of it: with the value
+# in its state (the placeholder) over the live one, or with an empty one for `value_wo`. So all that is
+# given to a parameter that nodes write holds at its creation only.
+_CREATE_ONLY = ["value", "description", "type", "tier", "key_id"]
 _SECRETS = ("join", "kubeconfig", "encryption-key")
 _HOSTS_CHUNK = 4000  # characters; the limit of a standard parameter is 4,096
 PENDING = "pending"
@@ -64,9 +66,9 @@ class Access(pulumi.ComponentResource):
     ) -> None:
         super().__init__("kubepark:access:Access", name, None, opts)
         self._name, self._settings, self._naming = name, settings, naming
-        self.key = self._key("cluster", naming.cluster, "Parameters and root disks", keep=False)
+        self.key, self._alias = self._key("cluster", naming.key_alias, "Parameters and root disks")
         # Volumes, snapshots and backups outlive the cluster, and so must the key that opens them.
-        self.data_key = self._key("data", f"{naming.cluster}-data", "Volumes and backups", keep=True)
+        self.data_key, _ = self._key("data", f"{naming.key_alias}-data", "Volumes and backups", keep=True)
         shared = tuple(
             self._parameter(f"{name}-{secret}", f"/{naming.cluster}/{secret}") for secret in _SECRETS
         )
@@ -85,7 +87,9 @@ class Access(pulumi.ComponentResource):
         self.nodes = {node.name: self._node(node, (*shared, *hosts)) for node in nodes}
         self.register_outputs({"key_arn": self.key.arn, "data_key_arn": self.data_key.arn})
 
-    def _key(self, role: str, alias: str, description: str, *, keep: bool) -> kms.Key:
+    def _key(
+        self, role: str, alias: str, description: str, *, keep: bool = False
+    ) -> tuple[kms.Key, kms.Alias]:
         options = pulumi.ResourceOptions(parent=self, retain_on_delete=keep)
         key = kms.Key(
             f"{self._name}-{role}",
@@ -93,13 +97,11 @@ class Access(pulumi.ComponentResource):
             enable_key_rotation=True,
             deletion_window_in_days=7,
             policy=json.dumps(documents.key_policy(self._settings.aws)),
-            tags={"Name": alias},
+            tags={"Name": alias.removeprefix("alias/")},
             opts=options,
         )
-        kms.Alias(
-            f"{self._name}-{role}", name=f"alias/kubepark/{alias}", target_key_id=key.key_id, opts=options
-        )
-        return key
+        name = kms.Alias(f"{self._name}-{role}", name=alias, target_key_id=key.key_id, opts=options)
+        return key, name
 
     def _parameter(self, name: str, path: str) -> ssm.Parameter:
         """A secret that a node fills in; Pulumi makes it, removes it, and never touches its value."""
@@ -109,9 +111,9 @@ class Access(pulumi.ComponentResource):
             description="Written by the master",
             type="SecureString",
             tier="Standard",
-            key_id=self.key.arn,
+            key_id=self._alias.name,
             value=PENDING,
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["value"]),
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=_CREATE_ONLY),
         )
 
     def _node(self, node: NodePlan, parameters: tuple[ssm.Parameter, ...]) -> NodeAccess:
@@ -124,7 +126,7 @@ class Access(pulumi.ComponentResource):
             type="String",
             tier="Standard",
             value=json.dumps({"schema": 1, "phase": PENDING}),
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["value"]),
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=_CREATE_ONLY),
         )
         role = iam.Role(
             label,

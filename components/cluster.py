@@ -7,8 +7,9 @@ the master alone, so replacing another node leaves everything in the cluster unt
 
 from __future__ import annotations
 
-from asyncio import sleep
+from asyncio import Task, create_task, sleep
 from collections.abc import Mapping, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -21,6 +22,9 @@ from components import waiting
 from components.access import PENDING
 from components.model import NodePlan, Role, Settings
 from components.naming import Naming
+
+NEXT = "A node goes on trying by itself: mend the cause, then run `up` again. Nothing needs to be replaced."
+_GATHER_SECONDS = 0.2  # how long a call is held back for others that want the same answer
 
 
 class Cluster(pulumi.ComponentResource):
@@ -45,17 +49,21 @@ class Cluster(pulumi.ComponentResource):
         self._invoke = pulumi.InvokeOutputOptions(provider=aws_provider)
         self._master = next(node for node in nodes if node.role is Role.MASTER)
         self._others = [node for node in nodes if node.role is not Role.MASTER]
+        self._round: Task[Mapping[str, waiting.Record]] | None = None
         # Awaiting a call's future drops its secretness, so it is put back here, outside.
         self.kubeconfig = pulumi.Output.secret(instances[self._master.name].id.apply(self._await_master))
-        self._joined: pulumi.Output[dict[str, str | None]] = pulumi.Output.all(
-            *[instances[node.name].id for node in self._others]
-        ).apply(self._await_others)
+        # Each node is listened to from its own first second, however long another's creation takes.
+        self._joined: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
+            **{node.name: instances[node.name].id.apply(partial(self._await, node)) for node in self._others}
+        )
         self.provider = kubernetes.Provider(
             f"{name}-kubernetes",
             kubeconfig=self.kubeconfig,
             # Plain on purpose: an instance's id here would replace every object with the master.
             cluster_identifier=f"{settings.cluster}/{settings.control_plane.identity}",
             enable_server_side_apply=True,
+            # What the program sets it keeps: a hand edit is put back by `up`, not a conflict for ever.
+            enable_patch_force=True,
             enable_config_map_mutable=True,
             enable_secret_mutable=True,
             opts=pulumi.ResourceOptions(parent=self),
@@ -73,42 +81,51 @@ class Cluster(pulumi.ComponentResource):
     async def _await_master(self, instance_id: str) -> Any:  # the kubeconfig, or pulumi.UNKNOWN
         expected = self._expected(self._master, instance_id)
         if pulumi.runtime.is_dry_run():
-            record = waiting.owned(expected, (await self._read()).get(expected.name))
+            record = waiting.owned(expected, (await self._fetch()).get(expected.name))
             ready = record is not None and record.get("phase") in waiting.READY_PHASES
             return await self._read_kubeconfig() if ready else pulumi.UNKNOWN
-        verdict = (await self._wait((expected,)))[expected.name]
-        if verdict.error:
-            raise pulumi.RunError(f"the control plane did not come up: {verdict.error}")
+        error = await self._await(self._master, instance_id)
+        if error:
+            raise pulumi.RunError(f"the control plane did not come up: {expected.name}: {error}\n{NEXT}")
         return await self._read_kubeconfig()
 
-    async def _await_others(self, instance_ids: list[Any]) -> Any:
-        """By node name: what went wrong with it, or None."""
+    async def _await(self, node: NodePlan, instance_id: str) -> Any:
+        """What went wrong with the node, or None."""
         if pulumi.runtime.is_dry_run():
-            return {}
-        pairs = zip(self._others, instance_ids, strict=True)
-        verdicts = await self._wait(tuple(self._expected(node, iid) for node, iid in pairs))
-        return {name: verdict.error for name, verdict in verdicts.items()}
-
-    @staticmethod
-    def _expected(node: NodePlan, instance_id: str) -> waiting.Expected:
-        return waiting.Expected(name=node.name, instance_id=instance_id, generation=node.generation)
-
-    async def _wait(self, expected: tuple[waiting.Expected, ...]) -> dict[str, waiting.Verdict]:
-        return await waiting.wait(
-            expected,
+            return None
+        verdicts = await waiting.wait(
+            (self._expected(node, instance_id),),
             self._read,
             sleep=sleep,
             clock=monotonic,
             seconds=self._seconds,
             say=self._say,
         )
+        return verdicts[node.name].error
+
+    @staticmethod
+    def _expected(node: NodePlan, instance_id: str) -> waiting.Expected:
+        return waiting.Expected(name=node.name, instance_id=instance_id, generation=node.generation)
 
     def _say(self, level: str, node: str, text: str) -> None:
+        if level == "error" and node == self._master.name:
+            return  # raised in the same words, in the same moment
         say = {"info": pulumi.log.info, "warning": pulumi.log.warn, "error": pulumi.log.error}[level]
         say(text, resource=self._instances[node])
 
     async def _read(self) -> Mapping[str, waiting.Record]:
-        """One round: every node's record. A call that fails is a round without news."""
+        """Every node's record, asked for after this call began; those who ask together share the answer."""
+        if self._round is None:
+            self._round = create_task(self._gather())
+        return await self._round
+
+    async def _gather(self) -> Mapping[str, waiting.Record]:
+        await sleep(_GATHER_SECONDS)
+        self._round = None
+        return await self._fetch()
+
+    async def _fetch(self) -> Mapping[str, waiting.Record]:
+        """One call for all records. One that fails is a round without news."""
         call = ssm.get_parameters_by_path_output(
             path=self._naming.status_path, with_decryption=False, opts=self._invoke
         )
@@ -139,7 +156,7 @@ class Cluster(pulumi.ComponentResource):
 
 
 def _raise_for(errors: Mapping[str, str | None]) -> None:
-    failed = [error for error in errors.values() if error]
+    failed = [f"  - {name}: {error}" for name, error in errors.items() if error]
     if failed:
-        listed = "\n".join(f"  - {error}" for error in failed)
-        raise pulumi.RunError(f"{len(failed)} of {len(errors)} nodes did not come up:\n{listed}")
+        listed = "\n".join(failed)
+        raise pulumi.RunError(f"{len(failed)} of {len(errors)} nodes did not come up:\n{listed}\n{NEXT}")

@@ -26,6 +26,12 @@ class Naming:
         return f"api.{self.cluster}.internal"
 
     @property
+    def key_alias(self) -> str:
+        """Alias of the cluster key. Nodes and program both name the key by it, so that a node's
+        write does not look like a change of the parameter's key."""
+        return f"alias/kubepark/{self.cluster}"
+
+    @property
     def join_parameter(self) -> str:
         """SecureString: endpoint, token and CA hash, kept fresh by the master."""
         return f"/{self.cluster}/join"

@@ -129,8 +129,8 @@ class Network(pulumi.ComponentResource):
                 subnet_id=subnet.id,
                 cidr_block=str(plan.reserved),
                 reservation_type="explicit",
-                description="Fixed addresses of the nodes",
-                opts=child,
+                # Two reservations of one range cannot stand side by side.
+                opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
             )
             self.reachable.append(reservation)
         return subnet

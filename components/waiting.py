@@ -3,6 +3,8 @@
 A record counts only if it is the instance's own and of the planned generation; anything older is
 from a node that is gone. A failure that is there when the wait begins may be on its way to being
 mended (nodes retry by themselves), so it is a warning until the node has tried again.
+
+Texts do not name their node: they are said of its instance, and whoever shows them says of which.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Record = Mapping[str, Any]
+Attempt = tuple[str, int]  # boot id and count: a reboot counts anew
 Read = Callable[[], Awaitable[Mapping[str, Record]]]  # node name -> record; missing: none yet
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
@@ -43,7 +46,7 @@ class Verdict:
 
     ready: bool = False
     error: str | None = None
-    baseline_attempt: int | None = None
+    baseline: Attempt | None = None  # failed, or may fail, for a reason from before the wait
     last: Record | None = None
     said: set[str] = field(default_factory=set)
 
@@ -105,33 +108,37 @@ def judge(node: Expected, verdict: Verdict, record: Record | None, *, first: boo
     if record is None:
         return
     verdict.last = record
-    phase, attempt = record.get("phase"), int(record.get("attempt") or 0)
+    phase, count = record.get("phase"), int(record.get("attempt") or 0)
+    attempt = (str(record.get("bootId")), count)
+    if first and (phase == "failed" or count > 1):
+        # Also an attempt under way: it may have begun before the cause was mended.
+        verdict.baseline = attempt
     if phase in READY_PHASES:
         verdict.ready = True
-        say("info", node.name, f"{node.name}: {phase}")
+        say("info", node.name, str(phase))
+    elif phase == "failed" and attempt != verdict.baseline:
+        verdict.error = describe(record)
+        say("error", node.name, verdict.error)
     elif phase == "failed":
-        text = f"{node.name}: {describe(record)}"
-        if first:
-            verdict.baseline_attempt = attempt
-            say("warning", node.name, f"{text}; waiting for its next attempt")
-        elif verdict.baseline_attempt is None or attempt > verdict.baseline_attempt:
-            verdict.error = text
-            say("error", node.name, text)
+        _say_once(verdict, "warning", node, f"{describe(record)}; waiting for its next attempt", say)
     else:
-        step = f"{record.get('step')} (attempt {attempt})"
-        if step not in verdict.said:
-            verdict.said.add(step)
-            say("info", node.name, f"{node.name}: {step}")
+        _say_once(verdict, "info", node, f"{record.get('step')} (attempt {count})", say)
+
+
+def _say_once(verdict: Verdict, level: str, node: Expected, text: str, say: Say) -> None:
+    if text not in verdict.said:
+        verdict.said.add(text)
+        say(level, node.name, text)
 
 
 def _expire(node: Expected, verdict: Verdict, seconds: float, say: Say) -> None:
     if verdict.settled:
         return
-    waited = f"{node.name}: not ready after {seconds / 60:g} minutes"
+    waited = f"not ready after {seconds / 60:g} min"
     if verdict.last is None:
         verdict.error = f"{waited}; {SILENCE}"
     elif verdict.last.get("phase") == "failed":
         verdict.error = f"{waited}; {describe(verdict.last)}"
     else:
         verdict.error = f"{waited}; last heard at {verdict.last.get('at')}: step {verdict.last.get('step')}"
-    say("error", node.name, verdict.error)
+    say("error", node.name, waited)  # the rest follows at once, with all other nodes that did not come

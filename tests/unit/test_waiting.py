@@ -73,14 +73,14 @@ def test_a_record_of_another_instance_or_generation_is_not_believed() -> None:
     for stale in (old, older):
         verdict = Cloud({"master1": stale}).wait(MASTER, seconds=10)["master1"]
         assert not verdict.ready
-        assert verdict.error == f"master1: not ready after {10 / 60:g} minutes; {waiting.SILENCE}"
+        assert verdict.error == f"not ready after {10 / 60:g} min; {waiting.SILENCE}"
 
 
 def test_a_fresh_failure_is_said_at_once_and_ends_the_wait() -> None:
     failed = record(MASTER, "failed", rc=100, message="E: Unable to locate package")
     cloud = Cloud({}, {"master1": failed})
     verdict = cloud.wait(MASTER)["master1"]
-    text = "master1: step containerd failed (exit 100, attempt 1): E: Unable to locate package"
+    text = "step containerd failed (exit 100, attempt 1): E: Unable to locate package"
     assert verdict.error == text
     assert cloud.said == [("error", "master1", text)]
     assert cloud.now <= 10, "the message must come within ten seconds of the record"
@@ -105,22 +105,38 @@ def test_a_failure_from_before_is_fatal_when_the_next_attempt_fails_too() -> Non
     assert "attempt 5" in verdict.error
 
 
+def test_a_retry_under_way_at_the_start_may_fail_for_the_old_reason() -> None:
+    under_way = record(MASTER, "running", attempt=4)
+    failed = record(MASTER, "failed", attempt=4, message="no route")
+    cloud = Cloud({"master1": under_way}, {"master1": failed}, {"master1": failed})
+    cloud.rounds.append({"master1": record(MASTER, "api-ready", attempt=5)})
+    assert cloud.wait(MASTER)["master1"].ready
+    assert [level for level, _, _ in cloud.said] == ["info", "warning", "info"], "each once"
+
+
+def test_a_first_attempt_under_way_at_the_start_is_not_a_retry() -> None:
+    cloud = Cloud({"master1": record(MASTER, "running")}, {"master1": record(MASTER, "failed")})
+    assert cloud.wait(MASTER)["master1"].error
+
+
+def test_attempts_count_anew_after_a_reboot() -> None:
+    before = record(MASTER, "failed", attempt=4, bootId="a")
+    after = record(MASTER, "failed", attempt=1, bootId="b", message="again")
+    verdict = Cloud({"master1": before}, {"master1": after}).wait(MASTER)["master1"]
+    assert verdict.error == "step containerd failed (exit 0, attempt 1): again"
+
+
 def test_a_failure_from_before_that_never_moves_is_fatal_at_the_deadline() -> None:
     cloud = Cloud({"master1": record(MASTER, "failed", rc=7, message="no route")})
     verdict = cloud.wait(MASTER, seconds=120)["master1"]
-    assert (
-        verdict.error
-        == "master1: not ready after 2 minutes; step containerd failed (exit 7, attempt 1): no route"
-    )
+    assert verdict.error == "not ready after 2 min; step containerd failed (exit 7, attempt 1): no route"
     assert cloud.now == 120
 
 
 def test_the_deadline_names_what_was_last_heard() -> None:
     cloud = Cloud({"gpu01": record(GPU, "running", step="nvidia-driver")})
     verdict = cloud.wait(GPU, seconds=60)["gpu01"]
-    assert verdict.error == (
-        "gpu01: not ready after 1 minutes; last heard at 2026-11-23T10:00:00Z: step nvidia-driver"
-    )
+    assert verdict.error == ("not ready after 1 min; last heard at 2026-11-23T10:00:00Z: step nvidia-driver")
 
 
 def test_one_dead_node_does_not_hide_the_others() -> None:

@@ -1,0 +1,79 @@
+# Everything a person or a workflow does here, starting from Python 3.11+, git and make alone.
+
+STACK ?= sandbox
+VENV := .venv
+PY := $(VENV)/bin/python
+KUBEPARK := bin/kubepark
+TOOL_MODULES := pulumi kubernetes etcd kwok actionlint
+# Two sandboxes at once are as much as two cores carry; tests of one file share what it set up.
+PYTEST_FLAGS ?= -q -n 2 --dist loadfile
+LINTED := __main__.py components userdata cli sandbox policies
+# The first Python that is new enough. Asked for only when the virtualenv is made.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+
+export STACK
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.PHONY: help up preview refresh destroy down test bench soak lint tools sandbox-env golden lock venv clean
+
+help: ## list the targets
+	@echo 'usage: make TARGET [STACK=sandbox|dev|prod]   (STACK is sandbox unless you say otherwise)'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '  %-12s %s\n' "$$name" "$$text"; done
+
+up: venv ## create or update the stack; the sandbox stack brings its local cloud with it
+	@$(KUBEPARK) up --stack $(STACK)
+
+preview: venv ## show what `up` would do, policies checked
+	@$(KUBEPARK) preview --stack $(STACK)
+
+refresh: venv ## read what is really there into the state
+	@$(KUBEPARK) refresh --stack $(STACK)
+
+destroy: venv ## delete every resource of the stack
+	@$(KUBEPARK) destroy --stack $(STACK)
+
+down: venv ## remove the sandbox stack and stop every process it started
+	@$(KUBEPARK) down --stack $(STACK)
+
+test: lint ## all tests: linters, then unit, policy, convention and sandbox tests
+	@tools=$$($(PY) -m sandbox.toolchain $(TOOL_MODULES)) && \
+		KUBEPARK_TOOLS="$$tools" $(PY) -m pytest $(PYTEST_FLAGS)
+
+bench: venv ## measure speed: `up` from nothing, unchanged preview against the engine's floor
+	@$(PY) -m tests.bench
+
+soak: venv ## long random and fault sequences; prints its seed
+	@$(PY) -m tests.soak
+
+lint: venv ## ruff, mypy --strict, shellcheck
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy --strict --no-error-summary $(LINTED)
+	@$(VENV)/bin/shellcheck bin/kubepark .ci/run
+
+tools: venv ## build the sandbox's programs into the user's cache (once, about ten minutes)
+	@$(PY) -m sandbox.local_cloud prepare
+
+sandbox-env: tools ## print what `eval "$(make -s sandbox-env)"` needs for plain pulumi and kubectl
+	@$(KUBEPARK) env --stack $(STACK)
+
+golden: venv ## write the golden files anew; read the difference before you commit it
+	@UPDATE_GOLDEN=1 $(PY) -m pytest -q tests/unit
+	@git status --short tests/golden
+
+lock: venv ## pin requirements*.in anew with hashes
+	@$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet pip-tools
+	@for name in requirements requirements-dev requirements-go; do \
+		CUSTOM_COMPILE_COMMAND='make lock' $(VENV)/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
+			--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host "$$name.in"; done
+
+venv: $(VENV)/.stamp ## make .venv from the pinned requirements
+
+$(VENV)/.stamp: requirements.txt requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed and not on PATH: install it, or name it: make PYTHON=/path/to/python3.12 ...' >&2; exit 1; }
+	@$(PYTHON) -m sandbox.venv
+
+clean: ## stop the sandbox and remove what was made here (the built tools stay in the user's cache)
+	@if test -x $(PY); then $(PY) -m sandbox.local_cloud stop; fi
+	@rm -rf .sandbox $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,110 @@
+"""`kubepark init`: the facts of an account and region that a stack file pins.
+
+Nothing is invented: each value is what AWS answers now, and an unanswered question is an error.
+A pin that is there already stays; what AWS would say today is printed beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from components.versions import AMI_PARAMETERS
+from sandbox.config import read_stack_config, setting
+from sandbox.errors import SandboxError
+from sandbox.files import atomic_write
+
+ACCOUNT = "kubepark:aws.accountId"
+AMI = "kubepark:platform.ami"
+ZONE = "kubepark:network.availabilityZone"
+SECOND_ZONE = "kubepark:network.secondAvailabilityZone"
+DEFAULT_GPU_TYPE = "g4dn.xlarge"
+
+
+def init(root: Path, stack: str, *, write: bool) -> int:
+    """Print what AWS answers for `stack`; with `write`, put what is missing into its file."""
+    stack_file = root / f"Pulumi.{stack}.yaml"
+    config = read_stack_config(stack_file)
+    region = setting(config, "kubepark:aws.region")
+    if not region:
+        raise SandboxError(
+            f"{stack_file.name}: kubepark:aws.region is missing; "
+            f"fix: pulumi config set --stack {stack} --path kubepark:aws.region REGION"
+        )
+    if setting(config, "kubepark:aws.endpoint"):
+        raise SandboxError(f"stack {stack} is a sandbox: its pins are those of the emulator, and in its file")
+    platform = setting(config, "kubepark:platform.os") or next(iter(AMI_PARAMETERS))
+    if platform not in AMI_PARAMETERS:
+        raise SandboxError(
+            f"kubepark:platform.os: {platform} is unknown; accepted: {', '.join(AMI_PARAMETERS)}"
+        )
+    gpu_type = setting(config, "kubepark:gpu.instanceType") or DEFAULT_GPU_TYPE
+    found = look_up(str(region), AMI_PARAMETERS[platform], str(gpu_type))
+    missing = {}
+    for key, value in found.items():
+        pinned = setting(config, key)
+        if pinned is None:
+            missing[key] = value
+        print(f"{key:<44} {value}" + (f"  (pinned: {pinned})" if pinned not in (None, value) else ""))
+    if write and missing:
+        atomic_write(stack_file, with_pins(stack_file.read_text(encoding="utf-8"), missing), mode=0o644)
+        print(f"wrote {', '.join(missing)} to {stack_file.name}")
+    elif missing:
+        print(f"not in {stack_file.name} yet: {', '.join(missing)}; `--write` puts them there")
+    return 0
+
+
+def look_up(region: str, ami_parameter: str, gpu_type: str) -> dict[str, str]:
+    """Account, zones and AMI as AWS answers with the caller's credentials. `SandboxError` if it does not."""
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    session = boto3.Session(region_name=region)
+    try:
+        account = session.client("sts").get_caller_identity()["Account"]
+        zones = _zones(session.client("ec2"), gpu_type, region)
+        ami = session.client("ssm").get_parameter(Name=ami_parameter)["Parameter"]["Value"]
+    except (BotoCoreError, ClientError) as error:
+        raise SandboxError(
+            f"AWS does not answer in {region}: {error}. Needed: credentials (`aws sso login`, AWS_PROFILE, "
+            f"...) that may call sts:GetCallerIdentity, ec2:DescribeInstanceTypeOfferings, "
+            f"ec2:DescribeAvailabilityZones and ssm:GetParameter on {ami_parameter}"
+        ) from None
+    return {ACCOUNT: account, ZONE: zones[0], SECOND_ZONE: zones[1], AMI: ami}
+
+
+def _zones(ec2: Any, gpu_type: str, region: str) -> tuple[str, str]:
+    """The first zone that offers the GPU type, and another one for load balancers."""
+    offers = ec2.describe_instance_type_offerings(
+        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": [gpu_type]}]
+    )["InstanceTypeOfferings"]
+    if not offers:
+        raise SandboxError(f"no zone of {region} offers {gpu_type}: choose another region or GPU type")
+    first = min(offer["Location"] for offer in offers)
+    zones = ec2.describe_availability_zones(Filters=[{"Name": "zone-type", "Values": ["availability-zone"]}])
+    others = sorted(zone["ZoneName"] for zone in zones["AvailabilityZones"] if zone["ZoneName"] != first)
+    if not others:
+        raise SandboxError(f"{region} has one zone only; load balancers need two")
+    return first, others[0]
+
+
+def with_pins(text: str, pins: Mapping[str, str]) -> str:
+    """The stack file with `pins` set at their paths; comments, order and everything else as they were."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    document = yaml.load(text)
+    for path, value in pins.items():
+        key, field = path.split(".", 1)
+        # Quoted: an account id of digits only is a text, not a number.
+        document["config"].setdefault(key, {})[field] = (
+            DoubleQuotedScalarString(value) if value.isdigit() else value
+        )
+    result = StringIO()
+    yaml.dump(document, result)
+    return result.getvalue()

@@ -1,0 +1,84 @@
+"""AWS requests and error answers as they are on the wire, for the two protocols that matter here.
+
+EC2, IAM and STS speak the query protocol (a form with `Action`), SSM and KMS speak JSON with a
+target header. Reference: the `protocols` entries of botocore's service models.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
+
+# Authorization: AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...
+_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]*/([^/]*)/([^/]*)/aws4_request")
+
+
+@dataclass(frozen=True)
+class AwsRequest:
+    """One call. `params` is everything the body and the query string say, nothing left out."""
+
+    service: str
+    action: str
+    region: str
+    access_key: str
+    user_agent: str
+    params: Any
+    is_json: bool
+
+    @property
+    def operation(self) -> str:
+        """`ec2:RunInstances`, as IAM writes it."""
+        return f"{self.service}:{self.action}"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An error as AWS gives it: HTTP 400 with a code and a text."""
+
+    code: str
+    message: str
+
+
+def parse(environ: Mapping[str, Any], body: bytes) -> AwsRequest:
+    """Read a WSGI request. Never fails: what cannot be understood is kept as text."""
+    credential = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
+    key, region, service = credential.groups() if credential else ("", "", "")
+    target = environ.get("HTTP_X_AMZ_TARGET", "")
+    params = _params(environ, body, bool(target))
+    if target:
+        action = target.rpartition(".")[2]
+    elif isinstance(params, dict) and "Action" in params:
+        action = str(params["Action"])
+    else:
+        action = f"{environ.get('REQUEST_METHOD', '')} {environ.get('PATH_INFO', '')}"
+    agent = environ.get("HTTP_USER_AGENT", "")
+    return AwsRequest(service, action, region, key, agent, params, bool(target))
+
+
+def _params(environ: Mapping[str, Any], body: bytes, is_json: bool) -> Any:
+    text = body.decode("utf-8", errors="backslashreplace")
+    query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
+    if is_json:
+        try:
+            return json.loads(text or "{}")
+        except ValueError:
+            return {"body": text}
+    if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+        return query | dict(parse_qsl(text, keep_blank_values=True))
+    return query | ({"body": text} if text else {})
+
+
+def render_error(request: AwsRequest, refusal: Refusal) -> tuple[str, bytes]:
+    """(content type, body) of an error answer in the caller's protocol."""
+    if request.is_json:
+        answer = {"__type": refusal.code, "message": refusal.message}
+        return "application/x-amz-json-1.1", json.dumps(answer).encode()
+    error = f"<Error><Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message></Error>"
+    identity = f"<RequestID>{uuid.uuid4()}</RequestID>"
+    return "text/xml", f"<Response><Errors>{error}</Errors>{identity}</Response>".encode()

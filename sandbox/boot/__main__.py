@@ -1,0 +1,55 @@
+"""`python -m sandbox.boot --state-dir DIR --endpoint URL`: runs until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from sandbox.boot.cloud import Cloud
+from sandbox.boot.faults import Faults
+from sandbox.boot.log import say
+from sandbox.boot.machine import Surroundings
+from sandbox.boot.watcher import Watcher
+from sandbox.config import ACCOUNT_ID, REGION
+from sandbox.nodes.simulated import SimulatedNodes
+from sandbox.nodes.site import Site
+from sandbox.processes import Supervisor
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.boot", description=__doc__)
+    parser.add_argument("--state-dir", type=Path, required=True, help="the sandbox's state folder")
+    parser.add_argument("--endpoint", required=True, help="URL of the AWS emulator")
+    parser.add_argument("--tools", type=Path, help="folder with kubeadm, etcd, kwok... (default: DIR/bin)")
+    parser.add_argument("--region", default=REGION)
+    parser.add_argument("--account", default=ACCOUNT_ID)
+    parser.add_argument("--patience", type=float, default=30.0, help="seconds with an unusable join record")
+    given = parser.parse_args()
+    state_dir = given.state_dir.resolve()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    cloud = Cloud(given.endpoint, given.region)
+    site = Site(
+        state_dir=state_dir,
+        around=Surroundings(cloud, given.account),
+        tools=(given.tools or state_dir / "bin").resolve(),
+        supervisor=Supervisor(state_dir / "state.json", state_dir / "logs"),
+        faults=Faults(state_dir / "faults.json"),
+        patience=given.patience,
+    )
+    nodes = SimulatedNodes(site)
+    say("boot", f"watching {given.endpoint}")
+    try:
+        Watcher(cloud, nodes, stop).run()
+    finally:
+        nodes.close()
+        say("boot", "stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""The emulator as the boot sees it: instances, their user data and the hardware of their types."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sandbox import config
+
+# Errors of a call to the emulator: no answer, and an answer that is an error.
+CloudError = (BotoCoreError, ClientError)
+RUNNING = "running"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """An instance as DescribeInstances shows it; the metadata service tells the node the same."""
+
+    id: str
+    state: str
+    type: str
+    private_ip: str
+    public_ip: str | None
+    zone: str
+    subnet_id: str
+    vpc_id: str
+    groups: frozenset[str]
+    profile: str | None  # name of the instance profile
+
+    @property
+    def provider_id(self) -> str:
+        return f"aws:///{self.zone}/{self.id}"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What an instance type has, from DescribeInstanceTypes."""
+
+    vcpus: int
+    memory_mib: int
+    gpus: int
+
+
+class Cloud:
+    """Clients of one emulator. They are safe to share between threads."""
+
+    def __init__(self, endpoint: str, region: str = config.REGION) -> None:
+        self.region = region
+        session = boto3.session.Session(
+            aws_access_key_id=config.ACCESS_KEY_ID,
+            aws_secret_access_key=config.SECRET_ACCESS_KEY,
+            region_name=region,
+        )
+        settings = Config(
+            user_agent_extra="kubepark-boot",
+            connect_timeout=5,
+            read_timeout=30,
+            max_pool_connections=16,
+            retries={"total_max_attempts": 1},
+        )
+        self.ec2, self.iam, self.ssm, self.kms = (
+            session.client(name, endpoint_url=endpoint, config=settings)
+            for name in ("ec2", "iam", "ssm", "kms")
+        )
+        self._hardware: dict[str, Hardware] = {}
+
+    def instances(self) -> dict[str, Instance]:
+        """Every instance that the emulator knows, terminated ones too. Raises a `CloudError`."""
+        found: dict[str, Instance] = {}
+        for page in self.ec2.get_paginator("describe_instances").paginate():
+            for reservation in page["Reservations"]:
+                for each in reservation["Instances"]:
+                    found[each["InstanceId"]] = _instance(each)
+        return found
+
+    def instance(self, instance_id: str) -> Instance | None:
+        """One instance now; None if the emulator does not know it."""
+        try:
+            answer = self.ec2.describe_instances(InstanceIds=[instance_id])
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "InvalidInstanceID.NotFound":
+                return None
+            raise
+        return _instance(answer["Reservations"][0]["Instances"][0])
+
+    def user_data(self, instance_id: str) -> bytes:
+        """The bytes that the metadata service would give; empty when there are none."""
+        answer = self.ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
+        return base64.b64decode(answer.get("UserData", {}).get("Value", ""))
+
+    def hardware(self, instance_type: str) -> Hardware:
+        """Processors, memory and GPUs of a type. A `ClientError` for a type that EC2 does not have."""
+        if instance_type not in self._hardware:
+            answer = self.ec2.describe_instance_types(InstanceTypes=[instance_type])
+            info = answer["InstanceTypes"][0]
+            gpus = sum(gpu["Count"] for gpu in info.get("GpuInfo", {}).get("Gpus", []))
+            self._hardware[instance_type] = Hardware(
+                info["VCpuInfo"]["DefaultVCpus"], info["MemoryInfo"]["SizeInMiB"], gpus
+            )
+        return self._hardware[instance_type]
+
+
+def _instance(data: Mapping[str, Any]) -> Instance:
+    return Instance(
+        id=data["InstanceId"],
+        state=data["State"]["Name"],
+        type=data["InstanceType"],
+        private_ip=data.get("PrivateIpAddress", ""),
+        public_ip=_public_ip(data),
+        zone=data["Placement"]["AvailabilityZone"],
+        subnet_id=data.get("SubnetId", ""),
+        vpc_id=data.get("VpcId", ""),
+        # Groups belong to interfaces; the emulator does not repeat them on the instance as AWS does.
+        groups=frozenset(
+            group["GroupId"]
+            for part in (data, *data.get("NetworkInterfaces", []))
+            for group in (*part.get("SecurityGroups", []), *part.get("Groups", []))
+        ),
+        profile=data["IamInstanceProfile"]["Arn"].rsplit("/", 1)[-1]
+        if data.get("IamInstanceProfile")
+        else None,
+    )
+
+
+def _public_ip(data: Mapping[str, Any]) -> str | None:
+    """The instance's public address: its own field, else that of its first interface."""
+    if address := data.get("PublicIpAddress"):
+        return str(address)
+    for interface in data.get("NetworkInterfaces", [])[:1]:
+        if address := interface.get("Association", {}).get("PublicIp"):
+            return str(address)
+    return None

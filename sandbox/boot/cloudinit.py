@@ -1,0 +1,145 @@
+"""User data as cloud-init would find it: gzip, `#cloud-config`, `write_files`.
+
+Only what a node's own boot reads: the sandbox never imports the code that wrote it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+NODE_FILE = "/etc/kubepark/node.json"
+STEPS_FILE = "/etc/kubepark/steps"
+INIT_TEMPLATE = "/etc/kubepark/kubeadm-init.yaml.tmpl"
+JOIN_TEMPLATE = "/etc/kubepark/kubeadm-join.yaml.tmpl"
+MASTER = "master"
+_STEP_SECONDS = 600  # deadline of a step whose plan names none
+_KEYS = ("cluster", "node", "role", "generation", "masterGeneration", "region", "privateIp", "parameters")
+_PARAMETERS = ("join", "kubeconfig", "encryptionKey", "hostsPath", "status")
+
+
+class UserDataError(ValueError):
+    """The machine has nothing to boot from; on AWS it would stay silent. The text says why."""
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """One entry of `write_files`, decoded."""
+
+    content: bytes
+    mode: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the node's plan. `deadline` in seconds; `once` steps are not done again."""
+
+    name: str
+    deadline: float
+    once: bool
+
+
+@dataclass(frozen=True)
+class UserData:
+    """What one node was given: its node.json, its plan and the files that it finds on its disk."""
+
+    node: Mapping[str, Any]
+    files: Mapping[str, WrittenFile]
+    steps: tuple[Step, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.node["node"])
+
+    @property
+    def is_master(self) -> bool:
+        return bool(self.node["role"] == MASTER)
+
+    @property
+    def generation(self) -> int:
+        return int(self.node["generation"])
+
+    def parameter(self, key: str) -> str:
+        """Name of one of the node's parameters: join, kubeconfig, encryptionKey, hostsPath, status."""
+        return str(self.node["parameters"][key])
+
+    @property
+    def template(self) -> str:
+        """The kubeadm document with placeholders that this role boots from."""
+        path = INIT_TEMPLATE if self.is_master else JOIN_TEMPLATE
+        return self.files[path].content.decode()
+
+
+def parse(raw: bytes) -> UserData:
+    """User data bytes as EC2 hands them out. Raises `UserDataError`."""
+    document = _cloud_config(raw)
+    files = {str(entry["path"]): _written(entry) for entry in document.get("write_files") or []}
+    node = _node(files)
+    template = INIT_TEMPLATE if node["role"] == MASTER else JOIN_TEMPLATE
+    if template not in files:
+        raise UserDataError(f"user data does not write {template}")
+    return UserData(node=node, files=files, steps=_plan(node, files))
+
+
+def _cloud_config(raw: bytes) -> dict[str, Any]:
+    try:
+        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserDataError(f"user data cannot be unpacked: {error}") from None
+    if not text.startswith("#cloud-config"):
+        raise UserDataError("user data is not #cloud-config")
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserDataError(f"user data is not YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise UserDataError("user data is not a map")
+    return document
+
+
+def _written(entry: Mapping[str, Any]) -> WrittenFile:
+    """One `write_files` entry; encodings as cloud-init names them."""
+    content = entry.get("content", "")
+    data = content if isinstance(content, bytes) else str(content).encode()
+    encoding = str(entry.get("encoding", "text/plain")).lower()
+    try:
+        if encoding in ("b64", "base64", "gz+b64", "gz+base64", "gzip+b64", "gzip+base64"):
+            data = base64.b64decode(b"".join(data.split()), validate=True)
+        if encoding.startswith("gz"):
+            data = gzip.decompress(data)
+    except (binascii.Error, OSError, EOFError, zlib.error) as error:
+        raise UserDataError(f"{entry.get('path')}: cannot be decoded: {error}") from None
+    return WrittenFile(data, int(str(entry.get("permissions", "0644")), 8))
+
+
+def _node(files: Mapping[str, WrittenFile]) -> dict[str, Any]:
+    if NODE_FILE not in files:
+        raise UserDataError(f"user data does not write {NODE_FILE}")
+    try:
+        node = json.loads(files[NODE_FILE].content)
+    except ValueError as error:
+        raise UserDataError(f"{NODE_FILE}: {error}") from None
+    missing = [key for key in _KEYS if key not in node]
+    missing += [f"parameters.{key}" for key in _PARAMETERS if key not in node.get("parameters", {})]
+    if missing:
+        raise UserDataError(f"{NODE_FILE} lacks {', '.join(missing)}")
+    return dict(node)
+
+
+def _plan(node: Mapping[str, Any], files: Mapping[str, WrittenFile]) -> tuple[Step, ...]:
+    """The node's own list of steps (`name deadline once|boot inputs...`), else the bare minimum."""
+    if STEPS_FILE in files:
+        rows = [line.split() for line in files[STEPS_FILE].content.decode().splitlines()]
+        return tuple(
+            Step(row[0], float(row[1]), row[2] == "once") for row in rows if row and row[0][0] != "#"
+        )
+    default = ("boot", "init", "publish") if node["role"] == MASTER else ("boot", "join")
+    return tuple(Step(name, _STEP_SECONDS, once=False) for name in node.get("steps") or default)

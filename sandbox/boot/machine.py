@@ -1,0 +1,194 @@
+"""One instance from the inside: what its software can call, and how it reports.
+
+Every call first asks whether a real machine could make it: is it switched on, does a packet get out,
+may its role do this. What fails, fails with the words that the node's own tools would print.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from sandbox.boot.cloud import RUNNING, Cloud, Instance
+from sandbox.boot.cloudinit import UserData
+from sandbox.boot.network import Network
+from sandbox.boot.permissions import Call, Permissions
+from sandbox.boot.record import Origin, encode
+from sandbox.config import ACCOUNT_ID
+
+HTTPS = 443
+_NETWORK_SECONDS = 0.5  # how long an answer about routes and rules is taken as current
+
+
+class CallFailed(Exception):
+    """A call that the node could not make. The text is what it would print."""
+
+
+class PowerLost(Exception):
+    """The instance is not running any more: whatever the machine was doing has ended."""
+
+
+@dataclass
+class Surroundings:
+    """What all machines of one emulator share."""
+
+    cloud: Cloud
+    account_id: str = ACCOUNT_ID
+    network: Network = field(init=False)
+    permissions: Permissions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.network = Network(self.cloud)
+        self.permissions = Permissions(self.cloud)
+
+
+class Machine:
+    """A running instance with its user data. `instance` is as fresh as the last call."""
+
+    def __init__(
+        self, around: Surroundings, instance: Instance, user_data: UserData, powered: Callable[[], bool]
+    ) -> None:
+        self.around = around
+        self.instance = instance
+        self.user_data = user_data
+        self._powered = powered
+        self._answers: dict[int, tuple[float, bool]] = {}
+
+    # -- the outside world -------------------------------------------------------------------------
+
+    def check_power(self) -> None:
+        """Raises `PowerLost` unless the instance runs at this moment."""
+        found = self.around.cloud.instance(self.instance.id) if self._powered() else None
+        if found is None or found.state != RUNNING:
+            raise PowerLost(self.instance.id)
+        self.instance = found
+
+    def online(self, port: int) -> bool:
+        """Whether a TCP connection to a public host can be opened; an answer is kept for half a second."""
+        asked, answer = self._answers.get(port, (0.0, False))
+        if time.monotonic() - asked > _NETWORK_SECONDS:
+            answer = self.around.network.reaches_internet(self.instance, port)
+            self._answers[port] = (time.monotonic(), answer)
+        return answer
+
+    def fetch(self, host: str, port: int) -> None:
+        """Stands for a download from a public host. Raises `CallFailed` in curl's words."""
+        self.check_power()
+        if not self.online(port):
+            raise CallFailed(
+                f"curl: (28) Failed to connect to {host} port {port}: Could not connect to server"
+            )
+
+    def identity(self) -> dict[str, str]:
+        """The metadata service's answers, by the placeholders of the kubeadm documents."""
+        instance = self.instance
+        return {
+            "INSTANCE_ID": instance.id,
+            "INSTANCE_TYPE": instance.type,
+            "PRIVATE_IP": instance.private_ip,
+            "PUBLIC_IP": instance.public_ip or instance.private_ip,  # behind a NAT gateway
+            "AVAILABILITY_ZONE": instance.zone,
+            "REGION": self.around.cloud.region,
+            "PROVIDER_ID": instance.provider_id,
+        }
+
+    # -- Parameter Store ---------------------------------------------------------------------------
+
+    def get_parameter(self, name: str) -> str:
+        """The decrypted value. Raises `CallFailed`."""
+        self._may(f"get-parameter {name}", "ssm:GetParameter", self._arn(name))
+        answer = self._call(
+            f"get-parameter {name}", self.around.cloud.ssm.get_parameter, Name=name, WithDecryption=True
+        )
+        if answer["Parameter"]["Type"] == "SecureString":
+            self._may(f"get-parameter {name}", "kms:Decrypt", self._key_arn(), name)
+        return str(answer["Parameter"]["Value"])
+
+    def get_parameters_by_path(self, path: str) -> dict[str, str]:
+        """All parameters right below `path`, name -> value. Raises `CallFailed`."""
+        what = f"get-parameters-by-path {path}"
+        self._may(what, "ssm:GetParametersByPath", self._arn(path))
+        found: dict[str, str] = {}
+        query: dict[str, Any] = {"Path": path, "WithDecryption": True}
+        while True:
+            page = self._call(what, self.around.cloud.ssm.get_parameters_by_path, **query)
+            found |= {each["Name"]: each["Value"] for each in page["Parameters"]}
+            if not page.get("NextToken"):
+                return found
+            query["NextToken"] = page["NextToken"]
+
+    def put_parameter(self, name: str, value: str, *, secure: bool = False) -> None:
+        """Overwrite a parameter, as a SecureString under the cluster's key if `secure`."""
+        what = f"put-parameter {name}"
+        self._may(what, "ssm:PutParameter", self._arn(name))
+        if len(value) > 4096:
+            raise CallFailed(f"kp-aws {what}: PutParameter: ValidationException: value over 4096 characters")
+        extra = {"Type": "String"}
+        if secure:
+            self._may(what, "kms:Encrypt", self._key_arn(), name)
+            extra = {"Type": "SecureString", "KeyId": str(self.user_data.node["clusterKeyAlias"])}
+        self._call(what, self.around.cloud.ssm.put_parameter, Name=name, Value=value, Overwrite=True, **extra)
+
+    def _may(self, what: str, action: str, resource: str, parameter: str | None = None) -> None:
+        """Power, network and role, in the order in which a machine meets them."""
+        self.check_power()
+        if not self.online(HTTPS):
+            url = f"https://ssm.{self.around.cloud.region}.amazonaws.com/"
+            raise CallFailed(f"kp-aws {what}: {url}: <urlopen error timed out>")
+        context = {}
+        if parameter:
+            context = {
+                "kms:ViaService": f"ssm.{self.around.cloud.region}.amazonaws.com",
+                "kms:EncryptionContext:PARAMETER_ARN": self._arn(parameter),
+                "kms:CallerAccount": self.around.account_id,
+            }
+        call = Call(action, resource, {**context, "aws:RequestedRegion": self.around.cloud.region})
+        if not self.around.permissions.allowed(self.instance.profile, call):
+            raise CallFailed(
+                f"kp-aws {what}: AccessDeniedException: the role of {self.instance.id} "
+                f"is not authorized to perform: {action} on resource: {resource}"
+            )
+
+    def _call(self, what: str, method: Callable[..., Any], **arguments: Any) -> Any:
+        try:
+            return method(**arguments)
+        except ClientError as error:
+            said = error.response["Error"]
+            raise CallFailed(f"kp-aws {what}: {said['Code']}: {said.get('Message', '')}") from None
+
+    def _arn(self, parameter: str) -> str:
+        return f"arn:aws:ssm:{self.around.cloud.region}:{self.around.account_id}:parameter{parameter}"
+
+    def _key_arn(self) -> str:
+        alias = str(self.user_data.node["clusterKeyAlias"])
+        answer = self._call(f"key {alias}", self.around.cloud.kms.describe_key, KeyId=alias)
+        return str(answer["KeyMetadata"]["Arn"])
+
+    # -- what the scripts do with it ---------------------------------------------------------------
+
+    def hosts(self) -> dict[str, str]:
+        """Name -> address from the cluster's hosts parameters. Raises `CallFailed`."""
+        path = self.user_data.parameter("hostsPath")
+        found: dict[str, str] = {}
+        for name, value in self.get_parameters_by_path(path).items():
+            try:
+                for address, names in json.loads(value)["rows"]:
+                    found |= dict.fromkeys(names, address)
+            except (ValueError, KeyError, TypeError):
+                raise CallFailed(f"refresh-hosts: {name} holds no rows") from None
+        if not found:
+            raise CallFailed(f"refresh-hosts: no rows below {path}")
+        return found
+
+    def report(self, origin: Origin, phase: str, step: str, rc: int = 0, message: str = "") -> str | None:
+        """Write the status record: None, or why it could not be delivered (never fatal to the node)."""
+        try:
+            self.put_parameter(self.user_data.parameter("status"), encode(origin, phase, step, rc, message))
+        except CallFailed as error:
+            return str(error)
+        return None

@@ -1,0 +1,101 @@
+"""The stack file as text and tree: who is in it, and what a sandbox adds to its working copy."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.config import not_yaml
+from sandbox.errors import SandboxError
+
+CLIENT_SECRET = "kubepark:oidcClientSecret"
+HASHES = "kubepark:passwordHashes"
+PEOPLE = "kubepark:people"
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")  # what can stand in a config path as it is
+
+
+@dataclass
+class StackSecrets:
+    """What one stack generated, in plain and as the engine encrypted it. Kept with mode 0600."""
+
+    salt: str = ""  # the engine's own record of how the passphrase becomes a key
+    hashes: dict[str, str] = field(default_factory=dict)  # person -> bcrypt
+    client_secret: str = ""
+    ciphers: dict[str, str] = field(default_factory=dict)  # config path -> ciphertext
+
+    def values(self, people: list[str]) -> dict[str, str]:
+        """Config path -> plain value, for the people whose hash was generated here."""
+        paths = {_hash_path(person): self.hashes[person] for person in people}
+        return {CLIENT_SECRET: self.client_secret, **paths}
+
+
+def parse(text: str, name: str) -> Any:
+    """YAML 1.2 with comments and order kept, as the engine reads it (PyYAML takes `off` for False)."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        document = YAML().load(text)
+    except YAMLError as error:
+        raise not_yaml(name, error) from None
+    document.setdefault("config", {})
+    return document
+
+
+def require_no_secrets(document: Any, name: str) -> None:
+    """A sandbox has a passphrase of its own, so nothing in the repository can be encrypted with it."""
+    if "encryptionsalt" in document or "secretsprovider" in document:
+        raise SandboxError(
+            f"{name} names a sandbox (kubepark:aws.endpoint) and has encrypted values of its own. A "
+            "sandbox generates its secrets: remove `encryptionsalt`, `secretsprovider` and the "
+            "`secure:` values from the file"
+        )
+
+
+def dump(document: Any) -> str:
+    from ruamel.yaml import YAML
+
+    text, yaml = io.StringIO(), YAML()
+    yaml.width = 4096  # characters: a ciphertext stays on its line
+    yaml.dump(document, text)
+    return text.getvalue()
+
+
+def people_without_hash(document: Any) -> list[str]:
+    """The people of the stack file that it gives no hash for.
+
+    What is malformed is left out: the program complains about it, and better than we could.
+    """
+    people = document["config"].get(PEOPLE)
+    given = document["config"].get(HASHES) or {}
+    if not isinstance(people, list) or not isinstance(given, dict):
+        return []
+    names = [person.get("name") for person in people if isinstance(person, dict)]
+    usable = [name for name in names if isinstance(name, str) and _NAME.fullmatch(name)]
+    return [name for name in dict.fromkeys(usable) if name not in given]
+
+
+def merge(document: Any, stored: StackSecrets, people: list[str]) -> None:
+    """Put the known ciphertexts into `document`; what the stack file says itself stays."""
+    config = document["config"]
+    if stored.salt:
+        document["encryptionsalt"] = stored.salt
+    if CLIENT_SECRET in stored.ciphers:
+        config.setdefault(CLIENT_SECRET, {"secure": stored.ciphers[CLIENT_SECRET]})
+    for person in people:
+        cipher = stored.ciphers.get(_hash_path(person))
+        if cipher:
+            config.setdefault(HASHES, {})[person] = {"secure": cipher}
+
+
+def _hash_path(person: str) -> str:
+    return f'{HASHES}["{person}"]'
+
+
+def cipher(config: Any, path: str) -> str:
+    if path == CLIENT_SECRET:
+        return str(config[CLIENT_SECRET]["secure"])
+    person = path.removeprefix(f'{HASHES}["').removesuffix('"]')
+    return str(config[HASHES][person]["secure"])

@@ -1,0 +1,196 @@
+"""The local cloud as one thing: tools, emulator and boot process, started, stopped and looked at.
+
+`start` may be called at any time: it starts what is missing and leaves the rest alone. Callers that
+change anything hold the sandbox's `SandboxLock`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sandbox import plugins, shims
+from sandbox.config import (
+    API_KEY,
+    AWS_KEY,
+    EPOCH_PATH,
+    HEALTH_PATH,
+    IMAGES_PATH,
+    Endpoint,
+    SandboxConfig,
+    load,
+    read_stack_config,
+)
+from sandbox.errors import SandboxError
+from sandbox.ports import free_port, require_free
+from sandbox.processes import Supervisor
+from sandbox.toolchain import ensure_tools
+
+EMULATOR = "emulator"
+BOOT = "boot"
+_AMI = re.compile(r"ami-[0-9a-f]{8}(?:[0-9a-f]{9})?")
+# Loopback never goes through a proxy, whatever the environment says.
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True)
+class Status:
+    """What runs. `processes` maps a name to its pid, None for what was started and has died."""
+
+    processes: dict[str, int | None]
+    epoch: str | None  # of the emulator's memory; None when it does not answer
+    providers: dict[str, str]  # provider -> official or standin, as of the last `prepare`
+
+
+def supervisor(config: SandboxConfig) -> Supervisor:
+    """The one that knows every process of this sandbox."""
+    return Supervisor(config.state_file, config.log_dir)
+
+
+def prepare(config: SandboxConfig) -> None:
+    """Tools and plugins into `.sandbox/bin`, without starting anything."""
+    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    tools = ensure_tools()
+    kinds = plugins.choose(config, tools / "pulumi")
+    shims.fill(config, tools, kinds)
+    with supervisor(config).edit() as state:
+        state["providers"] = kinds
+
+
+def start(config: SandboxConfig) -> None:
+    """Bring the local cloud up: idempotent, restarts what died.
+
+    When the emulator is gone its memory is gone, so everything that was made from it is stopped
+    first. Raises `SandboxError` for a port in use or a part that does not get ready.
+    """
+    prepare(config)
+    processes = supervisor(config)
+    _start_emulator(config, processes)
+    _register_images(config)
+    _start_boot(config, processes)
+
+
+def stop(config: SandboxConfig) -> list[str]:
+    """End every process of this sandbox and give their names. Safe when nothing runs."""
+    processes = supervisor(config)
+    # The boot process first: it would start again what it sees ending.
+    stopped = [BOOT] if processes.stop(BOOT) else []
+    return stopped + processes.stop_all()
+
+
+def status(config: SandboxConfig) -> Status:
+    processes = supervisor(config)
+    return Status(
+        processes={name: processes.pid(name) for name in processes.records()},
+        epoch=_request(config.aws, EPOCH_PATH),
+        providers=processes.load().get("providers", {}),
+    )
+
+
+def pinned_images(config: SandboxConfig) -> list[str]:
+    """Every AMI id that the stack file names, wherever it does."""
+
+    def strings(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            yield from strings(item)
+
+    return sorted({text for text in strings(read_stack_config(config.stack_file)) if _AMI.fullmatch(text)})
+
+
+def environment(config: SandboxConfig) -> dict[str, str]:
+    """For the processes of the local cloud: our tools first on PATH, our modules importable."""
+    path = f"{config.bin_dir}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**kept, "PATH": path, "PYTHONPATH": str(config.root), "PYTHONUNBUFFERED": "1"}
+
+
+def _start_emulator(config: SandboxConfig, processes: Supervisor) -> None:
+    url = config.aws.url
+    if processes.alive(EMULATOR) and processes.load().get("aws") == url and healthy(config.aws):
+        return
+    stop(config)
+    _require_free(config, config.aws, AWS_KEY)
+    command = [sys.executable, "-m", "sandbox.emulator", "--host", config.aws.host]
+    options = ["--port", str(config.aws.port), "--region", config.region, "--log", config.requests_log]
+    with processes.edit() as state:
+        state["aws"] = url
+    processes.start(
+        EMULATOR,
+        [*command, *map(str, options)],
+        env=environment(config),
+        cwd=config.root,
+        ready=lambda: healthy(config.aws),
+    )
+
+
+def _register_images(config: SandboxConfig) -> None:
+    if _request(config.aws, IMAGES_PATH, "PUT", json.dumps(pinned_images(config)).encode()) is None:
+        raise SandboxError(f"the emulator at {config.aws.url} does not take AMI ids: see {config.log_dir}")
+
+
+def _start_boot(config: SandboxConfig, processes: Supervisor) -> None:
+    if processes.alive(BOOT):
+        return
+    # Control plane processes outlive a boot process that was killed; the next one takes them over.
+    if not any(processes.alive(name) for name in processes.records() if name != EMULATOR):
+        _require_free(config, config.api, API_KEY)
+    log = processes.log(BOOT)
+    offset = log.stat().st_size if log.exists() else 0
+    command = [sys.executable, "-m", "sandbox.boot", "--state-dir", str(config.state_dir)]
+    options = ["--endpoint", config.aws.url, "--region", config.region, "--account", config.account_id]
+    processes.start(
+        BOOT,
+        [*command, *options],
+        env=environment(config),
+        cwd=config.root,
+        ready=lambda: b"watching" in log.read_bytes()[offset:],  # its first words, once it can work
+    )
+
+
+def _require_free(config: SandboxConfig, endpoint: Endpoint, key: str) -> None:
+    other = f"{endpoint.scheme}://{endpoint.host}:{free_port()}"
+    fix = f"pulumi config set --stack {config.stack} --path {key} {other}"
+    require_free(endpoint.host, endpoint.port, key=key, suggestion=fix)
+
+
+def healthy(endpoint: Endpoint) -> bool:
+    """Whether our emulator, and not some other server, answers there."""
+    return _request(endpoint, HEALTH_PATH) == "ok"
+
+
+def _request(endpoint: Endpoint, path: str, method: str = "GET", body: bytes | None = None) -> str | None:
+    """The answer as text; None if nothing answers or with an error."""
+    request = urllib.request.Request(endpoint.url + path, data=body, method=method)
+    try:
+        with _direct.open(request, timeout=5) as response:
+            text: str = response.read().decode()
+            return text
+    except (urllib.error.URLError, OSError):
+        return None
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m sandbox.local_cloud prepare|start|stop [STACK]`, for make."""
+    verbs = {"prepare": prepare, "start": start, "stop": stop}
+    root = Path(__file__).resolve().parent.parent
+    stack = arguments[1] if len(arguments) > 1 else "sandbox"
+    try:
+        verbs[arguments[0]](load(root, stack))
+    except SandboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

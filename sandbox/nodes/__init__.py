@@ -1,0 +1,1 @@
+"""How an emulated instance becomes a node. One interface, several kinds."""

@@ -1,0 +1,180 @@
+"""The Node object as a kubelet registers it, and the few changes that it makes to it later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from sandbox.boot.cloud import Hardware
+from sandbox.boot.record import rfc3339
+from sandbox.nodes.api import STRATEGIC, Api, ApiError
+
+# Labels of the simulation: which nodes a KWOK process acts for. Part of no product.
+RUNNING_LABEL = "sandbox.kubepark/kubelet"
+NETWORK_LABEL = "sandbox.kubepark/network"
+GPU = "nvidia.com/gpu"
+_PODS = 110  # the kubelet's own default
+_RESERVED_MIB = 100  # the kubelet's default hard eviction threshold
+_DISK_GIB = 100
+NO_CNI = (
+    "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+    "message:Network plugin returns error: cni plugin not initialized"
+)
+_FINE = (
+    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+)
+
+
+def registration(document: str) -> dict[str, Any]:
+    """`nodeRegistration` of a kubeadm Init- or JoinConfiguration."""
+    for each in yaml.safe_load_all(document):
+        if each and each.get("kind") in ("InitConfiguration", "JoinConfiguration"):
+            return dict(each["nodeRegistration"])
+    raise ValueError("the kubeadm document registers no node")
+
+
+def node_object(
+    given: Mapping[str, Any], hardware: Hardware, private_ip: str, version: str, boot_id: str
+) -> dict[str, Any]:
+    """The Node that a kubelet with this registration creates on this hardware."""
+    flags = {each["name"]: str(each["value"]) for each in given.get("kubeletExtraArgs", [])}
+    name = flags.get("hostname-override", str(given["name"]))
+    labels = dict(pair.split("=", 1) for pair in flags.get("node-labels", "").split(",") if pair)
+    labels |= {
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        RUNNING_LABEL: "simulated",
+    }
+    spec: dict[str, Any] = {"taints": list(given.get("taints") or [])}
+    if provider_id := flags.get("provider-id"):
+        spec["providerID"] = provider_id
+    address = flags.get("node-ip", private_ip)
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": labels,
+            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+        },
+        "spec": spec,
+        "status": {
+            "addresses": [
+                {"type": "InternalIP", "address": address},
+                {"type": "Hostname", "address": name},
+            ],
+            **_resources(hardware),
+            "conditions": conditions(ready=False, reason="KubeletNotReady", message=NO_CNI),
+            "nodeInfo": _info(version, boot_id),
+        },
+    }
+
+
+def _resources(hardware: Hardware) -> dict[str, Any]:
+    capacity = {
+        "cpu": str(hardware.vcpus),
+        "memory": f"{hardware.memory_mib}Mi",
+        "ephemeral-storage": f"{_DISK_GIB}Gi",
+        "pods": str(_PODS),
+    }
+    return {
+        "capacity": capacity,
+        "allocatable": {**capacity, "memory": f"{hardware.memory_mib - _RESERVED_MIB}Mi"},
+    }
+
+
+def _info(version: str, boot_id: str) -> dict[str, str]:
+    """`nodeInfo`; machine facts that a simulation does not have say so."""
+    return {
+        "architecture": "amd64",
+        "operatingSystem": "linux",
+        "bootID": boot_id,
+        "kubeletVersion": f"v{version.removeprefix('v')}",
+        "kubeProxyVersion": "",
+        "containerRuntimeVersion": "simulated://0",
+        "osImage": "simulated",
+        "kernelVersion": "simulated",
+        "machineID": "",
+        "systemUUID": "",
+    }
+
+
+def conditions(*, ready: bool, reason: str, message: str) -> list[dict[str, str]]:
+    """All conditions of a live node, with Ready as told."""
+    now = rfc3339(datetime.now(UTC))
+    rows = [(kind, "False", why, text) for kind, why, text in _FINE]
+    rows.append(("Ready", "True" if ready else "False", reason, message))
+    return [
+        {
+            "type": kind,
+            "status": status,
+            "reason": why,
+            "message": text,
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": now,
+        }
+        for kind, status, why, text in rows
+    ]
+
+
+def register(api: Api, node: Mapping[str, Any]) -> None:
+    """Create the Node with the kubelet's own credentials, or take up the one that is there."""
+    try:
+        api.post("/api/v1/nodes", node)
+    except ApiError as error:
+        if error.code != 409:
+            raise
+        _take_up(api, node)
+
+
+def _take_up(api: Api, node: Mapping[str, Any]) -> None:
+    """After a boot: new boot id, and NotReady until the network is up."""
+    name = node["metadata"]["name"]
+    api.patch(f"/api/v1/nodes/{name}", {"metadata": {"labels": {RUNNING_LABEL: "simulated"}}}, STRATEGIC)
+    status = {key: node["status"][key] for key in ("addresses", "conditions", "nodeInfo")}
+    api.patch(f"/api/v1/nodes/{name}/status", {"status": status}, STRATEGIC)
+
+
+def set_ready(api: Api, name: str) -> None:
+    """The network plugin is there: Ready, and pods with addresses of their own may start."""
+    fine = conditions(ready=True, reason="KubeletReady", message="kubelet is posting ready status")
+    api.patch(f"/api/v1/nodes/{name}/status", {"status": {"conditions": fine}}, STRATEGIC)
+    api.patch(f"/api/v1/nodes/{name}", {"metadata": {"labels": {NETWORK_LABEL: "ready"}}}, STRATEGIC)
+
+
+def set_lost(api: Api, name: str, provider_id: str) -> None:
+    """What the node lifecycle controller does when a kubelet is silent, without its 50 s of patience.
+
+    Nothing happens if the name belongs to another machine by now.
+    """
+    found = api.find(f"/api/v1/nodes/{name}")
+    if not found or found["spec"].get("providerID") != provider_id:
+        return
+    gone = {RUNNING_LABEL: None, NETWORK_LABEL: None}
+    api.patch(f"/api/v1/nodes/{name}", {"metadata": {"labels": gone}}, STRATEGIC)
+    now = rfc3339(datetime.now(UTC))
+    unknown = [
+        {
+            "type": kind,
+            "status": "Unknown",
+            "reason": "NodeStatusUnknown",
+            "message": "Kubelet stopped posting node status.",
+            "lastTransitionTime": now,
+        }
+        for kind in ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
+    ]
+    api.patch(f"/api/v1/nodes/{name}/status", {"status": {"conditions": unknown}}, STRATEGIC)
+
+
+def set_gpus(api: Api, name: str, count: int) -> None:
+    """What a registered (or vanished) device plugin means for the node's resources."""
+    amount = {GPU: str(count)}
+    api.patch(
+        f"/api/v1/nodes/{name}/status", {"status": {"capacity": amount, "allocatable": amount}}, STRATEGIC
+    )

@@ -1,0 +1,318 @@
+"""One simulated node: a small state machine around an instance.
+
+It takes the steps of its own plan, reports each, and tries again after a failure with a higher
+attempt, as its systemd unit would. Power is what the cloud wants of it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sandbox.boot.cloud import CloudError
+from sandbox.boot.cloudinit import Step, UserData, UserDataError, parse
+from sandbox.boot.disk import Disk
+from sandbox.boot.faults import Fault
+from sandbox.boot.log import say
+from sandbox.boot.machine import CallFailed, Machine, PowerLost
+from sandbox.boot.record import Origin
+from sandbox.controlplane import ControlPlane, initialised
+from sandbox.errors import SandboxError
+from sandbox.files import atomic_write
+from sandbox.nodes import kubelet, steps
+from sandbox.nodes.api import Api, ApiError, Unavailable
+from sandbox.nodes.site import Site
+
+TIMED_OUT = 124  # as timeout(1) and the bootstrap runner say it
+_REGISTRATION = "registration.json"
+FINAL = ("joined", "api-ready")
+_API_PORT = 6443
+_LOOK_AGAIN = 0.5  # seconds between looks at something that is awaited
+_IDLE = 30.0  # seconds between looks at a node that is done
+_REFRESH_SECONDS = 6 * 3600.0  # as the master's timer
+_BACK_OFF = (1.0, 10.0)  # seconds before the second attempt, and the longest pause
+
+
+class Wanted(Enum):
+    """What the cloud wants of an instance."""
+
+    ON = "on"
+    OFF = "off"
+    GONE = "gone"
+
+
+class SimulatedNode:
+    """One instance. One worker at a time calls `advance`; the boot's thread sets `wanted`."""
+
+    def __init__(self, site: Site, disk: Disk) -> None:
+        self.site = site
+        self.disk = disk
+        self.wanted = Wanted.ON if disk.memory.powered else Wanted.OFF
+        self.due = 0.0
+        self.gone = False  # terminated, and nothing is left of it
+        self._switch = threading.Lock()
+        self.name = disk.instance_id  # until its user data was read
+        self.machine: Machine
+        self.user_data: UserData
+        self._running = False  # in this process: false after a restart of the boot
+        self._kubelet_runs = False
+        self._position = 0
+        self._entered: tuple[int, float] = (-1, 0.0)  # position reported, and when
+        self._fault: Fault | None = None  # the one that was taken at the current step
+        self._waits: dict[str, float] = {}
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.disk.root / "etc/kubernetes/kubelet.conf"
+
+    # -- power -------------------------------------------------------------------------------------
+
+    def want(self, wanted: Wanted) -> None:
+        """From the boot's thread: the cloud switched the instance."""
+        with self._switch:
+            self.wanted, self.due = wanted, 0.0
+
+    def advance(self) -> None:
+        """Bring the node closer to what is wanted, and set when to look again."""
+        wanted = self.wanted
+        pause = self._pause()
+        with self._switch:
+            self.due = time.monotonic() + pause if self.wanted is wanted else 0.0
+
+    def _pause(self) -> float:
+        """Seconds to the next look."""
+        try:
+            return self._advance()
+        except PowerLost:
+            return _LOOK_AGAIN
+        except CloudError as error:  # the emulator is away or refuses: a machine would try again
+            self._say(f"emulator: {error}")
+            return 2.0
+        except UserDataError as error:
+            self._say(f"cannot boot: {error}")
+            return _IDLE
+
+    def _advance(self) -> float:
+        if self.wanted is not Wanted.ON:
+            return self._go_off()
+        if not self._running:
+            self._come_up()
+        self._keep_kubelet()
+        if self.disk.memory.phase in FINAL:
+            self._refresh_join()
+            return _IDLE if self._kubelet_runs else _LOOK_AGAIN
+        return self._take_steps()
+
+    def _come_up(self) -> None:
+        """Power on, or the boot process itself was restarted under a running machine."""
+        instance = self.site.around.cloud.instance(self.disk.instance_id)
+        if instance is None:
+            raise PowerLost(self.disk.instance_id)
+        self.user_data = parse(self.site.around.cloud.user_data(instance.id))
+        self.name = self.user_data.name
+        self.machine = Machine(self.site.around, instance, self.user_data, lambda: self.wanted is Wanted.ON)
+        memory = self.disk.memory
+        resumed = memory.powered
+        if self.disk.fresh:
+            self.disk.write_files(self.user_data.files)
+        if not resumed:
+            memory.powered, memory.boot_id, memory.phase, memory.attempt = (
+                True,
+                str(uuid.uuid4()),
+                "pending",
+                0,
+            )
+        if memory.phase not in FINAL:
+            self._new_attempt()
+        self.disk.save()
+        hardware = self.site.around.cloud.hardware(instance.type)
+        if hardware.gpus:
+            self.site.gpus[self.name] = hardware.gpus
+        self._start_control_plane()
+        self._kubelet_runs = resumed and memory.phase in FINAL
+        self._running = True
+
+    def _go_off(self) -> float:
+        memory = self.disk.memory
+        if memory.powered or self._running:
+            self._mark_lost()
+            self.site.release(self.disk.instance_id)
+            memory.powered = self._running = self._kubelet_runs = False
+            self.disk.save()
+        if self.wanted is Wanted.GONE:
+            self.disk.wipe()
+            if hasattr(self, "user_data"):  # it came up in this process; else only its disk was left
+                self.site.gpus.pop(self.name, None)
+            self.gone = True
+        return _IDLE
+
+    def _mark_lost(self) -> None:
+        """The kubelet falls silent; whoever is left notices."""
+        plane = self.site.control_plane
+        if plane is None or self.site.master_id == self.disk.instance_id or not self._running:
+            return
+        try:
+            kubelet.set_lost(plane.api(), self.name, self.machine.instance.provider_id)
+        except (Unavailable, ApiError) as error:
+            self._say(f"node not marked: {error}")
+
+    # -- what runs on the machine apart from its bootstrap -----------------------------------------
+
+    def control_plane(self) -> ControlPlane:
+        """This master's control plane. `Wait` while another machine has its place."""
+        endpoint = urlsplit(str(self.user_data.node.get("apiEndpoint") or ""))
+        port = endpoint.port or _API_PORT
+        plane = self.site.claim(self.disk.instance_id, self.name, self.disk.folder, port)
+        if plane is None:
+            raise steps.Wait("another master is still there")
+        return plane
+
+    def _start_control_plane(self) -> None:
+        """At every boot of a master that was initialised: its static pods start."""
+        if not self.user_data.is_master or not initialised(self.disk.folder):
+            return
+        try:
+            self.control_plane()
+            self.site.up(steps.document(self))
+        except (SandboxError, steps.Wait, steps.StepFailed) as error:
+            self._say(f"control plane: {error}")
+
+    def register(self, api: Api, given: Mapping[str, Any]) -> None:
+        """The kubelet's registration. A Node that another machine left under this name goes first.
+
+        A real kubelet would adopt it with its stale provider id; whoever replaces an instance has to
+        delete the old Node, and in the simulation that is done here. `given` is kubeadm's
+        nodeRegistration; it is kept for later boots.
+        """
+        atomic_write(self.disk.folder / _REGISTRATION, json.dumps(given))
+        plane = self.site.control_plane
+        old = plane.api().find(f"/api/v1/nodes/{self.name}") if plane else None
+        if plane and old and old["spec"].get("providerID") not in (None, self.machine.instance.provider_id):
+            plane.api().delete(f"/api/v1/nodes/{self.name}")
+        hardware = self.site.around.cloud.hardware(self.machine.instance.type)
+        node = kubelet.node_object(
+            given,
+            hardware,
+            self.machine.instance.private_ip,
+            str(self.user_data.node["kubernetesVersion"]),
+            self.disk.memory.boot_id,
+        )
+        kubelet.register(api, node)
+        self._kubelet_runs = True
+        self.site.agent.node_appeared()
+
+    def _keep_kubelet(self) -> None:
+        """A kubelet that has credentials runs at every boot and finds the API whenever it is there."""
+        if self._kubelet_runs or not self.kubeconfig.exists() or self.site.control_plane is None:
+            return
+        given = json.loads((self.disk.folder / _REGISTRATION).read_text(encoding="utf-8"))
+        try:
+            self.register(Api.from_kubeconfig(self.kubeconfig), given)
+        except (Unavailable, ApiError) as error:
+            self._say(f"kubelet: {error}")
+
+    def _refresh_join(self) -> None:
+        """The master's six-hourly timer: a token is always good for at least 18 hours."""
+        if self.user_data.is_master and time.time() - self.disk.memory.published > _REFRESH_SECONDS:
+            try:
+                steps.publish(self)
+            except (steps.Wait, CallFailed, SandboxError) as error:
+                self._say(f"refresh-join: {error}")
+            self.disk.save()
+
+    # -- the bootstrap -----------------------------------------------------------------------------
+
+    def _new_attempt(self) -> None:
+        self.disk.memory.attempt += 1
+        self.disk.save()
+        self._position, self._entered, self._waits = 0, (-1, 0.0), {}
+
+    def _take_steps(self) -> float:
+        """Steps one after the other until one waits, fails, or all are done: seconds to the next look."""
+        plan = self.user_data.steps
+        while self._position < len(plan):
+            step = plan[self._position]
+            if step.once and step.name in self.disk.memory.done:
+                self._position += 1
+                continue
+            self._enter(step)
+            try:
+                self._do(step)
+            except steps.Wait as waiting:
+                if time.monotonic() - self._entered[1] <= step.deadline:
+                    return _LOOK_AGAIN
+                late = f"step {step.name} was stopped after its deadline of {step.deadline:.0f} s"
+                return self._fail(step, TIMED_OUT, f"{waiting}\n{late}")
+            except (steps.StepFailed, CallFailed, SandboxError, ApiError, Unavailable) as error:
+                return self._fail(step, 1, str(error))
+            self.disk.memory.done.append(step.name)
+            self.disk.save()
+            self._position += 1
+        return self._finish()
+
+    def _enter(self, step: Step) -> None:
+        """Once per step and attempt: take what goes wrong here, and say where the node is."""
+        if self._entered[0] != self._position:
+            self._entered = (self._position, time.monotonic())
+            self._waits = {}
+            self._fault = self.site.faults.take(self.name, step.name)
+            self._report("running", step.name)
+
+    def _do(self, step: Step) -> None:
+        fault = self._fault
+        if fault and fault.mode == "fail":
+            raise steps.StepFailed(fault.message)
+        if fault and self.site.faults.present(self.name, step.name):  # hangs, or is cut off
+            raise steps.Wait(fault.message)
+        if fault and fault.mode == "silent":  # heard of again
+            self._fault = None
+            self._report("running", step.name)
+        self.machine.check_power()
+        action = steps.ACTIONS.get(step.name)
+        if action:
+            action(self)
+
+    def waited(self, reason: str) -> float:
+        """Seconds since the current step first waited for this reason."""
+        return time.monotonic() - self._waits.setdefault(reason, time.monotonic())
+
+    def _fail(self, step: Step, rc: int, message: str) -> float:
+        self._report("failed", step.name, rc, message)
+        pause = min(_BACK_OFF[0] * 2.0 ** (self.disk.memory.attempt - 1), _BACK_OFF[1])
+        self._new_attempt()
+        return pause
+
+    def _finish(self) -> float:
+        phase = "api-ready" if self.user_data.is_master else "joined"
+        if not self._report(phase, "done"):
+            self._new_attempt()
+            return _BACK_OFF[1]
+        self.disk.memory.phase = phase
+        self.disk.save()
+        return _LOOK_AGAIN
+
+    def _report(self, phase: str, step: str, rc: int = 0, message: str = "") -> bool:
+        if self._fault and self._fault.mode == "silent":
+            return False
+        origin = Origin(
+            instance_id=self.disk.instance_id,
+            node=self.name,
+            generation=self.user_data.generation,
+            boot_id=self.disk.memory.boot_id,
+            attempt=self.disk.memory.attempt,
+        )
+        self._say(f"{phase} {step} {message}".strip())
+        problem = self.machine.report(origin, phase, step, rc, message)
+        if problem:
+            self._say(f"not reported: {problem}")
+        return problem is None
+
+    def _say(self, text: str) -> None:
+        say(self.name, text)

@@ -1,0 +1,65 @@
+"""TCP ports on this machine: is one free, who has it, does something answer."""
+
+from __future__ import annotations
+
+import socket
+
+import psutil
+
+from sandbox.errors import SandboxError
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens on at this moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def listening(host: str, port: int, timeout: float = 1.0) -> bool:
+    """Whether something accepts connections there. `timeout` in seconds."""
+    try:
+        with socket.create_connection((host, port), timeout=timeout):
+            return True
+    except OSError:
+        return False
+
+
+def require_free(host: str, port: int, *, key: str, suggestion: str) -> None:
+    """Raise `SandboxError` when `port` is taken: names the holder if it can be told, and the way out.
+
+    `key` is the configuration key that chose the port, `suggestion` the command that changes it.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As servers do it: a port in TIME_WAIT is free for them.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SandboxError(
+                f"port {port} on {host} ({key}) cannot be used: {_reason(port, error)}. "
+                f"End that program, or choose another port: {suggestion}"
+            ) from None
+
+
+def _reason(port: int, error: OSError) -> str:
+    holder = port_holder(port)
+    return f"it is held by {holder}" if holder else str(error.strerror or error).lower()
+
+
+def port_holder(port: int) -> str | None:
+    """`name (pid N)` of the process that listens on `port`; None when the system does not say."""
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:  # macOS shows other processes' sockets to root only
+        return None
+    for connection in connections:
+        if connection.status != psutil.CONN_LISTEN or not connection.laddr:
+            continue
+        if connection.laddr.port == port and connection.pid:
+            try:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+            except psutil.Error:
+                return f"pid {connection.pid}"
+    return None

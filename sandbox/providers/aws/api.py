@@ -1,0 +1,137 @@
+"""The AWS API of the emulator: clients, errors in AWS's own words, tags in their several spellings."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from sandbox.providers.backend import ProviderError
+
+SERVICES = ("ec2", "iam", "kms", "ssm", "sts")
+Tags = dict[str, str]
+_ABSENT = re.compile(r"NotFound|NoSuchEntity|\.Malformed$")
+
+
+class AwsError(ProviderError):
+    """An error answer of the API, or the stand-in refusing in AWS's words what the emulator accepts."""
+
+    @property
+    def absent(self) -> bool:
+        """Whether it says that the thing asked for does not exist."""
+        return bool(_ABSENT.search(self.code))
+
+
+@dataclass
+class Api:
+    """Everything a row needs. `account` is known once `identify` has been called."""
+
+    endpoints: Mapping[str, str]
+    region: str
+    credentials: Mapping[str, str]
+    default_tags: Tags = field(default_factory=dict)
+    account: str = ""
+    _clients: dict[str, Any] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @functools.cached_property
+    def _session(self) -> boto3.session.Session:
+        return boto3.session.Session(region_name=self.region, **self.credentials)
+
+    @property
+    def ec2(self) -> Any:
+        return self._client("ec2")
+
+    @property
+    def iam(self) -> Any:
+        return self._client("iam")
+
+    @property
+    def kms(self) -> Any:
+        return self._client("kms")
+
+    @property
+    def ssm(self) -> Any:
+        return self._client("ssm")
+
+    @property
+    def sts(self) -> Any:
+        return self._client("sts")
+
+    def _client(self, service: str) -> Any:
+        """Made on first use: most runs need few of them. boto3 sessions are not thread-safe."""
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._make_client(service)
+            return self._clients[service]
+
+    def _make_client(self, service: str) -> Any:
+        # No proxies: every endpoint is loopback. Few retries: the emulator is there or it is not.
+        config = Config(
+            proxies={},
+            connect_timeout=5,
+            read_timeout=60,
+            retries={"total_max_attempts": 2},
+            max_pool_connections=32,
+        )
+        return self._session.client(service, endpoint_url=self.endpoints[service], config=config)
+
+    def identify(self) -> None:
+        """Ask STS whose account this is."""
+        self.account = self.sts.get_caller_identity()["Account"]
+
+    def arn(self, service: str, resource: str) -> str:
+        region = "" if service == "iam" else self.region
+        return f"arn:aws:{service}:{region}:{self.account}:{resource}"
+
+
+@contextlib.contextmanager
+def in_aws_words() -> Iterator[None]:
+    """Turn what boto3 raises into a ProviderError with the API's own code and message."""
+    try:
+        yield
+    except ClientError as error:
+        answer = error.response.get("Error", {})
+        message = f"{answer.get('Message', '')} (calling {error.operation_name})"
+        raise AwsError(str(answer.get("Code", "")), message) from None
+    except (BotoCoreError, ResponseParserError) as error:
+        raise ProviderError("", " ".join(str(error).split())[:400]) from None
+
+
+def if_there(call: Callable[..., Any], **arguments: Any) -> Any:
+    """The answer of a call, or None when AWS says that the thing does not exist."""
+    try:
+        with in_aws_words():
+            return call(**arguments)
+    except AwsError as error:
+        if error.absent:
+            return None
+        raise
+
+
+def first(answer: Any, key: str) -> Any:
+    """The only element of a Describe answer; None for no answer or an empty one."""
+    return answer[key][0] if answer and answer[key] else None
+
+
+def tag_list(tags: Mapping[str, str], key: str = "Key", value: str = "Value") -> list[dict[str, str]]:
+    return [{key: name, value: text} for name, text in sorted(tags.items())]
+
+
+def tag_map(tags: Iterable[Mapping[str, str]] | None, key: str = "Key", value: str = "Value") -> Tags:
+    """Tags as a map, without those that AWS itself sets."""
+    return {tag[key]: tag[value] for tag in tags or () if not tag[key].startswith("aws:")}
+
+
+def given(**arguments: Any) -> dict[str, Any]:
+    """Call arguments without those that are None: boto3 refuses nulls."""
+    return {name: value for name, value in arguments.items() if value is not None}

@@ -1,0 +1,288 @@
+"""The AWS stand-in: what all rows of the table have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sandbox.providers.aws import compare, config, invokes, schema
+from sandbox.providers.aws.api import Api, AwsError, Tags, in_aws_words
+from sandbox.providers.aws.rows import ROWS
+from sandbox.providers.aws.table import Change, Row
+from sandbox.providers.backend import (
+    UNKNOWN,
+    ChangeKind,
+    CheckFailure,
+    Created,
+    DiffResult,
+    PartialCreate,
+    Properties,
+    ProviderError,
+    ReadResult,
+    has_unknown,
+)
+from sandbox.providers.difference import below, differences, head, join
+
+# Bookkeeping key of bridged providers: which inputs were filled in by the provider.
+_FILLED_IN = "__defaults"
+_NAME_DIGITS = 7
+_IN_USE = ("DependencyViolation", "DeleteConflict")
+# Seconds. The real provider waits up to twenty minutes; what is being deleted here goes at once.
+_PATIENCE = 30.0
+_PAUSE = 0.5
+
+
+class AwsBackend:
+    """`Backend` over the rows of the table. All state is in AWS and in the engine."""
+
+    name = "aws"
+    version = "7.51.1"
+
+    def __init__(self, patience: float = _PATIENCE) -> None:
+        """`patience`: seconds that a delete waits for others to let go of the object."""
+        self._connected: Api | None = None
+        self._patience = patience
+        self._cancelled = threading.Event()
+
+    @property
+    def _api(self) -> Api:
+        if self._connected is None:
+            raise ProviderError("", "the provider has not been configured")
+        return self._connected
+
+    # --- configuration ----------------------------------------------------------------------------
+
+    def check_config(self, variables: Mapping[str, Any]) -> list[CheckFailure]:
+        return config.faults(config.parse(variables))
+
+    def diff_config(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[bool, list[str]]:
+        changed = {head(path) for path in differences(dict(old), dict(new))}
+        return bool(changed), sorted(changed & {"region"})
+
+    def configure(self, variables: Mapping[str, Any]) -> None:
+        self._connected = config.connect(config.parse(variables))
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    # --- resources --------------------------------------------------------------------------------
+
+    def secret_outputs(self, typ: str) -> Collection[str]:
+        return _row(typ).secrets
+
+    def check(
+        self, urn: str, typ: str, old_inputs: Properties, inputs: Properties, seed: bytes
+    ) -> tuple[Properties, list[CheckFailure]]:
+        row, known = _row(typ), schema.resource(typ)
+        declared = {name: value for name, value in inputs.items() if value is not None}
+        failures = list(known.inputs.faults(declared))
+        unhandled = _unhandled(row, known.inputs, declared)
+        failures += [(path, "not implemented by the stand-in provider") for path in unhandled]
+        region = declared.get("region")
+        if region not in (None, UNKNOWN, self._api.region):
+            failures.append(("region", f"the stand-in provider serves {self._api.region} only, not {region}"))
+        if failures:
+            return declared, failures
+        checked = _named(row, urn, old_inputs, declared, seed)
+        if "tagsAll" in (known.outputs.fields or {}):
+            checked |= self._tags_all(checked.get("tags"))
+        return checked, row.check(checked)
+
+    def _tags_all(self, tags: Any) -> Properties:
+        if tags is UNKNOWN:
+            return {"tagsAll": UNKNOWN}
+        merged = {**self._api.default_tags, **(tags or {})}
+        return {"tagsAll": merged} if merged else {}
+
+    def diff(
+        self,
+        typ: str,
+        id: str,
+        old_inputs: Properties,
+        old_outputs: Properties,
+        inputs: Properties,
+    ) -> DiffResult:
+        row = _row(typ)
+        old, new = _plain(old_inputs), _plain(inputs)
+        changes = _changes(row, old, new, old_outputs)
+        # Two objects cannot have one name: where the program chose it, the old one goes first.
+        chosen = row.name_prefix is not None and "name" not in inputs.get(_FILLED_IN, [])
+        return DiffResult(changes, row.replaces(new), chosen and "name" not in changes)
+
+    def create(self, urn: str, typ: str, inputs: Properties, *, preview: bool, timeout: float) -> Created:
+        row, declared = _row(typ), _plain(inputs)
+        if preview:
+            return Created("", _foretold(row, declared))
+        full = row.with_defaults(declared)
+        with in_aws_words():
+            id = row.create(self._api, full)
+        try:
+            with in_aws_words():
+                row.finish(self._api, id, full)
+        except ProviderError as error:
+            outputs = self._outputs(row, id, full) or {"id": id, **full}
+            raise PartialCreate(id, outputs, [str(error)]) from None
+        return Created(id, self._read_back(row, id, full))
+
+    def read(self, urn: str, typ: str, id: str, inputs: Properties, outputs: Properties) -> ReadResult | None:
+        row, known = _row(typ), schema.resource(typ)
+        declared = _plain(inputs)
+        live = self._outputs(row, id, {**outputs, **declared})
+        if live is None:
+            return None
+        if not inputs and not outputs:
+            return ReadResult(live["id"], compare.imported(row, known.inputs, live) | _kept(live), live)
+        declared_tags = {name: value for name, value in declared.items() if name == "tagsAll"}
+        rebuilt = compare.rebuilt(row, known.inputs, declared, live)
+        marks = {_FILLED_IN: inputs[_FILLED_IN]} if _FILLED_IN in inputs else {}
+        return ReadResult(live["id"], rebuilt | (_kept(live) if declared_tags else {}) | marks, live)
+
+    def update(
+        self,
+        urn: str,
+        typ: str,
+        id: str,
+        old_inputs: Properties,
+        old_outputs: Properties,
+        inputs: Properties,
+        *,
+        preview: bool,
+        ignore_changes: Sequence[str],
+        timeout: float,
+    ) -> Properties:
+        row = _row(typ)
+        old, new = _plain(old_inputs), _plain(inputs)
+        changes = _changes(row, old, new, old_outputs)
+        names = {head(path) for path in changes if not below(path, ignore_changes)}
+        if preview:
+            moving = dict.fromkeys(row.volatile, UNKNOWN) if names - {"tags", "tagsAll"} else {}
+            return {**old_outputs, **new, **moving}
+        with in_aws_words():
+            if "tagsAll" in names:
+                self._retag(row, id, old_outputs.get("tagsAll") or {}, new.get("tagsAll") or {})
+            change = Change(
+                row.with_defaults({**old_outputs, **old}), row.with_defaults(new), frozenset(names)
+            )
+            if names - {"tags", "tagsAll"}:
+                row.update(self._api, id, change)
+        return self._read_back(row, id, {**_keep_local(row, old_outputs), **row.with_defaults(new)})
+
+    def _retag(self, row: Row, id: str, old: Tags, new: Tags) -> None:
+        changed = {key: value for key, value in new.items() if old.get(key) != value}
+        row.retag(self._api, id, sorted(old.keys() - new.keys()), changed)
+
+    def delete(
+        self, urn: str, typ: str, id: str, inputs: Properties, outputs: Properties, *, timeout: float
+    ) -> None:
+        row, state = _row(typ), {**outputs, **_plain(inputs)}
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                with in_aws_words():
+                    if row.read(self._api, id, state) is not None:
+                        row.delete(self._api, id, state)
+                return
+            except AwsError as error:
+                # Others may be about to go in the same run; the real provider waits for them too.
+                impatient = time.monotonic() > deadline or self._cancelled.is_set()
+                if error.code not in _IN_USE or impatient:
+                    raise
+            self._cancelled.wait(_PAUSE)
+
+    def invoke(self, token: str, args: Properties, *, preview: bool) -> Properties:
+        faults = list(schema.function(token).faults(args))
+        if faults:
+            raise ProviderError("", f"{token}: " + "; ".join(f"{path}: {why}" for path, why in faults))
+        if has_unknown(args):
+            raise ProviderError("", f"{token}: unknown argument")
+        with in_aws_words():
+            return invokes.call(self._api, token, args)
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def _outputs(self, row: Row, id: str, known: Properties) -> Properties | None:
+        """The whole state of an object, as AWS has it."""
+        with in_aws_words():
+            live = row.read(self._api, id, known)
+        if live is None:
+            return None
+        state = {"id": row.canonical_id(id), **_keep_local(row, known), **live}
+        names = schema.resource(row.token).outputs.fields or {}
+        if "region" in names:
+            state["region"] = self._api.region
+        if "tagsAll" in state:
+            state["tags"] = self._own_tags(state["tagsAll"], known.get("tags"))
+        return {name: value for name, value in state.items() if value is not None}
+
+    def _own_tags(self, tags: Tags, declared: Any) -> Tags:
+        """Tags that are not just the provider's default ones."""
+        ours = declared if isinstance(declared, dict) else {}
+        defaults = self._api.default_tags
+        return {key: value for key, value in tags.items() if key in ours or defaults.get(key) != value}
+
+    def _read_back(self, row: Row, id: str, known: Properties) -> Properties:
+        state = self._outputs(row, id, known)
+        if state is None:
+            raise ProviderError("", f"{row.token} {id} vanished while it was being changed")
+        return state
+
+
+def _row(typ: str) -> Row:
+    row = ROWS.get(typ)
+    if row is None:
+        schema.resource(typ)  # a type that the SDK does not know is another error
+        raise ProviderError("", f"resource type {typ} is not implemented by the stand-in provider")
+    return row
+
+
+def _plain(inputs: Properties) -> Properties:
+    return {name: value for name, value in inputs.items() if name != _FILLED_IN and value is not None}
+
+
+def _changes(row: Row, old: Properties, new: Properties, live: Properties) -> dict[str, ChangeKind]:
+    return compare.changes(row, schema.resource(row.token).inputs, old, new, live)
+
+
+def _unhandled(row: Row, shape: schema.Shape, declared: Properties, path: str = "") -> list[str]:
+    """Declared properties that the schema knows and the row does not act on."""
+    names: list[str] = []
+    for name, value in declared.items():
+        where, field = join(path, name), (shape.fields or {}).get(name)
+        if field is None or where in ("tags", "region") or where in row.handles:
+            continue
+        if any(handled.startswith(f"{where}.") for handled in row.handles) and isinstance(value, dict):
+            names += _unhandled(row, field, value, where)
+        elif value is not UNKNOWN:
+            names.append(where)
+    return names
+
+
+def _named(row: Row, urn: str, old: Properties, declared: Properties, seed: bytes) -> Properties:
+    """With an automatic name where the type has one and the program gave none."""
+    if row.name_prefix is None or declared.get("name") is not None or declared.get("namePrefix") is not None:
+        return dict(declared)
+    if "name" in old.get(_FILLED_IN, []):
+        name = old["name"]
+    else:
+        digits = hashlib.sha256(seed + urn.encode()).hexdigest()[:_NAME_DIGITS]
+        name = f"{row.name_prefix}{urn.rpartition('::')[2]}-{digits}"
+    return {**declared, "name": name, _FILLED_IN: ["name"]}
+
+
+def _keep_local(row: Row, known: Properties) -> Properties:
+    return {name: known.get(name, row.defaults.get(name)) for name in row.local}
+
+
+def _kept(live: Properties) -> Properties:
+    return {"tagsAll": live["tagsAll"]} if live.get("tagsAll") else {}
+
+
+def _foretold(row: Row, declared: Properties) -> Properties:
+    """Outputs at preview: what is declared, and everything else yet to be known."""
+    names = schema.resource(row.token).outputs.fields or {}
+    unsettled = {name: UNKNOWN for name in names if name not in declared and name not in row.defaults}
+    settled = {name: value for name, value in row.with_defaults(declared).items() if name in names}
+    return {**unsettled, **settled}

@@ -1,0 +1,162 @@
+"""KMS keys and aliases."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+
+from sandbox.providers.aws import policy
+from sandbox.providers.aws.api import Api, Tags, given, if_there, tag_list, tag_map
+from sandbox.providers.aws.table import Change, Row, paths
+from sandbox.providers.backend import CheckFailure, Properties
+
+_ALIAS = re.compile(r"alias/[\w/-]+", re.ASCII)
+
+
+class Key(Row):
+    token = "aws:kms/key:Key"
+    handles = paths(
+        "description policy enableKeyRotation rotationPeriodInDays deletionWindowInDays isEnabled multiRegion"
+        " bypassPolicyLockoutSafetyCheck"
+    )
+    force_new = paths("multiRegion")
+    defaults = MappingProxyType(
+        {
+            "description": "Managed by Pulumi",
+            "enableKeyRotation": False,
+            "isEnabled": True,
+            "multiRegion": False,
+            "bypassPolicyLockoutSafetyCheck": False,
+        }
+    )
+    computed = paths("policy rotationPeriodInDays")
+    local = paths("deletionWindowInDays bypassPolicyLockoutSafetyCheck")
+    same = MappingProxyType({"policy": policy.same})
+
+    def check(self, inputs: Properties) -> list[CheckFailure]:
+        found = policy.failures(inputs, "policy")
+        for name, least, most in (("deletionWindowInDays", 7, 30), ("rotationPeriodInDays", 90, 2560)):
+            days = inputs.get(name)
+            if isinstance(days, int) and not least <= days <= most:
+                found.append((name, f"expected {name} to be in the range ({least} - {most}), got {days}"))
+        return found
+
+    def create(self, api: Api, inputs: Properties) -> str:
+        self._check_policy(api, inputs)
+        answer = api.kms.create_key(
+            Description=inputs["description"],
+            MultiRegion=inputs["multiRegion"],
+            Tags=tag_list(inputs.get("tagsAll") or {}, "TagKey", "TagValue"),
+            **given(Policy=inputs.get("policy")),
+        )
+        return str(answer["KeyMetadata"]["KeyId"])
+
+    def finish(self, api: Api, id: str, inputs: Properties) -> None:
+        self._rotate(api, id, inputs)
+        if not inputs["isEnabled"]:
+            api.kms.disable_key(KeyId=id)
+
+    def _rotate(self, api: Api, id: str, inputs: Properties) -> None:
+        if inputs["enableKeyRotation"]:
+            period = given(RotationPeriodInDays=inputs.get("rotationPeriodInDays"))
+            api.kms.enable_key_rotation(KeyId=id, **period)
+        else:
+            api.kms.disable_key_rotation(KeyId=id)
+
+    def _check_policy(self, api: Api, inputs: Properties) -> None:
+        if inputs.get("policy") is None:
+            return
+        bypass = inputs["bypassPolicyLockoutSafetyCheck"]
+        policy.require_key_policy(inputs["policy"], api.account, lambda arn: _exists(api, arn), bypass=bypass)
+
+    def update(self, api: Api, id: str, change: Change) -> None:
+        new = change.new
+        if change.of("isEnabled") and new["isEnabled"]:
+            api.kms.enable_key(KeyId=id)
+        if change.of("enableKeyRotation", "rotationPeriodInDays"):
+            self._rotate(api, id, new)
+        if change.of("description"):
+            api.kms.update_key_description(KeyId=id, Description=new["description"])
+        if change.of("policy"):
+            self._check_policy(api, new)
+            api.kms.put_key_policy(KeyId=id, PolicyName="default", Policy=new["policy"])
+        if change.of("isEnabled") and not new["isEnabled"]:
+            api.kms.disable_key(KeyId=id)
+
+    def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
+        if removed:
+            api.kms.untag_resource(KeyId=id, TagKeys=removed)
+        if tags:
+            api.kms.tag_resource(KeyId=id, Tags=tag_list(tags, "TagKey", "TagValue"))
+
+    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
+        answer = if_there(api.kms.describe_key, KeyId=id)
+        if answer is None or answer["KeyMetadata"]["KeyState"] == "PendingDeletion":
+            return None
+        key = answer["KeyMetadata"]
+        rotation = api.kms.get_key_rotation_status(KeyId=id)
+        tags = api.kms.list_resource_tags(KeyId=id)["Tags"]
+        return {
+            "arn": key["Arn"],
+            "keyId": key["KeyId"],
+            "description": key["Description"],
+            "isEnabled": key["Enabled"],
+            "keyUsage": key.get("KeyUsage", "ENCRYPT_DECRYPT"),
+            "customerMasterKeySpec": key.get("CustomerMasterKeySpec", "SYMMETRIC_DEFAULT"),
+            "multiRegion": key["MultiRegion"],
+            "policy": api.kms.get_key_policy(KeyId=id, PolicyName="default")["Policy"],
+            "enableKeyRotation": rotation["KeyRotationEnabled"],
+            # The emulator does not keep the period.
+            "rotationPeriodInDays": rotation.get("RotationPeriodInDays", known.get("rotationPeriodInDays")),
+            "tagsAll": tag_map(tags, "TagKey", "TagValue"),
+        }
+
+    def delete(self, api: Api, id: str, state: Properties) -> None:
+        window = given(PendingWindowInDays=state.get("deletionWindowInDays"))
+        api.kms.schedule_key_deletion(KeyId=id, **window)
+
+
+def _exists(api: Api, arn: str) -> bool:
+    kind, _, name = arn.partition(":iam::")[2].partition(":")[2].partition("/")
+    name = name.rpartition("/")[2]
+    if kind == "role":
+        return if_there(api.iam.get_role, RoleName=name) is not None
+    return if_there(api.iam.get_user, UserName=name) is not None
+
+
+class Alias(Row):
+    token = "aws:kms/alias:Alias"
+    handles = paths("name targetKeyId")
+    force_new = paths("name")
+    computed = paths("name")
+    name_prefix = "alias/"
+
+    def check(self, inputs: Properties) -> list[CheckFailure]:
+        name = inputs["name"]
+        if isinstance(name, str) and (not _ALIAS.fullmatch(name) or name.startswith("alias/aws/")):
+            return [("name", f"expected alias/ and letters, digits, /_-, not alias/aws/..., got {name!r}")]
+        return []
+
+    def create(self, api: Api, inputs: Properties) -> str:
+        api.kms.create_alias(AliasName=inputs["name"], TargetKeyId=inputs["targetKeyId"])
+        return str(inputs["name"])
+
+    def update(self, api: Api, id: str, change: Change) -> None:
+        api.kms.update_alias(AliasName=id, TargetKeyId=change.new["targetKeyId"])
+
+    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
+        pages = api.kms.get_paginator("list_aliases").paginate()
+        for alias in (item for page in pages for item in page["Aliases"]):
+            if alias["AliasName"] == id and alias.get("TargetKeyId"):
+                arn = api.arn("kms", f"key/{alias['TargetKeyId']}")
+                declared = known.get("targetKeyId")  # an id or an ARN: both name the same key
+                return {
+                    "name": id,
+                    "arn": alias["AliasArn"],
+                    "targetKeyId": arn if declared == arn else alias["TargetKeyId"],
+                    "targetKeyArn": arn,
+                }
+        return None
+
+    def delete(self, api: Api, id: str, state: Properties) -> None:
+        api.kms.delete_alias(AliasName=id)

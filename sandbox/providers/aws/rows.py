@@ -1,0 +1,34 @@
+"""The table: every resource type that the stand-in implements."""
+
+from __future__ import annotations
+
+from sandbox.providers.aws import iam, instances, interfaces, kms, network, routes, security_groups, ssm
+from sandbox.providers.aws.table import Row
+
+_ALL: tuple[Row, ...] = (
+    network.Vpc(),
+    network.Subnet(),
+    network.SubnetCidrReservation(),
+    network.InternetGateway(),
+    routes.RouteTable(),
+    routes.Route(),
+    routes.RouteTableAssociation(),
+    security_groups.SecurityGroup(),
+    security_groups.DefaultSecurityGroup(),
+    security_groups.SecurityGroupIngressRule(),
+    security_groups.SecurityGroupEgressRule(),
+    interfaces.NetworkInterface(),
+    interfaces.Eip(),
+    interfaces.EipAssociation(),
+    interfaces.NatGateway(),
+    instances.Instance(),
+    instances.InstanceState(),
+    iam.Role(),
+    iam.RolePolicy(),
+    iam.RolePolicyAttachment(),
+    iam.InstanceProfile(),
+    kms.Key(),
+    kms.Alias(),
+    ssm.Parameter(),
+)
+ROWS: dict[str, Row] = {row.token: row for row in _ALL}

@@ -1,0 +1,74 @@
+"""The product's source as syntax trees, for tests that check conventions."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("components", "userdata", "sandbox", "cli", "policies")
+OURS = frozenset({*PACKAGES, "tests"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """One Python file: `name` is its path below the root."""
+
+    name: str
+    text: str
+    tree: ast.Module
+
+    @property
+    def package(self) -> str:
+        return self.name.partition("/")[0] if "/" in self.name else ""
+
+    def imports(self) -> Iterator[str]:
+        """Every module that is imported anywhere in the file, also inside functions."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{self.name}: a relative import"
+                # `from components import settings` imports the module components.settings.
+                for alias in node.names:
+                    yield f"{node.module}.{alias.name}" if node.module in OURS else str(node.module)
+
+
+@cache
+def sources() -> tuple[Source, ...]:
+    """Every Python file of the product: the packages and the program's main file."""
+    paths = [ROOT / "__main__.py", *(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))]
+    read = ((str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")) for path in sorted(paths))
+    return tuple(Source(name, text, ast.parse(text)) for name, text in read)
+
+
+def of(*packages: str) -> list[Source]:
+    return [source for source in sources() if source.package in packages]
+
+
+@dataclass(frozen=True)
+class Class:
+    """A class of the program that the engine knows as a resource."""
+
+    source: Source
+    node: ast.ClassDef
+    base: str  # ComponentResource or CustomResource
+
+    @property
+    def init(self) -> ast.FunctionDef:
+        functions = [item for item in self.node.body if isinstance(item, ast.FunctionDef)]
+        return next(item for item in functions if item.name == "__init__")
+
+
+def resource_classes() -> list[Class]:
+    found = []
+    for source in of("components"):
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.ClassDef):
+                for base in map(ast.unparse, node.bases):
+                    if base.endswith(("ComponentResource", "CustomResource", "ProviderResource")):
+                        found.append(Class(source, node, base.rpartition(".")[2]))
+    return found

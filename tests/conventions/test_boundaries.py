@@ -1,0 +1,129 @@
+"""Who may import whom, and what no file may contain."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+
+import pytest
+
+from tests.conventions.source import OURS, PACKAGES, ROOT, of, sources
+
+# Which of our packages each may import. The sandbox and the program meet only at the AWS API, the
+# Kubernetes API and the program itself, so the sandbox cannot flatter the program.
+MAY_IMPORT = {
+    "components": {"components", "userdata"},
+    "userdata": {"userdata", "components"},
+    "sandbox": {"sandbox"},
+    "cli": {"cli", "sandbox", "components"},
+    "policies": {"policies"},
+    "": {"components", "userdata"},
+}
+THIRD_PARTY = {
+    "": {"pulumi", "pulumi_aws"},
+    "components": {"pulumi", "pulumi_aws", "pulumi_kubernetes", "yaml"},
+    "userdata": {"yaml"},
+    "policies": {"pulumi_policy"},
+}
+# What lives in the cluster needs settings and a provider, so it could move to a project of its own.
+INCLUSTER = {"components.model", "components.naming", "components.versions"}
+# Put together here, so that this file does not contain them itself.
+MACHINE = re.compile(r"(?<![\w.$@-])/(?:" + "|".join(["wo" + "rk/", "tmp/" + "kp", "home/[a-z]+/"]) + ")")
+REGISTRY = re.compile("pypi" + r"\.org|" + "pythonhosted" + r"\.org|proxy\." + r"golang\.org")
+LONGEST = 350  # lines
+TEXT = {".py", ".sh", ".md", ".yml", ".yaml", ".toml", ".in", ".txt", ".json", ""}
+
+
+def outside(package: str) -> set[str]:
+    """Third-party packages that a package imports."""
+    top = {name.partition(".")[0] for source in of(package) for name in source.imports()}
+    return top - OURS - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_packages_import_only_what_the_design_allows(package):
+    files = of(package)
+    assert files
+    for source in files:
+        ours = {name.partition(".")[0] for name in source.imports()} & OURS
+        assert ours <= MAY_IMPORT[package], source.name
+
+
+@pytest.mark.parametrize("package", sorted(THIRD_PARTY))
+def test_the_program_uses_few_libraries(package):
+    assert outside(package) <= THIRD_PARTY[package]
+
+
+def test_user_data_takes_plain_values_from_the_components():
+    taken = {name for source in of("userdata") for name in source.imports() if name.startswith("components")}
+    assert taken <= {"components.model", "components.naming", "components.versions"}
+
+
+def test_what_lives_in_the_cluster_could_live_elsewhere():
+    files = [source for source in of("components") if source.name.startswith("components/incluster/")]
+    assert len(files) >= 8
+    for source in files:
+        ours = {name for name in source.imports() if name.partition(".")[0] in OURS}
+        assert {name for name in ours if not name.startswith("components.incluster")} <= INCLUSTER, (
+            source.name
+        )
+
+
+def test_the_program_knows_nothing_of_the_sandbox():
+    # containerd, too, calls something a sandbox (`sandbox = "registry.k8s.io/pause:..."`).
+    telling = re.compile(r"emulator|\bmoto\b|localstack|^sandbox$|sandbox/")
+    searched = 0
+    for source in of("", "components", "userdata"):
+        words = {node.value for node in ast.walk(source.tree) if isinstance(node, ast.Constant)}
+        named = {word for word in words if isinstance(word, str) and telling.search(word)}
+        searched += len(words)
+        assert named <= docstrings(source.tree), source.name
+    assert searched > 1000
+
+
+def docstrings(tree: ast.Module) -> set[str]:
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = (ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, kinds))
+    return {text for text in found if text}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_are_short(package):
+    lengths = {source.name: source.text.count("\n") for source in of(package)}
+    assert len(lengths) >= 2
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST} == {}
+
+
+def test_only_one_place_catches_every_exception():
+    # A failed call raises bare Exception in the SDK; it is caught where the records are read.
+    found = [
+        source.name
+        for source in sources()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+        and ast.unparse(node.body[-1]) != "raise"  # cleaning up and passing it on is no catching
+    ]
+    assert found == ["components/cluster.py"]
+
+
+def test_no_file_names_a_machine_or_a_registry():
+    searched = 0
+    folders = [*PACKAGES, "tests", "docs", ".github", ".ci", "bin"]
+    paths = [path for name in folders for path in (ROOT / name).rglob("*") if "__pycache__" not in path.parts]
+    for path in [*paths, *ROOT.glob("*")]:
+        if not path.is_file() or path.suffix not in TEXT:
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        searched += 1
+        assert not MACHINE.search(text), path
+        assert not REGISTRY.search(text), path
+    assert searched >= 150
+
+
+def test_the_search_would_find_them():
+    assert MACHINE.search("see /" + "home/ana/notes")
+    assert MACHINE.search("'/" + "work/main'")
+    assert not MACHINE.search(".sandbox/" + "work/Pulumi.yaml")
+    assert REGISTRY.search("https://" + "pypi" + ".org/simple")

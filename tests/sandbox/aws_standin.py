@@ -1,0 +1,212 @@
+"""The AWS stand-in on a real emulator server, without an engine."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+from sandbox.providers.aws import schema
+from sandbox.providers.aws.api import SERVICES
+from sandbox.providers.aws.backend import AwsBackend
+from sandbox.providers.backend import CheckFailure, Properties
+
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+# An image that the emulator knows (8 GiB snapshot), as of its bundled list.
+IMAGE = "ami-785db401"
+DEFAULT_TAGS = {"kubepark:cluster": "test"}
+SEED = b"seed"
+_number = itertools.count(1)
+
+
+@cache
+def emulator() -> str:
+    """The address of a server for all tests of this process; it ends with the process."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    atexit.register(server.stop)
+    host, port = server.get_host_and_port()
+    return f"http://{host}:{port}"
+
+
+@cache
+def client(service: str) -> Any:
+    """A client that goes behind the provider's back."""
+    session = boto3.session.Session(
+        aws_access_key_id="testing", aws_secret_access_key="testing", region_name=REGION
+    )
+    return session.client(service, endpoint_url=emulator())
+
+
+def settings(**others: Any) -> dict[str, Any]:
+    """Provider settings as an SDK sends them: strings plain, everything else as JSON text."""
+    values: dict[str, Any] = {
+        "region": REGION,
+        "accessKey": "testing",
+        "secretKey": "testing",
+        "endpoints": [dict.fromkeys(SERVICES, emulator())],
+        "defaultTags": {"tags": DEFAULT_TAGS},
+        "allowedAccountIds": [ACCOUNT],
+        **others,
+    }
+    return {key: v if isinstance(v, str) else json.dumps(v) for key, v in values.items()}
+
+
+def unique(stem: str) -> str:
+    return f"{stem}-{next(_number)}"
+
+
+@dataclass
+class Thing:
+    """A resource as the engine would keep it."""
+
+    typ: str
+    urn: str
+    id: str
+    inputs: Properties
+    outputs: Properties
+
+
+@dataclass
+class Cloud:
+    """Does with the backend what the engine does."""
+
+    backend: AwsBackend = field(default_factory=lambda: AwsBackend(patience=0))
+
+    def __post_init__(self) -> None:
+        self.backend.configure(settings())
+
+    def check(self, typ: str, inputs: Mapping[str, Any]) -> list[CheckFailure]:
+        return self.backend.check(_urn(typ, "x"), typ, {}, dict(inputs), SEED)[1]
+
+    def make(self, typ: str, inputs: Mapping[str, Any]) -> Thing:
+        urn = _urn(typ, unique("r"))
+        checked, failures = self.backend.check(urn, typ, {}, dict(inputs), SEED)
+        assert failures == []
+        created = self.backend.create(urn, typ, checked, preview=False, timeout=0)
+        return Thing(typ, urn, created.id, checked, created.outputs)
+
+    def changes(self, thing: Thing, inputs: Mapping[str, Any]) -> set[str]:
+        checked, failures = self.backend.check(thing.urn, thing.typ, thing.inputs, dict(inputs), SEED)
+        assert failures == []
+        return set(self.backend.diff(thing.typ, thing.id, thing.inputs, thing.outputs, checked).changes)
+
+    def replaces(self, thing: Thing, **inputs: Any) -> bool:
+        """Whether the engine would make a new one for these changed inputs."""
+        new = {**thing.inputs, **inputs}
+        result = self.backend.diff(thing.typ, thing.id, thing.inputs, thing.outputs, new)
+        assert result.changes
+        return any(path.startswith(root) for path in result.changes for root in result.replaces)
+
+    def change(self, thing: Thing, **inputs: Any) -> Thing:
+        """Update in place."""
+        wanted = {k: v for k, v in {**thing.inputs, **inputs}.items() if k not in ("tagsAll", "__defaults")}
+        checked, failures = self.backend.check(thing.urn, thing.typ, thing.inputs, wanted, SEED)
+        assert failures == []
+        outputs = self.backend.update(
+            thing.urn, thing.typ, thing.id, thing.inputs, thing.outputs, checked,
+            preview=False, ignore_changes=[], timeout=0,
+        )  # fmt: skip
+        return Thing(thing.typ, thing.urn, thing.id, checked, outputs)
+
+    def refresh(self, thing: Thing) -> Thing | None:
+        found = self.backend.read(thing.urn, thing.typ, thing.id, thing.inputs, thing.outputs)
+        return None if found is None else Thing(thing.typ, thing.urn, found.id, found.inputs, found.outputs)
+
+    def drift(self, thing: Thing) -> set[str]:
+        """What a refresh shows: the difference between what is and what was declared."""
+        now = self.refresh(thing)
+        assert now is not None
+        return set(self.backend.diff(thing.typ, thing.id, now.inputs, now.outputs, thing.inputs).changes)
+
+    def delete(self, thing: Thing) -> None:
+        self.backend.delete(thing.urn, thing.typ, thing.id, thing.inputs, thing.outputs, timeout=0)
+
+
+def outputs_fit_schema(thing: Thing) -> list[CheckFailure]:
+    known = schema.resource(thing.typ).outputs
+    return list(known.faults({name: value for name, value in thing.outputs.items() if name != "id"}))
+
+
+def _urn(typ: str, name: str) -> str:
+    return f"urn:pulumi:test::test::{typ}::{name}"
+
+
+def statement(**others: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": "*", "Resource": "*", **others}
+
+
+def document(*statements: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+TRUST = document(
+    {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}
+)
+ROOT_ONLY = document(statement(Action="kms:*", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"}))
+
+
+@dataclass
+class World:
+    """What most resources need around them, in a VPC of its own; made when asked for."""
+
+    cloud: Cloud
+
+    def __post_init__(self) -> None:
+        self.vpc = self.cloud.make("aws:ec2/vpc:Vpc", {"cidrBlock": "10.20.0.0/16"})
+        self.subnet = self.cloud.make(
+            "aws:ec2/subnet:Subnet",
+            {"vpcId": self.vpc.id, "cidrBlock": "10.20.0.0/22", "availabilityZone": "us-east-1a"},
+        )
+
+    def group(self) -> Thing:
+        inputs = {"vpcId": self.vpc.id, "name": unique("group"), "description": "nodes"}
+        return self.cloud.make("aws:ec2/securityGroup:SecurityGroup", inputs)
+
+    def interface(self, address: str = "10.20.0.10", **others: Any) -> Thing:
+        inputs = {"subnetId": self.subnet.id, "privateIps": [address], **others}
+        return self.cloud.make("aws:ec2/networkInterface:NetworkInterface", inputs)
+
+    def gateway(self) -> Thing:
+        return self.cloud.make("aws:ec2/internetGateway:InternetGateway", {"vpcId": self.vpc.id})
+
+    def table(self) -> Thing:
+        return self.cloud.make("aws:ec2/routeTable:RouteTable", {"vpcId": self.vpc.id})
+
+    def address(self) -> Thing:
+        return self.cloud.make("aws:ec2/eip:Eip", {"domain": "vpc"})
+
+    def role(self) -> Thing:
+        return self.cloud.make("aws:iam/role:Role", {"name": unique("role"), "assumeRolePolicy": TRUST})
+
+    def key(self) -> Thing:
+        return self.cloud.make("aws:kms/key:Key", {"deletionWindowInDays": 7, "policy": ROOT_ONLY})
+
+    def parameter(self, **others: Any) -> Thing:
+        inputs = {"name": f"/{unique('cluster')}/join", "type": "String", "value": "pending", **others}
+        return self.cloud.make("aws:ssm/parameter:Parameter", inputs)
+
+    def launch(self, **others: Any) -> dict[str, Any]:
+        """Inputs of a small instance at a fixed address."""
+        return {
+            "ami": IMAGE,
+            "instanceType": "t3.large",
+            "subnetId": self.subnet.id,
+            "privateIp": "10.20.0.11",
+            "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 1},
+            "rootBlockDevice": {"encrypted": True, "volumeSize": 40, "volumeType": "gp3"},
+            **others,
+        }
+
+    def instance(self, **others: Any) -> Thing:
+        return self.cloud.make("aws:ec2/instance:Instance", self.launch(**others))

@@ -1,0 +1,226 @@
+"""A copy of the project with ports and a state folder of its own, used as a person uses it.
+
+Tests call `bin/kubepark` in a process, edit the copy's stack file, and look at what the AWS API, the
+Kubernetes API and the exported state say afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import yaml
+
+from tests.tools import tool
+
+ROOT = Path(__file__).parents[2]
+_CODE = (
+    "Pulumi.yaml",
+    "__main__.py",
+    "bin",
+    "cli",
+    "components",
+    "manifests.lock.yaml",
+    "policies",
+    "sandbox",
+)
+_MORE = ("userdata", "requirements.txt")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Project:
+    """One copy. `up()` and the like run the real command; `stop()` ends whatever still runs."""
+
+    def __init__(self, folder: Path, stack: str = "sandbox") -> None:
+        self.root = folder
+        self.stack = stack
+        self.state = folder / ".sandbox"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (*_CODE, *_MORE):
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "tools"))
+            else:
+                shutil.copy2(source, folder / name)
+        # The tools are built already; their modules are what names the build, so they come along.
+        shutil.copytree(ROOT / "sandbox" / "tools", folder / "sandbox" / "tools")
+        (folder / ".venv").symlink_to(ROOT / ".venv")
+        self.aws_port, self.api_port = free_port(), free_port()
+        shutil.copy2(ROOT / "Pulumi.sandbox.yaml", self.stack_file)
+        self.set("kubepark:aws.endpoint", f"http://127.0.0.1:{self.aws_port}")
+        self.set("kubepark:controlPlane.apiEndpoint", f"https://127.0.0.1:{self.api_port}")
+
+    @property
+    def stack_file(self) -> Path:
+        return self.root / f"Pulumi.{self.stack}.yaml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        env = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_"))}
+        env.pop("KUBEPARK_SANDBOX_DIR", None)
+        return env | {"KUBEPARK_TOOLS": str(tool("pulumi").parent), "NO_COLOR": "1"}
+
+    def set(self, path: str, value: Any) -> None:
+        """Change one value of the stack file; None removes it. `path`: `kubepark:network.vpcCidr`."""
+        document = yaml.safe_load(self.stack_file.read_text(encoding="utf-8"))
+        top, *rest = path.split(".")
+        node, keys = document["config"], [top, *rest]
+        for key in keys[:-1]:
+            node = node.setdefault(key, {})
+        if value is None:
+            node.pop(keys[-1], None)
+        else:
+            node[keys[-1]] = value
+        self.stack_file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+    @contextlib.contextmanager
+    def changed(self, path: str, value: Any) -> Iterator[None]:
+        """The change holds inside the block only."""
+        before = self.stack_file.read_text(encoding="utf-8")
+        self.set(path, value)
+        try:
+            yield
+        finally:
+            self.stack_file.write_text(before, encoding="utf-8")
+
+    def run(self, *words: str, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
+        """`bin/kubepark WORDS`, output captured together as a person would see it."""
+        return subprocess.run(
+            [str(self.root / "bin" / "kubepark"), *words],
+            cwd=self.root,
+            env=self.environment | env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
+        """Like `run`, in the background."""
+        return subprocess.Popen(
+            [str(self.root / "bin" / "kubepark"), *words],
+            cwd=self.root,
+            env=self.environment | env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def ok(self, *words: str, timeout: float = 300, **env: str) -> str:
+        """`run`, and it must succeed."""
+        done = self.run(*words, timeout=timeout, **env)
+        assert done.returncode == 0, f"kubepark {' '.join(words)} exited {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def json_of(self, *words: str) -> Any:
+        """The document that `kubepark WORDS` prints; what it says on standard error is left out."""
+        return self._json([str(self.root / "bin" / "kubepark"), *words])
+
+    def _driver_json(self, verb: str) -> Any:
+        """The same for a verb that only the engine's driver has."""
+        return self._json([str(self.root / ".venv" / "bin" / "python"), "-P", "-m", "sandbox.driver", verb])
+
+    def _json(self, command: list[str]) -> Any:
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment | {"PYTHONPATH": str(self.root)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}{done.stderr}"
+        return json.loads(done.stdout)
+
+    def drift(self) -> dict[str, list[str]]:
+        """What `refresh --preview-only` shows: resource name -> changed properties, or ["gone"]."""
+        found: dict[str, list[str]] = {}
+        name = ""
+        for line in self.ok("refresh", "--preview-only").splitlines():
+            if resource := re.match(r" ([~-]) \S+ +(\S+)", line):
+                name = resource[2]
+                found[name] = ["gone"] if resource[1] == "-" else []
+            elif name and (change := re.match(r"       [~+-] ([^:]+):", line)):
+                found[name].append(change[1])
+        return found
+
+    def steps(self) -> dict[str, list[str]]:
+        """What a preview would do: operation -> names of the resources, unchanged ones left out."""
+        document = self.json_of("preview", "--json")
+        found: dict[str, list[str]] = {}
+        for step in document["steps"]:
+            if step["op"] not in ("same", "read"):
+                found.setdefault(step["op"], []).append(step["urn"].rpartition("::")[2])
+        return {operation: sorted(names) for operation, names in found.items()}
+
+    def state_export(self) -> dict[str, Any]:
+        """The state as `pulumi stack export` gives it, secrets encrypted."""
+        exported: dict[str, Any] = self._driver_json("export")
+        return exported
+
+    def outputs(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._driver_json("outputs")
+        return found
+
+    def kubectl(self, *words: str) -> str:
+        done = subprocess.run(
+            [str(ROOT / ".venv" / "bin" / "kubectl"), "--kubeconfig", str(self.state / "kubeconfig"), *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def get(self, *words: str) -> Any:
+        return json.loads(self.kubectl("get", *words, "-o", "json"))
+
+    def aws(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=f"http://127.0.0.1:{self.aws_port}",
+            region_name="us-east-1",
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+
+    def instance(self, node: str) -> dict[str, Any]:
+        """The live instance of a node, from the AWS API."""
+        answer = self.aws("ec2").describe_instances(
+            Filters=[
+                {"Name": "tag:kubepark:node", "Values": [node]},
+                {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
+            ]
+        )
+        found: list[dict[str, Any]] = [i for group in answer["Reservations"] for i in group["Instances"]]
+        assert len(found) == 1, f"{len(found)} live instances are {node}"
+        return found[0]
+
+    def fault(self, **faults: dict[str, Any]) -> None:
+        """Make the boot of nodes fail (see sandbox/boot/faults.py); no argument clears all."""
+        (self.state / "faults.json").write_text(json.dumps(faults), encoding="utf-8")
+
+    def stop(self) -> None:
+        """End every process of this sandbox, whatever state it is in."""
+        self.run("reset", timeout=120)

@@ -1,0 +1,140 @@
+"""The local cloud as one thing: started once, mended, and stopped without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import boto3
+import psutil
+import pytest
+import yaml
+
+from sandbox import local_cloud
+from sandbox.config import load
+from sandbox.errors import SandboxError
+from sandbox.ports import free_port, listening
+from sandbox.processes import MARK
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ["ami-0aaaaaaaaaaaaaaa1", "ami-0aaaaaaaaaaaaaaa2"]
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """A sandbox of its own: ports that nothing uses, a state folder in the test's."""
+    monkeypatch.setenv("KUBEPARK_SANDBOX_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("KUBEPARK_PROVIDERS", "standin")
+    stack = {
+        "kubepark:aws": {"endpoint": f"http://127.0.0.1:{free_port()}"},
+        "kubepark:controlPlane": {"apiEndpoint": f"https://127.0.0.1:{free_port()}", "ami": IMAGES[0]},
+        "kubepark:workers": [{"name": "worker01", "ami": IMAGES[1]}, {"name": "ami-nothing"}],
+    }
+    stack_file = tmp_path / "Pulumi.sandbox.yaml"
+    stack_file.write_text(yaml.safe_dump({"config": stack}))
+    made = load(ROOT, "sandbox", stack_file)
+    yield made
+    local_cloud.stop(made)
+
+
+def pids(config):
+    supervisor = local_cloud.supervisor(config)
+    return {name: supervisor.pid(name) for name in supervisor.records()}
+
+
+def marked(config):
+    """Every process on this machine that was started for this sandbox."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(config.state_file):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_started_once_mended_and_stopped(config):
+    local_cloud.start(config)
+    first = pids(config)
+    assert set(first) == {"emulator", "boot"}
+    assert all(first.values())
+    status = local_cloud.status(config)
+    assert status.processes == first
+    assert status.providers == {"aws": "standin", "kubernetes": "standin"}
+    born = status.epoch
+    assert born
+
+    local_cloud.start(config)
+    assert pids(config) == first
+
+    kill(first["boot"])
+    assert local_cloud.status(config).processes["boot"] is None
+    local_cloud.start(config)
+    mended = pids(config)
+    assert mended["emulator"] == first["emulator"]
+    assert mended["boot"] not in (None, first["boot"])
+    assert local_cloud.status(config).epoch == born
+
+    kill(first["emulator"])
+    local_cloud.start(config)
+    again = pids(config)
+    assert all(again.values())
+    assert again["boot"] != mended["boot"], "what it had made was made from a memory that is gone"
+    assert local_cloud.status(config).epoch not in (None, born)
+
+    assert set(local_cloud.stop(config)) == {"boot", "emulator"}
+    assert marked(config) == []
+    assert not listening("127.0.0.1", config.aws.port)
+    assert local_cloud.stop(config) == []
+    ended = local_cloud.status(config)
+    assert (ended.processes, ended.epoch) == ({}, None)
+
+
+def test_the_images_that_the_stack_file_pins_exist(config):
+    assert local_cloud.pinned_images(config) == IMAGES
+    local_cloud.start(config)
+    ec2 = boto3.client(
+        "ec2", endpoint_url=config.aws.url, region_name=config.region,
+        aws_access_key_id="testing", aws_secret_access_key="testing",
+    )  # fmt: skip
+    assert len(ec2.describe_images(ImageIds=IMAGES)["Images"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "key"), [("aws", "kubepark:aws.endpoint"), ("api", "kubepark:controlPlane.apiEndpoint")]
+)
+def test_a_port_in_use(config, endpoint, key):
+    port = getattr(config, endpoint).port
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(SandboxError) as caught:
+        local_cloud.start(config)
+    text = str(caught.value)
+    assert text.startswith(f"port {port} on 127.0.0.1 ({key}) cannot be used: it is held by ")
+    assert f"(pid {os.getpid()})" in text
+    assert f"pulumi config set --stack sandbox --path {key} http" in text
+
+
+def test_the_command_for_make():
+    """Errors are one clean line and a code, as everywhere."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sandbox.local_cloud", "stop", "no-such-stack"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Pulumi.no-such-stack.yaml does not exist")

@@ -1,0 +1,317 @@
+"""One sandbox stack from an empty emulator to nothing left, as a person would drive it.
+
+The tests build on each other in the order of the file: one cluster serves them all.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sandbox.project import Project
+
+pytestmark = pytest.mark.sandbox
+
+ADDRESSES = {
+    "master1": "10.20.0.10",
+    "worker01": "10.20.0.11",
+    "worker02": "10.20.0.12",
+    "worker03": "10.20.0.13",
+    "gpu01": "10.20.1.1",
+}
+INSTANCE = "aws:ec2/instance:Instance"
+
+
+class Life:
+    """What the tests of this file hand on to each other."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.previewed: set[str] = set()
+        self.up_output = ""
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
+    project = Project(tmp_path_factory.mktemp("life") / "project")
+    try:
+        yield Life(project)
+    finally:
+        project.stop()
+
+
+def nodes(project: Project) -> dict[str, dict[str, Any]]:
+    return {item["metadata"]["name"]: item for item in project.get("nodes")["items"]}
+
+
+def test_a_preview_before_anything_exists_shows_every_resource(life: Life) -> None:
+    document = life.project.json_of("preview", "--json")
+    assert {step["op"] for step in document["steps"]} == {"create"}
+    life.previewed = {step["urn"] for step in document["steps"]}
+    assert len(life.previewed) == 102
+
+
+def test_up_makes_what_the_preview_showed(life: Life) -> None:
+    life.up_output = life.project.ok("up", timeout=400)
+    deployed = life.project.state_export()["deployment"]["resources"]
+    made = {item["urn"] for item in deployed if item["type"] != "pulumi:pulumi:Stack"}
+    assert made == life.previewed
+    types = Counter(item["type"] for item in deployed)
+    assert types[INSTANCE] == 5
+    assert types["kubernetes:operator.tigera.io/v1:Installation"] == 1
+
+
+def test_the_gpu_job_ran_and_the_summary_says_what_is_there(life: Life) -> None:
+    assert "the pod completed on node gpu01" in life.up_output
+    for words in ("ana@example.org", "kubeconfig", "simulated", "Stand-ins"):
+        assert words in life.up_output
+
+
+def test_nodes_are_as_planned(life: Life) -> None:
+    found = nodes(life.project)
+    assert set(found) == set(ADDRESSES)
+    for name, node in found.items():
+        ready = [c for c in node["status"]["conditions"] if c["type"] == "Ready"]
+        assert [condition["status"] for condition in ready] == ["True"], name
+        addresses = {a["type"]: a["address"] for a in node["status"]["addresses"]}
+        assert addresses["InternalIP"] == ADDRESSES[name]
+        instance = life.project.instance(name)
+        assert node["spec"]["providerID"] == f"aws:///us-east-1a/{instance['InstanceId']}"
+        assert node["metadata"]["labels"]["node.kubernetes.io/instance-type"] == instance["InstanceType"]
+        assert node["metadata"]["labels"]["topology.kubernetes.io/zone"] == "us-east-1a"
+    taints = {name: [t["key"] for t in node["spec"].get("taints", [])] for name, node in found.items()}
+    assert taints == {
+        "master1": ["node-role.kubernetes.io/control-plane"],
+        "worker01": [],
+        "worker02": [],
+        "worker03": [],
+        "gpu01": ["nvidia.com/gpu"],
+    }
+    assert found["gpu01"]["metadata"]["labels"]["accelerator"] == "nvidia-t4"
+    allocatable = {name: node["status"]["allocatable"].get("nvidia.com/gpu") for name, node in found.items()}
+    assert allocatable == dict.fromkeys(ADDRESSES) | {"gpu01": "1"}
+
+
+def test_an_unchanged_preview_has_no_steps(life: Life) -> None:
+    life.project.ok("preview", "--expect-no-changes")
+
+
+def test_a_refresh_after_up_shows_nothing(life: Life) -> None:
+    """Not even the values that nodes wrote: the program ignores changes of those."""
+    assert life.project.drift() == {}
+
+
+def test_a_refresh_shows_exactly_what_was_changed_by_hand(life: Life) -> None:
+    project = life.project
+    ec2 = project.aws("ec2")
+    worker = project.instance("worker02")["InstanceId"]
+    ec2.create_tags(Resources=[worker], Tags=[{"Key": "Name", "Value": "renamed"}])
+    config = project.get("configmap", "dex", "-n", "auth")["data"]["config.yaml"]
+    patch = json.dumps({"data": {"config.yaml": config + "# by hand\n"}})
+    project.kubectl("patch", "configmap", "dex", "-n", "auth", "--type", "merge", "-p", patch)
+    assert project.drift() == {
+        "worker02": ["tags.Name", "tagsAll.Name"],
+        "configmap-auth-dex": ['data["config.yaml"]'],
+    }
+    ec2.create_tags(Resources=[worker], Tags=[{"Key": "Name", "Value": "worker02"}])
+    patch = json.dumps({"data": {"config.yaml": config}})
+    project.kubectl("patch", "configmap", "dex", "-n", "auth", "--type", "merge", "-p", patch)
+    assert project.drift() == {}
+
+
+def test_a_new_worker_touches_no_other_instance(life: Life) -> None:
+    before = {name: life.project.instance(name)["InstanceId"] for name in ADDRESSES}
+    four = {f"worker{n:02d}": {} for n in (1, 2, 3, 4)}
+    life.project.set("kubepark:workers.nodes", four)
+    assert life.project.steps() == {
+        "create": [
+            "access-status-worker04",
+            "access-worker04",
+            "access-worker04",
+            "access-worker04",
+            "worker04",
+        ],
+        "update": ["access-hosts-00"],
+    }
+    life.project.ok("up", "--skip-verify")
+    assert {name: life.project.instance(name)["InstanceId"] for name in ADDRESSES} == before
+    assert nodes(life.project)["worker04"]["status"]["addresses"][0]["address"] == "10.20.0.14"
+
+
+def test_a_changed_image_replaces_nothing_and_is_named(life: Life) -> None:
+    before = {name: life.project.instance(name)["InstanceId"] for name in ADDRESSES}
+    script = life.project.root / "userdata" / "node" / "lib.sh"
+    text = script.read_text(encoding="utf-8")
+    script.write_text(text + "\n: # changed\n", encoding="utf-8")
+    assert life.project.steps() == {}
+    life.project.ok("up", "--skip-verify")
+    assert life.project.outputs()["outdated_nodes"] == [
+        *sorted(ADDRESSES, key=list(ADDRESSES).index)[:4],
+        "worker04",
+        "gpu01",
+    ]
+    script.write_text(text, encoding="utf-8")
+    life.project.ok("up", "--skip-verify")
+    assert life.project.outputs()["outdated_nodes"] == []
+    assert {name: life.project.instance(name)["InstanceId"] for name in ADDRESSES} == before
+
+
+def test_a_bumped_generation_replaces_that_node_alone(life: Life) -> None:
+    old, uid = life.project.instance("worker04"), nodes(life.project)["worker04"]["metadata"]["uid"]
+    before = {name: life.project.instance(name)["InstanceId"] for name in ADDRESSES}
+    life.project.set("kubepark:workers.nodes.worker04", {"generation": 2})
+    steps = life.project.steps()
+    assert {name for names in steps.values() for name in names} == {"worker04"}, steps
+    life.project.ok("up", "--skip-verify")
+    new = life.project.instance("worker04")
+    assert new["InstanceId"] != old["InstanceId"]
+    assert new["PrivateIpAddress"] == old["PrivateIpAddress"]
+    assert nodes(life.project)["worker04"]["metadata"]["uid"] != uid
+    assert {name: life.project.instance(name)["InstanceId"] for name in ADDRESSES} == before
+
+
+def test_a_removed_worker_touches_no_other_instance(life: Life) -> None:
+    life.project.set("kubepark:workers.nodes", None)
+    steps = life.project.steps()
+    assert set(steps) == {"delete", "update"}
+    assert set(steps["delete"]) == {"access-status-worker04", "access-worker04", "worker04"}
+    assert steps["update"] == ["access-hosts-00"]
+    life.project.ok("up", "--skip-verify")
+
+
+def dex_generation(project: Project) -> int:
+    return int(project.get("deployment", "dex", "-n", "auth")["metadata"]["generation"])
+
+
+def test_a_new_person_is_exactly_the_expected_steps_and_rolls_dex(life: Life) -> None:
+    before = dex_generation(life.project)
+    people = [
+        {"name": name, "email": f"{name}@example.org", "displayName": name.capitalize(), "tier": tier}
+        for name, tier in (("ana", "gpu"), ("bo", "medium"), ("chris", "small"), ("dana", "small"))
+    ]
+    life.project.set("kubepark:people", people)
+    assert life.project.steps() == {
+        "create": ["limitrange-dana-kubepark-defaults", "namespace-dana", "profile-dana"],
+        "update": ["configmap-auth-dex", "deployment-auth-dex", "secret-auth-dex-passwords"],
+    }
+    life.project.ok("up", "--skip-verify")
+    assert dex_generation(life.project) > before
+
+
+def test_a_change_that_is_not_dex_s_does_not_roll_it(life: Life) -> None:
+    before = dex_generation(life.project)
+    life.project.set("kubepark:tags", {"team": "ml"})
+    life.project.ok("up", "--skip-verify")
+    assert dex_generation(life.project) == before
+
+
+def test_without_the_device_plugin_the_job_stays_pending_and_says_why(life: Life) -> None:
+    project = life.project
+    project.kubectl("delete", "daemonset", "nvidia-device-plugin", "-n", "kube-system")
+    deadline = time.monotonic() + 30
+    while nodes(project)["gpu01"]["status"]["allocatable"].get("nvidia.com/gpu", "0") != "0":
+        assert time.monotonic() < deadline, "the GPU stays allocatable without its plugin"
+        time.sleep(0.5)
+    done = project.run("verify", "gpu", "--timeout", "15")
+    assert done.returncode == 1
+    assert "device plugin" in done.stdout
+    project.ok("refresh", "--yes")
+    project.ok("up")
+
+
+def test_without_toleration_or_with_another_label_it_stays_pending_and_says_why(life: Life) -> None:
+    project = life.project
+    refused = project.run("verify", "gpu", "--timeout", "15", "--no-toleration")
+    assert refused.returncode == 1
+    assert "toleration" in refused.stdout
+    project.kubectl("label", "node", "gpu01", "accelerator=other", "--overwrite")
+    refused = project.run("verify", "gpu", "--timeout", "15", "--accelerator", "nvidia-t4")
+    assert refused.returncode == 1
+    assert "accelerator=nvidia-t4" in refused.stdout
+    project.kubectl("label", "node", "gpu01", "accelerator=nvidia-t4", "--overwrite")
+    project.ok("verify", "gpu")
+
+
+def test_an_absent_gpu_is_taken_away_and_comes_back(life: Life) -> None:
+    project = life.project
+    with project.changed("kubepark:gpu", {"power": "absent"}):
+        assert set(project.steps()["delete"]) == {
+            "access-gpu01",
+            "access-status-gpu01",
+            "daemonset-kube-system-nvidia-device-plugin",
+            "gpu01",
+            "runtimeclass-nvidia",
+        }
+
+
+def live(project: Project) -> dict[str, list[Any]]:
+    """Everything that still costs money or clutters the account."""
+    ec2, iam, ssm, kms = (project.aws(service) for service in ("ec2", "iam", "ssm", "kms"))
+    reservations = ec2.describe_instances()["Reservations"]
+    instances = [
+        i for group in reservations for i in group["Instances"] if i["State"]["Name"] != "terminated"
+    ]
+    keys = [kms.describe_key(KeyId=k["KeyId"])["KeyMetadata"] for k in kms.list_keys()["Keys"]]
+    return {
+        "instances": instances,
+        "vpcs": [vpc for vpc in ec2.describe_vpcs()["Vpcs"] if not vpc["IsDefault"]],
+        "groups": [
+            g for g in ec2.describe_security_groups()["SecurityGroups"] if g["GroupName"] != "default"
+        ],
+        "interfaces": ec2.describe_network_interfaces()["NetworkInterfaces"],
+        "addresses": ec2.describe_addresses()["Addresses"],
+        "roles": [role for role in iam.list_roles()["Roles"] if role["RoleName"].startswith("kubepark")],
+        "profiles": iam.list_instance_profiles()["InstanceProfiles"],
+        "parameters": ssm.describe_parameters(
+            ParameterFilters=[{"Key": "Path", "Option": "Recursive", "Values": ["/kubepark-sandbox"]}]
+        )["Parameters"],
+        "keys": [
+            key for key in keys if key["KeyManager"] == "CUSTOMER" and key["KeyState"] != "PendingDeletion"
+        ],
+        "aliases": [a for a in kms.list_aliases()["Aliases"] if a["AliasName"].startswith("alias/kubepark")],
+    }
+
+
+def test_destroy_with_a_dead_api_server_leaves_nothing(life: Life) -> None:
+    project = life.project
+    before = live(project)
+    assert all(before.values()), "the search must find what is there"
+    kill_api_server(project)
+    project.ok("destroy", "--yes", "--purge")
+    assert {kind: left for kind, left in live(project).items() if left} == {}
+    assert project.state_export()["deployment"].get("resources", []) == []
+
+
+def kill_api_server(project: Project) -> None:
+    """By its own id: the process whose arguments name this sandbox's port."""
+    import psutil
+
+    port = f"--secure-port={project.api_port}"
+    found = [p for p in psutil.process_iter(["name", "cmdline"]) if port in (p.info["cmdline"] or [])]
+    assert [Path(p.info["cmdline"][0]).name for p in found] == ["kube-apiserver"]
+    found[0].kill()
+    found[0].wait(10)
+
+
+def test_nothing_runs_after_down(life: Life) -> None:
+    import psutil
+
+    life.project.ok("down")
+    marker = str(life.project.state)
+    left = [p.cmdline() for p in psutil.process_iter() if marker in " ".join(_cmdline(p))]
+    assert left == []
+
+
+def _cmdline(process: Any) -> list[str]:
+    import psutil
+
+    try:
+        return list(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []

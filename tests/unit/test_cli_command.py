@@ -1,0 +1,174 @@
+"""The `kubepark` command: launcher, help, choice between sandbox and real stacks, wrong usage."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import cloud, images, local, main
+from sandbox.errors import SandboxError
+
+ROOT = Path(__file__).resolve().parents[2]
+KUBEPARK = ROOT / "bin" / "kubepark"
+
+
+def call(*arguments, cwd=None, command=KUBEPARK, **environment):
+    return subprocess.run(
+        [command, *arguments], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+
+
+def test_the_launcher_works_from_any_folder_and_through_a_link(tmp_path):
+    link = tmp_path / "kp"
+    link.symlink_to(KUBEPARK)
+    (tmp_path / "cli").mkdir()
+    (tmp_path / "cli" / "__main__.py").write_text("raise SystemExit('another program')")
+    done = call("--help", cwd=tmp_path, command=link)
+    assert done.returncode == 0
+    for name in ("up", "preview", "refresh", "destroy", "down", "reset", "env", "status", "init"):
+        assert f"\n  {name} " in done.stdout
+    for name in ("verify", "people", "manifests"):
+        assert f"\n  {name} " in done.stdout
+
+
+def test_without_a_virtualenv_the_launcher_says_how_to_make_one(tmp_path):
+    (tmp_path / "bin").mkdir()
+    shutil.copy(KUBEPARK, tmp_path / "bin" / "kubepark")
+    done = call("up", command=tmp_path / "bin" / "kubepark")
+    assert done.returncode == 1
+    assert "make venv" in done.stderr
+    assert done.stderr.startswith(f"error: {tmp_path}/.venv is missing")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nosuch"], ["up", "--nosuch"], ["init"], ["people", "nosuch"], ["up", "more"]]
+)
+def test_wrong_usage_is_exit_code_2(arguments, monkeypatch, capsys):
+    monkeypatch.delenv("STACK", raising=False)
+    assert main.main(arguments) == 2
+    assert "Usage:" in capsys.readouterr().err
+
+
+def test_a_stack_without_a_file_is_one_clean_error(capsys):
+    assert main.main(["preview", "--stack", "nosuch"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: there is no stack nosuch: Pulumi.nosuch.yaml does not exist; known: ")
+    assert "sandbox" in said
+
+
+def test_a_stack_is_local_when_its_file_names_an_emulator(tmp_path):
+    (tmp_path / "Pulumi.a.yaml").write_text('config: {"kubepark:aws": {endpoint: "http://127.0.0.1:1"}}')
+    (tmp_path / "Pulumi.b.yaml").write_text('config: {"kubepark:aws": {region: x}}')
+    assert local.is_local("a", tmp_path)
+    assert not local.is_local("b", tmp_path)
+
+
+def test_the_command_itself_imports_nothing_heavy():
+    """The engine's SDK takes half a second to import; what does not need it must not wait for it."""
+    code = "import sys, cli.main; cli.main.main(['up', '--help']); print('|', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    loaded = set(done.stdout.rpartition("|")[2].split())
+    assert "typer" in loaded
+    assert loaded.isdisjoint({"pulumi", "grpc", "boto3", "kubernetes", "ruamel.yaml", "bcrypt"})
+
+
+# -- stacks in a real account ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def pulumi(tmp_path, monkeypatch):
+    """A `pulumi` on PATH that notes its arguments and answers like one with a data key."""
+    log = tmp_path / "calls"
+    script = tmp_path / "pulumi"
+    script.write_text(
+        "#!/bin/sh\n"
+        f'echo "$*" >> {log}\n'
+        'case "$1 $2" in "stack output") echo \'{"data_key_id": "key-1"}\';; esac\n'
+        '[ "$1" != preview ] || exit 3\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return log
+
+
+def test_a_real_stack_is_plain_pulumi_with_the_policy_pack(pulumi):
+    assert cloud.up("dev", yes=True, show_diff=False) == 0
+    code = cloud.preview("dev", show_diff=True, json_output=False, expect_no_changes=True)
+    assert code == 3, "pulumi's own exit code is handed on"
+    assert pulumi.read_text().splitlines() == [
+        f"up --stack dev --policy-pack {ROOT}/policies --yes",
+        f"preview --stack dev --policy-pack {ROOT}/policies --diff --expect-no-changes",
+    ]
+
+
+def test_destroy_keeps_the_data_key_and_says_how_to_end_it(pulumi, capsys):
+    assert cloud.destroy("dev", purge=False) == 0
+    said = capsys.readouterr().out
+    assert "the data key key-1 stays" in said
+    assert "aws kms schedule-key-deletion --key-id key-1" in said
+    assert "destroy --yes --stack dev" in pulumi.read_text()
+
+
+def test_without_pulumi_on_path_the_error_says_where_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SandboxError, match="needs the official Pulumi CLI"):
+        cloud.up("dev", yes=True, show_diff=False)
+
+
+# -- init ------------------------------------------------------------------------------------------
+
+FOUND = {images.ACCOUNT: "123456789012", images.ZONE: "z1", images.SECOND_ZONE: "z2", images.AMI: "ami-1"}
+
+
+@pytest.fixture
+def stack_file(tmp_path, monkeypatch):
+    path = tmp_path / "Pulumi.dev.yaml"
+    path.write_text(
+        "# the first line\nconfig:\n  kubepark:aws:\n    region: eu-central-1  # near\n"
+        "  kubepark:platform: {os: ubuntu-24.04, ami: ami-0}\n  kubepark:flag: off\n"
+    )
+    asked = []
+    monkeypatch.setattr(images, "look_up", lambda *question: asked.append(question) or dict(FOUND))
+    return path, asked
+
+
+def test_init_prints_and_changes_nothing(stack_file, capsys):
+    path, asked = stack_file
+    before = path.read_text()
+    assert images.init(path.parent, "dev", write=False) == 0
+    said = capsys.readouterr().out
+    assert "ami-1  (pinned: ami-0)" in said
+    assert "`--write` puts them there" in said
+    assert path.read_text() == before
+    region, parameter, gpu = asked[0]
+    assert (region, gpu) == ("eu-central-1", "g4dn.xlarge")
+    assert parameter.startswith("/aws/service/canonical/ubuntu/")
+
+
+def test_init_fills_what_is_missing_and_leaves_pins_comments_and_words_alone(stack_file):
+    path, _ = stack_file
+    images.init(path.parent, "dev", write=True)
+    text = path.read_text()
+    assert "ami: ami-0" in text
+    assert 'accountId: "123456789012"' in text
+    assert "availabilityZone: z1" in text
+    assert "# the first line" in text
+    assert "region: eu-central-1  # near" in text
+    assert "kubepark:flag: off" in text
+
+
+def test_init_without_region_or_for_a_sandbox_is_refused(tmp_path):
+    path = tmp_path / "Pulumi.dev.yaml"
+    path.write_text("config: {}\n")
+    with pytest.raises(
+        SandboxError, match=r"pulumi config set --stack dev --path kubepark:aws\.region REGION"
+    ):
+        images.init(tmp_path, "dev", write=False)
+    path.write_text('config: {"kubepark:aws": {region: x, endpoint: "http://127.0.0.1:1"}}\n')
+    with pytest.raises(SandboxError, match="is a sandbox"):
+        images.init(tmp_path, "dev", write=False)

@@ -1,0 +1,99 @@
+"""The sandbox's own reading of a stack file: where it is, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from sandbox.config import is_sandbox, load
+from sandbox.errors import SandboxError
+
+GOOD = """
+config:
+  kubepark:aws: {region: eu-west-1, accountId: "123456789012", endpoint: "http://127.0.0.1:4599"}
+  kubepark:controlPlane: {apiEndpoint: "https://localhost:7443"}
+"""
+
+
+def write(folder, text, stack="sandbox"):
+    (folder / f"Pulumi.{stack}.yaml").write_text(text)
+    return folder
+
+
+def test_addresses_and_folders(tmp_path, monkeypatch):
+    monkeypatch.delenv("KUBEPARK_SANDBOX_DIR", raising=False)
+    config = load(write(tmp_path, GOOD))
+    assert (config.aws.url, config.aws.port) == ("http://127.0.0.1:4599", 4599)
+    assert (config.api.url, config.api.host) == ("https://localhost:7443", "localhost")
+    assert (config.region, config.account_id) == ("eu-west-1", "123456789012")
+    assert config.state_dir == tmp_path / ".sandbox"
+    assert config.requests_log == tmp_path / ".sandbox" / "logs" / "requests.jsonl"
+    monkeypatch.setenv("KUBEPARK_SANDBOX_DIR", str(tmp_path / "elsewhere"))
+    assert load(tmp_path).state_dir == tmp_path / "elsewhere"
+
+
+def test_another_stack_and_another_file(tmp_path):
+    write(tmp_path, GOOD, "copy")
+    assert load(tmp_path, "copy").stack_file.name == "Pulumi.copy.yaml"
+    assert load(tmp_path, "any", tmp_path / "Pulumi.copy.yaml").stack == "any"
+
+
+def test_the_stack_file_of_the_tree_is_a_sandbox(pytestconfig):
+    config = load(pytestconfig.rootpath)
+    assert (config.aws.url, config.api.url) == ("http://127.0.0.1:4566", "https://127.0.0.1:6443")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "wrong"),
+    [
+        ("", "is missing"),
+        ("17", "17 is not a URL"),
+        ("[a]", "['a'] is not a URL"),
+        ("http://10.0.0.1:4566", '"http://10.0.0.1:4566" is not a loopback address'),
+        ("http://example.org:80", '"http://example.org:80" is not a loopback address'),
+        ("http://127.0.0.1", '"http://127.0.0.1" is not of the form http://HOST:PORT'),
+        ("https://127.0.0.1:1", '"https://127.0.0.1:1" is not of the form http://HOST:PORT'),
+        ("http://127.0.0.1:1/x", '"http://127.0.0.1:1/x" is not of the form http://HOST:PORT'),
+        ("http://127.0.0.1:99999", '"http://127.0.0.1:99999" is not a URL (Port out of range 0-65535)'),
+    ],
+)
+def test_an_endpoint_that_is_not_on_this_machine(tmp_path, endpoint, wrong):
+    with pytest.raises(SandboxError) as caught:
+        load(write(tmp_path, GOOD.replace('"http://127.0.0.1:4599"', endpoint)))
+    assert str(caught.value) == (
+        "Pulumi.sandbox.yaml does not describe a sandbox: 1 problem\n"
+        f"  kubepark:aws.endpoint: {wrong}; accepted: http://127.0.0.1:PORT on this machine; fix: "
+        "pulumi config set --stack sandbox --path kubepark:aws.endpoint http://127.0.0.1:4566"
+    )
+
+
+def test_every_problem_in_one_error(tmp_path):
+    with pytest.raises(SandboxError) as caught:
+        load(write(tmp_path, "config: {kubepark:aws: yes}"))
+    lines = str(caught.value).splitlines()
+    assert lines[0].endswith("2 problems")
+    assert [line.split(":")[1] for line in lines[1:]] == ["aws.endpoint", "controlPlane.apiEndpoint"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("config: [", "is not valid YAML"),
+        ("config: 3", "`config` must be a map"),
+        ("[1, 2]", "`config` must be a map"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path, text, message):
+    with pytest.raises(SandboxError, match=message):
+        load(write(tmp_path, text))
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(SandboxError, match=r"Pulumi\.sandbox\.yaml does not exist"):
+        load(tmp_path)
+
+
+def test_the_endpoint_alone_decides(tmp_path):
+    write(tmp_path, GOOD)
+    write(tmp_path, "config: {kubepark:aws: {region: x}}", "dev")
+    assert is_sandbox(tmp_path / "Pulumi.sandbox.yaml")
+    assert not is_sandbox(tmp_path / "Pulumi.dev.yaml")

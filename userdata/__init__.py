@@ -1,0 +1,69 @@
+"""User data: what turns a plain Ubuntu machine into a node, as one compressed cloud-config.
+
+Pure: the same plan and settings give the same bytes, and nothing in them is secret or unknown
+before the node exists.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from typing import Any
+
+import yaml
+
+from components.model import NodePlan, Settings
+from userdata.files import NodeFile, node_files
+
+# EC2 takes 16,384 bytes of user data; the rest is kept free for longer settings and later rows.
+MAX_BYTES = 12_288
+
+
+def render(node: NodePlan, settings: Settings) -> bytes:
+    """The user data of one node, gzip-compressed; cloud-init unpacks it. See `oversize`."""
+    return gzip.compress(cloud_config(node, settings).encode(), compresslevel=9, mtime=0)
+
+
+def digest(data: bytes) -> str:
+    """16 hex digits that change when the content does.
+
+    Taken from the unpacked text, so that another zlib on another machine gives the same digest.
+    """
+    return hashlib.sha256(gzip.decompress(data)).hexdigest()[:16]
+
+
+def oversize(data: bytes) -> int:
+    """By how many bytes the user data is too long; 0 if it fits."""
+    return max(0, len(data) - MAX_BYTES)
+
+
+def cloud_config(node: NodePlan, settings: Settings) -> str:
+    """The cloud-config in plain text."""
+    document: dict[str, Any] = {
+        "hostname": node.name,
+        "manage_etc_hosts": False,  # the block in /etc/hosts is kept by refresh-hosts
+        "ssh_pwauth": False,
+        "write_files": [_entry(file) for file in node_files(node, settings)],
+        # --no-block: the unit must not wait for cloud-init, which waits for this command.
+        "runcmd": [
+            ["systemctl", "daemon-reload"],
+            ["systemctl", "enable", "--now", "--no-block", "kubepark-bootstrap.service"],
+        ],
+    }
+    return "#cloud-config\n" + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000)
+
+
+def _entry(file: NodeFile) -> dict[str, str]:
+    return {"path": file.path, "permissions": file.mode, "content": file.content}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as a block, which is what people read and gzip packs best."""
+
+
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in value else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)

@@ -1,0 +1,192 @@
+"""Which files a node gets, and what is in them.
+
+Files that are the same everywhere lie under `node/files/<role or all>/` at the path they have on
+the node; scripts lie under `node/`. The rest is generated here and beside. Everything is plain and
+known before a node exists, so that two renders can be compared.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.model import NodePlan, Role, Settings
+from components.naming import Naming
+from components.versions import NVIDIA_DRIVER_BRANCH, NVIDIA_TOOLKIT
+from userdata import containerd, kubeadm
+from userdata.slim import slim
+
+LIB = "/usr/local/lib/kubepark"
+CONFIG = "/etc/kubepark"
+_SOURCE = Path(__file__).parent / "node"
+
+# Release names of the platforms, as apt repositories spell them.
+_CODENAMES = {"ubuntu-24.04": "noble"}
+
+
+@dataclass(frozen=True)
+class NodeFile:
+    """One file on the node. `mode` is octal text, as cloud-init takes it."""
+
+    path: str
+    content: str
+    mode: str = "0644"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the bootstrap.
+
+    `deadline` in seconds. `when`: "once" (again only if the step or one of `inputs` changed) or
+    "boot" (at every start of the machine).
+    """
+
+    name: str
+    deadline: int
+    when: str = "once"
+    inputs: tuple[str, ...] = ()
+
+
+_INIT_TEMPLATE = f"{CONFIG}/kubeadm-init.yaml.tmpl"
+_JOIN_TEMPLATE = f"{CONFIG}/kubeadm-join.yaml.tmpl"
+
+_FIRST = (
+    Step("clock", 180, "boot"),
+    Step("hostname", 60),
+    Step("hosts", 600, "boot"),
+    Step("kernel", 120, inputs=("/etc/sysctl.d/99-kubepark.conf", "/etc/modules-load.d/kubepark.conf")),
+    Step("packages", 1800),
+)
+_GPU = (Step("gpu-driver", 1800), Step("gpu-toolkit", 900))
+_GPU_CHECK = (Step("gpu-check", 120, "boot"),)
+_MASTER = (
+    Step("encryption", 300),
+    Step("images", 1800, inputs=(_INIT_TEMPLATE,)),
+    Step("init", 900, inputs=(_INIT_TEMPLATE, kubeadm.AUDIT_POLICY)),
+    Step("admin", 60),
+    Step("publish", 900, "boot"),
+)
+_JOIN = (Step("join", 3600, "boot"),)
+_LAST = (Step("verify", 300, "boot"),)
+
+
+def steps(role: Role) -> tuple[Step, ...]:
+    """The bootstrap of a role, in order."""
+    inputs = (containerd.ROOT_FILE, containerd.NVIDIA_FILE) if role is Role.GPU else (containerd.ROOT_FILE,)
+    runtime = (Step("containerd", 300, inputs=inputs),)
+    if role is Role.MASTER:
+        return _FIRST + runtime + _MASTER + _LAST
+    if role is Role.GPU:
+        return _FIRST + _GPU + runtime + _GPU_CHECK + _JOIN + _LAST
+    return _FIRST + runtime + _JOIN + _LAST
+
+
+def node_files(node: NodePlan, settings: Settings) -> list[NodeFile]:
+    """Every file of the node, interface files first."""
+    row = settings.versions
+    found = [NodeFile(f"{CONFIG}/node.json", _node_json(node, settings))]
+    if node.role is Role.MASTER:
+        found.append(NodeFile(_INIT_TEMPLATE, kubeadm.init_template(node, settings)))
+    else:
+        found.append(NodeFile(_JOIN_TEMPLATE, kubeadm.join_template(node, settings)))
+    found += [
+        NodeFile(f"{CONFIG}/node.env", _node_env(node, settings)),
+        NodeFile(f"{CONFIG}/steps", _plan_text(node.role)),
+        NodeFile(containerd.ROOT_FILE, containerd.root_config(row)),
+    ]
+    if node.role is Role.GPU:
+        found.append(NodeFile(containerd.NVIDIA_FILE, containerd.nvidia_dropin(row)))
+    return found + _copies(node.role) + _scripts(node.role)
+
+
+def _node_json(node: NodePlan, settings: Settings) -> str:
+    """What the node's programs and the sandbox's simulated boot read (schema 1)."""
+    naming = Naming(settings.cluster)
+    described = {
+        "schema": 1,
+        "cluster": settings.cluster,
+        "node": node.name,
+        "role": node.role.value,
+        "generation": node.generation,
+        "masterGeneration": settings.control_plane.node.generation,
+        "region": settings.aws.region,
+        "awsEndpoint": settings.aws.endpoint,
+        "apiName": naming.api_name,
+        "apiEndpoint": settings.control_plane.api_endpoint,
+        "privateIp": node.private_ip,
+        "kubernetesVersion": settings.versions.kubernetes,
+        "labels": dict(sorted(node.labels.items())),
+        "taints": [{"key": t.key, "value": t.value, "effect": t.effect} for t in node.taints],
+        "parameters": {
+            "join": naming.join_parameter,
+            "kubeconfig": naming.kubeconfig_parameter,
+            "encryptionKey": naming.encryption_key_parameter,
+            "hostsPath": naming.hosts_path,
+            "status": naming.status_parameter(node.name),
+        },
+        "clusterKeyAlias": naming.key_alias,
+    }
+    return json.dumps(described, indent=1) + "\n"
+
+
+def _node_env(node: NodePlan, settings: Settings) -> str:
+    """The few values that shell steps need."""
+    row = settings.versions
+    naming = Naming(settings.cluster)
+    values = {
+        "NODE_NAME": node.name,
+        "ROLE": node.role.value,
+        "API_NAME": naming.api_name,
+        "UBUNTU_CODENAME": _CODENAMES[settings.platform],
+        "KUBERNETES_MINOR": row.minor,
+        "KUBERNETES_VERSION": row.kubernetes,
+        "KUBERNETES_PACKAGE": f"{row.kubernetes}-{row.package_revision}",
+        "CONTAINERD_PACKAGE": row.containerd_package,
+        "CONTAINER_RUNTIME": "nvidia" if node.role is Role.GPU else "runc",
+    }
+    if node.role is Role.GPU:
+        values |= {"NVIDIA_BRANCH": NVIDIA_DRIVER_BRANCH, "NVIDIA_TOOLKIT": NVIDIA_TOOLKIT}
+    if node.role is Role.MASTER:
+        values |= {
+            "GENERATION": str(node.generation),
+            "API_ENDPOINT": settings.control_plane.api_endpoint or "",
+            "ENCRYPTION_PARAMETER": naming.encryption_key_parameter,
+            "JOIN_PARAMETER": naming.join_parameter,
+            "KUBECONFIG_PARAMETER": naming.kubeconfig_parameter,
+        }
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def _plan_text(role: Role) -> str:
+    rows = [" ".join([s.name, str(s.deadline), s.when, *s.inputs]) for s in steps(role)]
+    return "# step, deadline in seconds, when, files it depends on\n" + "\n".join(rows) + "\n"
+
+
+def _copies(role: Role) -> list[NodeFile]:
+    """The files that are kept in the tree at their path on the node."""
+    found = []
+    for part in ("all", role.value):
+        root = _SOURCE / "files" / part
+        for path in sorted(p for p in root.rglob("*") if p.is_file()):
+            found.append(NodeFile(f"/{path.relative_to(root).as_posix()}", path.read_text()))
+    return found
+
+
+def _scripts(role: Role) -> list[NodeFile]:
+    """Programs, by the names they have on the node."""
+    names = {
+        "kp-aws": "kp_aws.py",
+        "bootstrap": "bootstrap.py",
+        "refresh-hosts": "refresh_hosts.py",
+        "lib.sh": "lib.sh",
+    }
+    if role is Role.MASTER:
+        names |= {"refresh-join": "refresh-join.sh", "renew-certs": "renew-certs.sh"}
+    else:
+        names |= {"await-join": "await_join.py"}
+    names |= {f"steps/{step.name}": f"steps/{step.name}.sh" for step in steps(role)}
+    return [
+        NodeFile(f"{LIB}/{name}", slim((_SOURCE / file).read_text()), "0755") for name, file in names.items()
+    ]

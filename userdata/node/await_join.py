@@ -1,0 +1,66 @@
+#!/usr/bin/python3
+"""await-join: waits for a join record that this node may use and prints it as NAME=value lines.
+
+The names are those of the placeholders in the kubeadm template. Complaints go to stderr.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+LIB = Path("/usr/local/lib/kubepark")
+NODE_FILE = Path("/etc/kubepark/node.json")
+PATIENCE = 1500  # seconds
+PAUSE = 10  # seconds, jittered
+SPARE = 600  # seconds that a token must have left
+HASH = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def objection(text: str, generation: int, now: float) -> str:
+    """Why the record cannot be used; "" if it can. `now` in seconds since 1970."""
+    try:
+        record = json.loads(text)
+        expires = calendar.timegm(time.strptime(record["expiresAt"], "%Y-%m-%dT%H:%M:%SZ"))
+        if record["generation"] != generation:
+            return f"is of master generation {record['generation']}, not {generation}"
+        if expires <= now + SPARE:
+            return f"expires too soon: {record['expiresAt']}"
+        if not HASH.fullmatch(record["caCertHashes"][0]):
+            return "has no CA hash to pin"
+    except (ValueError, KeyError, TypeError, IndexError):
+        return "is not there yet"
+    return ""
+
+
+def main() -> None:
+    node = json.loads(NODE_FILE.read_text())
+    command = [LIB / "kp-aws", "get-parameter", node["parameters"]["join"]]
+    deadline = time.monotonic() + PATIENCE
+    said = ""
+    while True:
+        read = subprocess.run(command, capture_output=True, text=True, check=False)
+        problem = objection(read.stdout, node["masterGeneration"], time.time())
+        if not problem:
+            break
+        problem = read.stderr.strip() or f"join record {problem}"
+        if time.monotonic() > deadline:
+            raise SystemExit(f"no usable join record within {PATIENCE} s: {problem}")
+        if problem != said:
+            print(f"waiting: {problem}", file=sys.stderr, flush=True)
+            said = problem
+        time.sleep(random.uniform(PAUSE / 2, PAUSE * 1.5))
+    record = json.loads(read.stdout)
+    print(f"JOIN_ENDPOINT={record['endpoint']}")
+    print(f"JOIN_TOKEN={record['token']}")
+    print(f"JOIN_CA_HASH={record['caCertHashes'][0]}")
+
+
+if __name__ == "__main__":
+    main()
