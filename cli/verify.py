@@ -17,9 +17,13 @@ def verify() -> None:
 
 @app.command()
 def gpu(
-    kubeconfig: Annotated[Path, typer.Option(envvar="KUBECONFIG", help="Kubeconfig of the cluster.")] = Path(
-        "~/.kube/config"
-    ),
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="KUBECONFIG", help="Kubeconfig. Default: the sandbox stack's, else ~/.kube/config."
+        ),
+    ] = None,
+    stack: Annotated[str, typer.Option("--stack", "-s", envvar="STACK", help="The stack.")] = "sandbox",
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for each GPU model.")] = 300,
     accelerator: Annotated[
         str | None, typer.Option(help="GPU model: value of the node label. Default: each that there is.")
@@ -33,10 +37,20 @@ def gpu(
 
     raise typer.Exit(
         verify_gpu(
-            kubeconfig.expanduser(),
+            kubeconfig or _kubeconfig_of(stack),
             timeout=timeout,
             out=typer.echo,
             accelerator=accelerator,
             tolerate=toleration,
         )
     )
+
+
+def _kubeconfig_of(stack: str) -> Path:
+    """The kubeconfig that `up` wrote for a sandbox stack; else where kubectl looks by default."""
+    from cli import local
+    from sandbox import config
+
+    if local.is_local(stack):
+        return config.load(local.ROOT, stack).kubeconfig
+    return Path("~/.kube/config").expanduser()

@@ -219,6 +219,7 @@ class Project:
 
     def fault(self, **faults: dict[str, Any]) -> None:
         """Make the boot of nodes fail (see sandbox/boot/faults.py); no argument clears all."""
+        self.state.mkdir(exist_ok=True)  # faults may wait for the first `up`
         (self.state / "faults.json").write_text(json.dumps(faults), encoding="utf-8")
 
     def stop(self) -> None:
