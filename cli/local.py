@@ -45,11 +45,13 @@ def up(stack: str, *, verify: bool, show_diff: bool) -> int:
         local_cloud.start(workspace.config)
         _start_afresh_if_cloud_is_gone(workspace)
         code = operations.up(workspace, show_diff=show_diff)
-        if code != 0:
+        if code == operations.INTERRUPTED:
             return code
         outputs = operations.outputs(workspace, show_secrets=True)
-        if "kubeconfig" in outputs:
+        if "kubeconfig" in outputs:  # also when another node did not come: the cluster is there
             atomic_write(workspace.config.kubeconfig, outputs["kubeconfig"])
+        if code != 0:
+            return code
         verified = _verify_gpu(workspace, outputs) if verify else None
         from cli.summary import print_summary
 

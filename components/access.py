@@ -90,7 +90,6 @@ class Access(pulumi.ComponentResource):
     def _key(
         self, role: str, alias: str, description: str, *, keep: bool = False
     ) -> tuple[kms.Key, kms.Alias]:
-        options = pulumi.ResourceOptions(parent=self, retain_on_delete=keep)
         key = kms.Key(
             f"{self._name}-{role}",
             description=f"{self._naming.cluster}: {description}",
@@ -98,9 +97,15 @@ class Access(pulumi.ComponentResource):
             deletion_window_in_days=7,
             policy=json.dumps(documents.key_policy(self._settings.aws)),
             tags={"Name": alias.removeprefix("alias/")},
-            opts=options,
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=keep),
         )
-        name = kms.Alias(f"{self._name}-{role}", name=alias, target_key_id=key.key_id, opts=options)
+        # The alias never stays behind: it would be in the way of the stack's next life.
+        name = kms.Alias(
+            f"{self._name}-{role}",
+            name=alias,
+            target_key_id=key.key_id,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         return key, name
 
     def _parameter(self, name: str, path: str) -> ssm.Parameter:

@@ -71,7 +71,8 @@ def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, key_arn: str) 
     """What this node's role may do.
 
     The master writes join data, kubeconfig and the encryption key's copy, and reads none of them
-    back. A worker reads the join data. Both read the host rows and write their own status.
+    back; it reads every status record, to tell whose Node objects are stale. A worker reads the join
+    data. Both read the host rows and write their own status.
     """
     secrets = [naming.join_parameter]
     if node.role is Role.MASTER:
@@ -81,6 +82,14 @@ def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, key_arn: str) 
     statements: list[Document] = []
     if node.role is Role.MASTER:
         writes += arns
+        statements.append(
+            {
+                "Sid": "ReadRecords",
+                "Effect": "Allow",
+                "Action": "ssm:GetParametersByPath",
+                "Resource": parameter_arn(aws, naming.status_path),
+            }
+        )
     else:
         statements.append(
             {"Sid": "ReadJoin", "Effect": "Allow", "Action": "ssm:GetParameter", "Resource": arns}

@@ -71,11 +71,11 @@ def people(problems: Problems, path: str, raw: list[Any]) -> tuple[Person, ...]:
         first: dict[str, int] = {}
         for index, person in enumerate(found):
             value = getattr(person, attribute)
-            if first.setdefault(value, index) != index:
+            if value and first.setdefault(value, index) != index:
                 problems.add(
                     f"{path}[{index}].{key}",
                     f"{value} is a duplicate of {path}[{first[value]}]",
-                    f"a {key} of one's own",
+                    "one that nobody else has",
                     None if key != "namespace" else f"{value}-2",
                 )
     return tuple(found)
@@ -91,7 +91,7 @@ def password_hashes(section: Section, people: tuple[Person, ...]) -> Mapping[str
                 section.key(key), "belongs to nobody in kubepark:people", "a person's name", None
             )
     hashes = {}
-    for person in people:
+    for person in filter(lambda each: each.key, people):
         value = section.raw.get(person.key)
         match = _BCRYPT.fullmatch(value) if isinstance(value, str) else None
         if value is None:
@@ -121,9 +121,14 @@ def oidc_client_secret(problems: Problems, key: str, raw: Any) -> str:
 
 
 def _person(section: Section) -> Person:
-    email = section.value("email", _email, accepted="local-part@domain", example="ana@example.org")
+    """One entry of the list. What is malformed becomes "", so that no further problem comes from it."""
+    email = section.value(
+        "email", _email, accepted="local-part@domain", example="ana@example.org", stand_in=""
+    )
     local = re.sub(r"[^a-z0-9]+", "-", email.partition("@")[0]).strip("-")
-    name = section.value("name", dns_label, accepted="a DNS-1123 label", example=local or "ana")
+    name = section.value(
+        "name", dns_label, accepted="a DNS-1123 label", example=local or "ana", stand_in=""
+    )
     person = Person(
         key=name,
         email=email,
@@ -134,12 +139,13 @@ def _person(section: Section) -> Person:
             accepted="a DNS-1123 label that is not reserved",
             example=f"{local}-ns",
             default=local,
+            stand_in="",
         ),
         tier=TIERS[
             section.value("tier", one_of(*TIERS), accepted=", ".join(TIERS), example="small", default="small")
         ],
     )
-    if not section.has("namespace"):
+    if email and not section.has("namespace"):
         _check_derived(section, person.namespace)
     section.finish()
     return person

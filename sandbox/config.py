@@ -58,7 +58,6 @@ class SandboxConfig:
     aws: Endpoint
     api: Endpoint
     region: str
-    account_id: str
 
     @property
     def state_file(self) -> Path:
@@ -162,7 +161,6 @@ def load(root: Path, stack: str = "sandbox", stack_file: Path | None = None) -> 
         aws=aws,
         api=api,
         region=str(setting(config, "kubepark:aws.region") or REGION),
-        account_id=str(setting(config, "kubepark:aws.accountId") or ACCOUNT_ID),
     )
 
 

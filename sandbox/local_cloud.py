@@ -147,7 +147,7 @@ def _start_boot(config: SandboxConfig, processes: Supervisor) -> None:
     log = processes.log(BOOT)
     offset = log.stat().st_size if log.exists() else 0
     command = [sys.executable, "-m", "sandbox.boot", "--state-dir", str(config.state_dir)]
-    options = ["--endpoint", config.aws.url, "--region", config.region, "--account", config.account_id]
+    options = ["--endpoint", config.aws.url, "--region", config.region]
     processes.start(
         BOOT,
         [*command, *options],

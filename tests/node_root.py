@@ -49,7 +49,13 @@ STAND_INS = {
         "echo $USER_NAME:x:1000:1000::$ROOT/home/$USER_NAME:/bin/bash; fi"
     ),
     "hostname": "echo $NODE",
-    "kubectl": "echo ok",
+    "kubectl": """
+case "$*" in
+*providerID*) echo $PROVIDER_ID ;;
+*"get --raw /api/v1/nodes") cat $ROOT/nodes.json ;;
+*"delete --raw"*) printf '%s %s\\n' "$5" "$(cat)" >>$ROOT/deleted ;;
+*) echo ok ;;
+esac""",
     "kubelet": "echo Kubernetes v1.36.4",
     "nvidia-smi": "test -e $ROOT/driver && echo 'GPU 0: Tesla T4'",
     "stat": "echo cgroup2fs",
@@ -129,6 +135,11 @@ class NodeRoot:
         program.chmod(0o755)
 
     @property
+    def provider_id(self) -> str:
+        values = self.world.values
+        return f"aws:///{values['placement/availability-zone']}/{values['instance-id']}"
+
+    @property
     def environment(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return {
@@ -137,6 +148,7 @@ class NodeRoot:
             "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}",
             "ROOT": str(self.root),
             "NODE": plan(self.role).name,
+            "PROVIDER_ID": self.provider_id,
             "KUBEADM": str(tool("kubeadm")),
             "USER_NAME": pwd.getpwuid(os.getuid()).pw_name,
         }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from components.model import NodePlan, Role, Settings
@@ -170,7 +171,7 @@ def _copies(role: Role) -> list[NodeFile]:
     for part in ("all", role.value):
         root = _SOURCE / "files" / part
         for path in sorted(p for p in root.rglob("*") if p.is_file()):
-            found.append(NodeFile(f"/{path.relative_to(root).as_posix()}", path.read_text()))
+            found.append(NodeFile(f"/{path.relative_to(root).as_posix()}", slim(path.read_text())))
     return found
 
 
@@ -183,10 +184,18 @@ def _scripts(role: Role) -> list[NodeFile]:
         "lib.sh": "lib.sh",
     }
     if role is Role.MASTER:
-        names |= {"refresh-join": "refresh-join.sh", "renew-certs": "renew-certs.sh"}
+        names |= {
+            "refresh-join": "refresh-join.sh",
+            "renew-certs": "renew-certs.sh",
+            "reap-nodes": "reap_nodes.py",
+        }
     else:
         names |= {"await-join": "await_join.py"}
     names |= {f"steps/{step.name}": f"steps/{step.name}.sh" for step in steps(role)}
-    return [
-        NodeFile(f"{LIB}/{name}", slim((_SOURCE / file).read_text()), "0755") for name, file in names.items()
-    ]
+    return [NodeFile(f"{LIB}/{name}", _script(file), "0755") for name, file in names.items()]
+
+
+@cache
+def _script(file: str) -> str:
+    """What a node gets of a script; most scripts go to every node."""
+    return slim((_SOURCE / file).read_text())

@@ -1,7 +1,7 @@
-"""Takes comments out of scripts on their way into user data, which EC2 limits to 16 KB.
+"""Takes comments out of files on their way into user data, which EC2 limits to 16 KB.
 
-Only whole lines go, never a part of one, so that what runs is what is written in `node/`. The first
-line of each script on the node is its interpreter; the explanations stay in the tree.
+Only whole lines go, never a part of one, so that what runs is what is written in `node/`. The line
+that names a script's interpreter stays; the explanations stay in the tree.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ import ast
 
 
 def slim(text: str) -> str:
-    """A Python or shell script without comment lines, docstrings and blank lines."""
-    first, *rest = text.splitlines()
-    drop = _docstring_lines(text) if "python" in first else set()
+    """A Python or shell script, or a configuration file, without comment, docstring and blank lines."""
+    lines = text.splitlines()
+    drop = _docstring_lines(text) if "python" in lines[0] else set()
     kept = [
         line
-        for number, line in enumerate(rest, start=2)
-        if number not in drop and line.strip() and not line.lstrip().startswith("#")
+        for number, line in enumerate(lines, start=1)
+        if line.startswith("#!")
+        or (number not in drop and line.strip() and not line.lstrip().startswith("#"))
     ]
-    return "\n".join([first, *kept, ""])
+    return "\n".join([*kept, ""])
 
 
 def _docstring_lines(text: str) -> set[int]:

@@ -13,7 +13,7 @@ from sandbox.boot.faults import Faults
 from sandbox.boot.log import say
 from sandbox.boot.machine import Surroundings
 from sandbox.boot.watcher import Watcher
-from sandbox.config import ACCOUNT_ID, REGION
+from sandbox.config import REGION
 from sandbox.nodes.simulated import SimulatedNodes
 from sandbox.nodes.site import Site
 from sandbox.processes import Supervisor
@@ -25,7 +25,6 @@ def main() -> int:
     parser.add_argument("--endpoint", required=True, help="URL of the AWS emulator")
     parser.add_argument("--tools", type=Path, help="folder with kubeadm, etcd, kwok... (default: DIR/bin)")
     parser.add_argument("--region", default=REGION)
-    parser.add_argument("--account", default=ACCOUNT_ID)
     parser.add_argument("--patience", type=float, default=30.0, help="seconds with an unusable join record")
     given = parser.parse_args()
     state_dir = given.state_dir.resolve()
@@ -35,7 +34,7 @@ def main() -> int:
     cloud = Cloud(given.endpoint, given.region)
     site = Site(
         state_dir=state_dir,
-        around=Surroundings(cloud, given.account),
+        around=Surroundings(cloud),
         tools=(given.tools or state_dir / "bin").resolve(),
         supervisor=Supervisor(state_dir / "state.json", state_dir / "logs"),
         faults=Faults(state_dir / "faults.json"),

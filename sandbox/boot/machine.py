@@ -38,7 +38,6 @@ class Surroundings:
     """What all machines of one emulator share."""
 
     cloud: Cloud
-    account_id: str = ACCOUNT_ID
     network: Network = field(init=False)
     permissions: Permissions = field(init=False)
 
@@ -145,7 +144,7 @@ class Machine:
             context = {
                 "kms:ViaService": f"ssm.{self.around.cloud.region}.amazonaws.com",
                 "kms:EncryptionContext:PARAMETER_ARN": self._arn(parameter),
-                "kms:CallerAccount": self.around.account_id,
+                "kms:CallerAccount": ACCOUNT_ID,
             }
         call = Call(action, resource, {**context, "aws:RequestedRegion": self.around.cloud.region})
         if not self.around.permissions.allowed(self.instance.profile, call):
@@ -162,7 +161,7 @@ class Machine:
             raise CallFailed(f"kp-aws {what}: {said['Code']}: {said.get('Message', '')}") from None
 
     def _arn(self, parameter: str) -> str:
-        return f"arn:aws:ssm:{self.around.cloud.region}:{self.around.account_id}:parameter{parameter}"
+        return f"arn:aws:ssm:{self.around.cloud.region}:{ACCOUNT_ID}:parameter{parameter}"
 
     def _key_arn(self) -> str:
         alias = str(self.user_data.node["clusterKeyAlias"])

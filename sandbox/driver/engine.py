@@ -54,11 +54,13 @@ def run(
     *,
     on_event: OnEvent,
     program: Program | None = None,
+    meanwhile: Callable[[], None] | None = None,
     variables: Mapping[str, str] | None = None,
     json_output: bool = False,
 ) -> Outcome:
     """Run `pulumi ARGUMENTS` on the stack to its end. Never raises for a failed operation.
 
+    `meanwhile` is called as soon as the CLI has been started, and may use the time of its start.
     With `json_output` the CLI's standard output is collected and everything else goes to the log.
     """
     started = time.monotonic()
@@ -83,6 +85,8 @@ def run(
                 process_group=0,
             )
             interrupts.watch(cli)
+            if meanwhile is not None:
+                meanwhile()
             output, _ = cli.communicate()
         if cli.returncode < 0:  # killed: it could not end its plugins itself
             leftovers.end(operation)

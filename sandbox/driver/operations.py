@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import runpy
+import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from sandbox.driver import checkpoint, engine, leftovers, recovery
-from sandbox.driver.engine import Outcome, Program
+from sandbox.driver.engine import Outcome
+from sandbox.driver.program import ProjectProgram
 from sandbox.driver.render import Renderer, renderer
 from sandbox.driver.workspace import Workspace
 
@@ -109,10 +109,15 @@ def _operate(
     json_output: bool = False,
 ) -> int:
     begin(workspace, lambda line: lines.write(f"      {line}"))
-    program = _program(workspace.config.root) if runs_program else None
+    program = ProjectProgram(workspace.config.root) if runs_program else None
     try:
         outcome = engine.run(
-            workspace, arguments, on_event=lines.handle, program=program, json_output=json_output
+            workspace,
+            arguments,
+            on_event=lines.handle,
+            program=program,
+            meanwhile=program.load if program else None,
+            json_output=json_output,
         )
     finally:
         lines.close()
@@ -130,10 +135,23 @@ def _verdict(verb: str, outcome: Outcome, lines: Renderer) -> int:
     if outcome.code == 0:
         return 0
     if not lines.errors:
-        lines.write(_errors_in(outcome.log) or f"error: {verb} failed with code {outcome.code}", "bold red")
+        said = _errors_in(outcome.log) or f"error: {verb} failed with code {outcome.code}"
+        lines.write(said + _way_out(said), "bold red")
     totals = f": {lines.totals}" if lines.totals else ""
     lines.write(f"{verb} failed after {outcome.seconds:.0f} s{totals}", "bold")
     return 1
+
+
+def _way_out(said: str) -> str:
+    """What Pulumi's own check of the configuration does not say: it ends at the first wrong type."""
+    found = re.search(r"Stack '(.+)' with configuration key '(.+)' must be of type '(.+)'", said)
+    if found is None:
+        return ""
+    stack, key, kind = found.groups()
+    return (
+        f"; accepted: {kind}, as Pulumi.yaml describes it; fix: correct it in Pulumi.{stack}.yaml, or "
+        f"pulumi config rm --stack {stack} {key}. Nothing was changed, and what else is wrong is said then"
+    )
 
 
 def _errors_in(log: str) -> str:
@@ -143,17 +161,6 @@ def _errors_in(log: str) -> str:
         if line.startswith("error:") or (kept and line.startswith(" ")):
             kept.append(line)
     return "\n".join(dict.fromkeys(kept))
-
-
-def _program(root: Path) -> Program:
-    """The project's program, run in this process with the root on its path."""
-
-    def program() -> None:
-        if str(root) not in sys.path:
-            sys.path.insert(0, str(root))
-        runpy.run_path(str(root / "__main__.py"), run_name="__main__")
-
-    return program
 
 
 def _policy_packs(workspace: Workspace) -> list[str]:

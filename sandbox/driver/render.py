@@ -16,8 +16,9 @@ VALUE_WIDTH = 100  # characters of a property's value that a diff shows
 
 # Not news: the stand-ins and our own builds are on PATH on purpose.
 _NOISE = re.compile(r"^using \S+ from \$PATH at |^(update|preview|refresh|destroy) failed$")
-# What the SDK puts before the program's last words when it says them again.
-_SECOND_COPY = "an unhandled error occurred: "
+# What the engine puts before the program's last words when it says them again; the latter when the
+# SDK's own clean-up after the program meets the same error in a task.
+_SECOND_COPY = re.compile(r"^(an unhandled error occurred|Exception calling application): ")
 # The engine's markup for colours.
 _MARKUP = re.compile(r"<\{%[^%]*%\}>")
 _STYLES = {"+": "green", "~": "yellow", "-": "red", "+-": "magenta", "++": "green", "--": "red"}
@@ -36,7 +37,7 @@ class Renderer:
         self.quiet = quiet
         self.errors: list[str] = []
         self.summary: dict[str, int] = {}  # engine's name of an operation -> count
-        self.totals = ""  # the summary in words, once there is one
+        self.totals = ""  # what was done, in words, once there is a summary of it
         self.failed = 0
         self.running: dict[str, tuple[Step, float]] = {}
         self._done: Counter[str] = Counter()
@@ -132,7 +133,7 @@ class Renderer:
 
     def _error(self, urn: str, text: str) -> None:
         """An error, once: the SDK reports the end of the program a second time in other words."""
-        text = _MARKUP.sub("", text).strip().removeprefix(_SECOND_COPY)
+        text = _SECOND_COPY.sub("", _MARKUP.sub("", text).strip())
         if any(text in known for known in self.errors):
             return
         self.errors.append(text)
@@ -159,9 +160,11 @@ class Renderer:
             if op in OPERATIONS
         ]
         words += [f"{self.failed} failed"] if self.failed else []
-        self.totals = f"{', '.join(words) or 'no changes'}; {self.summary.get('same', 0)} unchanged"
+        totals = f"{', '.join(words) or 'no changes'}; {self.summary.get('same', 0)} unchanged"
+        if not preview:  # what a failed preview would have done is of no use
+            self.totals = totals
         if not self.errors:
-            self._line(f"{self._clock()}    {self.totals}", "bold")
+            self._line(f"{self._clock()}    {totals}", "bold")
 
     # -- pieces ------------------------------------------------------------------------------------
 

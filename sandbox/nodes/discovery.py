@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from sandbox.controlplane import pin
 from sandbox.nodes.api import Api, ApiError, Unavailable, blind, trusting
+from sandbox.nodes.kubelet import is_ready
 
 CLUSTER_INFO = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
 UNPROVEN = "couldn't validate the identity of the API Server: "
@@ -38,6 +39,10 @@ class JoinRefused(Exception):
 
 class NotSigned(JoinRefused):
     """cluster-info carries no signature of this token: it is very new, or it has expired."""
+
+
+class NameTaken(JoinRefused):
+    """A Ready Node of this name is there: another machine's, dead or alive."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +126,8 @@ def _refuse_ready_namesake(api: Api, node: str) -> None:
         if error.code == 401:
             raise JoinRefused(f"failed to get the node {node}: Unauthorized") from None
         raise JoinRefused(f'cannot get Node "{node}": {error}') from None
-    conditions = existing["status"].get("conditions", []) if existing else []
-    if any(each["type"] == "Ready" and each["status"] == "True" for each in conditions):
-        raise JoinRefused(
+    if existing and is_ready(existing):
+        raise NameTaken(
             f'a Node with name "{node}" and status "Ready" already exists in the cluster. You must delete '
             "the existing Node or change the name of this new joining Node"
         )

@@ -123,22 +123,30 @@ def conditions(*, ready: bool, reason: str, message: str) -> list[dict[str, str]
     ]
 
 
-def register(api: Api, node: Mapping[str, Any]) -> None:
-    """Create the Node with the kubelet's own credentials, or take up the one that is there."""
+def is_ready(node: Mapping[str, Any]) -> bool:
+    """Whether the Node's Ready condition is True."""
+    conditions = node["status"].get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def register(api: Api, node: Mapping[str, Any]) -> dict[str, Any]:
+    """The Node, created with the kubelet's own credentials or taken up, whoever left it there."""
     try:
-        api.post("/api/v1/nodes", node)
+        created: dict[str, Any] = api.post("/api/v1/nodes", node)
     except ApiError as error:
         if error.code != 409:
             raise
-        _take_up(api, node)
+        return _take_up(api, node)
+    return created
 
 
-def _take_up(api: Api, node: Mapping[str, Any]) -> None:
-    """After a boot: new boot id, and NotReady until the network is up."""
+def _take_up(api: Api, node: Mapping[str, Any]) -> dict[str, Any]:
+    """New boot id, and NotReady until the network is up. A provider id, once there, never changes."""
     name = node["metadata"]["name"]
     api.patch(f"/api/v1/nodes/{name}", {"metadata": {"labels": {RUNNING_LABEL: "simulated"}}}, STRATEGIC)
     status = {key: node["status"][key] for key in ("addresses", "conditions", "nodeInfo")}
-    api.patch(f"/api/v1/nodes/{name}/status", {"status": status}, STRATEGIC)
+    taken: dict[str, Any] = api.patch(f"/api/v1/nodes/{name}/status", {"status": status}, STRATEGIC)
+    return taken
 
 
 def set_ready(api: Api, name: str) -> None:

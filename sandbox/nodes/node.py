@@ -26,7 +26,7 @@ from sandbox.boot.record import Origin
 from sandbox.controlplane import ControlPlane, initialised
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
-from sandbox.nodes import kubelet, steps
+from sandbox.nodes import kubelet, reaper, steps
 from sandbox.nodes.api import Api, ApiError, Unavailable
 from sandbox.nodes.site import Site
 
@@ -61,6 +61,7 @@ class SimulatedNode:
         self.name = disk.instance_id  # until its user data was read
         self.machine: Machine
         self.user_data: UserData
+        self._reaper = reaper.Reaper(self)
         self._running = False  # in this process: false after a restart of the boot
         self._kubelet_runs = False
         self._position = 0
@@ -106,8 +107,7 @@ class SimulatedNode:
             self._come_up()
         self._keep_kubelet()
         if self.disk.memory.phase in FINAL:
-            self._refresh_join()
-            return _IDLE if self._kubelet_runs else _LOOK_AGAIN
+            return self._run_timers()
         return self._take_steps()
 
     def _come_up(self) -> None:
@@ -153,13 +153,13 @@ class SimulatedNode:
             self.gone = True
         return _IDLE
 
-    def _mark_lost(self) -> None:
-        """The kubelet falls silent; whoever is left notices."""
+    def _mark_lost(self, provider_id: str | None = None) -> None:
+        """The kubelet falls silent; whoever is left notices, here without the 50 s that it takes."""
         plane = self.site.control_plane
         if plane is None or self.site.master_id == self.disk.instance_id or not self._running:
             return
         try:
-            kubelet.set_lost(plane.api(), self.name, self.machine.instance.provider_id)
+            kubelet.set_lost(plane.api(), self.name, provider_id or self.machine.instance.provider_id)
         except (Unavailable, ApiError) as error:
             self._say(f"node not marked: {error}")
 
@@ -184,18 +184,12 @@ class SimulatedNode:
         except (SandboxError, steps.Wait, steps.StepFailed) as error:
             self._say(f"control plane: {error}")
 
-    def register(self, api: Api, given: Mapping[str, Any]) -> None:
-        """The kubelet's registration. A Node that another machine left under this name goes first.
+    def register(self, api: Api, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The kubelet's registration: its Node, or the one that another machine left under the name.
 
-        A real kubelet would adopt it with its stale provider id; whoever replaces an instance has to
-        delete the old Node, and in the simulation that is done here. `given` is kubeadm's
-        nodeRegistration; it is kept for later boots.
+        `given` is kubeadm's nodeRegistration; it is kept for later boots.
         """
         atomic_write(self.disk.folder / _REGISTRATION, json.dumps(given))
-        plane = self.site.control_plane
-        old = plane.api().find(f"/api/v1/nodes/{self.name}") if plane else None
-        if plane and old and old["spec"].get("providerID") not in (None, self.machine.instance.provider_id):
-            plane.api().delete(f"/api/v1/nodes/{self.name}")
         hardware = self.site.around.cloud.hardware(self.machine.instance.type)
         node = kubelet.node_object(
             given,
@@ -204,9 +198,16 @@ class SimulatedNode:
             str(self.user_data.node["kubernetesVersion"]),
             self.disk.memory.boot_id,
         )
-        kubelet.register(api, node)
+        registered = kubelet.register(api, node)
         self._kubelet_runs = True
         self.site.agent.node_appeared()
+        return registered
+
+    def reset(self, provider_id: str) -> None:
+        """`kubeadm reset`: the kubelet stops, and the Node with this provider id hears of it no more."""
+        self.kubeconfig.unlink()
+        self._kubelet_runs = False
+        self._mark_lost(provider_id)
 
     def _keep_kubelet(self) -> None:
         """A kubelet that has credentials runs at every boot and finds the API whenever it is there."""
@@ -218,9 +219,18 @@ class SimulatedNode:
         except (Unavailable, ApiError) as error:
             self._say(f"kubelet: {error}")
 
+    def _run_timers(self) -> float:
+        """What a node does once it is done: seconds to the next look."""
+        if self.user_data.is_master:
+            self._refresh_join()
+            if self._reaper.installed:
+                self._reaper.tick()
+                return reaper.SECONDS
+        return _IDLE if self._kubelet_runs else _LOOK_AGAIN
+
     def _refresh_join(self) -> None:
         """The master's six-hourly timer: a token is always good for at least 18 hours."""
-        if self.user_data.is_master and time.time() - self.disk.memory.published > _REFRESH_SECONDS:
+        if time.time() - self.disk.memory.published > _REFRESH_SECONDS:
             try:
                 steps.publish(self)
             except (steps.Wait, CallFailed, SandboxError) as error:

@@ -24,7 +24,15 @@ from sandbox.controlplane import configuration
 from sandbox.files import atomic_write
 from sandbox.nodes import kubelet
 from sandbox.nodes.api import Api
-from sandbox.nodes.discovery import CLUSTER_INFO, UNPROVEN, JoinRefused, NotSigned, bootstrap, discover
+from sandbox.nodes.discovery import (
+    CLUSTER_INFO,
+    UNPROVEN,
+    JoinRefused,
+    NameTaken,
+    NotSigned,
+    bootstrap,
+    discover,
+)
 
 if TYPE_CHECKING:
     from sandbox.nodes.node import SimulatedNode
@@ -119,7 +127,10 @@ def publish(node: SimulatedNode) -> None:
 
 
 def join(node: SimulatedNode) -> None:
-    """`kubeadm join` with the CA pinned; a node that has joined before only starts its kubelet."""
+    """`kubeadm join` with the CA pinned; a node that has joined before only starts its kubelet.
+
+    Like the program's own step, it is not content with a Node that a former machine left behind.
+    """
     if node.kubeconfig.exists():
         return
     record = await_record(node)
@@ -129,13 +140,24 @@ def join(node: SimulatedNode) -> None:
         authority = discover(server, record["endpoint"], record["token"], record["caCertHashes"])
         credentials = bootstrap(server, authority, record["token"], node.name)
     except NotSigned as error:  # a new token is signed within seconds; kubeadm waits for it too
-        if node.waited("signature") <= node.site.patience:
-            raise Wait(str(error)) from None
-        raise StepFailed(f"{_PREFLIGHT}{error}") from None
+        raise not_yet(node, "signature", f"{_PREFLIGHT}{error}") from None
+    except NameTaken as error:
+        raise not_yet(node, "name", f"error execution phase kubelet-start: {error}") from None
     except JoinRefused as error:
         raise StepFailed(f"{_PREFLIGHT}{error}") from None
     atomic_write(node.kubeconfig, credentials.kubeconfig)
-    node.register(Api.from_kubeconfig(node.kubeconfig), kubelet.registration(document(node, record)))
+    registered = node.register(
+        Api.from_kubeconfig(node.kubeconfig), kubelet.registration(document(node, record))
+    )
+    provider = str(registered["spec"].get("providerID", ""))
+    if provider != node.machine.instance.provider_id:
+        node.reset(provider)
+        raise not_yet(node, "name", f"Node {node.name} has the provider id '{provider}'")
+
+
+def not_yet(node: SimulatedNode, reason: str, words: str) -> Exception:
+    """`Wait` as long as the node is patient about this reason, then `StepFailed`."""
+    return Wait(words) if node.waited(reason) <= node.site.patience else StepFailed(words)
 
 
 ACTIONS: Mapping[str, Callable[[SimulatedNode], None]] = MappingProxyType(

@@ -238,13 +238,18 @@ class Arguments:
     def documents(self) -> list[Document]:
         return [Document("arguments", f"pid {pid}", text) for text, pid in self.seen.items()]
 
-    def of(self, program: str) -> list[bytes]:
-        """Argument lists that call `program`, by the last part of any of the first two words."""
-        return [
-            text
-            for text in self.seen
-            if program.encode() in [word.rsplit(b"/", 1)[-1] for word in text.split(b"\0")[:4]]
-        ]
+    def of(self, state: Path) -> set[str]:
+        """The programs of one sandbox that were seen: those called by their path in its state folder."""
+        folder = f"{state / 'bin'}/".encode()
+        words = [text.split(b"\0")[0] for text in self.seen]
+        return {word.removeprefix(folder).decode() for word in words if word.startswith(folder)}
+
+    def wait_for(self, text: str, seconds: float = 10.0) -> None:
+        """Until a sampled argument list holds `text`."""
+        deadline = time.monotonic() + seconds
+        while not any(text.encode() in seen for seen in list(self.seen)):
+            assert time.monotonic() < deadline, "the process was not sampled"
+            time.sleep(SAMPLE_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):
@@ -260,11 +265,3 @@ class Arguments:
                     continue
                 if text:
                     self.seen.setdefault(text, int(pid))
-
-
-def wait_until_seen(arguments: Arguments, text: bytes, seconds: float = 5.0) -> None:
-    """Until a sampled argument list holds `text`."""
-    deadline = time.monotonic() + seconds
-    while not any(text in seen for seen in list(arguments.seen)):
-        assert time.monotonic() < deadline, "the process was not sampled"
-        time.sleep(SAMPLE_SECONDS)

@@ -146,6 +146,7 @@ def test_a_programs_last_words_are_said_though_they_repeat_a_resources():
         message("no space left", urn=VPC),
         message(last, urn=STACK),
         message(f"an unhandled error occurred: {last}", urn=STACK),
+        {"errorEvent": {"error": f"Exception calling application: {last}"}},
     )
     assert said.splitlines() == [
         "error: vpc: no space left",

@@ -66,6 +66,7 @@ def test_a_worker_reads_join_data_and_writes_only_its_own_record(name: str) -> N
     assert actions(document, "/lab/encryption-key") == set()
     assert actions(document, f"/lab/status/{name}") == {"ssm:PutParameter"}
     assert actions(document, "/lab/status/master1") == set()
+    assert actions(document, "/lab/status") == set()
 
 
 def test_the_master_writes_secrets_and_reads_none_back() -> None:
@@ -74,6 +75,13 @@ def test_the_master_writes_secrets_and_reads_none_back() -> None:
         assert actions(document, f"/lab/{secret}") == {"ssm:PutParameter"}
     keys = [s for s in document["Statement"] if s["Resource"] == KEY]
     assert [s["Action"] for s in keys] == ["kms:Encrypt"]
+
+
+def test_the_master_reads_all_records_and_writes_its_own() -> None:
+    document = policies()["master1"]
+    assert actions(document, "/lab/status") == {"ssm:GetParametersByPath"}
+    assert actions(document, "/lab/status/master1") == {"ssm:PutParameter"}
+    assert actions(document, "/lab/status/worker01") == set()
 
 
 @pytest.mark.parametrize(

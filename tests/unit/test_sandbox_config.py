@@ -24,7 +24,7 @@ def test_addresses_and_folders(tmp_path, monkeypatch):
     config = load(write(tmp_path, GOOD))
     assert (config.aws.url, config.aws.port) == ("http://127.0.0.1:4599", 4599)
     assert (config.api.url, config.api.host) == ("https://localhost:7443", "localhost")
-    assert (config.region, config.account_id) == ("eu-west-1", "123456789012")
+    assert config.region == "eu-west-1"
     assert config.state_dir == tmp_path / ".sandbox"
     assert config.requests_log == tmp_path / ".sandbox" / "logs" / "requests.jsonl"
     monkeypatch.setenv("KUBEPARK_SANDBOX_DIR", str(tmp_path / "elsewhere"))

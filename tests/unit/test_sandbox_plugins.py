@@ -31,7 +31,7 @@ def config(tmp_path, monkeypatch):
     endpoint = Endpoint("http", "127.0.0.1", 1)
     return SandboxConfig(
         root=tmp_path / "root with 'quotes'", state_dir=tmp_path / "state", stack="sandbox",
-        stack_file=tmp_path / "x", aws=endpoint, api=endpoint, region="r", account_id="a",
+        stack_file=tmp_path / "x", aws=endpoint, api=endpoint, region="r",
     )  # fmt: skip
 
 

@@ -1,7 +1,5 @@
 """The stack configuration: what is accepted, and the exact words for what is not."""
 
-# ruff: noqa: E501 - the messages stand here as they are printed
-
 from __future__ import annotations
 
 from typing import Any

@@ -70,6 +70,29 @@ def test_a_failed_join_is_cleared_away_and_tried_again_with_a_fresh_record(tmp_p
         assert "error: could not reach the API" in node.log()
 
 
+def test_a_node_that_took_up_a_former_machines_node_joins_again_once_it_is_gone(tmp_path):
+    with booting("worker", tmp_path) as node:
+        former = f"if ! [[ -e {tmp_path}/reaped ]]; then echo aws:///eu-central-1a/i-former; exit 0; fi"
+        kubectl = (tmp_path / "bin/kubectl").read_text().split("\n", 3)[3]
+        node.stand_in("kubectl", f"{former}\n{kubectl}")
+        kubeadm = (tmp_path / "bin/kubeadm").read_text().split("\n", 3)[3]
+        node.stand_in("kubeadm", f"if [[ $1 == reset ]]; then touch {tmp_path}/reaped; fi\n{kubeadm}")
+        assert node.run()[0] == 0
+        assert [call.split()[1] for call in node.calls("kubeadm (join|reset)")] == ["join", "reset", "join"]
+        said = [record["message"] for record in node.records()[1:]]
+        assert "waiting: Node worker01 has the provider id 'aws:///eu-central-1a/i-former'" in said
+
+
+def test_a_node_that_stays_a_former_machines_has_not_joined(tmp_path):
+    with booting("worker", tmp_path) as node:
+        node.stand_in("kubectl", "echo aws:///eu-central-1a/i-former")
+        assert node.run()[0] == 1
+        record = node.records()[-1]
+        assert (record["phase"], record["step"]) == ("failed", "join")
+        assert "not joined after 5 tries" in record["message"]
+        assert len(node.calls("kubeadm join")) == 5
+
+
 def test_a_node_that_slept_past_its_certificate_joins_again(tmp_path):
     with booting("worker", tmp_path) as node:
         assert node.run()[0] == 0

@@ -1,7 +1,8 @@
 """Property names, types and required ones, as the installed SDK declares them.
 
 Nothing is listed by hand: input classes (`VpcArgs`), resource classes and invoke functions of
-`pulumi_aws` carry it all in their annotations.
+`pulumi_aws` carry it all in their annotations. Reading them loads the whole SDK, so what was read
+is remembered (see `memory`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import pulumi
 from pulumi import _types
 
+from sandbox.providers.aws.memory import remembered
 from sandbox.providers.backend import UNKNOWN, CheckFailure, ProviderError
 from sandbox.providers.difference import join
 
@@ -36,6 +38,12 @@ class Shape:
     item: Shape | None = None
     fields: Mapping[str, Shape] | None = None
     required: frozenset[str] = frozenset()
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values; `shape_of` is the way back."""
+        fields = None if self.fields is None else {name: item.plain() for name, item in self.fields.items()}
+        item = None if self.item is None else self.item.plain()
+        return {"kind": self.kind, "item": item, "fields": fields, "required": sorted(self.required)}
 
     def faults(self, value: Any, path: str = "") -> Iterator[CheckFailure]:
         """Every place where a value is not of this shape. An unknown value may be anything."""
@@ -76,6 +84,17 @@ class Shape:
 ANY = Shape("any")
 
 
+def shape_of(plain: Mapping[str, Any]) -> Shape:
+    """The shape that `Shape.plain` wrote down."""
+    fields, item = plain["fields"], plain["item"]
+    return Shape(
+        plain["kind"],
+        None if item is None else shape_of(item),
+        None if fields is None else {name: shape_of(value) for name, value in fields.items()},
+        frozenset(plain["required"]),
+    )
+
+
 @dataclass(frozen=True)
 class ResourceSchema:
     """A resource type: its inputs, and everything that its state may hold."""
@@ -104,16 +123,34 @@ def provider() -> Shape:
 
 @functools.cache
 def _resource(token: str) -> ResourceSchema:
+    shapes = remembered(f"resource-{token}", lambda: _read_resource(token))
+    return ResourceSchema(shape_of(shapes["inputs"]), shape_of(shapes["outputs"]))
+
+
+@functools.cache
+def _function(token: str) -> Shape:
+    return shape_of(remembered(f"function-{token}", lambda: _read_function(token)))
+
+
+@functools.cache
+def _provider() -> Shape:
+    return shape_of(remembered("provider", lambda: _object(_sdk().ProviderArgs).plain()))
+
+
+def _sdk() -> Any:
+    return importlib.import_module("pulumi_aws")
+
+
+def _read_resource(token: str) -> dict[str, Any]:
     cls = _find(token)
     if not inspect.isclass(cls) or not issubclass(cls, pulumi.CustomResource):
         raise ProviderError("", f"unknown resource type {token}")
     args = getattr(importlib.import_module(cls.__module__), f"{cls.__name__}Args")
     outputs = {name: _shape(typ) for name, typ in _types.resource_types(cls).items()}
-    return ResourceSchema(_object(args), Shape("object", fields=outputs))
+    return {"inputs": _object(args).plain(), "outputs": Shape("object", fields=outputs).plain()}
 
 
-@functools.cache
-def _function(token: str) -> Shape:
+def _read_function(token: str) -> dict[str, Any]:
     target = _find(token)
     if not inspect.isfunction(target):
         raise ProviderError("", f"unknown function {token}")
@@ -123,12 +160,7 @@ def _function(token: str) -> Shape:
     fields = {_camel(name): _shape(hints[name]) for name in names}
     parameters = inspect.signature(target).parameters
     required = [_camel(name) for name in names if parameters[name].default is inspect.Parameter.empty]
-    return Shape("object", fields=fields, required=frozenset(required))
-
-
-@functools.cache
-def _provider() -> Shape:
-    return _object(importlib.import_module("pulumi_aws").ProviderArgs)
+    return Shape("object", fields=fields, required=frozenset(required)).plain()
 
 
 def _find(token: str) -> Any:
@@ -139,7 +171,7 @@ def _find(token: str) -> Any:
     if package != "aws" or not name.isidentifier() or (folder and not folder.isidentifier()):
         return None
     if folder in ("", "index"):
-        holder = importlib.import_module("pulumi_aws")
+        holder = _sdk()
     else:
         try:
             holder = importlib.import_module(f"pulumi_aws.{folder}")

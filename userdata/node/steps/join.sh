@@ -8,6 +8,19 @@ if [[ -s /etc/kubernetes/kubelet.conf ]] && openssl x509 -noout -checkend 3600 -
   exit 0
 fi
 
+# A kubelet takes up the Node that a former machine of this name left, with a provider id that cannot be
+# changed. The master deletes such a Node (reap-nodes); until then this machine has not joined.
+node_is_ours() {
+  local found
+  for _ in {1..6}; do
+    found=$(kubectl --kubeconfig /etc/kubernetes/kubelet.conf get node "$NODE_NAME" -o 'jsonpath={.spec.providerID}')
+    if grep -qxF "PROVIDER_ID=$found" <<<"$identity"; then return 0; fi
+    echo "waiting: Node $NODE_NAME has the provider id '$found'"
+    sleep 5
+  done
+  return 1
+}
+
 umask 077
 config=/run/kubepark-join.yaml # in memory, gone when the step ends
 trap 'rm -f "$config"' EXIT
@@ -18,10 +31,11 @@ for tried in {1..5}; do
   identity=$("$LIB/kp-aws" identity)
   record=$("$LIB/await-join")
   fill /etc/kubepark/kubeadm-join.yaml.tmpl "$config" <<<"$identity"$'\n'"$record"
-  if timeout 600 kubeadm join --config "$config"; then exit 0; fi
+  # Refused as long as the former machine's Node is Ready.
+  if timeout 600 kubeadm join --config "$config" && node_is_ours; then exit 0; fi
   journalctl -u kubelet --no-pager -n 10 -o cat || true
-  echo "kubeadm join failed, try $tried of 5"
+  echo "not joined, try $tried of 5"
   sleep $((15 * tried + RANDOM % 10))
 done
-echo "kubeadm join failed 5 times" >&2
+echo "not joined after 5 tries" >&2
 exit 1

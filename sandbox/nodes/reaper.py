@@ -1,0 +1,80 @@
+"""Stale Nodes: what the master's timer does about them, if its user data brought one.
+
+The rule is the one of the program's script: a Node goes when its name's status record names another
+instance, or when there is no record of that name and the Node is not Ready. The master reads the
+records with its own role, so without the right to do so nothing is deleted. On AWS the timer runs
+every half minute; a person who waits for the sandbox is spared that.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sandbox.boot.log import say
+from sandbox.boot.machine import CallFailed
+from sandbox.nodes import kubelet
+from sandbox.nodes.api import Api, ApiError, Unavailable
+
+if TYPE_CHECKING:
+    from sandbox.nodes.node import SimulatedNode
+
+SCRIPT = "/usr/local/lib/kubepark/reap-nodes"
+TIMER = "/etc/systemd/system/kubepark-nodes.timer"
+SECONDS = 2.0
+
+
+class Reaper:
+    """The timer of one master."""
+
+    def __init__(self, node: SimulatedNode) -> None:
+        self.node = node
+        self._due = 0.0
+        self._said = ""
+
+    @property
+    def installed(self) -> bool:
+        """Whether this machine's user data brought script and timer."""
+        return {SCRIPT, TIMER} <= set(self.node.user_data.files)
+
+    def tick(self) -> None:
+        """One run, if it is due. What goes wrong is said once and tried again."""
+        plane = self.node.site.control_plane
+        if not self.installed or plane is None or time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + SECONDS
+        problem = ""
+        try:
+            self._reap(plane.api("admin"))
+        except (CallFailed, ApiError, Unavailable) as error:
+            problem = str(error)
+        if problem and problem != self._said:
+            say(self.node.name, f"reap-nodes: {problem}")
+        self._said = problem
+
+    def _reap(self, api: Api) -> None:
+        nodes = api.get("/api/v1/nodes")["items"]  # before the records, as the script does
+        path = self.node.user_data.parameter("status").rpartition("/")[0]
+        found = self.node.machine.get_parameters_by_path(path)
+        records = {name.rpartition("/")[2]: value for name, value in found.items()}
+        if self.node.name not in records:
+            raise CallFailed(f"no record of {self.node.name} below {path}")
+        for each in nodes:
+            name, uid = each["metadata"]["name"], each["metadata"]["uid"]
+            if name != self.node.name and stale(name, each, records):
+                api.request("DELETE", f"/api/v1/nodes/{name}", {"preconditions": {"uid": uid}})
+                say(self.node.name, f"reap-nodes: deleted the Node {name}")
+
+
+def stale(name: str, node: Mapping[str, Any], records: Mapping[str, str]) -> bool:
+    """Whether the Node's machine is gone, by the status records (node name -> text)."""
+    if name not in records:
+        return not kubelet.is_ready(node)
+    try:
+        current = str(json.loads(records[name]).get("instanceId") or "")
+    except (ValueError, AttributeError):  # the node wrote something else than a record
+        return False
+    provider = str(node["spec"].get("providerID") or "")
+    return bool(current and provider) and provider.rpartition("/")[2] != current

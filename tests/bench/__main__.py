@@ -1,0 +1,95 @@
+"""`python -m tests.bench`: speed, measured in one run on a fresh copy of the project.
+
+1. `kubepark up` from nothing (tools built) to the completed GPU Job.
+2. `kubepark preview` of the unchanged stack against the engine's floor (`floor.py`), in turns.
+
+Exit code: 0 within the limits, 1 over one of them. See docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.bench.floor import Floor
+from tests.bench.measure import Row, Sample, middle, table, timed
+from tests.sandbox.project import Project
+from tests.tools import tool
+
+UP_SECONDS = 90.0
+PREVIEW_RATIO = 2.5
+RUNS = 5
+COMMAND_SECONDS = 600.0  # a command that takes longer is broken, not slow
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="kubepark-bench-") as name:
+        folder = Path(name)
+        (folder / "project").mkdir()
+        project = Project(folder / "project")
+        try:
+            rows = measure(project, folder / "floor", options.runs)
+        finally:
+            project.stop()
+    if options.json:
+        print(json.dumps({"machine": machine(), "rows": [asdict(row) | {"ok": row.ok} for row in rows]}))
+    else:
+        print(f"\n{machine()}\n\n{table(rows)}")
+    return 0 if all(row.ok for row in rows) else 1
+
+
+def measure(project: Project, floor_folder: Path, runs: int) -> list[Row]:
+    """Every figure, in the order of the table."""
+    _say("up from nothing ...")
+    up = timed(lambda: project.ok("up", timeout=COMMAND_SECONDS))
+    resources = project.state_export()["deployment"]["resources"]
+    floor = Floor(floor_folder, tool("pulumi"), resources)
+    floor.run("up")
+    ours: list[Sample] = []
+    floors: list[float] = []
+    for turn in range(1, runs + 1):
+        ours.append(timed(lambda: project.ok("preview", "--expect-no-changes", timeout=COMMAND_SECONDS)))
+        count, seconds = floor.run("preview")
+        floors.append(seconds)
+        _say(f"unchanged preview {turn}/{runs}: {ours[-1].seconds:.2f} s, floor {seconds:.2f} s")
+    preview, base = middle(ours), middle([Sample(seconds, 0) for seconds in floors])
+    kinds = f"{len(resources)} resources"
+    return [
+        Row("up from nothing to the completed GPU Job", up.seconds, "s", UP_SECONDS, kinds),
+        Row("unchanged preview", preview.seconds, "s", note=f"{kinds}, median of {runs}"),
+        Row("  its processor time", preview.processor, "s", note="all processes together"),
+        Row("engine's floor", base.seconds, "s", note=f"{count} resources, median of {runs}"),
+        Row("unchanged preview / floor", preview.seconds / base.seconds, "", PREVIEW_RATIO),
+    ]
+
+
+def machine() -> str:
+    """What the figures depend on, in a line."""
+    load = os.getloadavg()[0]
+    return (
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} "
+        f"{platform.release()}; load average at the end {load:.1f}"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make bench", description="Measure speed; see docs/benchmarks.md.")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
+    parser.add_argument("--runs", type=int, default=RUNS, help="previews of each side (default: %(default)s)")
+    return parser
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""`make soak`: random sequences of changes and accidents on one sandbox, for minutes or hours."""

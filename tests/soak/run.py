@@ -1,0 +1,140 @@
+"""Carries out steps on a project, with their accidents, and counts what happened."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+import psutil
+
+from tests.sandbox.project import Project
+from tests.soak import changes, checks, observe
+from tests.soak.plan import BUILD_KILLS, INTERRUPT_SECONDS, Step, World
+
+PATIENCE = 400.0  # seconds for one command
+EARLIEST = 1.0  # seconds: before that the command is still being loaded
+INTERRUPTED = 130
+
+
+class Failed(Exception):
+    """A step after which something was not as it must be."""
+
+
+class Soak:
+    """One project under test. `say` gets a line for each thing that is done."""
+
+    def __init__(self, project: Project, say: Callable[[str], None]) -> None:
+        self.project = project
+        self.world = World()
+        self.counts: Counter[str] = Counter()
+        self.kills: Counter[str] = Counter()  # by type
+        self._say = say
+        self._types: list[str] = []  # everything that a build creates, once that is known
+
+    def step(self, step: Step) -> None:
+        """Carry out one step and check everything. Raises `Failed`."""
+        began = time.monotonic()
+        self.world.apply(step)
+        if step.change == "rebuild":
+            self._command("destroy", "--yes")
+        if changes.apply(self.project, self.world, step):
+            self._command("refresh")
+        self._accident(step)
+        self._command("up", "--skip-verify")
+        faults = checks.converged(self.project, self.world)
+        if faults:
+            raise Failed("\n".join(faults))
+        made = observe.resources(self.project)
+        self._types = sorted({item["type"] for item in made if observe.is_real(item)})
+        self.counts[step.change] += 1
+        self._say(f"{time.monotonic() - began:6.1f} s  {step}: converged")
+
+    def finish(self) -> None:
+        """The GPU Job, then the end: nothing left in AWS, no process. Raises `Failed`."""
+        self._command("up")
+        self._command("destroy", "--yes", "--purge")
+        faults = checks.nothing_live(self.project) + checks.nothing_left_over(self.project)
+        self._command("down")
+        left = [f"{process.name()} (pid {process.pid})" for process in observe.all_processes(self.project)]
+        faults += [f"processes are left after down: {', '.join(left)}"] if left else []
+        if faults:
+            raise Failed("\n".join(faults))
+
+    # -- accidents ---------------------------------------------------------------------------------
+
+    def _accident(self, step: Step) -> None:
+        if step.fault == "interrupt":
+            self._interrupt(EARLIEST + step.moment * INTERRUPT_SECONDS)
+        elif step.fault == "kill":
+            for typ in [step.killed] if step.killed else self._victims(step.moment):
+                self._kill({typ} if typ else set(), with_engine=step.moment < 0.5)
+
+    def _victims(self, moment: float) -> list[str]:
+        """For a build from nothing: some types, those first that were spared so far.
+
+        In the first build no type is known yet ("" takes whichever comes).
+        """
+        if not self._types:
+            return [""] * BUILD_KILLS
+        shuffled = Random(moment).sample(self._types, len(self._types))
+        return sorted(shuffled, key=lambda typ: self.kills[typ])[:BUILD_KILLS]
+
+    def _kill(self, types: set[str], *, with_engine: bool) -> None:
+        """`up`, and kill -9 of the driver while one of `types` is being created.
+
+        Without types: of any that was not struck yet. With the engine's CLI, or of the driver alone.
+        """
+        driver = self.project.start("up", "--skip-verify")
+        deadline = time.monotonic() + PATIENCE
+        while driver.poll() is None and time.monotonic() < deadline:
+            pending = observe.creating(self.project)
+            struck = pending & types if types else {typ for typ in pending if not self.kills[typ]}
+            if struck:
+                self._end(driver, with_engine=with_engine)
+                self.counts["kill -9"] += 1
+                self.kills.update(struck)
+                self._say(f"          kill -9 while creating {', '.join(sorted(struck))}")
+                return
+            time.sleep(0.01)
+        self._end(driver, with_engine=True)
+        self.counts["kill -9 too late"] += 1
+
+    @staticmethod
+    def _end(driver: subprocess.Popen[str], *, with_engine: bool) -> None:
+        victims = [psutil.Process(driver.pid)] if driver.poll() is None else []
+        if with_engine and victims:
+            victims += [child for child in victims[0].children(recursive=True) if child.name() == "pulumi"]
+        for process in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        driver.wait(30)
+        if driver.stdout:
+            driver.stdout.close()
+
+    def _interrupt(self, seconds: float) -> None:
+        """`up`, and Ctrl-C after a while."""
+        driver = self.project.start("up", "--skip-verify")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            driver.wait(seconds)
+        early = driver.poll() is None
+        if early:
+            os.killpg(driver.pid, signal.SIGINT)
+        output, _ = driver.communicate(timeout=PATIENCE)
+        self.counts["Ctrl-C" if early else "Ctrl-C too late"] += 1
+        faults = checks.nothing_left_over(self.project)
+        if driver.returncode not in (0, INTERRUPTED) or "Traceback" in output:
+            faults.append(f"an interrupted `up` ended with {driver.returncode}:\n{output}")
+        if faults:
+            raise Failed("\n".join(faults))
+
+    def _command(self, *words: str) -> None:
+        done = self.project.run(*words, timeout=PATIENCE)
+        self.counts[f"kubepark {words[0]}"] += 1
+        if done.returncode != 0 or "Traceback" in done.stdout:
+            raise Failed(f"kubepark {' '.join(words)} ended with {done.returncode}:\n{done.stdout}")
