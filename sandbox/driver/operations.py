@@ -11,7 +11,7 @@ from typing import Any
 from sandbox.driver import checkpoint, engine, leftovers, recovery
 from sandbox.driver.engine import Outcome
 from sandbox.driver.program import ProjectProgram
-from sandbox.driver.render import Renderer, renderer
+from sandbox.driver.render import Renderer
 from sandbox.driver.workspace import Workspace
 
 INTERRUPTED = 130  # what shells report for a command that SIGINT ended
@@ -34,7 +34,7 @@ def up(workspace: Workspace, *, show_diff: bool = False, skip_preview: bool = Fa
     if skip_preview:
         arguments.append("--skip-preview")
     checkpoint.note_cloud(workspace)
-    return _operate(workspace, arguments, renderer(show_diff=show_diff), runs_program=True)
+    return _operate(workspace, arguments, _renderer(show_diff=show_diff), runs_program=True)
 
 
 def preview(
@@ -50,7 +50,7 @@ def preview(
         arguments.append("--expect-no-changes")
     if json_output:
         arguments.append("--json")
-    lines = renderer(show_diff=show_diff, quiet=json_output)
+    lines = _renderer(show_diff=show_diff, quiet=json_output)
     return _operate(workspace, arguments, lines, runs_program=True, json_output=json_output)
 
 
@@ -61,12 +61,12 @@ def refresh(workspace: Workspace, *, preview_only: bool = False, expect_no_chang
         arguments.append("--skip-preview")
     if expect_no_changes:
         arguments.append("--expect-no-changes")
-    return _operate(workspace, arguments, renderer(show_diff=preview_only))
+    return _operate(workspace, arguments, _renderer(show_diff=preview_only))
 
 
 def destroy(workspace: Workspace) -> int:
     """Delete every resource of the stack; the stack itself and its history stay."""
-    return _operate(workspace, ["destroy", "--yes", "--skip-preview", *_quiet()], renderer())
+    return _operate(workspace, ["destroy", "--yes", "--skip-preview", *_quiet()], _renderer())
 
 
 def export(workspace: Workspace, *, show_secrets: bool = False) -> int:
@@ -170,3 +170,13 @@ def _policy_packs(workspace: Workspace) -> list[str]:
 
 def _quiet() -> list[str]:
     return ["--suppress-outputs", "--suppress-progress"]
+
+
+def _renderer(*, show_diff: bool = False, quiet: bool = False) -> Renderer:
+    """With colour and a live list on a terminal. `quiet`: standard output belongs to a document."""
+    stream = sys.stderr if quiet else sys.stdout
+    if stream.isatty() and not quiet:
+        from sandbox.driver.terminal import TerminalRenderer  # rich: only where it is seen
+
+        return TerminalRenderer(stream, show_diff=show_diff)
+    return Renderer(stream, show_diff=show_diff, quiet=quiet)

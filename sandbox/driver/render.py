@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -201,13 +200,3 @@ def _named(urn: str, text: str) -> str:
 
 def _indented(text: str) -> str:
     return text.replace("\n", "\n       ")
-
-
-def renderer(stream: TextIO | None = None, *, show_diff: bool = False, quiet: bool = False) -> Renderer:
-    """The renderer for `stream` (default: standard output; standard error when `quiet`)."""
-    stream = stream or (sys.stderr if quiet else sys.stdout)
-    if stream.isatty() and not quiet:
-        from sandbox.driver.terminal import TerminalRenderer  # rich: only where it is seen
-
-        return TerminalRenderer(stream, show_diff=show_diff)
-    return Renderer(stream, show_diff=show_diff, quiet=quiet)

@@ -86,7 +86,7 @@ def test_a_preview_from_nothing_leaves_unjudged_only_what_holds_a_key_s_arn():
         for result in verdicts(rule, preview=True).values()
         if result.unknown
     }
-    assert unjudged == {("iam-no-wildcard-mutation", "policy"), ("secure-string-for-secrets", "keyId")}
+    assert unjudged == {("iam-no-wildcard-mutation", "policy")}
 
 
 def test_every_type_of_ours_that_takes_tags_is_judged():

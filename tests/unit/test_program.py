@@ -265,7 +265,8 @@ def test_a_dead_gpu_node_fails_the_update_after_everything_else_is_there(
         "  - gpu01: not ready after 30 min; step nvidia-driver failed (exit 100, attempt 1): E: no module\n"
         f"{NEXT}"
     )
-    assert any("E: no module" in text for text in failed.messages("error"))
+    assert any("E: no module" in text for text in failed.messages("warning")), "said while it still waits"
+    assert "not ready after 30 min" in failed.messages("error")
 
 
 def test_a_dead_master_fails_the_update_with_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:

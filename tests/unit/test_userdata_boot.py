@@ -64,7 +64,9 @@ def test_a_node_boots_says_so_and_changes_nothing_the_second_time(role, tmp_path
         assert node.snapshot() == before
         repeated = [call for call in node.calls()[calls:] if not call.startswith("systemctl cat")]
         assert not [
-            call for call in repeated if re.match("apt|modprobe -a|hostnamectl|kubeadm (init|join|reset)", call)
+            call
+            for call in repeated
+            if re.match("apt|modprobe -a|hostnamectl|kubeadm (init|join|reset)", call)
         ]
         again = [(record["step"], record["attempt"]) for record in node.records()[len(records) + 1 :]]
         once = {
