@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 KUBEPARK := bin/kubepark
 TOOL_MODULES := pulumi kubernetes etcd kwok actionlint
 # Two sandboxes at once are as much as two cores carry; tests of one file share what it set up.
-PYTEST_FLAGS ?= -q -n 2 --dist loadfile
+PYTEST_FLAGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 LINTED := __main__.py components userdata cli sandbox policies
 # The first Python that is new enough. Asked for only when the virtualenv is made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \

@@ -16,9 +16,14 @@ ROOT = Path(__file__).resolve().parents[1]
 KEY_DELETION_DAYS = 7
 
 
-def up(stack: str, *, yes: bool, show_diff: bool) -> int:
+def up(stack: str, *, yes: bool, skip_preview: bool, show_diff: bool) -> int:
     """`pulumi up`, which previews and asks by itself."""
-    return _pulumi("up", "--stack", stack, *_policies(), *_flag(yes, "--yes"), *_flag(show_diff, "--diff"))
+    return _pulumi(
+        *("up", "--stack", stack, *_policies()),
+        *_flag(yes, "--yes"),
+        *_flag(skip_preview, "--skip-preview"),
+        *_flag(show_diff, "--diff"),
+    )
 
 
 def preview(stack: str, *, show_diff: bool, json_output: bool, expect_no_changes: bool) -> int:

@@ -35,7 +35,7 @@ def is_local(stack: str, root: Path = ROOT) -> bool:
     return sandbox_config.is_sandbox(path)
 
 
-def up(stack: str, *, verify: bool, show_diff: bool) -> int:
+def up(stack: str, *, verify: bool, skip_preview: bool = False, show_diff: bool = False) -> int:
     """Local cloud, engine, kubeconfig, GPU Job, summary."""
     from sandbox import local_cloud
 
@@ -44,7 +44,7 @@ def up(stack: str, *, verify: bool, show_diff: bool) -> int:
         _say(f"kubepark up: stack {stack}, state in {workspace.config.state_dir}")
         local_cloud.start(workspace.config)
         _start_afresh_if_cloud_is_gone(workspace)
-        code = operations.up(workspace, show_diff=show_diff)
+        code = operations.up(workspace, show_diff=show_diff, skip_preview=skip_preview)
         if code == operations.INTERRUPTED:
             return code
         outputs = operations.outputs(workspace, show_secrets=True)

@@ -73,6 +73,12 @@ def up(
     skip_verify: Annotated[
         bool, typer.Option("--skip-verify", help="Do not run the GPU Job at the end.")
     ] = False,
+    skip_preview: Annotated[
+        bool,
+        typer.Option(
+            "--skip-preview", help="Update at once. Policies then stop it on the way, not before it begins."
+        ),
+    ] = False,
     diff: Diff = False,
 ) -> None:
     """Create or update the stack, check the GPU, and print a summary.
@@ -82,8 +88,8 @@ def up(
     from cli import cloud, local
 
     if local.is_local(stack):
-        raise typer.Exit(local.up(stack, verify=not skip_verify, show_diff=diff))
-    raise typer.Exit(cloud.up(stack, yes=yes, show_diff=diff))
+        raise typer.Exit(local.up(stack, verify=not skip_verify, skip_preview=skip_preview, show_diff=diff))
+    raise typer.Exit(cloud.up(stack, yes=yes, skip_preview=skip_preview, show_diff=diff))
 
 
 @app.command()

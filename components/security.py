@@ -86,10 +86,14 @@ def plan_flows(admin_cidrs: Sequence[IPv4Network]) -> tuple[Flow, ...]:
 
 
 class Security(pulumi.ComponentResource):
-    """Two groups and one rule resource for each flow (never inline rules: those fight with ours)."""
+    """Two groups and one rule resource for each flow (never inline rules: those fight with ours).
+
+    Each group's list of rules is closed by a resource of its own: a rule that somebody adds by hand
+    shows in a refresh, and the next update revokes it.
+    """
 
     groups: dict[str, ec2.SecurityGroup]
-    rules: list[pulumi.Resource]
+    rules: list[pulumi.CustomResource]
 
     def __init__(
         self,
@@ -114,10 +118,20 @@ class Security(pulumi.ComponentResource):
             )
             for group in (NODES, CONTROL_PLANE)
         }
-        self.rules = [self._rule(name, flow, child) for flow in flows]
+        rules = [(flow, self._rule(name, flow, child)) for flow in flows]
+        self.rules = [rule for _, rule in rules]
+        for group, made in self.groups.items():
+            of_group = [(flow.egress, rule.id) for flow, rule in rules if flow.group == group]
+            ec2.VpcSecurityGroupRulesExclusive(
+                f"{name}-{group}-only",
+                security_group_id=made.id,
+                ingress_rule_ids=[rule for egress, rule in of_group if not egress],
+                egress_rule_ids=[rule for egress, rule in of_group if egress],
+                opts=child,
+            )
         self.register_outputs({"group_ids": {name: group.id for name, group in self.groups.items()}})
 
-    def _rule(self, name: str, flow: Flow, child: pulumi.ResourceOptions) -> pulumi.Resource:
+    def _rule(self, name: str, flow: Flow, child: pulumi.ResourceOptions) -> pulumi.CustomResource:
         kind = vpc.SecurityGroupEgressRule if flow.egress else vpc.SecurityGroupIngressRule
         low, high = flow.ports or (None, None)
         is_group = isinstance(flow.peer, str)

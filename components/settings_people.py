@@ -126,9 +126,7 @@ def _person(section: Section) -> Person:
         "email", _email, accepted="local-part@domain", example="ana@example.org", stand_in=""
     )
     local = re.sub(r"[^a-z0-9]+", "-", email.partition("@")[0]).strip("-")
-    name = section.value(
-        "name", dns_label, accepted="a DNS-1123 label", example=local or "ana", stand_in=""
-    )
+    name = section.value("name", dns_label, accepted="a DNS-1123 label", example=local or "ana", stand_in="")
     person = Person(
         key=name,
         email=email,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 # An f-string on an Output becomes help text inside user data unless this is set; with it, it raises.
 # Read by the SDK at each conversion, so the first import is early enough.
 os.environ["PULUMI_ERROR_OUTPUT_STRING"] = "true"
@@ -12,3 +14,23 @@ os.environ["PULUMI_ERROR_OUTPUT_STRING"] = "true"
 for _name in [name for name in os.environ if name.startswith("PULUMI_CONFIG")]:
     del os.environ[_name]
 os.environ["PULUMI_SKIP_UPDATE_CHECK"] = "true"
+
+# Whole files go to one worker (they share a cluster), so the longest must not come last.
+_LONGEST_FIRST = (
+    "test_stack_life",
+    "test_stack_failures",
+    "test_stack_interrupts",
+    "test_kubernetes_standin_engine",
+    "test_userdata_boot",
+    "test_boot_cluster",
+    "test_stack_refusals",
+    "test_driver_faults",
+    "test_stack_secrets",
+    "test_boot_failures",
+    "test_aws_standin_engine",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))

@@ -110,6 +110,10 @@ def _role_policy(urn: str, inputs: Inputs) -> Computed:
     return f"{inputs['role']}:{name}", {"name": name}
 
 
+def _whole_group(_urn: str, inputs: Inputs) -> Computed:
+    return str(inputs["securityGroupId"]), {}
+
+
 def _anything(urn: str, inputs: Inputs) -> Computed:
     """A type that nobody reads anything from but its id."""
     return f"id-{_hex(urn, 17)}", {}
@@ -128,6 +132,7 @@ COMPUTED: Mapping[str, Callable[[str, Inputs], Computed]] = {
     "aws:ebs/volume:Volume": _ec2("vol", "volume"),
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _ec2("sgr", "security-group-rule"),
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _ec2("sgr", "security-group-rule"),
+    "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive": _whole_group,
     "aws:kms/key:Key": _key,
     "aws:kms/alias:Alias": _alias,
     "aws:ssm/parameter:Parameter": _named("ssm", "parameter"),

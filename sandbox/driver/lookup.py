@@ -213,8 +213,14 @@ def _keys(cloud: Cloud, _inputs: Inputs, tags: Tags) -> Iterable[str]:
                 yield key["KeyId"]
 
 
+def _whole_group(_cloud: Cloud, inputs: Inputs, _tags: Tags) -> Iterable[str]:
+    """Nothing of its own in AWS: it is there as soon as its group is."""
+    return (str(inputs["securityGroupId"]),)
+
+
 _SPECIAL: Mapping[str, Callable[[Cloud, Inputs, Tags], Iterable[str]]] = {
     "aws:ec2/subnetCidrReservation:SubnetCidrReservation": _reservations,
+    "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive": _whole_group,
     "aws:kms/key:Key": _keys,
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _security_group_rules(egress=True),
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _security_group_rules(egress=False),

@@ -161,8 +161,9 @@ class Project:
                 name = resource[2]
                 found[name] = ["gone"] if resource[1] == "-" else []
             elif name and (change := re.match(r"       [~+-] ([^:]+):", line)):
-                found[name].append(change[1])
-        return found
+                # A set is printed by index, and which index changed says nothing.
+                found[name].append(re.sub(r"\[\d+\]$", "", change[1]))
+        return {name: list(dict.fromkeys(changes)) for name, changes in found.items()}
 
     def steps(self) -> dict[str, list[str]]:
         """What a preview would do: operation -> names of the resources, unchanged ones left out."""
@@ -216,6 +217,13 @@ class Project:
         found: list[dict[str, Any]] = [i for group in answer["Reservations"] for i in group["Instances"]]
         assert len(found) == 1, f"{len(found)} live instances are {node}"
         return found[0]
+
+    def group(self, name: str) -> str:
+        """The id of one of the program's two security groups, `nodes` or `control-plane`."""
+        (found,) = self.aws("ec2").describe_security_groups(
+            Filters=[{"Name": "description", "Values": [f"kubepark {name}"]}]
+        )["SecurityGroups"]
+        return str(found["GroupId"])
 
     def fault(self, **faults: dict[str, Any]) -> None:
         """Make the boot of nodes fail (see sandbox/boot/faults.py); no argument clears all."""

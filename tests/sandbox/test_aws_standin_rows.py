@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sandbox.providers.aws.rows import ROWS
-from sandbox.providers.backend import PartialCreate, ProviderError
+from sandbox.providers.backend import UNKNOWN, PartialCreate, ProviderError
 from tests.sandbox.aws_standin import (
     DEFAULT_TAGS,
     ROOT_ONLY,
@@ -84,6 +84,10 @@ SAMPLES: dict[str, Sample] = {
         lambda w: {"securityGroupId": w.group().id, "ipProtocol": "-1", "cidrIpv4": "0.0.0.0/0"},
         {"description": "anywhere"},
     ),
+    "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive": Sample(
+        lambda w: {"securityGroupId": w.group().id, "ingressRuleIds": [], "egressRuleIds": []},
+        survives=True,
+    ),
     "aws:ec2/networkInterface:NetworkInterface": Sample(
         lambda w: {"subnetId": w.subnet.id, "privateIps": ["10.20.0.10"], "securityGroups": [w.group().id]},
         {"description": "the master's"},
@@ -148,7 +152,7 @@ def cloud() -> Cloud:
 
 def test_every_row_has_a_sample_and_the_count_is_known():
     assert SAMPLES.keys() == ROWS.keys()
-    assert len(ROWS) == 24
+    assert len(ROWS) == 25
 
 
 @pytest.mark.parametrize("typ", sorted(SAMPLES))
@@ -239,6 +243,35 @@ def test_a_rule_added_behind_the_back_shows_in_the_computed_outputs_only(cloud: 
     assert now is not None
     assert [rule["fromPort"] for rule in now.outputs["ingress"]] == [22]
     assert cloud.drift(group) == set()
+
+
+def test_a_rule_that_is_not_listed_is_drift_of_the_whole_and_goes_with_the_next_change(cloud: Cloud):
+    group = World(cloud).group()
+    (ours,) = (
+        cloud.make(
+            "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+            {"securityGroupId": group.id, "ipProtocol": "udp", "fromPort": 4789, "toPort": 4789,
+             "referencedSecurityGroupId": group.id},
+        ),
+    )  # fmt: skip
+    token = "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive"
+    declared = {"securityGroupId": group.id, "ingressRuleIds": [ours.id], "egressRuleIds": []}
+    whole = cloud.make(token, declared)
+    assert cloud.drift(whole) == set()
+    # A rule that the same preview would create has no id yet.
+    assert cloud.changes(whole, declared | {"ingressRuleIds": [ours.id, UNKNOWN]}) == {"ingressRuleIds[1]"}
+    ec2 = client("ec2")
+    anyone = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    ec2.authorize_security_group_ingress(GroupId=group.id, IpPermissions=[anyone])
+    ec2.authorize_security_group_egress(GroupId=group.id, IpPermissions=[anyone])
+    assert {path.partition("[")[0] for path in cloud.drift(whole)} == {"ingressRuleIds", "egressRuleIds"}
+    cloud.change(cloud.refresh(whole), **declared)
+    (left,) = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group.id]}])[
+        "SecurityGroupRules"
+    ]
+    assert left["SecurityGroupRuleId"] == ours.id
+    with pytest.raises(ProviderError, match="has no rule sgr-0"):
+        cloud.make(token, declared | {"ingressRuleIds": ["sgr-0"]})
 
 
 def test_a_changed_description_writes_the_value_of_the_state_back(cloud: Cloud):

@@ -6,7 +6,6 @@ After each, the plain command must finish the work, with exactly one of everythi
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -14,13 +13,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from tests.sandbox.project import ROOT, Project
+from tests.soak.observe import creating, locks
 
 pytestmark = pytest.mark.sandbox
 
@@ -49,22 +48,12 @@ def git(project: Project, *words: str) -> str:
     return done.stdout
 
 
-def until(what: str, happened: Callable[[], bool]) -> None:
+def until(what: str, happened: Callable[[], bool], driver: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.01)
-
-
-def pending(project: Project) -> set[str]:
-    """Types whose create the engine has begun and not recorded as done."""
-    folder = project.state / "backend" / ".pulumi" / "stacks" / "kubepark"
-    try:
-        state = json.loads((folder / f"{project.stack}.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):  # not there yet, or being written
-        return set()
-    operations = (state["checkpoint"].get("latest") or {}).get("pending_operations") or []
-    return {item["resource"]["type"] for item in operations if item["type"] == "creating"}
+        assert driver.poll() is None, f"{what} did not happen: {driver.communicate()[0]}"
+        time.sleep(0.002)
 
 
 def requested(project: Project, action: str) -> bool:
@@ -80,13 +69,13 @@ def engine(driver: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def killed_while_creating(project: Project, kind: str, happened: Callable[[], bool]) -> None:
-    driver = project.start("up", "--skip-verify")
-    until(f"the create of {kind}", lambda: kind in pending(project) and happened())
+    driver = project.start("up", "--skip-verify", "--skip-preview")
+    until(f"the create of {kind}", lambda: kind in creating(project) and happened(), driver)
     for process in engine(driver):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     driver.wait(30)
-    assert kind in pending(project), "the kill must have come before the engine knew the result"
+    assert kind in creating(project), "the kill must have come before the engine knew the result"
 
 
 def orphans(project: Project) -> list[str]:
@@ -99,10 +88,6 @@ def orphans(project: Project) -> list[str]:
             if of_engine and str(project.root) in words + process.environ().get("PULUMI_HOME", ""):
                 found.append(words)
     return found
-
-
-def locks(project: Project) -> list[Path]:
-    return [path for path in (project.state / "backend").rglob("*.json") if "locks" in path.parts]
 
 
 def test_a_port_in_use_is_named_with_a_way_out(project: Project) -> None:
@@ -118,7 +103,7 @@ def test_a_port_in_use_is_named_with_a_way_out(project: Project) -> None:
 
 def test_ctrl_c_ends_cleanly_and_the_next_up_goes_on(project: Project) -> None:
     driver = project.start("up", "--skip-verify")
-    until("the first create", lambda: requested(project, "CreateVpc"))
+    until("the first create", lambda: requested(project, "CreateVpc"), driver)
     second = project.run("up")
     assert second.returncode == 1
     assert "another kubepark run" in second.stdout

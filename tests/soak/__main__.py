@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             project.stop()
     print(f"\n{table('what was done', soak.counts)}\n\n{table('kill -9 while creating', soak.kills)}")
+    if spared := sorted(set(soak.types) - soak.kills.keys()):
+        print(f"\nnever struck (created too fast to be caught): {', '.join(spared)}")
     if error:
         print(f"\nFAILED with seed {seed}, {error}")
         return 1

@@ -99,10 +99,12 @@ def creating(project: Project) -> set[str]:
     """Types of real things whose creation the engine has begun and not recorded as done."""
     path = project.state / "backend" / ".pulumi" / "stacks" / "kubepark" / f"{project.stack}.json"
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        # Only the list itself: to parse all of the state takes longer than many a create.
+        _, found, rest = text.partition('"pending_operations":')
+        operations = json.JSONDecoder().raw_decode(rest.lstrip())[0] if found else []
     except (FileNotFoundError, json.JSONDecodeError):  # not there yet, or being written
         return set()
-    operations = (state["checkpoint"].get("latest") or {}).get("pending_operations") or []
     begun = [item["resource"] for item in operations if item["type"] == "creating"]
     return {resource["type"] for resource in begun if is_real(resource)}
 

@@ -16,7 +16,7 @@ FIRST_WORKERS = ("worker01", "worker02", "worker03")
 FEWEST, MOST = 2, 5  # workers
 TIERS = ("small", "medium", "gpu")
 DRIFTS = ("instance-tag", "vpc-tag", "security-rule", "hosts-parameter", "config-map", "deployment")
-BUILD_KILLS = 4  # creations that a build from nothing is killed in, one after the other
+BUILD_KILLS = 4  # creations that a rebuild is killed in; the first build is killed in each type's
 INTERRUPT_SECONDS = 12.0  # longest time from the start of `up` to Ctrl-C
 
 # What each change creates; a kill waits for one of them to be in flight.
@@ -50,7 +50,8 @@ class Step:
     killed: str = ""
 
     def __str__(self) -> str:
-        accident = {"none": "", "kill": f", kill -9 creating {self.killed or 'random types'}"}
+        several = "each type" if self.change == "build" else "some types"
+        accident = {"none": "", "kill": f", kill -9 creating {self.killed or several}"}
         words = accident.get(self.fault, f", Ctrl-C after {self.moment * INTERRUPT_SECONDS:.1f} s")
         return " ".join(filter(None, (self.change, self.target, self.value))) + words
 

@@ -17,6 +17,7 @@ from tests.sandbox.project import Project
 from tests.soak import changes, checks, observe
 from tests.soak.plan import BUILD_KILLS, INTERRUPT_SECONDS, Step, World
 
+MOST_TYPES = 60  # bound of the kills in the first build
 PATIENCE = 400.0  # seconds for one command
 EARLIEST = 1.0  # seconds: before that the command is still being loaded
 INTERRUPTED = 130
@@ -35,7 +36,7 @@ class Soak:
         self.counts: Counter[str] = Counter()
         self.kills: Counter[str] = Counter()  # by type
         self._say = say
-        self._types: list[str] = []  # everything that a build creates, once that is known
+        self.types: list[str] = []  # everything that a build creates, once that is known
 
     def step(self, step: Step) -> None:
         """Carry out one step and check everything. Raises `Failed`."""
@@ -51,7 +52,7 @@ class Soak:
         if faults:
             raise Failed("\n".join(faults))
         made = observe.resources(self.project)
-        self._types = sorted({item["type"] for item in made if observe.is_real(item)})
+        self.types = sorted({item["type"] for item in made if observe.is_real(item)})
         self.counts[step.change] += 1
         self._say(f"{time.monotonic() - began:6.1f} s  {step}: converged")
 
@@ -71,22 +72,23 @@ class Soak:
     def _accident(self, step: Step) -> None:
         if step.fault == "interrupt":
             self._interrupt(EARLIEST + step.moment * INTERRUPT_SECONDS)
+        elif step.change == "build":
+            # Type by type, until an `up` finds none left that was spared.
+            with_engine = [True, False] if step.moment < 0.5 else [False, True]
+            for turn in range(MOST_TYPES):
+                if not self._kill(set(), with_engine=with_engine[turn % 2]):
+                    break
         elif step.fault == "kill":
             for typ in [step.killed] if step.killed else self._victims(step.moment):
-                self._kill({typ} if typ else set(), with_engine=step.moment < 0.5)
+                self._kill({typ}, with_engine=step.moment < 0.5)
 
     def _victims(self, moment: float) -> list[str]:
-        """For a build from nothing: some types, those first that were spared so far.
-
-        In the first build no type is known yet ("" takes whichever comes).
-        """
-        if not self._types:
-            return [""] * BUILD_KILLS
-        shuffled = Random(moment).sample(self._types, len(self._types))
+        """For another build from nothing: some types, those first that were spared so far."""
+        shuffled = Random(moment).sample(self.types, len(self.types))
         return sorted(shuffled, key=lambda typ: self.kills[typ])[:BUILD_KILLS]
 
-    def _kill(self, types: set[str], *, with_engine: bool) -> None:
-        """`up`, and kill -9 of the driver while one of `types` is being created.
+    def _kill(self, types: set[str], *, with_engine: bool) -> bool:
+        """`up`, and kill -9 of the driver while one of `types` is being created; False: too late.
 
         Without types: of any that was not struck yet. With the engine's CLI, or of the driver alone.
         """
@@ -100,10 +102,11 @@ class Soak:
                 self.counts["kill -9"] += 1
                 self.kills.update(struck)
                 self._say(f"          kill -9 while creating {', '.join(sorted(struck))}")
-                return
+                return True
             time.sleep(0.01)
         self._end(driver, with_engine=True)
         self.counts["kill -9 too late"] += 1
+        return False
 
     @staticmethod
     def _end(driver: subprocess.Popen[str], *, with_engine: bool) -> None:

@@ -97,11 +97,13 @@ def pulumi(tmp_path, monkeypatch):
 
 
 def test_a_real_stack_is_plain_pulumi_with_the_policy_pack(pulumi):
-    assert cloud.up("dev", yes=True, show_diff=False) == 0
+    assert cloud.up("dev", yes=True, skip_preview=False, show_diff=False) == 0
+    assert cloud.up("dev", yes=False, skip_preview=True, show_diff=True) == 0
     code = cloud.preview("dev", show_diff=True, json_output=False, expect_no_changes=True)
     assert code == 3, "pulumi's own exit code is handed on"
     assert pulumi.read_text().splitlines() == [
         f"up --stack dev --policy-pack {ROOT}/policies --yes",
+        f"up --stack dev --policy-pack {ROOT}/policies --skip-preview --diff",
         f"preview --stack dev --policy-pack {ROOT}/policies --diff --expect-no-changes",
     ]
 
@@ -117,7 +119,7 @@ def test_destroy_keeps_the_data_key_and_says_how_to_end_it(pulumi, capsys):
 def test_without_pulumi_on_path_the_error_says_where_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SandboxError, match="needs the official Pulumi CLI"):
-        cloud.up("dev", yes=True, show_diff=False)
+        cloud.up("dev", yes=True, skip_preview=False, show_diff=False)
 
 
 # -- init ------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def preview() -> Recording:
 
 def test_preview_and_update_register_the_same() -> None:
     assert up().urns == preview().urns
-    assert len(up().urns) == 99
+    assert len(up().urns) == 101
 
 
 def test_types_of_the_design_are_all_there() -> None:

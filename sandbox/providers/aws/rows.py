@@ -17,6 +17,7 @@ _ALL: tuple[Row, ...] = (
     security_groups.DefaultSecurityGroup(),
     security_groups.SecurityGroupIngressRule(),
     security_groups.SecurityGroupEgressRule(),
+    security_groups.SecurityGroupRulesExclusive(),
     interfaces.NetworkInterface(),
     interfaces.Eip(),
     interfaces.EipAssociation(),

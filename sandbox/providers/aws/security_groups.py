@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from sandbox.providers.aws.api import Api, AwsError, first, given, if_there
 from sandbox.providers.aws.ec2 import Ec2Row, filters, require_no_interfaces, tags_of
 from sandbox.providers.aws.network import cidr_failures
-from sandbox.providers.aws.table import Change, paths
+from sandbox.providers.aws.table import Change, Row, as_set, paths
 from sandbox.providers.backend import CheckFailure, Properties
 
 _SOURCES = {
@@ -128,9 +128,16 @@ def _rules(api: Api, group: str, egress: bool) -> list[dict[str, Any]]:
     return [rule for rule in answer["SecurityGroupRules"] if rule["IsEgress"] == egress]
 
 
+def _rule_ids(api: Api, group: str, *, egress: bool) -> list[str]:
+    return sorted(rule["SecurityGroupRuleId"] for rule in _rules(api, group, egress))
+
+
 def strip(api: Api, group: str, *, egress: bool) -> None:
     """Revoke every rule of one direction."""
-    ids = [rule["SecurityGroupRuleId"] for rule in _rules(api, group, egress)]
+    _revoke(api, group, _rule_ids(api, group, egress=egress), egress=egress)
+
+
+def _revoke(api: Api, group: str, ids: list[str], *, egress: bool) -> None:
     if ids:
         revoke = api.ec2.revoke_security_group_egress if egress else api.ec2.revoke_security_group_ingress
         revoke(GroupId=group, SecurityGroupRuleIds=ids)
@@ -213,6 +220,43 @@ class SecurityGroupIngressRule(_Rule):
 class SecurityGroupEgressRule(_Rule):
     token = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
     egress = True
+
+
+class SecurityGroupRulesExclusive(Row):
+    """All rules of a group: what is not listed is revoked. Deleting it revokes nothing."""
+
+    token = "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive"
+    handles = paths("securityGroupId ingressRuleIds egressRuleIds")
+    force_new = paths("securityGroupId")
+    same = MappingProxyType({"ingressRuleIds": as_set, "egressRuleIds": as_set})
+
+    def create(self, api: Api, inputs: Properties) -> str:
+        _revoke_others(api, inputs)
+        return str(inputs["securityGroupId"])
+
+    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
+        if group_state(api, id) is None:
+            return None
+        return {
+            "securityGroupId": id,
+            "ingressRuleIds": _rule_ids(api, id, egress=False),
+            "egressRuleIds": _rule_ids(api, id, egress=True),
+        }
+
+    def update(self, api: Api, id: str, change: Change) -> None:
+        _revoke_others(api, change.new)
+
+    def delete(self, api: Api, id: str, state: Properties) -> None:
+        """Nothing to call: the rules are resources of their own."""
+
+
+def _revoke_others(api: Api, declared: Properties) -> None:
+    group = declared["securityGroupId"]
+    for egress, name in ((False, "ingressRuleIds"), (True, "egressRuleIds")):
+        there, wanted = set(_rule_ids(api, group, egress=egress)), set(declared[name])
+        if missing := sorted(wanted - there):
+            raise AwsError("InvalidSecurityGroupRuleId.NotFound", f"{group} has no rule {', '.join(missing)}")
+        _revoke(api, group, sorted(there - wanted), egress=egress)
 
 
 def _modify(api: Api, id: str, rule: Properties) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sandbox.providers.aws.api import Api, Tags
-from sandbox.providers.backend import CheckFailure, Properties
+from sandbox.providers.backend import UNKNOWN, CheckFailure, Properties
 
 
 @dataclass(frozen=True)
@@ -89,5 +89,7 @@ def paths(text: str) -> frozenset[str]:
 
 
 def as_set(old: Any, new: Any) -> bool:
-    """Equality of lists whose order means nothing."""
-    return isinstance(old, list) and isinstance(new, list) and sorted(old) == sorted(new)
+    """Equality of lists of texts whose order means nothing. One not known yet equals nothing."""
+    if not isinstance(old, list) or not isinstance(new, list) or UNKNOWN in old or UNKNOWN in new:
+        return False
+    return sorted(old) == sorted(new)
