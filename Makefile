@@ -15,7 +15,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 export STACK
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help up preview refresh destroy down test bench soak lint tools sandbox-env golden lock venv clean
+.PHONY: help up preview refresh destroy down test bench soak lint tools sandbox-env golden diagrams lock venv clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [STACK=sandbox|dev|prod]   (STACK is sandbox unless you say otherwise)'
@@ -50,7 +50,7 @@ soak: venv ## long random and fault sequences; prints its seed
 lint: venv ## ruff, mypy --strict, shellcheck
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy --strict --no-error-summary $(LINTED)
-	@$(VENV)/bin/shellcheck bin/kubepark .ci/run
+	@$(VENV)/bin/shellcheck bin/kubepark .ci/run .github/scripts/comment
 
 tools: venv ## build the sandbox's programs into the user's cache (once, about ten minutes)
 	@$(PY) -m sandbox.local_cloud prepare
@@ -61,6 +61,10 @@ sandbox-env: tools ## print what `eval "$(make -s sandbox-env)"` needs for plain
 golden: venv ## write the golden files anew; read the difference before you commit it
 	@UPDATE_GOLDEN=1 $(PY) -m pytest -q tests/unit
 	@git status --short tests/golden
+
+diagrams: ## render docs/diagrams/*.dot into SVG (needs Graphviz)
+	@command -v dot >/dev/null || { echo 'Graphviz is needed and not on PATH: apt-get install graphviz, or brew install graphviz' >&2; exit 1; }
+	@for source in docs/diagrams/*.dot; do dot -Tsvg "$$source" -o "$${source%.dot}.svg"; done
 
 lock: venv ## pin requirements*.in anew with hashes
 	@$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet pip-tools

@@ -79,11 +79,14 @@ def start(config: SandboxConfig) -> None:
 
 
 def stop(config: SandboxConfig) -> list[str]:
-    """End every process of this sandbox and give their names. Safe when nothing runs."""
+    """End every process of this sandbox and give their names. Safe when nothing runs.
+
+    Without grace: the account lives in the emulator's memory, so there is nothing to end in good order.
+    """
     processes = supervisor(config)
     # The boot process first: it would start again what it sees ending.
-    stopped = [BOOT] if processes.stop(BOOT) else []
-    return stopped + processes.stop_all()
+    stopped = [BOOT] if processes.stop(BOOT, grace=0) else []
+    return stopped + processes.stop_all(grace=0)
 
 
 def status(config: SandboxConfig) -> Status:

@@ -22,6 +22,7 @@ from typing import Any
 from pulumi import automation as auto
 
 from sandbox.shims import POLICY_SHIM, policy_shim
+from tests.quick_stack import quick_stack
 from tests.tools import tool
 
 ROOT = Path(__file__).parents[1]
@@ -72,15 +73,7 @@ def engine_run(folder: Path, program: str, verb: str, pack: Path | None = None) 
 def _operate(program: str, verb: str, packs: list[str]) -> Outcome:
     """In the child process: the operation, its output, the state after it."""
     module, _, function = program.partition(":")
-    options = auto.LocalWorkspaceOptions(
-        project_settings=auto.ProjectSettings(name="kubepark", runtime="python")
-    )
-    stack = auto.create_or_select_stack(
-        "sandbox",
-        project_name="kubepark",
-        program=getattr(importlib.import_module(module), function),
-        opts=options,
-    )
+    stack = quick_stack("sandbox", "kubepark", getattr(importlib.import_module(module), function))
     lines: list[str] = []
     arguments: dict[str, Any] = {"on_output": lines.append, "color": "never"}
     if packs:

@@ -17,6 +17,7 @@ import pulumi_aws as aws
 from pulumi import automation as auto
 
 from sandbox.providers.aws.api import SERVICES
+from tests.quick_stack import quick_stack
 from tests.sandbox.aws_standin import ACCOUNT, IMAGE, REGION, TRUST
 
 # What a node is never replaced for: the program ignores it, the next generation takes it.
@@ -160,8 +161,7 @@ class Run:
 def operate(verb: str, program: Program) -> Run:
     """One operation of the engine; the environment says where its state is."""
     run = Run()
-    options = auto.LocalWorkspaceOptions(project_settings=auto.ProjectSettings(name="test", runtime="python"))
-    stack = auto.create_or_select_stack("test", project_name="test", program=program, opts=options)
+    stack = quick_stack("test", "test", program)
     try:
         getattr(stack, verb)(on_event=run.hear)
     except auto.errors.CommandError as error:

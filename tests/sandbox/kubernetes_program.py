@@ -16,6 +16,8 @@ import pulumi
 import pulumi_kubernetes
 from pulumi import automation as auto
 
+from tests.quick_stack import quick_stack
+
 
 @dataclass
 class Program:
@@ -87,13 +89,9 @@ class Run:
 
 
 def perform(job: Job) -> Run:
-    options = auto.LocalWorkspaceOptions(
-        env_vars=job.environment,
-        project_settings=auto.ProjectSettings(name="test", runtime="python"),
-        pulumi_command=auto.PulumiCommand(root=job.root),
-    )
+    command = auto.PulumiCommand(root=job.root)
     program = Program(**job.program)
-    stack = auto.create_or_select_stack("test", project_name="test", program=program, opts=options)
+    stack = quick_stack("test", "test", program, env_vars=job.environment, pulumi_command=command)
     run = Run()
     try:
         getattr(stack, job.verb)(on_event=run.hear)

@@ -121,7 +121,7 @@ def test_kill_9_while_creating_leaves_exactly_one_of_each(project: Project) -> N
     killed_while_creating(project, "aws:ec2/eip:Eip", lambda: requested(project, "AllocateAddress"))
     killed_while_creating(project, "aws:ec2/instance:Instance", lambda: requested(project, "RunInstances"))
     killed_while_creating(project, "kubernetes:core/v1:ConfigMap", lambda: True)
-    output = project.ok("up", timeout=400)
+    output = project.ok("up", "--skip-verify", "--skip-preview", timeout=400)
     assert "Traceback" not in output
     assert len(project.aws("ec2").describe_addresses()["Addresses"]) == 1
     for node in ("master1", "worker01", "worker02", "worker03", "gpu01"):
@@ -140,7 +140,7 @@ def test_kill_9_of_the_emulator_is_explained_and_up_builds_it_again(project: Pro
     assert refused.returncode == 1
     assert "make down" in refused.stdout or "kubepark reset" in refused.stdout
     assert "Traceback" not in refused.stdout
-    output = project.ok("up", timeout=400)
+    output = project.ok("up", "--skip-preview", timeout=400)
     assert "the pod completed on node gpu01" in output
 
 

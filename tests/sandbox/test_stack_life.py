@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.sandbox.account import live
 from tests.sandbox.project import ROOT, Project
+from tests.sandbox.refusals import problems, refused, resources
 
 pytestmark = pytest.mark.sandbox
 
@@ -100,6 +102,41 @@ def test_nodes_are_as_planned(life: Life) -> None:
     assert found["gpu01"]["metadata"]["labels"]["accelerator"] == "nvidia-t4"
     allocatable = {name: node["status"]["allocatable"].get("nvidia.com/gpu") for name, node in found.items()}
     assert allocatable == dict.fromkeys(ADDRESSES) | {"gpu01": "1"}
+
+
+# -- what an existing stack refuses; that nothing has changed is what the preview after it shows ----
+
+
+def test_create_only_settings_are_refused_with_the_old_value_and_the_way(life: Life) -> None:
+    state = resources(life.project)
+    found = problems(life.project, network__vpcCidr="10.30.0.0/16", network__podCidr="172.16.0.0/16")
+    assert [line.partition("; accepted: ")[0] for line in found] == [
+        "kubepark:network.vpcCidr: was 10.20.0.0/16 when the cluster was made, now 10.30.0.0/16",
+        "kubepark:network.podCidr: was 192.168.0.0/16 when the cluster was made, now 172.16.0.0/16",
+    ]
+    assert all(line.endswith(", or destroy the stack and make it anew") for line in found)
+    assert resources(life.project) == state
+
+
+def test_a_refused_preview_registers_nothing_but_the_stack(life: Life) -> None:
+    with life.project.changed("kubepark:network.vpcCidr", "10.30.0.0/16"):
+        done = life.project.run("preview", "--json")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout
+    assert done.stdout.count("error: the configuration of stack sandbox has 1 problem") == 2, (
+        "said, and in JSON"
+    )
+    document = json.loads(done.stdout[done.stdout.index("\n{") : done.stdout.rindex("\n}") + 2])
+    assert [step["urn"].split("::")[2] for step in document["steps"]] == ["pulumi:pulumi:Stack"]
+
+
+def test_a_refused_change_of_an_existing_stack_changes_nothing(life: Life) -> None:
+    state = resources(life.project)
+    problems(life.project, oidcClientSecret="0123456789abcdef" * 3)
+    with life.project.changed("kubepark:aws.accountId", "999999999999"):
+        (line,) = refused(life.project)
+    assert line.endswith("AWS account ID not allowed: 123456789012")
+    assert resources(life.project) == state
 
 
 def test_an_unchanged_preview_has_no_steps(life: Life) -> None:
@@ -295,34 +332,6 @@ def test_without_toleration_or_with_another_label_it_stays_pending_and_says_why(
     assert "accelerator=nvidia-t4" in refused.stdout
     project.kubectl("label", "node", "gpu01", "accelerator=nvidia-t4", "--overwrite")
     project.ok("verify", "gpu")
-
-
-def live(project: Project) -> dict[str, list[Any]]:
-    """Everything that still costs money or clutters the account."""
-    ec2, iam, ssm, kms = (project.aws(service) for service in ("ec2", "iam", "ssm", "kms"))
-    reservations = ec2.describe_instances()["Reservations"]
-    instances = [
-        i for group in reservations for i in group["Instances"] if i["State"]["Name"] != "terminated"
-    ]
-    keys = [kms.describe_key(KeyId=k["KeyId"])["KeyMetadata"] for k in kms.list_keys()["Keys"]]
-    return {
-        "instances": instances,
-        "vpcs": [vpc for vpc in ec2.describe_vpcs()["Vpcs"] if not vpc["IsDefault"]],
-        "groups": [
-            g for g in ec2.describe_security_groups()["SecurityGroups"] if g["GroupName"] != "default"
-        ],
-        "interfaces": ec2.describe_network_interfaces()["NetworkInterfaces"],
-        "addresses": ec2.describe_addresses()["Addresses"],
-        "roles": [role for role in iam.list_roles()["Roles"] if role["RoleName"].startswith("kubepark")],
-        "profiles": iam.list_instance_profiles()["InstanceProfiles"],
-        "parameters": ssm.describe_parameters(
-            ParameterFilters=[{"Key": "Path", "Option": "Recursive", "Values": ["/kubepark-sandbox"]}]
-        )["Parameters"],
-        "keys": [
-            key for key in keys if key["KeyManager"] == "CUSTOMER" and key["KeyState"] != "PendingDeletion"
-        ],
-        "aliases": [a for a in kms.list_aliases()["Aliases"] if a["AliasName"].startswith("alias/kubepark")],
-    }
 
 
 def test_destroy_with_a_dead_api_server_leaves_nothing(life: Life) -> None:

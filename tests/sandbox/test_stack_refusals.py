@@ -6,18 +6,16 @@ The exact words of every problem are in tests/unit/test_settings.py.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.sandbox.project import Project
+from tests.sandbox.refusals import mutations, problems, refused, resources
 
 pytestmark = pytest.mark.sandbox
 
-READS = ("Describe", "Get", "List")
-BOOKKEEPING = ("pulumi:pulumi:Stack", "pulumi:providers:")
 BCRYPT = "$2b$12$" + "A" * 53  # the form of a hash, of no password
 
 
@@ -31,54 +29,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield made
     finally:
         made.stop()
-
-
-def mutations(project: Project) -> int:
-    """How many calls that change something the emulator was asked for."""
-    log = project.state / "logs" / "requests.jsonl"
-    if not log.exists():
-        return 0
-    actions = [json.loads(line)["action"] for line in log.read_text(encoding="utf-8").splitlines()]
-    return len([action for action in actions if not action.startswith(READS)])
-
-
-def resources(project: Project) -> list[str]:
-    """What the state holds beside the stack and its providers."""
-    found = project.state_export()["deployment"].get("resources") or []
-    return [item["urn"] for item in found if not item["type"].startswith(BOOKKEEPING)]
-
-
-def refused(project: Project, verb: str = "up", **env: str) -> list[str]:
-    """Run a command that must be refused; gives the lines of its one error, without indentation."""
-    before = mutations(project)
-    done = project.run(verb, **env)
-    lines = done.stdout.splitlines()
-    assert done.returncode == 1, done.stdout
-    assert "Traceback" not in done.stdout
-    assert mutations(project) == before, done.stdout
-    starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    assert len(starts) == 1, done.stdout
-    end = next((n for n, line in enumerate(lines) if line.startswith(f"{verb} failed after ")), len(lines))
-    assert lines[end + 1 :] == [], done.stdout
-    return [line.strip() for line in lines[starts[0] : end]]
-
-
-def problems(project: Project, **changes: Any) -> list[str]:
-    """The problems of the stack file with `changes` (`network__vpcCidr=...`), one line each."""
-    before = project.stack_file.read_text(encoding="utf-8")
-    for path, value in changes.items():
-        project.set(f"kubepark:{path.replace('__', '.')}", value)
-    try:
-        first, *lines = refused(project)
-    finally:
-        project.stack_file.write_text(before, encoding="utf-8")
-    count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
-    assert first == f"error: the configuration of stack sandbox has {count}; nothing was changed:"
-    for line in lines:
-        assert line.startswith("- kubepark:"), line
-        assert "; accepted: " in line, line
-        assert "; fix: " in line.partition("; accepted: ")[2], line
-    return [line.removeprefix("- ") for line in lines]
 
 
 # -- before anything exists ------------------------------------------------------------------------
@@ -285,48 +235,11 @@ def test_a_stand_in_refuses_what_it_does_not_know(project: Project, case: str, w
     assert resources(project) == []
 
 
-# -- once there is a cluster -----------------------------------------------------------------------
+# -- afterwards ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def deployed(project: Project) -> Project:
-    """The same project after an `up`, which nothing that was refused before may hinder."""
+def test_nothing_that_was_refused_hinders_what_is_right(project: Project) -> None:
     assert resources(project) == []
-    project.ok("up")
-    assert len(resources(project)) > 50
-    assert mutations(project) > 50
-    return project
-
-
-def test_create_only_settings_are_refused_with_the_old_value_and_the_way(deployed: Project) -> None:
-    state = resources(deployed)
-    found = problems(deployed, network__vpcCidr="10.30.0.0/16", network__podCidr="172.16.0.0/16")
-    assert [line.partition("; accepted: ")[0] for line in found] == [
-        "kubepark:network.vpcCidr: was 10.20.0.0/16 when the cluster was made, now 10.30.0.0/16",
-        "kubepark:network.podCidr: was 192.168.0.0/16 when the cluster was made, now 172.16.0.0/16",
-    ]
-    assert all(line.endswith(", or destroy the stack and make it anew") for line in found)
-    assert resources(deployed) == state
-
-
-def test_a_refused_preview_registers_nothing_but_the_stack(deployed: Project) -> None:
-    with deployed.changed("kubepark:network.vpcCidr", "10.30.0.0/16"):
-        done = deployed.run("preview", "--json")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stdout
-    assert done.stdout.count("error: the configuration of stack sandbox has 1 problem") == 2, (
-        "said, and in JSON"
-    )
-    document = json.loads(done.stdout[done.stdout.index("\n{") : done.stdout.rindex("\n}") + 2])
-    assert [step["urn"].split("::")[2] for step in document["steps"]] == ["pulumi:pulumi:Stack"]
-    deployed.ok("preview", "--expect-no-changes")
-
-
-def test_a_refused_change_of_an_existing_stack_changes_nothing(deployed: Project) -> None:
-    state = resources(deployed)
-    problems(deployed, oidcClientSecret="0123456789abcdef" * 3)
-    with deployed.changed("kubepark:aws.accountId", "999999999999"):
-        (line,) = refused(deployed)
-    assert line.endswith("AWS account ID not allowed: 123456789012")
-    assert resources(deployed) == state
-    deployed.ok("preview", "--expect-no-changes")
+    steps = project.steps()
+    assert set(steps) == {"create"}
+    assert "worker01" in steps["create"]
