@@ -31,6 +31,7 @@ API_KEY = "kubepark:controlPlane.apiEndpoint"
 # and the AMI ids that exist.
 HEALTH_PATH = "/kubepark/health"
 EPOCH_PATH = "/kubepark/epoch"
+CHANGES_PATH = "/kubepark/changes"  # how often each service was written to, as one JSON object
 IMAGES_PATH = "/kubepark/images"
 
 

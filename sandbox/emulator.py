@@ -2,7 +2,8 @@
 
 `python -m sandbox.emulator --port N --log FILE` serves on 127.0.0.1 until it is ended. Its state is
 in memory; `/kubepark/epoch` answers with an id that is new whenever that state is new, so that
-others can tell that what they remember is gone.
+others can tell that what they remember is gone, and `/kubepark/changes` with how often each service
+was written to, so that they can tell that what they remember is still so.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import secrets
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from io import BytesIO
@@ -41,6 +43,7 @@ from sandbox import strict  # noqa: E402
 from sandbox.awswire import AwsRequest, parse, render_error  # noqa: E402
 from sandbox.config import (  # noqa: E402
     ACCOUNT_ID,
+    CHANGES_PATH,
     EPOCH_PATH,
     HEALTH_PATH,
     IMAGES_PATH,
@@ -49,6 +52,7 @@ from sandbox.config import (  # noqa: E402
 )
 
 RESET_PATH = "/moto-api/reset"
+READS = ("Describe", "Get", "List")  # actions that change nothing
 
 
 class Recorder:
@@ -90,7 +94,9 @@ class Front:
         self._lock = threading.Lock()
         self._images: set[str] = set()
         self._epoch = secrets.token_hex(8)
+        self._changes: Counter[str] = Counter()
         self._control: Mapping[str, Callable[[dict[str, Any], bytes], Response]] = {
+            CHANGES_PATH: self._get_changes,
             EPOCH_PATH: self._get_epoch,
             HEALTH_PATH: self._get_health,
             IMAGES_PATH: self._put_images,
@@ -117,11 +123,17 @@ class Front:
             response = Response.from_app(self._moto, environ, buffered=True)
             if response.status_code < 300:
                 strict.after(request, response.get_data())
+                self._changes[request.service] += not request.action.startswith(READS)
         self._recorder.write(request, response.status_code, time.monotonic() - begin)
         return response
 
     def _get_epoch(self, environ: dict[str, Any], body: bytes) -> Response:
         return Response(self._epoch, content_type="text/plain")
+
+    def _get_changes(self, environ: dict[str, Any], body: bytes) -> Response:
+        """Who polls asks this first: to list instances costs the emulator fifty times as much."""
+        counts = {"epoch": self._epoch, **self._changes}
+        return Response(json.dumps(counts), content_type="application/json")
 
     def _get_health(self, environ: dict[str, Any], body: bytes) -> Response:
         return Response("ok", content_type="text/plain")

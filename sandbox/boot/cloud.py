@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import json
+import urllib.request
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from sandbox import config
 
 # Errors of a call to the emulator: no answer, and an answer that is an error.
 CloudError = (BotoCoreError, ClientError)
 RUNNING = "running"
+T = TypeVar("T")
+
+
+class Versioned(Generic[T]):
+    """Answers that are read again only when the version of what they are read from has changed."""
+
+    def __init__(self, version: Callable[[], Hashable]) -> None:
+        self._version = version
+        self._answers: dict[Hashable, tuple[Hashable, T]] = {}
+
+    def get(self, key: Hashable, read: Callable[[], T]) -> T:
+        version = self._version()  # before the answer: a change in between is then seen next time
+        if key not in self._answers or self._answers[key][0] != version:
+            self._answers[key] = (version, read())
+        return self._answers[key][1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +85,25 @@ class Cloud:
             session.client(name, endpoint_url=endpoint, config=settings)
             for name in ("ec2", "iam", "ssm", "kms")
         )
+        self._changes_url = endpoint.rstrip("/") + config.CHANGES_PATH
+        self._direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._seen: Versioned[dict[str, Instance]] = Versioned(lambda: self.version("ec2"))
         self._hardware: dict[str, Hardware] = {}
+
+    def version(self, service: str) -> Hashable:
+        """Another value whenever something of the service may have changed. Raises a `CloudError`."""
+        try:
+            with self._direct.open(self._changes_url, timeout=5) as answer:
+                changes = json.load(answer)
+        except OSError as error:
+            raise EndpointConnectionError(endpoint_url=self._changes_url, error=error) from error
+        return changes["epoch"], changes.get(service, 0)
 
     def instances(self) -> dict[str, Instance]:
         """Every instance that the emulator knows, terminated ones too. Raises a `CloudError`."""
+        return self._seen.get("", self._list_instances)
+
+    def _list_instances(self) -> dict[str, Instance]:
         found: dict[str, Instance] = {}
         for page in self.ec2.get_paginator("describe_instances").paginate():
             for reservation in page["Reservations"]:
@@ -80,14 +112,8 @@ class Cloud:
         return found
 
     def instance(self, instance_id: str) -> Instance | None:
-        """One instance now; None if the emulator does not know it."""
-        try:
-            answer = self.ec2.describe_instances(InstanceIds=[instance_id])
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "InvalidInstanceID.NotFound":
-                return None
-            raise
-        return _instance(answer["Reservations"][0]["Instances"][0])
+        """One instance now; None if the emulator does not know it. Raises a `CloudError`."""
+        return self.instances().get(instance_id)
 
     def user_data(self, instance_id: str) -> bytes:
         """The bytes that the metadata service would give; empty when there are none."""

@@ -7,14 +7,13 @@ may its role do this. What fails, fails with the words that the node's own tools
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from sandbox.boot.cloud import RUNNING, Cloud, Instance
+from sandbox.boot.cloud import RUNNING, Cloud, Instance, Versioned
 from sandbox.boot.cloudinit import UserData
 from sandbox.boot.network import Network
 from sandbox.boot.permissions import Call, Permissions
@@ -22,7 +21,6 @@ from sandbox.boot.record import Origin, encode
 from sandbox.config import ACCOUNT_ID
 
 HTTPS = 443
-_NETWORK_SECONDS = 0.5  # how long an answer about routes and rules is taken as current
 
 
 class CallFailed(Exception):
@@ -56,7 +54,7 @@ class Machine:
         self.instance = instance
         self.user_data = user_data
         self._powered = powered
-        self._answers: dict[int, tuple[float, bool]] = {}
+        self._online: Versioned[bool] = Versioned(lambda: around.cloud.version("ec2"))
 
     # -- the outside world -------------------------------------------------------------------------
 
@@ -68,12 +66,8 @@ class Machine:
         self.instance = found
 
     def online(self, port: int) -> bool:
-        """Whether a TCP connection to a public host can be opened; an answer is kept for half a second."""
-        asked, answer = self._answers.get(port, (0.0, False))
-        if time.monotonic() - asked > _NETWORK_SECONDS:
-            answer = self.around.network.reaches_internet(self.instance, port)
-            self._answers[port] = (time.monotonic(), answer)
-        return answer
+        """Whether a TCP connection to a public host can be opened."""
+        return self._online.get(port, lambda: self.around.network.reaches_internet(self.instance, port))
 
     def fetch(self, host: str, port: int) -> None:
         """Stands for a download from a public host. Raises `CallFailed` in curl's words."""

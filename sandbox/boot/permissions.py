@@ -8,16 +8,14 @@ Source: the evaluation logic in the IAM user guide.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from sandbox.boot.cloud import Cloud
+from sandbox.boot.cloud import Cloud, Versioned
 
-_CACHE_SECONDS = 0.5  # a boot asks many times in a row
 _Policies = list[Mapping[str, Any]]
 
 
@@ -35,25 +33,19 @@ class Permissions:
 
     def __init__(self, cloud: Cloud) -> None:
         self.iam = cloud.iam
-        self._cache: dict[str, tuple[float, _Policies]] = {}
+        self._statements: Versioned[_Policies] = Versioned(lambda: cloud.version("iam"))
 
     def allowed(self, profile: str | None, call: Call) -> bool:
         """Whether a machine with this instance profile may make the call. No profile: nothing."""
         if profile is None:
             return False
-        found = {statement["Effect"] for statement in self._statements(profile) if applies(statement, call)}
+        statements = self._statements.get(profile, lambda: self._read(profile))
+        found = {statement["Effect"] for statement in statements if applies(statement, call)}
         return found == {"Allow"}
 
-    def _statements(self, profile: str) -> _Policies:
-        read, statements = self._cache.get(profile, (0.0, []))
-        if time.monotonic() - read > _CACHE_SECONDS:
-            statements = [
-                statement
-                for document in self._documents(profile)
-                for statement in _listed(document.get("Statement"))
-            ]
-            self._cache[profile] = (time.monotonic(), statements)
-        return statements
+    def _read(self, profile: str) -> _Policies:
+        documents = self._documents(profile)
+        return [each for document in documents for each in _listed(document.get("Statement"))]
 
     def _documents(self, profile: str) -> _Policies:
         try:

@@ -155,7 +155,6 @@ class World:
 
     def revoke(self, name: str) -> None:
         self.iam.delete_role_policy(RoleName=name, PolicyName="node")
-        time.sleep(0.6)  # the boot takes an answer as current for half a second
 
     def launch(self, name: str, generation: int = 1, user_data: bytes | None = None) -> str:
         """Run the instance of a node as the program would; its id."""

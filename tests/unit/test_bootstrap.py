@@ -66,7 +66,7 @@ def test_make_alone_lists_every_target(clone, path):
     names = [line.split()[0] for line in done.stdout.splitlines()[1:]]
     assert names == [
         "help", "up", "preview", "refresh", "destroy", "down", "test", "bench", "soak", "lint", "tools",
-        "sandbox-env", "golden", "lock", "venv", "clean",
+        "sandbox-env", "golden", "diagrams", "lock", "venv", "clean",
     ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
+import botocore.session  # not boto3: its transfer manager is as long in the loading as all the rest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
@@ -44,8 +44,8 @@ class Api:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @functools.cached_property
-    def _session(self) -> boto3.session.Session:
-        return boto3.session.Session(region_name=self.region, **self.credentials)
+    def _session(self) -> botocore.session.Session:
+        return botocore.session.Session()
 
     @property
     def ec2(self) -> Any:
@@ -68,7 +68,7 @@ class Api:
         return self._client("sts")
 
     def _client(self, service: str) -> Any:
-        """Made on first use: most runs need few of them. boto3 sessions are not thread-safe."""
+        """Made on first use: most runs need few of them. sessions are not thread-safe."""
         with self._lock:
             if service not in self._clients:
                 self._clients[service] = self._make_client(service)
@@ -83,7 +83,8 @@ class Api:
             retries={"total_max_attempts": 2},
             max_pool_connections=32,
         )
-        return self._session.client(service, endpoint_url=self.endpoints[service], config=config)
+        where = {"region_name": self.region, "endpoint_url": self.endpoints[service]}
+        return self._session.create_client(service, **where, **self.credentials, config=config)
 
     def identify(self) -> None:
         """Ask STS whose account this is."""
@@ -96,7 +97,7 @@ class Api:
 
 @contextlib.contextmanager
 def in_aws_words() -> Iterator[None]:
-    """Turn what boto3 raises into a ProviderError with the API's own code and message."""
+    """Turn what botocore raises into a ProviderError with the API's own code and message."""
     try:
         yield
     except ClientError as error:
@@ -133,5 +134,5 @@ def tag_map(tags: Iterable[Mapping[str, str]] | None, key: str = "Key", value: s
 
 
 def given(**arguments: Any) -> dict[str, Any]:
-    """Call arguments without those that are None: boto3 refuses nulls."""
+    """Call arguments without those that are None: botocore refuses nulls."""
     return {name: value for name, value in arguments.items() if value is not None}
