@@ -111,7 +111,7 @@ def stages(*, host_only: bool) -> list[dict[str, Any]]:
         start["spec"]["selector"]["matchExpressions"].append(
             {"key": ".spec.hostNetwork", "operator": "In", "values": ["true"]}
         )
-        return [heartbeat, start, *_read("end")]
+        return [heartbeat, start, *_read("ready"), *_read("end")]
     # KWOK knows the nodes that it acts for only if it has a stage for nodes: one that never applies.
     heartbeat["spec"]["selector"]["matchExpressions"] = [
         {"key": ".metadata.name", "operator": "In", "values": [""]}

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.nodes.api import Api, ApiError
+from sandbox.nodes.api import STRATEGIC, Api, ApiError
 from tests.sandbox import boot_objects as objects
 from tests.sandbox.boot_world import World, until, world
 
@@ -177,6 +177,19 @@ def test_an_installation_without_its_operator_changes_nothing_then_nodes_get_rea
     assert pod["status"]["podIP"].startswith("192.168.")
     api.delete(deployment)
     until("early gone", lambda: not pods(api, "default", "early"))
+
+
+def test_a_pod_that_the_node_controller_called_not_ready_is_ready_again(cluster: World, api: Api) -> None:
+    """It does so when it is late to see that a node is Ready; a kubelet then says it again."""
+    installed(api)
+    path = "/apis/apps/v1/namespaces/tigera-operator/deployments/tigera-operator"
+    until("operator available", lambda: api.get(path)["status"].get("availableReplicas") == 1)
+    (pod,) = pods(api, "tigera-operator", "tigera-operator")
+    status = f"/api/v1/namespaces/tigera-operator/pods/{pod['metadata']['name']}/status"
+    said = {"conditions": [{"type": "Ready", "status": "False"}]}
+    patched = api.patch(status, {"status": said}, STRATEGIC)
+    assert "False" in [each["status"] for each in patched["status"]["conditions"]]
+    until("operator available again", lambda: api.get(path)["status"].get("availableReplicas") == 1)
 
 
 def test_gpu_is_there_only_with_the_plugins_pod(cluster: World, api: Api) -> None:
