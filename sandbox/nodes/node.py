@@ -7,11 +7,9 @@ attempt, as its systemd unit would. Power is what the cloud wants of it.
 from __future__ import annotations
 
 import json
-import threading
 import time
 import uuid
 from collections.abc import Mapping
-from enum import Enum
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +26,7 @@ from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.nodes import kubelet, reaper, steps
 from sandbox.nodes.api import Api, ApiError, Unavailable
+from sandbox.nodes.pool import Power, Wanted
 from sandbox.nodes.site import Site
 
 TIMED_OUT = 124  # as timeout(1) and the bootstrap runner say it
@@ -40,24 +39,14 @@ _REFRESH_SECONDS = 6 * 3600.0  # as the master's timer
 _BACK_OFF = (1.0, 10.0)  # seconds before the second attempt, and the longest pause
 
 
-class Wanted(Enum):
-    """What the cloud wants of an instance."""
-
-    ON = "on"
-    OFF = "off"
-    GONE = "gone"
-
-
 class SimulatedNode:
-    """One instance. One worker at a time calls `advance`; the boot's thread sets `wanted`."""
+    """One instance that KWOK and this process play."""
 
     def __init__(self, site: Site, disk: Disk) -> None:
         self.site = site
         self.disk = disk
-        self.wanted = Wanted.ON if disk.memory.powered else Wanted.OFF
-        self.due = 0.0
-        self.gone = False  # terminated, and nothing is left of it
-        self._switch = threading.Lock()
+        self.power = Power(Wanted.ON if disk.memory.powered else Wanted.OFF)
+        self.gone = False
         self.name = disk.instance_id  # until its user data was read
         self.machine: Machine
         self.user_data: UserData
@@ -75,20 +64,8 @@ class SimulatedNode:
 
     # -- power -------------------------------------------------------------------------------------
 
-    def want(self, wanted: Wanted) -> None:
-        """From the boot's thread: the cloud switched the instance."""
-        with self._switch:
-            self.wanted, self.due = wanted, 0.0
-
-    def advance(self) -> None:
-        """Bring the node closer to what is wanted, and set when to look again."""
-        wanted = self.wanted
-        pause = self._pause()
-        with self._switch:
-            self.due = time.monotonic() + pause if self.wanted is wanted else 0.0
-
-    def _pause(self) -> float:
-        """Seconds to the next look."""
+    def advance(self) -> float:
+        """Bring the node closer to what is wanted: seconds to the next look."""
         try:
             return self._advance()
         except PowerLost:
@@ -101,7 +78,7 @@ class SimulatedNode:
             return _IDLE
 
     def _advance(self) -> float:
-        if self.wanted is not Wanted.ON:
+        if self.power.wanted is not Wanted.ON:
             return self._go_off()
         if not self._running:
             self._come_up()
@@ -117,7 +94,7 @@ class SimulatedNode:
             raise PowerLost(self.disk.instance_id)
         self.user_data = parse(self.site.around.cloud.user_data(instance.id))
         self.name = self.user_data.name
-        self.machine = Machine(self.site.around, instance, self.user_data, lambda: self.wanted is Wanted.ON)
+        self.machine = Machine(self.site.around, instance, self.user_data, lambda: self.power.on)
         memory = self.disk.memory
         resumed = memory.powered
         if self.disk.fresh:
@@ -146,7 +123,7 @@ class SimulatedNode:
             self.site.release(self.disk.instance_id)
             memory.powered = self._running = self._kubelet_runs = False
             self.disk.save()
-        if self.wanted is Wanted.GONE:
+        if self.power.wanted is Wanted.GONE:
             self.disk.wipe()
             if hasattr(self, "user_data"):  # it came up in this process; else only its disk was left
                 self.site.gpus.pop(self.name, None)
