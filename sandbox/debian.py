@@ -1,0 +1,81 @@
+"""Files out of Debian packages, without installing anything on this machine.
+
+A few things that the sandbox needs are no Go modules: a static libseccomp for runc, iptables for
+kube-proxy's image. The machine's own apt fetches and verifies the packages; `dpkg -x` unpacks them
+into a folder of the user's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from sandbox.errors import SandboxError
+from sandbox.files import exclusive
+from sandbox.progress import step
+
+
+def unpacked(packages: Sequence[str], cache: Path) -> Path:
+    """A folder that looks like `/` with just these packages in it, no dependencies.
+
+    Fetched once: the folder is named by the packages. Raises `SandboxError` where there is no apt, or
+    with apt's own words when it cannot fetch one.
+    """
+    key = hashlib.sha256(repr(sorted(packages)).encode()).hexdigest()[:12]
+    target = cache / f"debian-{key}"
+    with exclusive(cache / "debian.lock"):
+        if not target.exists():
+            _fetch(packages, target)
+    return target
+
+
+def _fetch(packages: Sequence[str], target: Path) -> None:
+    names = ", ".join(packages)
+    missing = [tool for tool in ("apt-get", "dpkg") if shutil.which(tool) is None]
+    if missing:
+        raise SandboxError(
+            f"{names}: taken from Debian or Ubuntu packages, and {' and '.join(missing)} is not on PATH: "
+            "real nodes need such a machine"
+        )
+    for leftover in target.parent.glob(".debian-*"):  # a fetch that was killed; we hold the lock
+        shutil.rmtree(leftover)
+    with (
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=".debian-") as folder,
+        step(f"fetching Debian packages {names}", "fetched Debian packages"),
+    ):
+        staged = Path(folder) / "root"
+        staged.mkdir()
+        _download(packages, Path(folder))
+        for package in sorted(Path(folder).glob("*.deb")):
+            _run(["dpkg", "-x", str(package), str(staged)], Path(folder))
+        staged.rename(target)
+
+
+def _download(packages: Sequence[str], folder: Path) -> None:
+    """With the machine's package lists; where it has none that serve, with fresh ones of our own."""
+    # As root apt would fetch as the user _apt, which cannot write here.
+    apt = ["apt-get", "--quiet", "-o", "APT::Sandbox::User=root"]
+    try:
+        _run([*apt, "download", *packages], folder)
+    except SandboxError:
+        lists, archives = folder / "lists", folder / "archives"
+        apt += ["-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={archives}"]
+        for needed in (lists, archives):
+            (needed / "partial").mkdir(parents=True)
+        _run([*apt, "update"], folder)
+        _run([*apt, "download", *packages], folder)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    answer = subprocess.run(
+        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if answer.returncode != 0:
+        raise SandboxError(
+            f"{' '.join(command)} failed:\n{answer.stderr.strip()}\n"
+            "Check that the machine's package mirror is reachable, then run the same command again."
+        )
