@@ -23,7 +23,8 @@ node_is_ours() {
 
 umask 077
 config=/run/kubepark-join.yaml # in memory, gone when the step ends
-trap 'rm -f "$config"' EXIT
+words=/run/kubepark-join.log
+trap 'rm -f "$config" "$words"' EXIT
 for tried in {1..5}; do
   if [[ -e /etc/kubernetes/kubelet.conf || -e /etc/kubernetes/bootstrap-kubelet.conf ]]; then
     kubeadm reset --force
@@ -32,7 +33,8 @@ for tried in {1..5}; do
   record=$("$LIB/await-join")
   fill /etc/kubepark/kubeadm-join.yaml.tmpl "$config" <<<"$identity"$'\n'"$record"
   # Refused as long as the former machine's Node is Ready.
-  if timeout 600 kubeadm join --config "$config" && node_is_ours; then exit 0; fi
+  if timeout 600 kubeadm join --config "$config" 2>&1 | tee "$words" && node_is_ours; then exit 0; fi
+  sed -n 's/^error: /waiting: /p' "$words" # into the record at once: the last try is minutes away
   journalctl -u kubelet --no-pager -n 10 -o cat || true
   echo "not joined, try $tried of 5"
   sleep $((15 * tried + RANDOM % 10))
