@@ -240,11 +240,17 @@ class _Cluster:
     def log(self, pod: str) -> str | None:
         """The end of the pod's log; None where no kubelet serves it."""
         try:
-            text: str = self._core.read_namespaced_pod_log(
-                pod, NAMESPACE, tail_lines=_LOG_LINES, _request_timeout=_REQUEST_SECONDS
+            # Raw: what the client makes of a log by itself is the text of a Python bytes literal.
+            answer = self._core.read_namespaced_pod_log(
+                pod,
+                NAMESPACE,
+                tail_lines=_LOG_LINES,
+                _request_timeout=_REQUEST_SECONDS,
+                _preload_content=False,
             )
         except (ApiException, urllib3.exceptions.HTTPError):
             return None
+        text: str = answer.data.decode(errors="replace")
         return text
 
     def _plain(self, answer: Any) -> dict[str, Any]:
