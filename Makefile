@@ -4,7 +4,7 @@ STACK ?= sandbox
 VENV := .venv
 PY := $(VENV)/bin/python
 KUBEPARK := bin/kubepark
-TOOL_MODULES := pulumi kubernetes etcd kwok actionlint
+TOOL_MODULES := pulumi kubernetes etcd kwok actionlint standins
 # Two sandboxes at once are as much as two cores carry; tests of one file share what it set up.
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 LINTED := __main__.py components userdata cli sandbox policies
@@ -38,7 +38,8 @@ down: venv ## remove the sandbox stack and stop every process it started
 	@$(KUBEPARK) down --stack $(STACK)
 
 test: lint ## all tests: linters, then unit, policy, convention and sandbox tests
-	@tools=$$($(PY) -m sandbox.toolchain $(TOOL_MODULES)) && \
+	@real=$$($(PY) -m sandbox.nodes.choice) && \
+		tools=$$($(PY) -m sandbox.toolchain $(TOOL_MODULES) $$real) && \
 		KUBEPARK_TOOLS="$$tools" $(PY) -m pytest $(PYTEST_FLAGS)
 
 bench: venv ## measure speed: `up` from nothing, unchanged preview against the engine's floor
@@ -52,14 +53,14 @@ lint: venv ## ruff, mypy --strict, shellcheck
 	@$(VENV)/bin/mypy --strict --no-error-summary $(LINTED)
 	@$(VENV)/bin/shellcheck bin/kubepark .ci/run .github/scripts/comment
 
-tools: venv ## build the sandbox's programs into the user's cache (once, about ten minutes)
+tools: venv ## build the sandbox's programs into the user's cache (once, about twelve minutes)
 	@$(PY) -m sandbox.local_cloud prepare
 
 sandbox-env: tools ## print what `eval "$(make -s sandbox-env)"` needs for plain pulumi and kubectl
 	@$(KUBEPARK) env --stack $(STACK)
 
 golden: venv ## write the golden files anew; read the difference before you commit it
-	@UPDATE_GOLDEN=1 $(PY) -m pytest -q tests/unit
+	@UPDATE_GOLDEN=1 $(PY) -m pytest -q tests/unit -k 'golden or as_reviewed'
 	@git status --short tests/golden
 
 diagrams: ## render docs/diagrams/*.dot into SVG (needs Graphviz)

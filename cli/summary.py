@@ -13,6 +13,20 @@ from sandbox.driver.stackfile import PEOPLE
 from sandbox.driver.workspace import Workspace
 
 GPU = "nvidia.com/gpu"
+_CONTROL_PLANE = "etcd, Kubernetes control plane"
+REAL = {
+    "simulated": f"Pulumi engine and program, kubeadm's phases, {_CONTROL_PLANE}",
+    "real": f"Pulumi engine and program, user data as each node runs it, kubeadm, {_CONTROL_PLANE}, "
+    "kubelets, containerd, runc, kube-proxy, CoreDNS",
+}
+NODES = {
+    "simulated": ["nodes (simulated with KWOK: containers do not run)"],
+    "real": [
+        "machines (namespaces of this one; systemd, package mirrors and NVIDIA's driver are played)",
+        "images of Dex, Calico's operator, the device plugin and CUDA",
+        "Calico's data plane (VXLAN set up from outside)",
+    ],
+}
 
 
 def print_summary(
@@ -46,7 +60,7 @@ def summary(
         "Outdated nodes": ", ".join(_names(outputs.get("outdated_nodes"))) or "none",
         "Kubeconfig": workspace.config.kubeconfig,
         "Passwords": workspace.passwords_file if workspace.passwords_file.exists() else "as configured",
-        "Real": "Pulumi engine and program, kubeadm's phases, etcd, Kubernetes control plane",
+        "Real": REAL[local_cloud.status(workspace.config).nodes],
         "Stand-ins": ", ".join(stand_ins(workspace)),
         "Took": f"{seconds:.0f} s",
     }
@@ -56,9 +70,15 @@ def summary(
 
 def stand_ins(workspace: Workspace) -> list[str]:
     """What is not the real thing in this sandbox."""
-    kinds = local_cloud.status(workspace.config).providers
-    providers = [f"provider {name}" for name, kind in kinds.items() if kind == "standin"]
-    return ["AWS (moto emulator)", "nodes (simulated with KWOK: containers do not run)", *providers]
+    status = local_cloud.status(workspace.config)
+    providers = [f"provider {name}" for name, kind in status.providers.items() if kind == "standin"]
+    return ["AWS (moto emulator)", *NODES[status.nodes], *_why(status), *providers]
+
+
+def _why(status: local_cloud.Status) -> list[str]:
+    """What stood in the way of real nodes, if they would have been taken."""
+    told = status.nodes == "simulated" and status.why_nodes not in ("", "as asked")
+    return [f"(real nodes cannot run here: {status.why_nodes})"] if told else []
 
 
 def _next_commands(workspace: Workspace) -> list[str]:

@@ -30,6 +30,8 @@ from sandbox.config import (
     read_stack_config,
 )
 from sandbox.errors import SandboxError
+from sandbox.gomodules import ENGINE_MODULES, SANDBOX_MODULES
+from sandbox.nodes import choice
 from sandbox.ports import free_port, require_free
 from sandbox.processes import Supervisor
 from sandbox.toolchain import ensure_tools
@@ -48,6 +50,8 @@ class Status:
     processes: dict[str, int | None]
     epoch: str | None  # of the emulator's memory; None when it does not answer
     providers: dict[str, str]  # provider -> official or standin, as of the last `prepare`
+    nodes: str  # real or simulated, as of the last `prepare`
+    why_nodes: str  # why they are of that kind, "" when nothing stood in the way of real ones
 
 
 def supervisor(config: SandboxConfig) -> Supervisor:
@@ -58,11 +62,32 @@ def supervisor(config: SandboxConfig) -> Supervisor:
 def prepare(config: SandboxConfig) -> None:
     """Tools and plugins into `.sandbox/bin`, without starting anything."""
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    tools = ensure_tools()
+    nodes, why = _choose_nodes(config)
+    tools = ensure_tools(SANDBOX_MODULES if nodes == "simulated" else ENGINE_MODULES)
+    if nodes == "real":
+        from sandbox.nodes.real import tools as real_tools
+
+        real_tools.ensure()
     kinds = plugins.choose(config, tools / "pulumi")
     shims.fill(config, tools, kinds)
     with supervisor(config).edit() as state:
-        state["providers"] = kinds
+        state["providers"], state["nodes"], state["why_nodes"] = kinds, nodes, why
+
+
+def _choose_nodes(config: SandboxConfig) -> tuple[choice.Kind, str]:
+    """The kind of nodes: while a sandbox runs, the one that it was started with."""
+    processes = supervisor(config)
+    now = processes.load()
+    wanted, why = choice.choose(read_stack_config(config.stack_file), config.state_dir)
+    running = now.get("nodes")
+    if not processes.alive(BOOT) or running in (None, wanted):
+        return wanted, why
+    if choice.asked(read_stack_config(config.stack_file)) == wanted:
+        raise SandboxError(
+            f"this sandbox runs with {running} nodes, and {wanted} ones are asked for: "
+            "run `bin/kubepark down` first, or ask for the kind that is there"
+        )
+    return running, str(now.get("why_nodes", ""))
 
 
 def start(config: SandboxConfig) -> None:
@@ -86,7 +111,12 @@ def stop(config: SandboxConfig) -> list[str]:
     processes = supervisor(config)
     # The boot process first: it would start again what it sees ending.
     stopped = [BOOT] if processes.stop(BOOT, grace=0) else []
-    return stopped + processes.stop_all(grace=0)
+    stopped += processes.stop_all(grace=0)
+    if processes.load().get("nodes") == "real":
+        from sandbox.nodes.real.kind import clear
+
+        clear(config.state_dir)
+    return stopped
 
 
 def status(config: SandboxConfig) -> Status:
@@ -95,6 +125,8 @@ def status(config: SandboxConfig) -> Status:
         processes={name: processes.pid(name) for name in processes.records()},
         epoch=_request(config.aws, EPOCH_PATH),
         providers=processes.load().get("providers", {}),
+        nodes=str(processes.load().get("nodes", "simulated")),
+        why_nodes=str(processes.load().get("why_nodes", "")),
     )
 
 
@@ -151,6 +183,7 @@ def _start_boot(config: SandboxConfig, processes: Supervisor) -> None:
     offset = log.stat().st_size if log.exists() else 0
     command = [sys.executable, "-m", "sandbox.boot", "--state-dir", str(config.state_dir)]
     options = ["--endpoint", config.aws.url, "--region", config.region]
+    options += ["--nodes", str(processes.load()["nodes"])]
     processes.start(
         BOOT,
         [*command, *options],

@@ -85,10 +85,12 @@ class Cloud:
             session.client(name, endpoint_url=endpoint, config=settings)
             for name in ("ec2", "iam", "ssm", "kms")
         )
+        self.endpoint = endpoint
         self._changes_url = endpoint.rstrip("/") + config.CHANGES_PATH
         self._direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._seen: Versioned[dict[str, Instance]] = Versioned(lambda: self.version("ec2"))
         self._hardware: dict[str, Hardware] = {}
+        self._roles: Versioned[str | None] = Versioned(lambda: self.version("iam"))
 
     def version(self, service: str) -> Hashable:
         """Another value whenever something of the service may have changed. Raises a `CloudError`."""
@@ -119,6 +121,27 @@ class Cloud:
         """The bytes that the metadata service would give; empty when there are none."""
         answer = self.ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
         return base64.b64decode(answer.get("UserData", {}).get("Value", ""))
+
+    def role(self, profile: str) -> str | None:
+        """Name of the role behind an instance profile; None if there is none."""
+        return self._roles.get(profile, lambda: self._read_role(profile))
+
+    def _read_role(self, profile: str) -> str | None:
+        try:
+            roles = self.iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Roles"]
+        except self.iam.exceptions.NoSuchEntityException:
+            return None
+        return str(roles[0]["RoleName"]) if roles else None
+
+    def key_arn(self, key: str) -> str:
+        """ARN of a KMS key by its id, ARN or alias. Raises a `ClientError` for an unknown one."""
+        return str(self.kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"])
+
+    def key_of(self, parameter: str) -> str:
+        """The key that a SecureString is encrypted under, as the parameter names it."""
+        filters = [{"Key": "Name", "Option": "Equals", "Values": [parameter]}]
+        (found,) = self.ssm.describe_parameters(ParameterFilters=filters)["Parameters"]
+        return str(found["KeyId"])
 
     def hardware(self, instance_type: str) -> Hardware:
         """Processors, memory and GPUs of a type. A `ClientError` for a type that EC2 does not have."""

@@ -43,6 +43,11 @@ class Faults:
         message = entry.get("message") or f"{step} failed (injected)"
         return Fault(str(entry["mode"]), str(message))
 
+    def entry(self, node: str, step: str) -> dict[str, Any] | None:
+        """What faults.json says about this step, for machines that count by themselves."""
+        found = self._read().get(node)
+        return found if found and self.present(node, step) else None
+
     def take(self, node: str, step: str) -> Fault | None:
         """The fault to apply now, counted; None if there is none (any more)."""
         with self._lock:

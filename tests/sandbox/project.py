@@ -45,8 +45,9 @@ def free_port() -> int:
 class Project:
     """One copy. `up()` and the like run the real command; `stop()` ends whatever still runs."""
 
-    def __init__(self, folder: Path, stack: str = "sandbox") -> None:
+    def __init__(self, folder: Path, stack: str = "sandbox", *, nodes: str = "simulated") -> None:
         self.root = folder
+        self.nodes = nodes
         self.stack = stack
         self.state = folder / ".sandbox"
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,8 @@ class Project:
     def environment(self) -> dict[str, str]:
         env = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_"))}
         env.pop("KUBEPARK_SANDBOX_DIR", None)
-        return env | {"KUBEPARK_TOOLS": str(tool("pulumi").parent), "NO_COLOR": "1"}
+        given = {"KUBEPARK_TOOLS": str(tool("pulumi").parent), "KUBEPARK_NODES": self.nodes}
+        return env | given | {"NO_COLOR": "1"}
 
     def set(self, path: str, value: Any) -> None:
         """Change one value of the stack file; None removes it. `path`: `kubepark:network.vpcCidr`."""

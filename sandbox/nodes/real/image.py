@@ -1,0 +1,100 @@
+"""What the image of a real node holds besides the host's own files: stand-ins and their tables."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox.boot.cloudinit import UserData
+from sandbox.boot.faults import Faults
+from sandbox.files import atomic_write
+from sandbox.nodes.real import cgroups
+from sandbox.nodes.real.packages import BINARIES, packages
+from sandbox.nodes.real.services import REGISTRY
+from sandbox.standins.table import CGROUP_V1, HOME, STAND_INS, StandIn
+
+__all__ = ["BINARIES", "INIT", "files", "hardware", "install", "put_faults"]
+
+SCRIPTS = f"{HOME}/sandbox/standins"
+INIT = (
+    *("/usr/bin/python3", f"{SCRIPTS}/init.py", "--boot", f"{SCRIPTS}/cloud_init.py"),
+    *("--env", f"BASH_ENV={SCRIPTS}/faults.sh"),
+)
+_SOURCE = Path(__file__).parents[2] / "standins"
+FAULTS = "run/kubepark-faults"
+_MIRROR = f"""\
+server = "{REGISTRY}"
+
+[host."{REGISTRY}"]
+  capabilities = ["pull", "resolve"]
+"""
+
+
+def stand_ins() -> tuple[StandIn, ...]:
+    """What is put in place on this host."""
+    return STAND_INS if cgroups.unified() else (*STAND_INS, CGROUP_V1)
+
+
+def files(binaries: Path, raw: bytes) -> dict[str, str]:
+    """Files of the image by path: tables, units of the image, the registry mirror."""
+    text = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    parsed = {"sha256": hashlib.sha256(raw).hexdigest(), "config": yaml.safe_load(text)}
+    quiet = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n"
+    return {
+        f"{HOME}/user-data.json": json.dumps(parsed),
+        f"{HOME}/packages.json": json.dumps(packages(binaries), indent=1),
+        f"{HOME}/units/systemd-networkd.service": quiet,
+        f"{HOME}/units/systemd-logind.service": quiet,
+        "/etc/containerd/certs.d/_default/hosts.toml": _MIRROR,
+    }
+
+
+def install(upper: Path) -> None:
+    """The stand-ins, under the names that the node's scripts call them by."""
+    target = upper / SCRIPTS.lstrip("/")
+    shutil.copytree(_SOURCE, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    (target.parent / "__init__.py").touch()
+    folder = upper / "usr/local/sbin"
+    for each in stand_ins():
+        for name in each.commands:
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to(f"{SCRIPTS}/{each.script}")
+
+
+def hardware(instance_id: str, gpus: int) -> dict[str, str]:
+    """What a machine of this type has, as files below /run: one line for each GPU."""
+    if not gpus:
+        return {}
+    lines = [f"GPU-{uuid.uuid5(uuid.NAMESPACE_DNS, f'{instance_id}-{number}')}" for number in range(gpus)]
+    return {"/run/nvidia/gpus": "\n".join(lines) + "\n"}
+
+
+def put_faults(root: Path | None, faults: Faults, name: str, data: UserData) -> None:
+    """Let the steps of a running machine go wrong as faults.json says now."""
+    if root is None:
+        return
+    folder = root / FAULTS
+    wanted = {step.name: fault for step in data.steps if (fault := faults.entry(name, step.name))}
+    for path in folder.glob("[!.]*"):
+        if path.name not in wanted:
+            path.unlink()
+    for step, fault in wanted.items():
+        text = _fault_file(fault)
+        path = folder / step
+        if not path.exists() or path.read_text() != text:
+            atomic_write(path, text, mode=0o644)
+            (folder / f".{step}").unlink(missing_ok=True)
+
+
+def _fault_file(fault: Mapping[str, Any]) -> str:
+    times = fault.get("times")
+    mode = "fail" if fault["mode"] == "fail" else "hang"
+    return f"{mode} {'always' if times is None else int(times)}\n{fault.get('message', '')}\n"

@@ -1,0 +1,162 @@
+"""The network of real nodes: one namespace that is the VPC's switch, and one for each instance.
+
+Everything lies in namespaces, so that no address of the VPC ever appears on the host. What belongs to
+one sandbox carries its prefix, so that it can be found and removed whatever became of the boot.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import os
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Interface
+from pathlib import Path
+from typing import TypeVar
+
+from sandbox.errors import SandboxError
+
+T = TypeVar("T")
+NAMESPACES = Path("/run/netns")
+BRIDGE = "br0"
+METADATA_ADDRESS = "169.254.169.254"
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+
+
+def ip(*words: str) -> str:
+    """Run ip(8): its output. Raises `SandboxError` with its words."""
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False, timeout=30)
+    if done.returncode:
+        raise SandboxError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+class Vpc:
+    """The switch that all instances of one sandbox are plugged into."""
+
+    def __init__(self, prefix: str) -> None:
+        if not re.fullmatch(r"kp-[0-9a-f]{6}", prefix):
+            raise ValueError(f"not a sandbox's prefix: {prefix}")
+        self.prefix = prefix
+        self.name = f"{prefix}-vpc"
+
+    @property
+    def path(self) -> Path:
+        return NAMESPACES / self.name
+
+    def namespace(self, instance_id: str) -> Path:
+        """Where the network namespace of an instance is (made by `attach`)."""
+        return NAMESPACES / f"{self.prefix}-{instance_id}"
+
+    def ensure(self) -> None:
+        """The switch, if it is not there yet."""
+        if self.path.exists():
+            return
+        ip("netns", "add", self.name)
+        ip("-n", self.name, "link", "set", "lo", "up")
+        ip("-n", self.name, "link", "add", BRIDGE, "type", "bridge")
+        ip("-n", self.name, "link", "set", BRIDGE, "up")
+
+    def attach(self, instance_id: str, address: IPv4Interface) -> Path:
+        """Plug an instance in: its own namespace with `eth0`, and the subnet's router on the switch."""
+        self.ensure()
+        path = self.namespace(instance_id)
+        if path.exists():
+            return path
+        router = IPv4Interface((int(address.network.network_address) + 1, address.network.prefixlen))
+        if f" {router} " not in ip("-n", self.name, "addr", "show", "dev", BRIDGE):
+            ip("-n", self.name, "addr", "add", str(router), "dev", BRIDGE)
+        name, outside = path.name, _port(instance_id)
+        ip("netns", "add", name)
+        ip("-n", self.name, "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name)
+        ip("-n", self.name, "link", "set", outside, "master", BRIDGE, "up")
+        for words in (
+            ("link", "set", "lo", "up"),
+            ("addr", "add", f"{METADATA_ADDRESS}/32", "dev", "lo"),
+            ("addr", "add", str(address), "dev", "eth0"),
+            ("link", "set", "eth0", "up"),
+            ("route", "add", "default", "via", str(router.ip)),
+        ):
+            ip("-n", name, *words)
+        return path
+
+    def detach(self, instance_id: str) -> None:
+        """Unplug an instance; the other end of its cable goes with its namespace."""
+        if self.namespace(instance_id).exists():
+            ip("netns", "delete", self.namespace(instance_id).name)
+
+    def attached(self) -> list[str]:
+        """Ids of the instances that are plugged in."""
+        found = (path.name.removeprefix(f"{self.prefix}-") for path in self._own())
+        return sorted(name for name in found if name != "vpc")
+
+    def remove(self) -> None:
+        """Every namespace of this sandbox."""
+        for path in self._own():
+            ip("netns", "delete", path.name)
+
+    def _own(self) -> list[Path]:
+        return sorted(NAMESPACES.glob(f"{self.prefix}-*"))
+
+
+def _port(instance_id: str) -> str:
+    """An interface name (15 characters at most) that is the instance's alone."""
+    return f"v{instance_id[-14:]}"
+
+
+def listen(namespace: Path, address: str, port: int) -> socket.socket:
+    """A listening socket that lives inside a network namespace and is served from here."""
+
+    def bind() -> socket.socket:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(128)
+        return listener
+
+    return inside(namespace, bind)
+
+
+def connect(namespace: Path, address: str, port: int, timeout: float = 10.0) -> socket.socket:
+    """A connection made from inside a network namespace. Raises `OSError`."""
+    return inside(namespace, lambda: socket.create_connection((address, port), timeout))
+
+
+def inside(namespace: Path, act: Callable[[], T]) -> T:
+    """Do something inside a network namespace, in a thread of its own: only that thread goes there."""
+    results: list[T] = []
+    errors: list[OSError] = []
+
+    def run() -> None:
+        try:
+            _enter(namespace)
+            results.append(act())
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=f"in-{namespace.name}", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _enter(namespace: Path) -> None:
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.setns(descriptor, _CLONE_NEWNET):
+            number = ctypes.get_errno()
+            raise OSError(number, f"setns {namespace}: {os.strerror(number)}")
+    finally:
+        os.close(descriptor)
+
+
+def command_inside(namespace: Path, command: Sequence[str]) -> list[str]:
+    """The command line that runs `command` in a network namespace, and in no other new one."""
+    return ["nsenter", f"--net={namespace}", *command]

@@ -1,0 +1,85 @@
+"""The programs of real nodes: built or fetched once, and put where machines and the host find them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.debian import unpacked
+from sandbox.files import atomic_write, exclusive
+from sandbox.gomodules import MODULES, REAL_NODE_MODULES, plan
+from sandbox.images.catalogue import Catalogue, pack
+from sandbox.nodes.real.packages import PROGRAMS, VERSIONS
+from sandbox.toolchain import cache_dir, ensure_programs
+
+_NFT = (
+    *("nftables", "libnftables1", "libnftnl11", "libmnl0", "libxtables12"),
+    *("libjansson4", "libedit2", "libbsd0", "libmd0", "libtinfo6", "libgmp10"),
+)
+
+
+@dataclass(frozen=True)
+class RealTools:
+    """`binaries`: what packages bring, with their versions; `nft` runs on the host."""
+
+    binaries: Path
+    nft: Path
+    catalogue: Catalogue
+
+
+def ensure() -> RealTools:
+    """Build or fetch what is not there yet; progress goes to standard error. Raises `SandboxError`."""
+    cache = cache_dir()
+    programs = ensure_programs(("kubernetes", "etcd", *REAL_NODE_MODULES))
+    programs["kubectl"] = (Path(sys.prefix) / "bin" / "kubectl").resolve()
+    return RealTools(_binaries(programs, cache), _nft(cache), pack(programs, cache))
+
+
+def _binaries(programs: Mapping[str, Path], cache: Path) -> Path:
+    """One folder that every machine has as /opt/kubepark, named by what it holds."""
+    versions = {name: plan(MODULES[name]).version for name in ("kubernetes", "containerd")}
+    sources = {name: programs[name] for name in PROGRAMS}
+    key = hashlib.sha256(repr((versions, sorted(map(str, sources.values())))).encode()).hexdigest()
+    target = cache / f"machine-{key[:12]}"
+    with exclusive(cache / "machine.lock"):
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=cache, prefix=".machine-") as folder:
+                staged = Path(folder) / "bin"
+                staged.mkdir(mode=0o755)
+                for name, source in sources.items():
+                    _link_or_copy(source, staged / name)
+                (staged / VERSIONS).write_text(json.dumps(versions), encoding="utf-8")
+                staged.rename(target)
+    return target
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """The machines mount the folder alone, so a symlink would lead nowhere."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+def _nft(cache: Path) -> Path:
+    """nft from PATH, else from Debian's package with the libraries that it loads."""
+    found = shutil.which("nft")
+    if found:
+        return Path(found)
+    root = unpacked(_NFT, cache)
+    libraries = [path for kind in ("lib", "usr/lib") for path in sorted((root / kind).glob("*-linux-gnu"))]
+    folders = ":".join(map(str, libraries))
+    script = cache / "nft"
+    program = shlex.quote(str(root / "usr/sbin/nft"))
+    atomic_write(
+        script, f'#!/bin/sh\nLD_LIBRARY_PATH={shlex.quote(folders)} exec {program} "$@"\n', mode=0o755
+    )
+    return script

@@ -1,0 +1,223 @@
+"""A whole stack on real nodes: machines in namespaces that boot by running their own user data.
+
+One stack for the file; the tests build on each other in its order. Where real nodes cannot run, the
+reason is what the skip says, and `make test` says it too.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+from sandbox.boot.cloudinit import parse
+from sandbox.nodes import choice
+from sandbox.nodes.real.site import prefix_of
+from tests.sandbox.project import ROOT, Project
+from tests.sandbox.test_stack_life import ADDRESSES, nodes
+
+T = TypeVar("T")
+PROBE = "kubepark.local/probe:1"
+KUBELET_UNIT = "kubelet"
+UP_SECONDS = 300  # two cores that other tests use as well; `make bench` measures
+
+REASON = choice.obstacle(ROOT / ".pytest_cache")
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.skipif(bool(REASON), reason=f"real nodes cannot run here: {REASON}"),
+]
+
+
+class Machines:
+    """The stack, and a way into its machines as somebody at their console."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.output = ""
+
+    def disk(self, node: str) -> Path:
+        return self.project.state / "machines" / self.project.instance(node)["InstanceId"]
+
+    def init(self, node: str) -> int:
+        """Process 1 of a machine, as the host knows it."""
+        record = json.loads((self.project.state / "state.json").read_text())["processes"]
+        leader = psutil.Process(record[f"node-{self.project.instance(node)['InstanceId']}"]["pid"])
+        (init,) = leader.children()
+        return int(init.pid)
+
+    def run(self, node: str, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """A command inside the machine."""
+        enter = ["nsenter", "--target", str(self.init(node)), "--all"]
+        return subprocess.run(
+            [*enter, *command], input=stdin, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    def record(self, node: str) -> dict[str, Any]:
+        answer = self.project.aws("ssm").get_parameter(Name=f"/kubepark-sandbox/status/{node}")
+        found: dict[str, Any] = json.loads(answer["Parameter"]["Value"])
+        return found
+
+    def calls(self) -> list[dict[str, Any]]:
+        """What the gate decided about the nodes' AWS calls."""
+        lines = (self.project.state / "logs" / "calls.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    project = Project(tmp_path_factory.mktemp("real") / "project", nodes="real")
+    try:
+        yield Machines(project)
+    finally:
+        project.stop()
+
+
+def until(what: str, probe: Callable[[], T | None], seconds: float) -> T:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := probe():
+            return answer
+        time.sleep(0.5)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+
+
+def test_up_ends_in_a_cluster_of_real_nodes_and_a_completed_job(machines: Machines) -> None:
+    machines.output = machines.project.ok("up", timeout=UP_SECONDS)
+    assert "passed: 'Test PASSED' on node gpu01" in machines.output
+    assert "containerd, runc, kube-proxy, CoreDNS" in machines.output
+    assert "systemd, package mirrors and NVIDIA's driver are played" in machines.output
+    found = nodes(machines.project)
+    assert set(found) == set(ADDRESSES)
+    for name, node in found.items():
+        info = node["status"]["nodeInfo"]
+        assert (info["kubeletVersion"], info["containerRuntimeVersion"]) == ("v1.36.4", "containerd://2.3.6")
+        assert node["spec"]["providerID"].endswith(machines.project.instance(name)["InstanceId"])
+        addresses = {each["type"]: each["address"] for each in node["status"]["addresses"]}
+        assert addresses == {"InternalIP": ADDRESSES[name], "Hostname": name}
+        assert {c["type"]: c["status"] for c in node["status"]["conditions"]}["Ready"] == "True"
+    assert [taint["key"] for taint in found["gpu01"]["spec"]["taints"]] == ["nvidia.com/gpu"]
+    assert found["gpu01"]["metadata"]["labels"]["accelerator"] == "nvidia-t4"
+    gpus = {name: node["status"]["allocatable"].get("nvidia.com/gpu") for name, node in found.items()}
+    assert gpus == dict.fromkeys(ADDRESSES) | {"gpu01": "1"}
+    machines.project.ok("preview", "--expect-no-changes")
+
+
+def test_every_node_says_that_its_own_user_data_brought_it_here(machines: Machines) -> None:
+    for name in ADDRESSES:
+        record = machines.record(name)
+        done = "api-ready" if name == "master1" else "joined"
+        assert (record["phase"], record["step"], record["message"]) == (done, "done", "self-check passed")
+        instance = machines.project.instance(name)["InstanceId"]
+        assert record["instanceId"] == instance
+        answer = machines.project.aws("ec2").describe_instance_attribute(
+            InstanceId=instance, Attribute="userData"
+        )
+        import base64
+
+        data = parse(base64.b64decode(answer["UserData"]["Value"]))
+        for path in ("/usr/local/lib/kubepark/bootstrap", "/etc/containerd/config.toml"):
+            assert (machines.disk(name) / "upper" / path[1:]).read_bytes() == data.files[path].content
+
+
+def test_pods_reach_services_by_name_on_other_nodes_and_can_be_looked_into(machines: Machines) -> None:
+    project = machines.project
+    project.kubectl("run", "probe", f"--image={PROBE}", "--restart=Never", "--command", "--", "/bin/probe", "sleep", "600")
+    project.kubectl("wait", "pod/probe", "--for=condition=Ready", "--timeout=60s")
+    where = project.get("pod", "probe")["spec"]["nodeName"]
+    dns = {pod["spec"]["nodeName"] for pod in project.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]}
+    assert dns - {where}, "a DNS server is on another node"
+    said = project.kubectl("exec", "probe", "--", "/bin/probe", "resolve", "dex.auth.svc.cluster.local").strip()
+    assert said == project.get("service", "dex", "-n", "auth")["spec"]["clusterIP"]
+    assert ip_address(said)
+    issuer = "http://dex.auth.svc.cluster.local:5556/dex"
+    page = project.kubectl("exec", "probe", "--", "/bin/probe", "get", f"{issuer}/.well-known/openid-configuration")
+    assert json.loads(page)["issuer"] == issuer
+    assert "listening on 0.0.0.0:5556" in project.kubectl("logs", "-n", "auth", "-l", "app=dex")
+    project.kubectl("delete", "pod", "probe", "--grace-period=1")
+
+
+def test_secrets_are_encrypted_in_etcd_and_the_api_keeps_an_audit_log(machines: Machines) -> None:
+    pki = "/etc/kubernetes/pki/etcd"
+    credentials = ["--cacert", f"{pki}/ca.crt", "--cert", f"{pki}/server.crt", "--key", f"{pki}/server.key"]
+    import base64
+
+    key = base64.b64encode(b"/registry/secrets/auth/dex-passwords").decode()
+    asked = json.dumps({"key": key})
+    said = machines.run("master1", "/usr/bin/curl", "-sS", *credentials, "-d", asked, "https://127.0.0.1:2379/v3/kv/range")
+    (found,) = json.loads(said.stdout)["kvs"]
+    value = base64.b64decode(found["value"])
+    assert value.startswith(b"k8s:enc:secretbox:v1:key1:")
+    assert b"$2b$" not in value
+    log = (machines.disk("master1") / "upper/var/log/kubernetes/audit/audit.log").read_text()
+    events = [json.loads(line) for line in log.splitlines()]
+    about = [each for each in events if each.get("objectRef", {}).get("name") == "dex-passwords"]
+    assert about
+    assert {each["level"] for each in about} == {"Metadata"}
+
+
+KP_AWS = "/usr/local/lib/kubepark/kp-aws"
+
+
+@pytest.mark.parametrize(
+    ("words", "action", "resource"),
+    [
+        (("get-parameter", "/kubepark-sandbox/kubeconfig"), "ssm:GetParameter", "/kubepark-sandbox/kubeconfig"),
+        (("get-parameter", "/other/join"), "ssm:GetParameter", "/other/join"),
+        (("put-parameter", "/kubepark-sandbox/join"), "ssm:PutParameter", "/kubepark-sandbox/join"),
+        (("put-parameter", "/kubepark-sandbox/status/worker02"), "ssm:PutParameter", "/kubepark-sandbox/status/worker02"),
+    ],
+)
+def test_a_worker_may_do_no_more_than_its_role_says(machines: Machines, words: tuple[str, ...], action: str, resource: str) -> None:
+    done = machines.run("worker01", KP_AWS, *words, stdin="planted-value")
+    role, instance = "kubepark-sandbox-worker01", machines.project.instance("worker01")["InstanceId"]
+    assert done.returncode == 1
+    assert (
+        f"User: arn:aws:sts::123456789012:assumed-role/{role}/{instance} is not authorized to perform: {action} "
+        f"on resource: arn:aws:ssm:us-east-1:123456789012:parameter{resource} because no identity-based policy "
+        f"allows the {action} action" in done.stderr
+    )
+
+
+def test_a_machine_that_is_stopped_and_started_is_the_same_node(machines: Machines) -> None:
+    project = machines.project
+    uid, boot = nodes(project)["gpu01"]["metadata"]["uid"], machines.record("gpu01")["bootId"]
+    instance = project.instance("gpu01")["InstanceId"]
+    init = machines.init("gpu01")
+    project.aws("ec2").stop_instances(InstanceIds=[instance])
+    until("the machine is off", lambda: not psutil.pid_exists(init), 40)
+    ready = lambda: {c["type"]: c["status"] for c in nodes(project)["gpu01"]["status"]["conditions"]}["Ready"]  # noqa: E731
+    until("its node is not Ready", lambda: ready() != "True", 60)
+    project.aws("ec2").start_instances(InstanceIds=[instance])
+    until("it has booted", lambda: machines.record("gpu01")["phase"] == "joined" and machines.record("gpu01")["bootId"] != boot, 90)
+    until("Ready again", lambda: ready() == "True", 60)
+    node = nodes(project)["gpu01"]
+    assert node["metadata"]["uid"] == uid
+    until("GPU allocatable", lambda: nodes(project)["gpu01"]["status"]["allocatable"].get("nvidia.com/gpu") == "1", 60)
+
+
+def test_nothing_is_left_after_down(machines: Machines) -> None:
+    project = machines.project
+    prefix = prefix_of(project.state)
+    assert list(Path("/run/netns").glob(f"{prefix}-*")), "what is looked for must be found while it is there"
+    assert list(Path("/sys/fs/cgroup").glob(f"**/kubepark/{prefix}"))
+    project.ok("down", timeout=UP_SECONDS)
+    assert list(Path("/run/netns").glob(f"{prefix}-*")) == []
+    assert list(Path("/sys/fs/cgroup").glob(f"**/kubepark/{prefix}")) == []
+    assert str(project.state) not in Path("/proc/self/mountinfo").read_text()
+    marker = str(project.state)
+    assert [p.pid for p in psutil.process_iter() if marker in " ".join(_cmdline(p))] == []
+    assert not (project.state / "machines").exists()
+
+
+def _cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
