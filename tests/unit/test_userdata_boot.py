@@ -210,9 +210,9 @@ def test_records_that_cannot_be_delivered_do_not_stop_the_node(tmp_path):
 def test_a_node_whose_power_is_cut_ends_joined_once(role, tmp_path):
     pick = random.Random(role)
     with booting(role, tmp_path) as node:
-        for _ in range(4):
+        for _ in range(10):
             with node.running():
-                time.sleep(pick.uniform(0.2, 1.5))
+                time.sleep(pick.uniform(0.1, 1.5))
         code, said = node.run()
         assert code == 0, said
         assert node.records()[-1]["phase"] == ("api-ready" if role == "master" else "joined")

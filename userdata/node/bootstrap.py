@@ -67,9 +67,14 @@ def write(path: Path, text: str) -> None:
 
 def stop(session: int) -> None:
     """Ends every process of a session: a step's children may have process groups of their own."""
+    mine = ["-s", str(session)]
     for name in ("TERM", "KILL"):
-        subprocess.run(["pkill", f"-{name}", "-s", str(session)], check=False)
-        time.sleep(GRACE)
+        subprocess.run(["pkill", f"-{name}", *mine], check=False)
+        end = time.monotonic() + GRACE
+        while time.monotonic() < end:
+            if subprocess.run(["pgrep", *mine], stdout=subprocess.DEVNULL, check=False).returncode:
+                return
+            time.sleep(0.2)
 
 
 class Step(NamedTuple):
