@@ -2,6 +2,8 @@
 
 1. `kubepark up` from nothing (tools built) to the completed GPU Job.
 2. `kubepark preview` of the unchanged stack against the engine's floor (`floor.py`), in turns.
+3. The same `up` on real nodes, where they can run.
+4. `up` of a stack with 200 simulated workers, and the memory that the sandbox then takes (`--scale`).
 
 Exit code: 0 within the limits, 1 over one of them. See docs/benchmarks.md.
 """
@@ -9,15 +11,20 @@ Exit code: 0 within the limits, 1 over one of them. See docs/benchmarks.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
+
+from sandbox.nodes import choice
+from sandbox.processes import Supervisor
 from tests.bench.floor import Floor
 from tests.bench.measure import Row, Sample, middle, table, timed
 from tests.sandbox.project import Project
@@ -25,7 +32,11 @@ from tests.tools import tool
 
 UP_SECONDS = 90.0
 PREVIEW_RATIO = 2.5
+REAL_SECONDS = 150.0
+MANY = 200
+MANY_SECONDS = 1800.0  # after that it hangs
 RUNS = 5
+READY = ("Ready", "True")
 COMMAND_SECONDS = 600.0  # a command that takes longer is broken, not slow
 
 
@@ -33,12 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="kubepark-bench-") as name:
         folder = Path(name)
-        (folder / "project").mkdir()
-        project = Project(folder / "project")
-        try:
+        with running(folder / "project") as project:
             rows = measure(project, folder / "floor", options.runs)
-        finally:
-            project.stop()
+        if not choice.obstacle(folder):
+            with running(folder / "real", nodes="real") as project:
+                rows += measure_real(project)
+        if options.scale:
+            with running(folder / "many") as project:
+                rows += measure_many(project)
     if options.json:
         print(json.dumps({"machine": machine(), "rows": [asdict(row) | {"ok": row.ok} for row in rows]}))
     else:
@@ -71,6 +84,49 @@ def measure(project: Project, floor_folder: Path, runs: int) -> list[Row]:
     ]
 
 
+def measure_real(project: Project) -> list[Row]:
+    _say("up on real nodes ...")
+    up = timed(lambda: project.ok("up", timeout=COMMAND_SECONDS))
+    note = f"5 nodes, {memory(project):.0f} MiB"
+    return [Row("up on real nodes to the completed GPU Job", up.seconds, "s", REAL_SECONDS, note)]
+
+
+def measure_many(project: Project) -> list[Row]:
+    _say(f"up with {MANY} simulated workers ...")
+    names = [f"worker{number:02d}" for number in range(1, MANY + 1)]
+    project.set("kubepark:workers.nodes", {name: {} for name in names})
+    project.set("kubepark:controlPlane.waitMinutes", 20)
+    up = timed(lambda: project.ok("up", "--skip-preview", timeout=MANY_SECONDS))
+    nodes = project.get("nodes")["items"]
+    ready = [c for node in nodes for c in node["status"]["conditions"] if (c["type"], c["status"]) == READY]
+    name = f"up with {MANY} simulated workers"
+    return [
+        Row(name, up.seconds, "s", note=f"{len(ready)} of {MANY + 2} nodes Ready"),
+        Row("  memory of the sandbox", memory(project), "MiB", note="resident, all processes"),
+    ]
+
+
+def memory(project: Project) -> float:
+    """Resident memory of the sandbox's processes and of what they started, in MiB."""
+    total = 0
+    for record in Supervisor(project.state / "state.json", project.state).records().values():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            leader = psutil.Process(record.pid)
+            total += sum(each.memory_info().rss for each in [leader, *leader.children(recursive=True)])
+    return total / 2**20
+
+
+@contextlib.contextmanager
+def running(folder: Path, nodes: str = "simulated") -> Iterator[Project]:
+    """A copy of the project whose processes end with the block."""
+    folder.mkdir()
+    project = Project(folder, nodes=nodes)
+    try:
+        yield project
+    finally:
+        project.stop()
+
+
 def machine() -> str:
     """What the figures depend on, in a line."""
     load = os.getloadavg()[0]
@@ -84,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description="Measure speed; see docs/benchmarks.md.")
     parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
     parser.add_argument("--runs", type=int, default=RUNS, help="previews of each side (default: %(default)s)")
+    parser.add_argument("--scale", action="store_true", help=f"also a stack of {MANY} simulated workers")
     return parser
 
 

@@ -184,6 +184,7 @@ def test_only_one_process_starts_pods_that_need_the_network() -> None:
     assert {each["metadata"]["name"] for each in host} == {
         "node-heartbeat",
         "pod-start",
+        "pod-ready-again",
         "job-pod-completes",
         "pod-delete",
     }
