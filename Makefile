@@ -7,6 +7,9 @@ KUBEPARK := bin/kubepark
 TOOL_MODULES := pulumi kubernetes etcd kwok actionlint standins
 # Two sandboxes at once are as much as two cores carry; tests of one file share what it set up.
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
+# Every program built, those of real nodes where they can run.
+WITH_TOOLS = real=$$($(PY) -m sandbox.nodes.choice) && \
+	KUBEPARK_TOOLS=$$($(PY) -m sandbox.toolchain $(TOOL_MODULES) $$real) && export KUBEPARK_TOOLS &&
 LINTED := __main__.py components userdata cli sandbox policies
 # The first Python that is new enough. Asked for only when the virtualenv is made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -38,15 +41,13 @@ down: venv ## remove the sandbox stack and stop every process it started
 	@$(KUBEPARK) down --stack $(STACK)
 
 test: lint ## all tests: linters, then unit, policy, convention and sandbox tests
-	@real=$$($(PY) -m sandbox.nodes.choice) && \
-		tools=$$($(PY) -m sandbox.toolchain $(TOOL_MODULES) $$real) && \
-		KUBEPARK_TOOLS="$$tools" $(PY) -m pytest $(PYTEST_FLAGS)
+	@$(WITH_TOOLS) $(PY) -m pytest $(PYTEST_FLAGS)
 
 bench: venv ## measure speed: `up` from nothing, unchanged preview against the engine's floor
-	@$(PY) -m tests.bench
+	@$(WITH_TOOLS) $(PY) -m tests.bench $(BENCH_FLAGS)
 
 soak: venv ## long random and fault sequences; prints its seed
-	@$(PY) -m tests.soak
+	@$(WITH_TOOLS) $(PY) -m tests.soak
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	@$(VENV)/bin/ruff check --quiet .

@@ -55,8 +55,9 @@ def ruleset(instances: Iterable[Instance], groups: Groups) -> str:
 def _matches(source: Instance, target: Instance, groups: Groups) -> Iterator[str]:
     """What `source` may send to `target`: let out by a rule of its own and in by one of the other's."""
     out = _reaches(source.groups, "IpPermissionsEgress", target, groups)
-    for allowed_in in _reaches(target.groups, "IpPermissions", source, groups):
-        yield from (both.match() for allowed_out in out if (both := allowed_in.meet(allowed_out)))
+    into = _reaches(target.groups, "IpPermissions", source, groups)
+    both = (allowed_in.meet(allowed_out) for allowed_in in into for allowed_out in out)
+    yield from dict.fromkeys(reach.match() for reach in both if reach)  # groups may say the same
 
 
 def _reaches(names: Iterable[str], direction: str, peer: Instance, groups: Groups) -> list[Reach]:
