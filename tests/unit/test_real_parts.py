@@ -1,0 +1,530 @@
+"""Parts of real nodes, each by itself: firewall, pod network, cgroups, disk, image, cables, forwarders."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import threading
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from sandbox.boot.cloud import Instance
+from sandbox.errors import SandboxError
+from sandbox.nodes.real import cgroups, disk, image
+from sandbox.nodes.real.calico import DEVICE, Member, PodNetwork, cni_config, commands, masquerade, run
+from sandbox.nodes.real.firewall import ruleset
+from sandbox.nodes.real.forward import Forwarder
+from sandbox.nodes.real.netns import NAMESPACES, Vpc, connect, inside, listen
+from sandbox.nodes.real.packages import VERSIONS
+from sandbox.nodes.real.tools import _nft
+from sandbox.toolchain import cache_dir
+from tests.unit.standins_machine import wait_for
+from tests.userdata_sample import text
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and iproute2"
+)
+
+
+def instance(name, address, *groups, vpc="vpc-1"):
+    return Instance(
+        id=name,
+        state="running",
+        type="m6i.large",
+        private_ip=address,
+        public_ip=None,
+        zone="eu-central-1a",
+        subnet_id="subnet-1",
+        vpc_id=vpc,
+        groups=frozenset(groups),
+        profile=None,
+    )
+
+
+def rule(protocol, low=None, high=None, *, group=None, cidr=None):
+    """As DescribeSecurityGroups shows it."""
+    found = {"IpProtocol": protocol, "UserIdGroupPairs": [], "IpRanges": []}
+    if low is not None:
+        found |= {"FromPort": low, "ToPort": low if high is None else high}
+    if group:
+        found["UserIdGroupPairs"] = [{"GroupId": group, "UserId": "1"}]
+    if cidr:
+        found["IpRanges"] = [{"CidrIp": cidr}]
+    return found
+
+
+EVERYTHING = rule("-1", cidr="0.0.0.0/0")
+
+
+def group(*ingress, egress=(EVERYTHING,)):
+    return {"IpPermissions": list(ingress), "IpPermissionsEgress": list(egress)}
+
+
+MASTER = instance("i-m", "10.0.0.10", "nodes", "control-plane")
+ONE, TWO = (instance(f"i-{number}", f"10.0.0.1{number}", "nodes") for number in (1, 2))
+# The flows of the program (components/security.py), as the emulator shows them.
+OWN = {
+    "nodes": group(
+        rule("udp", 4789, group="nodes"), rule("tcp", 5473, group="nodes"), rule("tcp", 10250, group="nodes")
+    ),
+    "control-plane": group(
+        rule("tcp", 6443, group="nodes"),
+        rule("tcp", 6443, cidr="203.0.113.7/32"),
+        rule("tcp", 2379, 2380, group="control-plane"),
+    ),
+}
+
+
+def allowed(instances, groups):
+    """(source, target) -> what may pass, as the ruleset has it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for line in ruleset(instances, groups).splitlines():
+        if match := re.fullmatch(r" *ip saddr (\S+) ip daddr (\S+)(.*) accept", line):
+            found.setdefault((match[1], match[2]), []).append(match[3].strip())
+    return found
+
+
+def test_the_programs_own_groups():
+    nodes = ["udp dport 4789-4789", "tcp dport 5473-5473", "tcp dport 10250-10250"]
+    master = ["tcp dport 6443-6443", *nodes]
+    a, b, m = ONE.private_ip, TWO.private_ip, MASTER.private_ip
+    found = allowed([ONE, MASTER, TWO], OWN)
+    assert {pair: sorted(rules) for pair, rules in found.items()} == {
+        **{pair: sorted(nodes) for pair in ((a, b), (b, a), (m, a), (m, b))},
+        **{pair: sorted(master) for pair in ((a, m), (b, m))},
+    }
+    assert "ip daddr { 10.0.0.11, 10.0.0.12, 10.0.0.10 } drop" in ruleset([MASTER, ONE, TWO], OWN)
+    assert ruleset([TWO, MASTER, ONE], OWN) == ruleset([MASTER, ONE, TWO], OWN)
+
+
+A, B = "10.0.1.1", "10.0.1.2"
+
+
+@pytest.mark.parametrize(
+    ("ingress", "egress", "wanted"),
+    [
+        ([EVERYTHING], [EVERYTHING], [""]),
+        ([EVERYTHING], [], []),
+        ([], [EVERYTHING], []),
+        ([EVERYTHING], [rule("tcp", 443, cidr="0.0.0.0/0")], ["tcp dport 443-443"]),
+        ([rule("tcp", 1, 100, cidr=f"{A}/32")], [rule("tcp", 50, 200, cidr=f"{B}/32")], ["tcp dport 50-100"]),
+        ([rule("tcp", 1, 100, cidr=f"{A}/32")], [rule("tcp", 101, 200, cidr=f"{B}/32")], []),
+        ([rule("tcp", 80, cidr=f"{A}/32")], [rule("udp", 80, cidr=f"{B}/32")], []),
+        ([rule("17", 53, cidr="10.0.1.0/24")], [EVERYTHING], ["udp dport 53-53"]),
+        ([rule("6", 53, cidr="10.0.1.0/24")], [EVERYTHING], ["tcp dport 53-53"]),
+        ([rule("tcp", 80, cidr="10.0.2.0/24")], [EVERYTHING], []),
+        ([rule("tcp", 80, cidr=f"{A}/32")], [rule("-1", cidr="10.0.2.0/24")], []),
+        ([rule("tcp", 80, group="source")], [rule("-1", group="target")], ["tcp dport 80-80"]),
+        ([rule("tcp", 80, group="target")], [EVERYTHING], []),
+        ([rule("icmp", -1, -1, cidr="0.0.0.0/0")], [EVERYTHING], []),
+        (
+            [rule("tcp", 80, group="source"), rule("udp", 90, cidr=f"{A}/32")],
+            [EVERYTHING],
+            ["tcp dport 80-80", "udp dport 90-90"],
+        ),
+    ],
+)
+def test_what_one_machine_may_send_to_another(ingress, egress, wanted):
+    groups = {"source": group(egress=egress), "target": group(*ingress, egress=())}
+    found = allowed([instance("i-a", A, "source"), instance("i-b", B, "target")], groups)
+    assert found.get((A, B), []) == wanted
+    assert (B, A) not in found, "the other way is closed"
+
+
+def test_machines_of_other_vpcs_and_without_groups_are_closed():
+    groups = {"open": group(EVERYTHING)}
+    apart = [instance("i-a", A, "open"), instance("i-b", B, "open", vpc="vpc-2")]
+    assert allowed(apart, groups) == {}
+    assert allowed([instance("i-a", A, "open"), instance("i-b", B)], groups) == {}
+    assert "drop" in ruleset(apart, groups)
+    assert "drop" not in ruleset([], {})
+
+
+# -- on cables -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def vpc():
+    made = Vpc(f"kp-{secrets.token_hex(3)}")
+    assert not list(NAMESPACES.glob(f"{made.prefix}-*"))
+    yield made
+    made.remove()
+    assert not list(NAMESPACES.glob(f"{made.prefix}-*"))
+
+
+@pytest.fixture(scope="module")
+def nft():
+    return _nft(cache_dir())
+
+
+def network_of_the_host():
+    """Links, addresses and routes."""
+    return [
+        subprocess.run(["ip", *words], capture_output=True, text=True, check=True).stdout
+        for words in (["-brief", "addr"], ["route", "show", "table", "all"])
+    ]
+
+
+@needs_root
+def test_cables_are_plugged_in_and_leave_nothing(vpc):
+    before = network_of_the_host()
+    address = IPv4Interface("10.0.0.11/24")
+    path = vpc.attach("i-0123456789abcdef0", address)
+    assert path == vpc.namespace("i-0123456789abcdef0")
+    assert vpc.attach("i-0123456789abcdef0", address) == path, "again: nothing happens"
+    other = vpc.attach("i-0123456789abcdef1", IPv4Interface("10.0.0.12/24"))
+    assert vpc.attached() == ["i-0123456789abcdef0", "i-0123456789abcdef1"]
+    shown = json.loads(run(path, ["ip", "-json", "addr"], ""))
+    addresses = {
+        each["ifname"]: [row["local"] for row in each["addr_info"] if row["family"] == "inet"]
+        for each in shown
+    }
+    assert addresses == {"lo": ["127.0.0.1", "169.254.169.254"], "eth0": ["10.0.0.11"]}
+    assert "default via 10.0.0.1 dev eth0" in run(path, ["ip", "route"], "")
+    with listen(other, "10.0.0.12", 9000) as listener, connect(path, "10.0.0.12", 9000) as client:
+        served, (peer, _) = listener.accept()
+        with served:
+            assert peer == "10.0.0.11"
+            client.sendall(b"x")
+            assert served.recv(1) == b"x"
+    assert network_of_the_host() == before, "no address of the VPC ever appears there"
+    vpc.detach("i-0123456789abcdef0")
+    vpc.detach("i-0123456789abcdef0")
+    assert vpc.attached() == ["i-0123456789abcdef1"]
+    # The cable goes with its machine, as soon as the kernel has cleared the namespace away.
+    ports = ["ip", "-brief", "link", "show", "type", "veth"]
+    wait_for("its port", lambda: run(vpc.path, ports, "").count("\n") == 1)
+    vpc.remove()
+    assert vpc.attached() == []
+    assert network_of_the_host() == before
+
+
+def test_a_prefix_that_is_not_a_sandboxes():
+    with pytest.raises(ValueError, match="not a sandbox's prefix"):
+        Vpc("kp-*")
+
+
+@needs_root
+def test_what_goes_wrong_inside_is_told_outside(vpc):
+    with pytest.raises(FileNotFoundError):
+        inside(vpc.path, lambda: None)
+    vpc.ensure()
+    with pytest.raises(SandboxError, match=f"ip link show dev none in {vpc.name}: .*none"):
+        run(vpc.path, ["ip", "link", "show", "dev", "none"], "")
+    with pytest.raises(OSError):
+        listen(vpc.path, "10.9.9.9", 80)
+
+
+BRIEFLY = 0.4  # seconds to wait for what shall not come
+
+
+def arrives(source, target, address, port, patience=5.0):
+    """Whether a datagram gets there."""
+
+    def bound():
+        made = socket.socket(type=socket.SOCK_DGRAM)
+        made.bind((address, port))
+        made.settimeout(patience)
+        return made
+
+    with (
+        inside(target, bound) as receiver,
+        inside(source, lambda: socket.socket(type=socket.SOCK_DGRAM)) as sender,
+    ):
+        sender.sendto(b"x", (address, port))
+        try:
+            return receiver.recv(1) == b"x"
+        except TimeoutError:
+            return False
+
+
+def connects(source, target, address, port, patience=5.0):
+    """Whether a connection can be made and carries an answer."""
+    with listen(target, address, port) as listener:
+        listener.settimeout(5)
+        try:
+            client = connect(source, address, port, timeout=patience)
+        except TimeoutError:
+            return False
+        with client, listener.accept()[0] as served:
+            client.settimeout(5)
+            served.sendall(b"x")
+            return client.recv(1) == b"x"
+
+
+@needs_root
+def test_the_rules_hold_on_the_wire(vpc, nft):
+    where = {each.id: vpc.attach(each.id, IPv4Interface(f"{each.private_ip}/24")) for each in (MASTER, ONE)}
+    master, node = where["i-m"], where["i-1"]
+    assert connects(node, master, MASTER.private_ip, 8080), "no rules yet"
+
+    def load(groups):
+        run(vpc.path, [str(nft), "-f", "-"], ruleset([MASTER, ONE], groups))
+
+    load(OWN)
+    assert connects(node, master, MASTER.private_ip, 6443)
+    assert not connects(node, master, MASTER.private_ip, 8080, BRIEFLY)
+    assert not connects(master, node, ONE.private_ip, 6443, BRIEFLY)
+    assert arrives(node, master, MASTER.private_ip, 4789)
+    assert not arrives(node, master, MASTER.private_ip, 4790, BRIEFLY)
+    # A second script replaces the first one: without egress nothing leaves the node.
+    load({**OWN, "nodes": {**OWN["nodes"], "IpPermissionsEgress": []}})
+    assert not connects(node, master, MASTER.private_ip, 6443, BRIEFLY)
+    assert not arrives(node, master, MASTER.private_ip, 4789, BRIEFLY)
+    assert arrives(master, node, ONE.private_ip, 4789), "the master's other group lets it out"
+
+
+# -- pod network -----------------------------------------------------------------------------------
+
+
+def member(name, number, namespace=Path("/nowhere"), root=Path("/nowhere")):
+    return Member(
+        name=name,
+        address=f"10.0.0.1{number}",
+        pods=IPv4Network(f"192.168.{number}.0/24"),
+        namespace=namespace,
+        root=root,
+    )
+
+
+def test_the_cni_configuration_keeps_to_the_nodes_own_addresses():
+    found = json.loads(cni_config(member("a", 3)))
+    (bridge,) = found["plugins"]
+    assert (found["cniVersion"], bridge["type"], bridge["mtu"]) == ("1.0.0", "bridge", 1450)
+    assert bridge["ipam"]["ranges"] == [[{"subnet": "192.168.3.0/24", "rangeStart": "192.168.3.2"}]]
+
+
+def test_routes_lead_to_every_other_node():
+    a, b, c = (member(name, number) for number, name in enumerate("abc", start=1))
+    assert commands(a, [c, b]).splitlines() == [
+        f"address replace 192.168.1.0/32 dev {DEVICE}",
+        f"link set {DEVICE} up",
+        f"neighbour replace 192.168.2.0 lladdr {b.mac} dev {DEVICE} nud permanent",
+        f"route replace 192.168.2.0/24 via 192.168.2.0 dev {DEVICE} onlink",
+        f"neighbour replace 192.168.3.0 lladdr {c.mac} dev {DEVICE} nud permanent",
+        f"route replace 192.168.3.0/24 via 192.168.3.0 dev {DEVICE} onlink",
+    ]
+    assert len({a.mac, b.mac, c.mac}) == 3
+    for each in (a, b, c):
+        assert re.fullmatch("66(:[0-9a-f]{2}){5}", each.mac)
+    assert masquerade(IPv4Network("192.168.0.0/16")).count("192.168.0.0/16") == 2
+
+
+@needs_root
+def test_two_nodes_with_a_pod_network(vpc, nft, tmp_path):
+    members = []
+    for number, name in enumerate("ab", start=1):
+        namespace = vpc.attach(f"i-{name}", IPv4Interface(f"10.0.0.1{number}/24"))
+        run(namespace, ["ip", "addr", "add", f"192.168.{number}.5/32", "dev", "lo"], "")  # a pod's
+        members.append(member(name, number, namespace, tmp_path / name))
+    network, pool = PodNetwork(nft), IPv4Network("192.168.0.0/16")
+    assert network.connect(pool, members) == ["a", "b"]
+    assert network.connect(pool, members) == [], "nothing to do"
+    a, b = members
+    assert connects(a.namespace, b.namespace, "192.168.2.5", 80)
+    assert json.loads((b.root / "etc/cni/net.d/10-calico.conflist").read_text()) == json.loads(cni_config(b))
+    network.forget("a")
+    assert network.connect(pool, members) == ["a"], "made anew over what is there"
+    rules = run(a.namespace, [str(nft), "list", "table", "ip", "calico-nat"], "")
+    assert rules.count("masquerade") == 1
+    # Under security groups the overlay needs its own flow.
+    closed = {"nodes": group(rule("tcp", 80, group="nodes"))}
+    run(vpc.path, [str(nft), "-f", "-"], ruleset([ONE, TWO], closed))
+    assert not connects(a.namespace, b.namespace, "192.168.2.5", 80, BRIEFLY)
+    run(vpc.path, [str(nft), "-f", "-"], ruleset([ONE, TWO], OWN))
+    assert connects(a.namespace, b.namespace, "192.168.2.5", 80)
+
+
+# -- cgroups ---------------------------------------------------------------------------------------
+
+_MOUNT = "{number} 1 0:{number} / {path} rw,nosuid shared:9 - {kind} {kind} {options}\n"
+
+
+def mounts(*rows):
+    lines = [
+        _MOUNT.format(number=30 + number, path=path, kind=kind, options=options)
+        for number, (path, kind, options) in enumerate(rows)
+    ]
+    return "22 1 8:1 / / rw - ext4 /dev/root rw\n" + "".join(lines) + "90 1 0:9 / /proc rw - proc proc rw\n"
+
+
+CPU = ("/sys/fs/cgroup/cpu,cpuacct", "cgroup", "rw,cpu,cpuacct")
+NAMED = ("/sys/fs/cgroup/systemd", "cgroup", "rw,xattr,name=systemd")
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted", "unified"),
+    [
+        ([("/sys/fs/cgroup", "cgroup2", "rw,nsdelegate")], [("", 2, "")], True),
+        ([CPU, NAMED], [("cpu,cpuacct", 1, "cpu,cpuacct"), ("systemd", 1, "xattr,name=systemd")], False),
+        (
+            [CPU, ("/sys/fs/cgroup/unified", "cgroup2", "rw")],
+            [("cpu,cpuacct", 1, "cpu,cpuacct"), ("unified", 2, "")],
+            False,
+        ),
+        ([("/mnt/cgroup2", "cgroup2", "rw"), ("/mnt/cpu", "cgroup", "rw,cpu")], [], False),
+        ([("/sys/fs/cgroup", "tmpfs", "rw")], [], False),
+    ],
+)
+def test_hierarchies_of_v1_v2_and_both(rows, wanted, unified, monkeypatch):
+    found = cgroups.hierarchies(mounts(*rows))
+    assert found == tuple(
+        cgroups.Hierarchy(cgroups.ROOT / path, version, options) for path, version, options in wanted
+    )
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: found)
+    assert cgroups.unified() is unified
+
+
+# -- disk and image --------------------------------------------------------------------------------
+
+
+@needs_root
+def test_the_disk_hides_what_is_the_hosts_and_holds_what_an_image_holds(tmp_path):
+    made = disk.RealDisk(tmp_path / "machines" / "i-1")
+    assert made.fresh
+    made.format({"/etc/containerd/x.toml": "text\n", "/etc/hostname": "image\n"})
+    for name in disk._EMPTY:
+        folder = made.upper / name
+        assert os.getxattr(folder, "trusted.overlay.opaque") == b"y", name
+        assert folder.stat().st_mode & 0o777 == 0o755, name
+    assert [path.name for path in (made.upper / "etc/containerd").iterdir()] == ["x.toml"]
+    assert (made.upper / "etc/hostname").read_text() == "image\n", "the image's own comes last"
+    assert (made.upper / "etc/hosts").read_text().startswith("127.0.0.1 localhost\n")
+    assert (made.upper / "etc/machine-id").read_text() == hashlib.sha256(b"i-1").hexdigest()[:32] + "\n"
+    users = [line.split(":") for line in (made.upper / "etc/passwd").read_text().splitlines()]
+    assert [row[2] for row in users].count("1000") == 1
+    assert (made.upper / "home/ubuntu").stat().st_uid == 1000
+    assert all(Path(plain).is_dir() for plain in made.plain().values())
+    assert made.folder.stat().st_mode & 0o777 == 0o700
+    assert made.console.stat().st_mode & 0o777 == 0o600
+    assert disk.disks(tmp_path / "machines") == [], "it never booted"
+    made.memory.name = "worker01"
+    made.memory.powered = True
+    made.save()
+    (again,) = disk.disks(tmp_path / "machines")
+    assert (again.instance_id, again.memory, again.fresh) == ("i-1", made.memory, False)
+    again.wipe()
+    assert disk.disks(tmp_path / "machines") == []
+    assert not made.folder.exists()
+
+
+def test_a_user_with_the_images_number_is_left_as_it_is():
+    assert disk._with_user("root:x:0:0::/root:/bin/sh\n").splitlines()[1].startswith("ubuntu:x:1000:1000:")
+    somebody = "ada:x:1000:1000::/home/ada:/bin/sh\n"
+    assert disk._with_user(somebody) == somebody
+
+
+def test_files_of_the_image(tmp_path):
+    (tmp_path / VERSIONS).write_text(json.dumps({"kubernetes": "v1.36.4", "containerd": "v2.3.0"}))
+    plain = text("worker").encode()
+    for raw in (plain, gzip.compress(plain)):
+        found = image.files(tmp_path, raw)
+        handed = json.loads(found["/usr/local/lib/kubepark-sandbox/user-data.json"])
+        assert handed["sha256"] == hashlib.sha256(raw).hexdigest()
+        assert handed["config"]["hostname"] == "worker01"
+    table = json.loads(found["/usr/local/lib/kubepark-sandbox/packages.json"])
+    assert (table["kubelet"]["version"], table["containerd.io"]["version"]) == ("1.36.4-*", "2.3.0-*")
+    assert "169.254.169.254:5000" in found["/etc/containerd/certs.d/_default/hosts.toml"]
+
+
+def test_hardware():
+    assert image.hardware("i-1", 0) == {}
+    lines = image.hardware("i-1", 2)["/run/nvidia/gpus"].splitlines()
+    assert len(set(lines)) == 2
+    assert all(line.startswith("GPU-") for line in lines)
+    assert image.hardware("i-1", 2) == image.hardware("i-1", 2) != image.hardware("i-2", 2)
+
+
+# -- forwarders ------------------------------------------------------------------------------------
+
+
+def upstream(serve):
+    """A server for one connection: where it is."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept():
+        with listener, listener.accept()[0] as served:
+            serve(served)
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()
+
+
+@pytest.fixture
+def forwarded():
+    """Makes forwarders; a client of each."""
+    open_ones: list[Forwarder] = []
+
+    def make(dial):
+        listener = socket.create_server(("127.0.0.1", 0))
+        open_ones.append(Forwarder(listener, dial))
+        client = socket.create_connection(listener.getsockname(), timeout=5)
+        client.settimeout(5)
+        return client
+
+    yield make
+    for each in open_ones:
+        each.close()
+
+
+def read_all(connection):
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_a_forwarder_carries_both_directions_and_passes_ends_on(forwarded):
+    """The client closes its half first, as `curl --data` on HTTP/1.0 would; the answer comes all the same."""
+    payload = secrets.token_bytes(300_000)
+
+    def serve(served):
+        served.sendall(b"hello ")  # before anything was asked
+        received = read_all(served)
+        served.sendall(received[::-1])
+
+    place = upstream(serve)
+    with forwarded(lambda: socket.create_connection(place)) as client:
+        client.sendall(payload)
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b"hello " + payload[::-1]
+
+
+def test_the_servers_half_may_end_first(forwarded):
+    heard = []
+    done = threading.Event()
+
+    def serve(served):
+        served.sendall(b"bye")
+        served.shutdown(socket.SHUT_WR)
+        heard.append(read_all(served))
+        done.set()
+
+    place = upstream(serve)
+    with forwarded(lambda: socket.create_connection(place)) as client:
+        assert read_all(client) == b"bye"
+        client.sendall(b"still here")
+        client.shutdown(socket.SHUT_WR)
+        assert done.wait(5)
+    assert heard == [b"still here"]
+
+
+def test_where_nobody_listens_the_client_sees_the_end(forwarded):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: refused
+        with forwarded(lambda: socket.create_connection(taken.getsockname(), timeout=1)) as client:
+            assert read_all(client) == b""
+
+
+def test_a_closed_forwarder_takes_no_connections():
+    listener = socket.create_server(("127.0.0.1", 0))
+    place = listener.getsockname()
+    Forwarder(listener, lambda: pytest.fail("nobody connects")).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(place, timeout=1)
