@@ -67,7 +67,9 @@ class Vpc:
         self.ensure()
         path = self.namespace(instance_id)
         if path.exists():
-            return path
+            if "default" in ip("-n", path.name, "route"):  # the last thing that is made
+                return path
+            self.detach(instance_id)  # a boot process was killed in the middle of it
         router = IPv4Interface((int(address.network.network_address) + 1, address.network.prefixlen))
         if f" {router} " not in ip("-n", self.name, "addr", "show", "dev", BRIDGE):
             ip("-n", self.name, "addr", "add", str(router), "dev", BRIDGE)
