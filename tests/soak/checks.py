@@ -38,7 +38,8 @@ def one_of_each(live: Mapping[str, list[str]], resources: Iterable[Mapping[str, 
 
 
 def differences(what: str, live: Iterable[str], known: Iterable[str]) -> list[str]:
-    surplus, lacking = Counter(live) - Counter(known), Counter(known) - Counter(live)
+    there, wanted = Counter(list(live)), Counter(list(known))  # a list: of a map Counter takes the values
+    surplus, lacking = there - wanted, wanted - there
     return [f"{what}: live and not in the state: {sorted(surplus)}" for _ in range(bool(surplus))] + [
         f"{what}: in the state and not live: {sorted(lacking)}" for _ in range(bool(lacking))
     ]

@@ -47,6 +47,14 @@ def test_what_is_there_twice_or_not_at_all_is_a_fault():
     assert checks.one_of_each({"vpc": []}, state) == ["vpc: in the state and not live: ['a']"]
 
 
+def test_names_of_a_map_are_compared_and_not_its_values():
+    assert checks.differences("nodes", {"a": {"spec": 1}, "b": {}}, ["a", "b"]) == []
+    assert checks.differences("nodes", {"a": {}}, ["b"]) == [
+        "nodes: live and not in the state: ['a']",
+        "nodes: in the state and not live: ['b']",
+    ]
+
+
 def test_a_figure_over_its_limit_is_said():
     within, over = Row("up", 89.9, "s", 90.0), Row("ratio", 2.51, "", 2.5)
     assert (within.ok, over.ok, Row("seconds", 1e9, "s").ok) == (True, False, True)
