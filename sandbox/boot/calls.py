@@ -1,59 +1,192 @@
-"""Which IAM permissions one call to Parameter Store needs: the same for every kind of node.
+"""From one AWS request to the IAM calls that AWS would judge for it.
 
-Source: the Systems Manager user guide ("Restricting access to Parameter Store parameters") and the KMS
-developer guide ("How Systems Manager Parameter Store uses KMS"): a SecureString also needs the key, in
-the encryption context of the parameter's ARN.
+A request is often more than one call: a SecureString is encrypted and decrypted in the caller's name,
+so the caller needs the key too. Sources: the Systems Manager user guide, "AWS KMS encryption for
+Parameter Store SecureString parameters" and "Preventing access to Parameter Store API operations".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sandbox.boot.cloud import Cloud
-from sandbox.boot.permissions import Call
+from botocore.exceptions import ClientError
+
+from sandbox.boot.cloud import Cloud, Instance
+from sandbox.boot.statements import Call, Context
 from sandbox.config import ACCOUNT_ID
 
-SECURE = "SecureString"
-# Action -> the member of its request that names the parameter or path.
-ACTIONS = {"GetParameter": "Name", "PutParameter": "Name", "GetParametersByPath": "Path"}
+# The key of AWS in each account. Its policy lets everybody in the account use it through Parameter
+# Store, whatever their own policies say; AWS lets nobody edit it.
+_AWS_KEY = "alias/aws/ssm"
+_SECRET = "SecureString"
+
+Parameters = Mapping[str, Any]
 
 
-class UnknownAction(Exception):
-    """A call that no node makes: nobody may make it."""
+class Unjudged(Exception):
+    """What the request needs is not known here. The text names it."""
 
 
-def parameter_arn(region: str, name: str) -> str:
-    return f"arn:aws:ssm:{region}:{ACCOUNT_ID}:parameter{name}"
+class LookupRefused(Exception):
+    """What the request names cannot be looked up. The text begins with what was looked up."""
+
+    def __init__(self, what: str, code: str, message: str) -> None:
+        super().__init__(f"{what}: {code}: {message}")
+        self.code = code
+        self.message = message
 
 
-def before(cloud: Cloud, action: str, request: Mapping[str, Any]) -> list[Call]:
-    """What must be allowed before the call is made. Raises `UnknownAction`."""
-    if action not in ACTIONS:
-        raise UnknownAction(action)
-    name = str(request.get(ACTIONS[action], ""))
-    region = {"aws:RequestedRegion": cloud.region}
-    needed = [Call(f"ssm:{action}", parameter_arn(cloud.region, name), region)]
-    if action == "PutParameter" and request.get("Type") == SECURE:
-        needed.append(_key_call(cloud, "kms:Encrypt", str(request.get("KeyId", "")), name))
-    return needed
+@dataclass(frozen=True)
+class _Parameter:
+    """A parameter as DescribeParameters lists it: everything but the value."""
+
+    name: str
+    type: str
+    key: str
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether its value is under a key that IAM policies decide about."""
+        return self.type == _SECRET and self.key != _AWS_KEY
 
 
-def after(cloud: Cloud, action: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> list[Call]:
-    """What must be allowed besides for the caller to see this answer."""
-    if not request.get("WithDecryption"):
-        return []
-    found = answer.get("Parameters") or [answer[part] for part in ("Parameter",) if part in answer]
-    secure = [each for each in found if each.get("Type") == SECURE]
-    names = [str(each["Name"]) for each in secure]
-    return [_key_call(cloud, "kms:Decrypt", cloud.key_of(name), name) for name in names]
+def needed(cloud: Cloud, instance: Instance, operation: str, parameters: Parameters) -> Iterator[Call]:
+    """The calls behind `ssm:GetParameter` and the like, in the order in which AWS judges them.
+
+    Lazy: what a later call depends on is looked up when the calls before it have been allowed, as the
+    service itself does, so that nobody learns of a parameter by how it is refused.
+    Raises `Unjudged` and `LookupRefused`.
+    """
+    if operation not in _NEEDED:
+        raise Unjudged(operation)
+    yield from _NEEDED[operation](_Store(cloud, instance), parameters)
 
 
-def _key_call(cloud: Cloud, action: str, key: str, parameter: str) -> Call:
-    context = {
-        "kms:ViaService": f"ssm.{cloud.region}.amazonaws.com",
-        "kms:EncryptionContext:PARAMETER_ARN": parameter_arn(cloud.region, parameter),
-        "kms:CallerAccount": ACCOUNT_ID,
-        "aws:RequestedRegion": cloud.region,
-    }
-    return Call(action, cloud.key_arn(key), context)
+class _Store:
+    """Parameter Store as the calls of one instance see it."""
+
+    def __init__(self, cloud: Cloud, instance: Instance) -> None:
+        self.cloud = cloud
+        self._always: Context = {
+            "aws:RequestedRegion": cloud.region,
+            "aws:PrincipalAccount": ACCOUNT_ID,
+        }
+        self._direct: Context = {
+            "aws:ViaAWSService": "false",
+            "aws:CalledVia": None,  # nobody called on the caller's behalf
+            "ec2:SourceInstanceARN": f"arn:aws:ec2:{cloud.region}:{ACCOUNT_ID}:instance/{instance.id}",
+            "ec2:RoleDelivery": "2.0",  # the version of the metadata service that gave the credentials
+        }
+
+    def call(self, action: str, name: str, **keys: str) -> Call:
+        """A call of Parameter Store itself. `keys`: the request's own condition keys, without `ssm:`."""
+        own = {f"ssm:{key}": value for key, value in keys.items()}
+        return Call(action, self._arn(name), {**self._always, **self._direct, **own})
+
+    def key_call(self, action: str, key: str, name: str) -> Call:
+        """A call of KMS that Parameter Store makes for the caller, about the value of `name`."""
+        context: Context = {
+            "kms:ViaService": f"ssm.{self.cloud.region}.amazonaws.com",
+            "kms:CallerAccount": ACCOUNT_ID,
+            "kms:EncryptionContextKeys": ("PARAMETER_ARN",),
+            "kms:EncryptionContext:PARAMETER_ARN": self._arn(name),
+        }
+        arn = _look(f"key {key}", self.cloud.key_arn, key=key)
+        return Call(action, arn, {**self._always, **context})
+
+    def decryption(self, found: _Parameter, parameters: Parameters) -> Iterator[Call]:
+        """What reading the value needs beside the read itself."""
+        if found.type == _SECRET and not _flag(parameters, "WithDecryption"):
+            # AWS would give the ciphertext; the emulator has none, only the value.
+            raise Unjudged(f"the ciphertext of {found.name}")
+        if found.encrypted:
+            yield self.key_call("kms:Decrypt", found.key, found.name)
+
+    def parameter(self, name: str) -> _Parameter | None:
+        (found, *_) = [*self._described("Name", "Equals", name), None]
+        return found
+
+    def below(self, path: str, *, recursive: bool) -> list[_Parameter]:
+        return self._described("Path", "Recursive" if recursive else "OneLevel", path)
+
+    def _described(self, key: str, option: str, value: str) -> list[_Parameter]:
+        found: list[_Parameter] = []
+        query: dict[str, Any] = {"ParameterFilters": [{"Key": key, "Option": option, "Values": [value]}]}
+        while True:
+            page = _look(f"parameter {value}", self.cloud.ssm.describe_parameters, **query)
+            found += [
+                _Parameter(each["Name"], each["Type"], each.get("KeyId", _AWS_KEY))
+                for each in page["Parameters"]
+            ]
+            if not page.get("NextToken"):
+                return found
+            query["NextToken"] = page["NextToken"]
+
+    def _arn(self, name: str) -> str:
+        slash = "" if name.startswith("/") else "/"
+        return f"arn:aws:ssm:{self.cloud.region}:{ACCOUNT_ID}:parameter{slash}{name}"
+
+
+def _get_parameter(store: _Store, parameters: Parameters) -> Iterator[Call]:
+    name = _text(parameters, "Name").partition(":")[0]  # NAME:VERSION and NAME:LABEL
+    yield store.call("ssm:GetParameter", name)
+    found = store.parameter(name)
+    if found:
+        yield from store.decryption(found, parameters)
+
+
+def _get_parameters_by_path(store: _Store, parameters: Parameters) -> Iterator[Call]:
+    """A caller who may read a path may read all below it, even what it is denied by name."""
+    path, recursive = _text(parameters, "Path"), _flag(parameters, "Recursive")
+    yield store.call("ssm:GetParametersByPath", path, **_own(parameters, "Recursive"))
+    for found in store.below(path, recursive=recursive):
+        yield from store.decryption(found, parameters)
+
+
+def _put_parameter(store: _Store, parameters: Parameters) -> Iterator[Call]:
+    name = _text(parameters, "Name")
+    yield store.call("ssm:PutParameter", name, **_own(parameters, "Overwrite"))
+    kind = parameters.get("Type")
+    if kind is None and (before := store.parameter(name)):
+        kind = before.type  # an update keeps it
+    key = parameters.get("KeyId", _AWS_KEY)  # also where the value was under another key before
+    if kind == _SECRET and key != _AWS_KEY:
+        # An advanced parameter is encrypted with a data key, a standard one with the key itself.
+        standard = parameters.get("Tier", "Standard") == "Standard"
+        yield store.key_call("kms:Encrypt" if standard else "kms:GenerateDataKey", str(key), name)
+
+
+_NEEDED: Mapping[str, Callable[[_Store, Parameters], Iterator[Call]]] = {
+    "ssm:GetParameter": _get_parameter,
+    "ssm:GetParametersByPath": _get_parameters_by_path,
+    "ssm:PutParameter": _put_parameter,
+}
+
+
+def _text(parameters: Parameters, field: str) -> str:
+    value = parameters.get(field)
+    if not isinstance(value, str) or not value or value.startswith("arn:"):
+        raise Unjudged(f"a call with {field} {value!r}")
+    return value
+
+
+def _flag(parameters: Parameters, field: str) -> bool:
+    value = parameters.get(field, False)
+    if not isinstance(value, bool):
+        raise Unjudged(f"a call with {field} {value!r}")
+    return value
+
+
+def _own(parameters: Parameters, field: str) -> dict[str, str]:
+    """The request's own condition key; whether AWS has one for a field that is left out is not known."""
+    return {field: str(_flag(parameters, field)).lower()} if field in parameters else {}
+
+
+def _look(what: str, method: Callable[..., Any], **arguments: Any) -> Any:
+    try:
+        return method(**arguments)
+    except ClientError as error:
+        said = error.response["Error"]
+        raise LookupRefused(what, said["Code"], said.get("Message", "")) from None

@@ -137,12 +137,6 @@ class Cloud:
         """ARN of a KMS key by its id, ARN or alias. Raises a `ClientError` for an unknown one."""
         return str(self.kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"])
 
-    def key_of(self, parameter: str) -> str:
-        """The key that a SecureString is encrypted under, as the parameter names it."""
-        filters = [{"Key": "Name", "Option": "Equals", "Values": [parameter]}]
-        (found,) = self.ssm.describe_parameters(ParameterFilters=filters)["Parameters"]
-        return str(found["KeyId"])
-
     def hardware(self, instance_type: str) -> Hardware:
         """Processors, memory and GPUs of a type. A `ClientError` for a type that EC2 does not have."""
         if instance_type not in self._hardware:

@@ -1,195 +1,175 @@
 """The AWS API as a node meets it: signatures, routes and its role's policies are checked here.
 
-The emulator looks at none of them. Whatever passes goes to it unchanged, and its answer comes back
-unchanged. Each decision is recorded without values, so that one can see which permission was used.
+The emulator looks at none of them. Whatever passes goes to it, and its answer comes back unchanged.
+Each decision is recorded without values, so that one can see which permission was used.
 """
 
 from __future__ import annotations
 
 import http.client
-import json
-import re
-import socket
-import threading
-import time
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
 from sandbox.awswire import AwsRequest, Refusal, parse, render_error
-from sandbox.boot import calls
-from sandbox.boot.cloud import RUNNING, CloudError, Instance
-from sandbox.boot.credentials import RoleCredentials, RoleKeys
+from sandbox.boot.calls import LookupRefused, Unjudged, needed
+from sandbox.boot.cloud import CloudError, Instance
+from sandbox.boot.credentials import RoleKeys
+from sandbox.boot.decisions import Decisions, Line
 from sandbox.boot.machine import HTTPS, Surroundings
-from sandbox.boot.permissions import Call
-from sandbox.boot.record import rfc3339
+from sandbox.boot.permissions import Decision
+from sandbox.boot.serve import NoAnswer
+from sandbox.boot.signature import Unauthenticated, authorization, owner, verify
+from sandbox.boot.statements import Call
 from sandbox.config import ACCOUNT_ID
 
-_SKEW = timedelta(minutes=5)
-_AUTHORIZATION = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request, "
-    r"SignedHeaders=([^,]+), Signature=([0-9a-f]{64})"
-)
+_TARGETS = {"AmazonSSM": "ssm"}  # prefix of the target header -> service; a node calls no other
+_JSON = "application/x-amz-json-1.1"
+_LONGEST_BODY = 1 << 20
+# Headers that are between two neighbours, and those that only the gate has a use for.
+_NOT_FORWARDED = {"host", "connection", "keep-alive", "te", "transfer-encoding", "upgrade", "expect"}
+_NOT_FORWARDED |= {"content-length", "x-amz-security-token"}
+# What Parameter Store makes of an error of KMS.
+_LOOKUP_CODES = {"NotFoundException": "InvalidKeyId"}
 
 
 class Refused(Exception):
-    """The call is answered with an error."""
+    """The request is answered with an error of AWS."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.refusal = Refusal(code, message)
 
 
-class Unreachable(Exception):
-    """The packet never arrives: the connection is closed without an answer."""
-
-
 class Gate:
-    """A WSGI application in front of the emulator at `upstream`."""
+    """A WSGI application in front of the emulator at `upstream`; decisions go to the file `log`.
+
+    A machine that is off or has no way out is not answered at all: see `NoAnswer`. Keys of a machine
+    that does not run are not accepted, though on AWS they live until they expire.
+    """
 
     def __init__(self, around: Surroundings, keys: RoleKeys, upstream: str, log: Path) -> None:
         self._around = around
         self._keys = keys
+        self._decisions = Decisions(log)
         parts = urlsplit(upstream)
         self._upstream = (str(parts.hostname), int(parts.port or 80))
-        self._log = log
-        self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
-        body = request.get_data()
-        call = parse(environ, body)
+        request.max_content_length = _LONGEST_BODY
         try:
-            response = self._answer(request, call, body)
-        except Unreachable:
-            _hang_up(environ)
-            return []
+            asked = parse(environ, request.get_data())
+            response = self._answer(request, asked)
+        except RequestEntityTooLarge as error:
+            response = Response(str(error), status=413, content_type="text/plain")
         except Refused as error:
-            content_type, text = render_error(call, error.refusal)
+            content_type, text = render_error(asked, error.refusal)
             response = Response(text, status=400, content_type=content_type)
-        except CloudError as error:
-            response = Response(str(error), status=503)
+        except CloudError as error:  # the emulator is away; clients try again
+            response = Response(str(error), status=503, content_type="text/plain")
         answer: Iterable[bytes] = response(environ, start_response)
         return answer
 
-    def _answer(self, request: Request, call: AwsRequest, body: bytes) -> Response:
-        instance_id = authenticate(request, body, self._keys)
-        instance = self._around.cloud.instance(instance_id)
-        if instance is None or instance.state != RUNNING:
-            raise Unreachable
-        if not self._around.network.reaches_internet(instance, HTTPS):
-            raise Unreachable
-        self._judge(instance, self._before(call))
-        status, headers, text = self._forward(request, body)
-        if status == 200:
-            self._judge(
-                instance, calls.after(self._around.cloud, call.action, call.params, json.loads(text))
-            )
-        return Response(text, status=status, content_type=headers.get("Content-Type"))
-
-    def _before(self, call: AwsRequest) -> list[Call]:
+    def _answer(self, request: Request, asked: AwsRequest) -> Response:
+        service = _service(request, asked)
+        operation = f"{service}:{asked.action}"
+        instance = self._caller(request, service, operation)
+        self._check_form(request, asked, instance, operation)
         try:
-            if call.service == "ssm" and isinstance(call.params, dict):
-                return calls.before(self._around.cloud, call.action, call.params)
-        except calls.UnknownAction:
-            pass
-        return [Call(call.operation, "*", {})]  # no node's policy speaks of it
+            for call in needed(self._around.cloud, instance, operation, asked.params):
+                self._judge(instance, call)
+        except LookupRefused as error:
+            raise Refused(_LOOKUP_CODES.get(error.code, error.code), error.message) from None
+        except Unjudged as error:
+            raise self._unknown(instance, operation, str(error)) from None
+        return self._forward(request)
 
-    def _judge(self, instance: Instance, needed: Iterable[Call]) -> None:
-        """Every call must be allowed by the role's policies as they are now."""
-        for each in needed:
-            allowed = self._around.permissions.allowed(instance.profile, each)
-            self._record(instance, each, allowed)
-            if not allowed:
-                role = (self._around.cloud.role(instance.profile) if instance.profile else None) or "-"
-                raise Refused(
-                    "AccessDeniedException",
-                    f"User: arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{instance.id} is not authorized to "
-                    f"perform: {each.action} on resource: {each.resource} because no identity-based policy "
-                    f"allows the {each.action} action",
-                )
+    def _caller(self, request: Request, service: str, operation: str) -> Instance:
+        """The instance that signed the request, if its packet gets here at all."""
+        instance_id = "-"
+        try:
+            said = authorization(request)
+            instance_id, secret = owner(said, self._keys)
+            instance = self._around.running(instance_id)
+            if instance is None or not self._around.online(instance, HTTPS):
+                self._decisions.add(Line(instance=instance_id, role="-", action=operation, error="NoAnswer"))
+                raise NoAnswer("the instance is off, or no route or no rule lets its packets out")
+            verify(request, said, secret, service, self._around.cloud.region, self._keys.now())
+        except Unauthenticated as error:
+            line = Line(instance=instance_id, role="-", action=operation, error=error.code)
+            self._decisions.add(line)
+            raise Refused(error.code, str(error)) from None
+        return instance
 
-    def _record(self, instance: Instance, call: Call, allowed: bool) -> None:
-        line = {
-            "at": rfc3339(datetime.now(UTC)),
-            "instance": instance.id,
-            "profile": instance.profile,
-            "action": call.action,
-            "resource": call.resource,
-            "allowed": allowed,
-        }
-        with self._lock, self._log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+    def _check_form(self, request: Request, asked: AwsRequest, instance: Instance, operation: str) -> None:
+        """Only requests that can be read in one way: what is judged must be what the emulator does."""
+        form = (request.method, request.path, request.query_string, request.mimetype)
+        if form != ("POST", "/", b"", _JSON) or not isinstance(asked.params, dict) or not asked.is_json:
+            raise self._unknown(instance, operation, "a request that is not of the JSON 1.1 protocol")
 
-    def _forward(self, request: Request, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    def _judge(self, instance: Instance, call: Call) -> None:
+        """The role's policies, as they are now, must allow the call."""
+        decision = self._around.permissions.judge(instance.profile, call)
+        role = self._role(instance)
+        self._decisions.add(_line(instance, role, call, decision))
+        if not decision.allowed:
+            raise Refused(
+                "AccessDeniedException",
+                f"User: arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{instance.id} is not authorized to "
+                f"perform: {call.action} on resource: {call.resource} {decision.why}",
+            )
+
+    def _unknown(self, instance: Instance, operation: str, what: str) -> Refused:
+        """Denied because the sandbox does not know what AWS would want for it."""
+        code = "AccessDeniedException"
+        line = Line(instance=instance.id, role=self._role(instance), action=operation, error=code)
+        self._decisions.add(line)
+        return Refused(code, f"{operation}: the sandbox does not know which permissions this needs: {what}")
+
+    def _role(self, instance: Instance) -> str:
+        role = self._around.permissions.role(instance.profile)
+        return role.name if role else "-"
+
+    def _forward(self, request: Request) -> Response:
+        """The emulator's answer. Raises `NoAnswer` when it is gone, and the cloud with it."""
         connection = http.client.HTTPConnection(*self._upstream, timeout=30)
         try:
-            headers = {name: value for name, value in request.headers.items() if name != "Host"}
-            connection.request(request.method, request.full_path.rstrip("?"), body, headers)
+            headers = {
+                name: value for name, value in request.headers.items() if name.lower() not in _NOT_FORWARDED
+            }
+            connection.request(request.method, "/", request.get_data(), headers)
             answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
-        except OSError:  # the emulator is gone, and with it the cloud
-            raise Unreachable from None
+            return Response(answer.read(), status=answer.status, headers=_passed_on(answer.headers.items()))
+        except OSError as error:
+            raise NoAnswer(f"the emulator: {error}") from None
         finally:
             connection.close()
 
 
-def authenticate(request: Request, body: bytes, keys: RoleKeys) -> str:
-    """Whose request this is, by its signature. Raises `Refused` in the words of AWS."""
-    found = _AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
-    if found is None:
-        raise Refused("MissingAuthenticationTokenException", "Missing Authentication Token")
-    key, region, service, names, signature = found.groups()
-    owner = keys.find(key)
-    if owner is None or request.headers.get("X-Amz-Security-Token") != owner[1].token:
-        raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.")
-    instance_id, credentials = owner
-    signed_at = _moment(request.headers.get("X-Amz-Date", ""))
-    now = datetime.now(UTC)
-    if credentials.expires < now:
-        raise Refused("ExpiredTokenException", "The security token included in the request is expired")
-    if signed_at is None or abs(now - signed_at) > _SKEW:
-        said = request.headers.get("X-Amz-Date")
-        raise Refused("InvalidSignatureException", f"Signature not current: {said}")
-    if signature != _signature(request, body, names.split(";"), credentials, region, service):
-        raise Refused(
-            "InvalidSignatureException",
-            "The request signature we calculated does not match the signature you provided. "
-            "Check your AWS Secret Access Key and signing method.",
-        )
-    return instance_id
+def _service(request: Request, asked: AwsRequest) -> str:
+    """Whom the request is for: by its target, else by what its signature is for."""
+    target = request.headers.get("X-Amz-Target", "").partition(".")[0]
+    return _TARGETS.get(target, target or asked.service or "-")
 
 
-def _signature(
-    request: Request, body: bytes, names: list[str], credentials: RoleCredentials, region: str, service: str
-) -> str:
-    """The signature as botocore computes it over the headers that the caller signed."""
-    headers = {name: request.headers.get(name, "") for name in names}
-    again = AWSRequest(request.method, f"http://{request.host}{request.path}", headers, body)
-    again.context["timestamp"] = headers.get("x-amz-date", "")
-    secret = Credentials(credentials.access_key_id, credentials.secret_access_key, credentials.token)
-    signer = SigV4Auth(secret, service, region)
-    text = signer.string_to_sign(again, signer.canonical_request(again))
-    signature: str = signer.signature(text, again)
-    return signature
+def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The emulator's headers without those that the server of this gate writes itself."""
+    own = {"connection", "transfer-encoding", "content-length", "date", "server"}
+    return [(name, value) for name, value in headers if name.lower() not in own]
 
 
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-
-
-def _hang_up(environ: Mapping[str, Any]) -> None:
-    """End the connection under the server, after the time that a caller would at least wait."""
-    time.sleep(0.2)
-    connection: socket.socket = environ["werkzeug.socket"]
-    connection.shutdown(socket.SHUT_RDWR)
+def _line(instance: Instance, role: str, call: Call, decision: Decision) -> Line:
+    return Line(
+        instance=instance.id,
+        role=role,
+        action=call.action,
+        resource=call.resource,
+        allowed=decision.allowed,
+        statement=decision.statement.name if decision.statement else "",
+        pattern=decision.pattern,
+    )

@@ -11,16 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from botocore import xform_name
 from botocore.exceptions import ClientError
 
+from sandbox.boot.calls import LookupRefused, needed
 from sandbox.boot.cloud import RUNNING, Cloud, Instance, Versioned
 from sandbox.boot.cloudinit import UserData
 from sandbox.boot.network import Network
-from sandbox.boot.permissions import Call, Permissions
+from sandbox.boot.permissions import Permissions
 from sandbox.boot.record import Origin, encode
-from sandbox.config import ACCOUNT_ID
+from sandbox.boot.statements import Call
 
 HTTPS = 443
+
+
+def unreachable(host: str, port: int) -> str:
+    """curl's words where no packet comes back."""
+    return f"curl: (28) Failed to connect to {host} port {port}: Could not connect to server"
 
 
 class CallFailed(Exception):
@@ -38,10 +45,21 @@ class Surroundings:
     cloud: Cloud
     network: Network = field(init=False)
     permissions: Permissions = field(init=False)
+    _online: Versioned[bool] = field(init=False)
 
     def __post_init__(self) -> None:
         self.network = Network(self.cloud)
         self.permissions = Permissions(self.cloud)
+        self._online = Versioned(lambda: self.cloud.version("ec2"))
+
+    def running(self, instance_id: str) -> Instance | None:
+        """The instance if it runs at this moment. Raises a `CloudError`."""
+        found = self.cloud.instance(instance_id)
+        return found if found and found.state == RUNNING else None
+
+    def online(self, instance: Instance, port: int) -> bool:
+        """Whether the instance can open a TCP connection to a public host. Raises a `CloudError`."""
+        return self._online.get((instance.id, port), lambda: self.network.reaches_internet(instance, port))
 
 
 class Machine:
@@ -54,28 +72,25 @@ class Machine:
         self.instance = instance
         self.user_data = user_data
         self._powered = powered
-        self._online: Versioned[bool] = Versioned(lambda: around.cloud.version("ec2"))
 
     # -- the outside world -------------------------------------------------------------------------
 
     def check_power(self) -> None:
         """Raises `PowerLost` unless the instance runs at this moment."""
-        found = self.around.cloud.instance(self.instance.id) if self._powered() else None
-        if found is None or found.state != RUNNING:
+        found = self.around.running(self.instance.id) if self._powered() else None
+        if found is None:
             raise PowerLost(self.instance.id)
         self.instance = found
 
     def online(self, port: int) -> bool:
         """Whether a TCP connection to a public host can be opened."""
-        return self._online.get(port, lambda: self.around.network.reaches_internet(self.instance, port))
+        return self.around.online(self.instance, port)
 
     def fetch(self, host: str, port: int) -> None:
         """Stands for a download from a public host. Raises `CallFailed` in curl's words."""
         self.check_power()
         if not self.online(port):
-            raise CallFailed(
-                f"curl: (28) Failed to connect to {host} port {port}: Could not connect to server"
-            )
+            raise CallFailed(unreachable(host, port))
 
     def identity(self) -> dict[str, str]:
         """The metadata service's answers, by the placeholders of the kubeadm documents."""
@@ -94,22 +109,16 @@ class Machine:
 
     def get_parameter(self, name: str) -> str:
         """The decrypted value. Raises `CallFailed`."""
-        self._may(f"get-parameter {name}", "ssm:GetParameter", self._arn(name))
-        answer = self._call(
-            f"get-parameter {name}", self.around.cloud.ssm.get_parameter, Name=name, WithDecryption=True
-        )
-        if answer["Parameter"]["Type"] == "SecureString":
-            self._may(f"get-parameter {name}", "kms:Decrypt", self._key_arn(), name)
+        answer = self._ssm("GetParameter", f"get-parameter {name}", Name=name, WithDecryption=True)
         return str(answer["Parameter"]["Value"])
 
     def get_parameters_by_path(self, path: str) -> dict[str, str]:
         """All parameters right below `path`, name -> value. Raises `CallFailed`."""
         what = f"get-parameters-by-path {path}"
-        self._may(what, "ssm:GetParametersByPath", self._arn(path))
         found: dict[str, str] = {}
         query: dict[str, Any] = {"Path": path, "WithDecryption": True}
         while True:
-            page = self._call(what, self.around.cloud.ssm.get_parameters_by_path, **query)
+            page = self._ssm("GetParametersByPath", what, **query)
             found |= {each["Name"]: each["Value"] for each in page["Parameters"]}
             if not page.get("NextToken"):
                 return found
@@ -117,50 +126,39 @@ class Machine:
 
     def put_parameter(self, name: str, value: str, *, secure: bool = False) -> None:
         """Overwrite a parameter, as a SecureString under the cluster's key if `secure`."""
-        what = f"put-parameter {name}"
-        self._may(what, "ssm:PutParameter", self._arn(name))
-        if len(value) > 4096:
-            raise CallFailed(f"kp-aws {what}: PutParameter: ValidationException: value over 4096 characters")
-        extra = {"Type": "String"}
+        kind = {"Type": "String"}
         if secure:
-            self._may(what, "kms:Encrypt", self._key_arn(), name)
-            extra = {"Type": "SecureString", "KeyId": str(self.user_data.node["clusterKeyAlias"])}
-        self._call(what, self.around.cloud.ssm.put_parameter, Name=name, Value=value, Overwrite=True, **extra)
+            kind = {"Type": "SecureString", "KeyId": str(self.user_data.node["clusterKeyAlias"])}
+        self._ssm("PutParameter", f"put-parameter {name}", Name=name, Value=value, Overwrite=True, **kind)
 
-    def _may(self, what: str, action: str, resource: str, parameter: str | None = None) -> None:
+    def _ssm(self, action: str, what: str, **parameters: Any) -> Any:
+        """One call of Parameter Store, if AWS would let the machine make it. `what`: the verb of kp-aws."""
+        cloud = self.around.cloud
+        try:
+            for call in needed(cloud, self.instance, f"ssm:{action}", parameters):
+                self._may(what, call)
+        except LookupRefused as error:
+            raise CallFailed(f"kp-aws {error}") from None
+        if len(parameters.get("Value", "")) > 4096:
+            raise CallFailed(f"kp-aws {what}: {action}: ValidationException: value over 4096 characters")
+        method = getattr(cloud.ssm, xform_name(action))
+        try:
+            return method(**parameters)
+        except ClientError as error:
+            said = error.response["Error"]
+            raise CallFailed(f"kp-aws {what}: {said['Code']}: {said.get('Message', '')}") from None
+
+    def _may(self, what: str, call: Call) -> None:
         """Power, network and role, in the order in which a machine meets them."""
         self.check_power()
         if not self.online(HTTPS):
             url = f"https://ssm.{self.around.cloud.region}.amazonaws.com/"
             raise CallFailed(f"kp-aws {what}: {url}: <urlopen error timed out>")
-        context = {}
-        if parameter:
-            context = {
-                "kms:ViaService": f"ssm.{self.around.cloud.region}.amazonaws.com",
-                "kms:EncryptionContext:PARAMETER_ARN": self._arn(parameter),
-                "kms:CallerAccount": ACCOUNT_ID,
-            }
-        call = Call(action, resource, {**context, "aws:RequestedRegion": self.around.cloud.region})
         if not self.around.permissions.allowed(self.instance.profile, call):
             raise CallFailed(
                 f"kp-aws {what}: AccessDeniedException: the role of {self.instance.id} "
-                f"is not authorized to perform: {action} on resource: {resource}"
+                f"is not authorized to perform: {call.action} on resource: {call.resource}"
             )
-
-    def _call(self, what: str, method: Callable[..., Any], **arguments: Any) -> Any:
-        try:
-            return method(**arguments)
-        except ClientError as error:
-            said = error.response["Error"]
-            raise CallFailed(f"kp-aws {what}: {said['Code']}: {said.get('Message', '')}") from None
-
-    def _arn(self, parameter: str) -> str:
-        return f"arn:aws:ssm:{self.around.cloud.region}:{ACCOUNT_ID}:parameter{parameter}"
-
-    def _key_arn(self) -> str:
-        alias = str(self.user_data.node["clusterKeyAlias"])
-        answer = self._call(f"key {alias}", self.around.cloud.kms.describe_key, KeyId=alias)
-        return str(answer["KeyMetadata"]["Arn"])
 
     # -- what the scripts do with it ---------------------------------------------------------------
 

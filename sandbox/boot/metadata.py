@@ -1,131 +1,215 @@
 """The instance metadata service, version 2, of one emulated instance.
 
-Every answer is read from the AWS API when it is asked for. Version 1 (no token) is refused, whatever
-the instance's options say: the program requires version 2. The hop limit is not modelled: whoever
-reaches the address is the machine itself.
-Source: the EC2 user guide, "Instance metadata" and "Use IMDSv2".
+Every answer is read from the AWS API when it is asked for. The instance's options are obeyed: whether
+the service is on, and whether a token is needed. The hop limit is not modelled: a container with a
+network of its own reaches what its machine reaches.
+Source: the EC2 user guide, "Instance metadata categories" and "Use the Instance Metadata Service".
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
+from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from sandbox.boot.cloud import Cloud, CloudError, Instance
+from sandbox.boot.cloud import RUNNING, Cloud, CloudError, Versioned
 from sandbox.boot.credentials import RoleKeys
 from sandbox.boot.record import rfc3339
-from sandbox.boot.serve import Application
+from sandbox.boot.serve import Application, NoAnswer
+from sandbox.config import ACCOUNT_ID
 
+# One of AWS's dated versions that has every path served here; cloud-init asks for it by name.
+VERSIONS = ("2021-03-23", "latest")
 TOKEN_PATH = "/latest/api/token"
 _TTL = "X-aws-ec2-metadata-token-ttl-seconds"
 _TOKEN = "X-aws-ec2-metadata-token"
-_LONGEST = 21600
-_ROLES = "iam/security-credentials/"
-_NOT_FOUND = "<h1>404 - Not Found</h1>\n"
+_LONGEST = 21600  # seconds
+_PAGE = """\
+<?xml version="1.0" encoding="iso-8859-1"?>
+<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN"
+\t"http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">
+<html xmlns="http://www.w3.org/1999/xhtml" xml:lang="en" lang="en">
+ <head>
+  <title>{0.value} - {0.phrase}</title>
+ </head>
+ <body>
+  <h1>{0.value} - {0.phrase}</h1>
+ </body>
+</html>
+"""
+
+Tree = Mapping[str, Callable[[], str | bytes]]  # path below the version -> its value
 
 
-def metadata_service(cloud: Cloud, keys: RoleKeys, instance_id: str) -> Application:
+def metadata_service(
+    cloud: Cloud, keys: RoleKeys, instance_id: str, clock: Callable[[], float] = time.monotonic
+) -> Application:
     """The WSGI application that this instance sees at 169.254.169.254."""
-    service = _Service(cloud, keys, instance_id)
+    service = _Service(cloud, keys, instance_id, clock)
     application: Application = Request.application(service.answer)
     return application
 
 
 class _Service:
-    def __init__(self, cloud: Cloud, keys: RoleKeys, instance_id: str) -> None:
+    def __init__(self, cloud: Cloud, keys: RoleKeys, instance_id: str, clock: Callable[[], float]) -> None:
         self._cloud = cloud
         self._keys = keys
         self._instance_id = instance_id
-        self._tokens: dict[str, float] = {}
+        self._tokens = _Tokens(clock)
+        self._described: Versioned[Mapping[str, Any]] = Versioned(lambda: cloud.version("ec2"))
 
     def answer(self, request: Request) -> Response:
-        if request.path == TOKEN_PATH:
-            return self._token(request)
-        if self._tokens.get(request.headers.get(_TOKEN, ""), 0.0) < time.monotonic():
-            return Response("", status=401)
-        if request.method != "GET":
-            return Response("", status=405)
         try:
-            found = self._read(request.path)
+            seen = self._cloud.instance(self._instance_id)
+            if seen is None or seen.state != RUNNING:
+                raise NoAnswer("the instance is off")
+            instance = self._described.get("", self._describe)
+            options = instance.get("MetadataOptions", {})
+            if options.get("HttpEndpoint") == "disabled":
+                return _page(HTTPStatus.FORBIDDEN)
+            if request.path == TOKEN_PATH:
+                return self._token(request)
+            if not self._tokens.admit(request.headers.get(_TOKEN), options.get("HttpTokens") == "optional"):
+                return _page(HTTPStatus.UNAUTHORIZED)
+            if request.method not in ("GET", "HEAD"):
+                return _page(HTTPStatus.METHOD_NOT_ALLOWED)
+            return self._found(instance, seen.public_ip, request.path)
         except CloudError as error:
-            return Response(str(error), status=503)
-        if found is None:
-            return Response(_NOT_FOUND, status=404, content_type="text/html")
-        return Response(found, content_type="text/plain")
+            return Response(str(error), status=503, content_type="text/plain")
+
+    def _describe(self) -> Mapping[str, Any]:
+        answer = self._cloud.ec2.describe_instances(InstanceIds=[self._instance_id])
+        instance: Mapping[str, Any] = answer["Reservations"][0]["Instances"][0]
+        return instance
 
     def _token(self, request: Request) -> Response:
         if request.method != "PUT":
-            return Response("", status=405)
+            return _page(HTTPStatus.METHOD_NOT_ALLOWED)
         if "X-Forwarded-For" in request.headers:  # a proxy asks for somebody else
-            return Response("", status=403)
+            return _page(HTTPStatus.FORBIDDEN)
         given = request.headers.get(_TTL, "")
-        if not given.isdigit() or not 1 <= int(given) <= _LONGEST:
-            return Response("", status=400)
-        token = secrets.token_urlsafe(40)
-        self._tokens[token] = time.monotonic() + int(given)
-        return Response(token, content_type="text/plain", headers={_TTL: given})
+        if not given.isdecimal() or not 1 <= int(given) <= _LONGEST:
+            return _page(HTTPStatus.BAD_REQUEST)
+        return Response(self._tokens.make(int(given)), content_type="text/plain", headers={_TTL: given})
 
-    def _read(self, path: str) -> str | bytes | None:
-        """What is at a path; None for nothing."""
-        instance = self._cloud.instance(self._instance_id)
-        if instance is None:
-            return None
-        if path == "/latest/user-data":
-            return self._cloud.user_data(instance.id) or None
-        if not path.startswith("/latest/meta-data/"):
-            return None
-        name = path.removeprefix("/latest/meta-data/")
-        tree = self._tree(instance)
-        if name == "" or name.endswith("/"):
-            return _listing(tree, name)
-        value = tree.get(name)
-        return value() if value else None
+    def _found(self, instance: Mapping[str, Any], public_ip: str | None, path: str) -> Response:
+        """What is at a path: the versions, a listing, a value, or AWS's page for nothing."""
+        version, _, name = path.lstrip("/").partition("/")
+        if not version:
+            return Response("\n".join(VERSIONS), content_type="text/plain")
+        if version not in VERSIONS:
+            return _page(HTTPStatus.NOT_FOUND)
+        tree = self._tree(instance, public_ip)
+        if name in tree:
+            kind = "application/octet-stream" if name == "user-data" else "text/plain"
+            return Response(tree[name](), content_type=kind)
+        listing = _listing(tree, name.strip("/"))
+        return Response(listing, content_type="text/plain") if listing else _page(HTTPStatus.NOT_FOUND)
 
-    def _tree(self, instance: Instance) -> Mapping[str, Callable[[], str]]:
-        """Every path that has a value -> the value."""
+    def _tree(self, instance: Mapping[str, Any], public_ip: str | None) -> Tree:
         values = {
-            "instance-id": instance.id,
-            "instance-type": instance.type,
-            "hostname": _private_name(instance),
-            "local-hostname": _private_name(instance),
-            "local-ipv4": instance.private_ip,
-            "public-ipv4": instance.public_ip,
-            "placement/availability-zone": instance.zone,
+            "ami-id": instance["ImageId"],
+            "ami-launch-index": instance["AmiLaunchIndex"],
+            "hostname": instance["PrivateDnsName"],
+            "instance-id": self._instance_id,
+            "instance-type": instance["InstanceType"],
+            "local-hostname": instance["PrivateDnsName"],
+            "local-ipv4": instance["PrivateIpAddress"],
+            "mac": next((each["MacAddress"] for each in instance.get("NetworkInterfaces", [])), None),
+            "placement/availability-zone": instance["Placement"]["AvailabilityZone"],
             "placement/region": self._cloud.region,
+            "public-ipv4": public_ip,
         }
-        tree = {name: partial(str, value) for name, value in values.items() if value}
-        if instance.profile and (role := self._cloud.role(instance.profile)):
-            tree[_ROLES + role] = partial(self._credentials)
+        tree: dict[str, Callable[[], str | bytes]] = {
+            f"meta-data/{name}": partial(str, value) for name, value in values.items() if value is not None
+        }
+        tree["dynamic/instance-identity/document"] = lambda: self._document(instance)
+        if user_data := self._cloud.user_data(self._instance_id):
+            tree["user-data"] = lambda: user_data
+        profile = instance.get("IamInstanceProfile")
+        role = self._cloud.role(profile["Arn"].rsplit("/", 1)[-1]) if profile else None
+        if role:
+            tree["meta-data/iam/info"] = lambda: self._profile(instance["IamInstanceProfile"])
+            tree[f"meta-data/iam/security-credentials/{role}"] = self._credentials
         return tree
+
+    def _profile(self, profile: Mapping[str, Any]) -> str:
+        return _json(
+            Code="Success",
+            LastUpdated=rfc3339(self._keys.issue(self._instance_id).issued),
+            InstanceProfileArn=profile["Arn"],
+            InstanceProfileId=profile["Id"],
+        )
 
     def _credentials(self) -> str:
         issued = self._keys.issue(self._instance_id)
-        return json.dumps(
-            {
-                "Code": "Success",
-                "LastUpdated": rfc3339(datetime.now(UTC)),
-                "Type": "AWS-HMAC",
-                "AccessKeyId": issued.access_key_id,
-                "SecretAccessKey": issued.secret_access_key,
-                "Token": issued.token,
-                "Expiration": rfc3339(issued.expires),
-            },
-            indent=2,
+        return _json(
+            Code="Success",
+            LastUpdated=rfc3339(issued.issued),
+            Type="AWS-HMAC",
+            AccessKeyId=issued.access_key_id,
+            SecretAccessKey=issued.secret_access_key,
+            Token=issued.token,
+            Expiration=rfc3339(issued.expires),
+        )
+
+    def _document(self, instance: Mapping[str, Any]) -> str:
+        """The instance's identity. Nobody but AWS can sign it, so there are no signatures beside it."""
+        return _json(
+            accountId=ACCOUNT_ID,
+            architecture=instance["Architecture"],
+            availabilityZone=instance["Placement"]["AvailabilityZone"],
+            imageId=instance["ImageId"],
+            instanceId=self._instance_id,
+            instanceType=instance["InstanceType"],
+            pendingTime=rfc3339(instance["LaunchTime"]),
+            privateIp=instance["PrivateIpAddress"],
+            region=self._cloud.region,
+            version="2017-09-30",
         )
 
 
-def _listing(tree: Mapping[str, object], folder: str) -> str | None:
-    """The names in a folder, folders with a slash; None if there is no such folder."""
-    below = [name.removeprefix(folder) for name in tree if name.startswith(folder)]
-    names = sorted({name.partition("/")[0] + ("/" if "/" in name else "") for name in below})
-    return "\n".join(names) if names else None
+class _Tokens:
+    """Session tokens. They are good for one machine, as long as was asked for."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._ends: dict[str, float] = {}
+
+    def make(self, seconds: int) -> str:
+        token = secrets.token_urlsafe(40) + "=="
+        now = self._clock()
+        with self._lock:
+            self._ends = {each: end for each, end in self._ends.items() if end > now}
+            self._ends[token] = now + seconds
+        return token
+
+    def admit(self, token: str | None, optional: bool) -> bool:
+        """Whether a read with this token is answered. What is sent must be good, needed or not."""
+        if token is None:
+            return optional
+        with self._lock:
+            return self._ends.get(token, 0.0) > self._clock()
 
 
-def _private_name(instance: Instance) -> str:
-    return f"ip-{instance.private_ip.replace('.', '-')}.ec2.internal"
+def _listing(tree: Tree, folder: str) -> str:
+    """The names in a folder, folders with a slash; "" if there is no such folder."""
+    prefix = f"{folder}/" if folder else ""
+    below = [name.removeprefix(prefix) for name in tree if name.startswith(prefix)]
+    return "\n".join(sorted({name.partition("/")[0] + ("/" if "/" in name else "") for name in below}))
+
+
+def _json(**fields: str) -> str:
+    return json.dumps(fields, indent=2)
+
+
+def _page(status: HTTPStatus) -> Response:
+    return Response(_PAGE.format(status), status=status.value, content_type="text/html")

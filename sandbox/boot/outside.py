@@ -4,22 +4,37 @@ from __future__ import annotations
 
 from werkzeug.wrappers import Request, Response
 
-from sandbox.boot.machine import Surroundings
-from sandbox.boot.serve import Application
+from sandbox.boot.cloud import CloudError
+from sandbox.boot.machine import Surroundings, unreachable
+from sandbox.boot.serve import Application, NoAnswer
+
+_USAGE = "GET /reach?host=HOST&port=PORT\n"
 
 
 def outside_world(around: Surroundings, instance_id: str) -> Application:
-    """`GET /reach?host=H&port=P`: 200, or 504 with curl's words, by the emulator's routes and rules."""
+    """`GET /reach?host=H&port=P`: 200, or 504 with curl's words, by the emulator's routes and rules.
+
+    Names are not resolved: a subnet's resolver answers for public names even where no route leads out.
+    """
 
     def answer(request: Request) -> Response:
         host, port = request.args.get("host", ""), request.args.get("port", "")
-        if request.path != "/reach" or not host or not port.isdigit():
-            return Response("GET /reach?host=H&port=P", status=400, content_type="text/plain")
-        instance = around.cloud.instance(instance_id)
-        if instance and around.network.reaches_internet(instance, int(port)):
-            return Response("reached", content_type="text/plain")
-        words = f"curl: (28) Failed to connect to {host} port {port}: Could not connect to server"
-        return Response(words, status=504, content_type="text/plain")
+        asked = request.path == "/reach" and request.method == "GET" and host
+        if not asked or not port.isdecimal() or not 0 < int(port) < 65536:
+            return _text(400, _USAGE)
+        try:
+            instance = around.running(instance_id)
+            if instance is None:
+                raise NoAnswer("the instance is off")
+            if around.online(instance, int(port)):
+                return _text(200, "reached")
+        except CloudError as error:
+            return _text(503, str(error))
+        return _text(504, unreachable(host, int(port)))
 
     application: Application = Request.application(answer)
     return application
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(text, status=status, content_type="text/plain")

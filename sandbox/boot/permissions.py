@@ -1,13 +1,14 @@
 """What an instance's role may do, by the policies that the emulator holds.
 
 moto's own IAM mode looks at neither resources nor conditions. This judges the few calls that a node
-makes: explicit deny, then allow, else deny; a condition on a key that is not known here is not met.
-Source: the evaluation logic in the IAM user guide.
+makes as AWS does within one account: an explicit deny wins; a permissions boundary has to allow too;
+a key's own policy has to let IAM decide, or allows by itself. Organizations' and sessions' policies
+do not exist in the emulator. Source: "Policy evaluation logic" in the IAM user guide.
 """
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,109 +16,142 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from sandbox.boot.cloud import Cloud, Versioned
+from sandbox.boot.statements import Call, Context, Statement, applies, listed, statements
+from sandbox.config import ACCOUNT_ID
 
-_Policies = list[Mapping[str, Any]]
+__all__ = ["Call", "Context", "Decision", "Permissions", "Role", "applies"]
+
+_ROOT = (ACCOUNT_ID, f"arn:aws:iam::{ACCOUNT_ID}:root")  # the account as a principal: IAM decides
 
 
 @dataclass(frozen=True)
-class Call:
-    """One AWS call to judge: `ssm:PutParameter` on an ARN, with the values of condition keys."""
+class Role:
+    """A role with the statements of all its policies, and of its boundary if it has one."""
 
-    action: str
-    resource: str
-    context: Mapping[str, str]
+    name: str
+    statements: tuple[Statement, ...]
+    boundary: tuple[Statement, ...] | None = None
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::{ACCOUNT_ID}:role/{self.name}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`statement` decided and `pattern` is its resource; none did where the call is denied by default.
+
+    `why` ends AWS's sentence about a denied call.
+    """
+
+    allowed: bool
+    statement: Statement | None = None
+    pattern: str = ""
+    why: str = ""
 
 
 class Permissions:
     """Judges calls of the roles behind instance profiles."""
 
     def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
         self.iam = cloud.iam
-        self._statements: Versioned[_Policies] = Versioned(lambda: cloud.version("iam"))
+        self._roles: Versioned[Role | None] = Versioned(lambda: cloud.version("iam"))
+        self._keys: Versioned[tuple[Statement, ...]] = Versioned(lambda: cloud.version("kms"))
+
+    def role(self, profile: str | None) -> Role | None:
+        """The role of an instance profile; None where there is no such profile or it has no role."""
+        return self._roles.get(profile, lambda: self._read(profile)) if profile else None
 
     def allowed(self, profile: str | None, call: Call) -> bool:
         """Whether a machine with this instance profile may make the call. No profile: nothing."""
-        if profile is None:
-            return False
-        statements = self._statements.get(profile, lambda: self._read(profile))
-        found = {statement["Effect"] for statement in statements if applies(statement, call)}
-        return found == {"Allow"}
+        return self.judge(profile, call).allowed
 
-    def _read(self, profile: str) -> _Policies:
-        documents = self._documents(profile)
-        return [each for document in documents for each in _listed(document.get("Statement"))]
+    def judge(self, profile: str | None, call: Call) -> Decision:
+        """As `allowed`, with what decided it. Raises a `CloudError`."""
+        role = self.role(profile)
+        if role is None:
+            return _by_default("identity-based policy", call)
+        call = Call(call.action, call.resource, {**call.context, "aws:PrincipalArn": role.arn})
+        own = _judged(role.statements, call, "identity-based policy")
+        parts = [own]
+        if role.boundary is not None:
+            parts.append(_judged(role.boundary, call, "permissions boundary"))
+        if call.action.startswith("kms:"):
+            key = self._judged_by_key(role, call)
+            granted = key.allowed and key.statement is not None and _names(key.statement, (role.arn, "*"))
+            if granted and own.statement is None:
+                parts[0] = key  # the key's policy alone is enough
+            parts.append(key)
+        denied = [each for each in parts if not each.allowed]
+        return min(denied, key=lambda each: each.statement is None) if denied else parts[0]
 
-    def _documents(self, profile: str) -> _Policies:
+    def _judged_by_key(self, role: Role, call: Call) -> Decision:
+        """By the key's policy: what it says about the role, else about the whole account."""
+        key = call.resource
+        policy = self._keys.get(key, lambda: self._key_policy(key))
+        theirs = tuple(each for each in policy if _names(each, (role.arn, "*")))
+        account = tuple(each for each in policy if _names(each, _ROOT))
+        return _judged((*theirs, *account), call, "resource-based policy")
+
+    def _key_policy(self, key: str) -> tuple[Statement, ...]:
+        text = self.cloud.kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]
+        # A key's policy may say `*` or the key's ARN, which both mean this key.
+        return tuple(statements("key policy", json.loads(text)))
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def _read(self, profile: str) -> Role | None:
         try:
             roles = self.iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Roles"]
         except ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchEntity":
-                return []
+                return None
             raise
-        documents: _Policies = []
-        for role in (each["RoleName"] for each in roles):
-            for name in self.iam.list_role_policies(RoleName=role)["PolicyNames"]:
-                policy = self.iam.get_role_policy(RoleName=role, PolicyName=name)
-                documents.append(policy["PolicyDocument"])
-            for attached in self.iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
-                documents.append(self._managed(attached["PolicyArn"]))
-        return documents
+        if not roles:
+            return None
+        name = roles[0]["RoleName"]  # a profile holds one at most
+        boundary = self.iam.get_role(RoleName=name)["Role"].get("PermissionsBoundary")
+        limit = self._managed(boundary["PermissionsBoundaryArn"]) if boundary else None
+        return Role(name, self._policies(name), limit)
 
-    def _managed(self, arn: str) -> Mapping[str, Any]:
+    def _policies(self, role: str) -> tuple[Statement, ...]:
+        found: list[Statement] = []
+        for name in self.iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            policy = self.iam.get_role_policy(RoleName=role, PolicyName=name)
+            found += statements(name, policy["PolicyDocument"])
+        for attached in self.iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+            found += self._managed(attached["PolicyArn"])
+        return tuple(found)
+
+    def _managed(self, arn: str) -> tuple[Statement, ...]:
         version = self.iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
         policy = self.iam.get_policy_version(PolicyArn=arn, VersionId=version)
         document: Mapping[str, Any] = policy["PolicyVersion"]["Document"]
-        return document
+        return tuple(statements(arn.rsplit("/", 1)[-1], document))
 
 
-def applies(statement: Mapping[str, Any], call: Call) -> bool:
-    """Whether a statement speaks about this call: action, resource and every condition."""
-    return (
-        _named(statement, "Action", call.action.lower(), lower=True)
-        and _named(statement, "Resource", call.resource, lower=False)
-        and all(
-            _holds(operator, key, _listed(wanted), call.context)
-            for operator, pairs in statement.get("Condition", {}).items()
-            for key, wanted in pairs.items()
-        )
-    )
+def _judged(speaking: tuple[Statement, ...], call: Call, kind: str) -> Decision:
+    """By one policy or several of one kind: explicit deny, then allow, else deny."""
+    found = [each for each in speaking if applies(each.body, call)]
+    for each in found:
+        if each.body["Effect"] == "Deny":
+            return Decision(False, each, each.pattern(call), f"with an explicit deny in {_article(kind)}")
+    for each in found:
+        return Decision(True, each, each.pattern(call))
+    return _by_default(kind, call)
 
 
-def _named(statement: Mapping[str, Any], field: str, value: str, *, lower: bool) -> bool:
-    """`Action`/`NotAction` and `Resource`/`NotResource`."""
-    negated = f"Not{field}" in statement
-    patterns = _listed(statement.get(f"Not{field}" if negated else field))
-    matched = any(_like(str(each).lower() if lower else str(each), value) for each in patterns)
-    return matched != negated
+def _by_default(kind: str, call: Call) -> Decision:
+    return Decision(False, why=f"because no {kind} allows the {call.action} action")
 
 
-def _holds(operator: str, key: str, wanted: list[Any], context: Mapping[str, str]) -> bool:
-    """One condition. An unknown operator or key is not met."""
-    known = {name.lower(): value for name, value in context.items()}
-    value = known.get(key.lower())
-    if value is None:
-        return False
-    match operator:
-        case "StringEquals":
-            return value in map(str, wanted)
-        case "StringLike" | "ArnLike" | "ArnEquals":
-            return any(_like(str(each), value) for each in wanted)
-        case "StringNotEquals":
-            return value not in map(str, wanted)
-        case "Bool":
-            return value.lower() in (str(each).lower() for each in wanted)
-        case _:
-            return False
+def _article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
-def _like(pattern: str, value: str) -> bool:
-    """IAM wildcards: `*` any text, `?` one character, everything else as it is."""
-    parts = (".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)
-    return re.fullmatch("".join(parts), value, re.DOTALL) is not None
-
-
-def _listed(value: Any) -> list[Any]:
-    """IAM allows one value where a list is meant."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list) else [value]
+def _names(statement: Statement, principals: tuple[str, ...]) -> bool:
+    """Whether a statement of a key's policy is about one of these principals."""
+    principal = statement.body.get("Principal")
+    named = principal.get("AWS") if isinstance(principal, Mapping) else principal
+    return any(each in principals for each in listed(named))

@@ -6,7 +6,9 @@ reason is what the skip says, and `make test` says it too.
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,8 @@ import psutil
 import pytest
 
 from sandbox.boot.cloudinit import parse
+from sandbox.boot.decisions import unused, used
+from sandbox.boot.statements import statements
 from sandbox.nodes import choice
 from sandbox.nodes.real.site import prefix_of
 from tests.sandbox.project import ROOT, Project
@@ -25,7 +29,7 @@ from tests.sandbox.test_stack_life import ADDRESSES, nodes
 
 T = TypeVar("T")
 PROBE = "kubepark.local/probe:1"
-KUBELET_UNIT = "kubelet"
+SOAK = bool(os.environ.get("KUBEPARK_SOAK"))
 UP_SECONDS = 300  # two cores that other tests use as well; `make bench` measures
 
 REASON = choice.obstacle(ROOT / ".pytest_cache")
@@ -64,10 +68,9 @@ class Machines:
         found: dict[str, Any] = json.loads(answer["Parameter"]["Value"])
         return found
 
-    def calls(self) -> list[dict[str, Any]]:
-        """What the gate decided about the nodes' AWS calls."""
-        lines = (self.project.state / "logs" / "calls.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+    def is_ready(self, node: str) -> bool:
+        conditions = nodes(self.project)[node]["status"]["conditions"]
+        return ("Ready", "True") in [(each["type"], each["status"]) for each in conditions]
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +122,6 @@ def test_every_node_says_that_its_own_user_data_brought_it_here(machines: Machin
         answer = machines.project.aws("ec2").describe_instance_attribute(
             InstanceId=instance, Attribute="userData"
         )
-        import base64
-
         data = parse(base64.b64decode(answer["UserData"]["Value"]))
         for path in ("/usr/local/lib/kubepark/bootstrap", "/etc/containerd/config.toml"):
             assert (machines.disk(name) / "upper" / path[1:]).read_bytes() == data.files[path].content
@@ -146,8 +147,6 @@ def test_pods_reach_services_by_name_on_other_nodes_and_can_be_looked_into(machi
 def test_secrets_are_encrypted_in_etcd_and_the_api_keeps_an_audit_log(machines: Machines) -> None:
     pki = "/etc/kubernetes/pki/etcd"
     credentials = ["--cacert", f"{pki}/ca.crt", "--cert", f"{pki}/server.crt", "--key", f"{pki}/server.key"]
-    import base64
-
     key = base64.b64encode(b"/registry/secrets/auth/dex-passwords").decode()
     asked = json.dumps({"key": key})
     said = machines.run("master1", "/usr/bin/curl", "-sS", *credentials, "-d", asked, "https://127.0.0.1:2379/v3/kv/range")
@@ -192,14 +191,95 @@ def test_a_machine_that_is_stopped_and_started_is_the_same_node(machines: Machin
     init = machines.init("gpu01")
     project.aws("ec2").stop_instances(InstanceIds=[instance])
     until("the machine is off", lambda: not psutil.pid_exists(init), 40)
-    ready = lambda: {c["type"]: c["status"] for c in nodes(project)["gpu01"]["status"]["conditions"]}["Ready"]  # noqa: E731
-    until("its node is not Ready", lambda: ready() != "True", 60)
+    until("its node is not Ready", lambda: not machines.is_ready("gpu01"), 60)
     project.aws("ec2").start_instances(InstanceIds=[instance])
     until("it has booted", lambda: machines.record("gpu01")["phase"] == "joined" and machines.record("gpu01")["bootId"] != boot, 90)
-    until("Ready again", lambda: ready() == "True", 60)
+    until("Ready again", lambda: machines.is_ready("gpu01"), 60)
     node = nodes(project)["gpu01"]
     assert node["metadata"]["uid"] == uid
     until("GPU allocatable", lambda: nodes(project)["gpu01"]["status"]["allocatable"].get("nvidia.com/gpu") == "1", 60)
+
+
+def test_every_permission_of_every_role_is_used_but_session_managers(machines: Machines) -> None:
+    """Session Manager's agent is what operators reach a node with; its service is not played here."""
+    iam = machines.project.aws("iam")
+    roles = {f"kubepark-sandbox-{node}" for node in ADDRESSES}
+    policies = {
+        role: statements("node", iam.get_role_policy(RoleName=role, PolicyName="node")["PolicyDocument"])
+        for role in roles
+    }
+    lines = (machines.project.state / "logs" / "calls.jsonl").read_text().splitlines()
+    assert {row.role for row in used(lines)} == roles
+    assert {(row.role, row.statement) for row in unused(policies, lines)} == {
+        (role, "SessionManager") for role in roles
+    }
+
+
+def test_no_secret_is_in_what_a_machine_keeps_or_says(machines: Machines) -> None:
+    """Join token, etcd's key: not on the console, in a journal, a log, a record, an argument or user data."""
+    ssm = machines.project.aws("ssm")
+    found = {
+        name: ssm.get_parameter(Name=f"/kubepark-sandbox/{name}", WithDecryption=True)["Parameter"]["Value"]
+        for name in ("join", "encryption-key")
+    }
+    secrets = [json.loads(found["join"])["token"].encode(), found["encryption-key"].encode()]
+    places: dict[str, bytes] = {}
+    for node in ADDRESSES:
+        disk = machines.disk(node)
+        logs = [path for path in (disk / "upper/var/log").rglob("*") if path.is_file()]
+        for path in (disk / "console.log", *logs, *(disk / "upper/etc/kubepark").rglob("*")):
+            if path.is_file():
+                places[str(path)] = path.read_bytes()
+        places[f"record of {node}"] = json.dumps(machines.record(node)).encode()
+    for path in (machines.project.state / "logs").glob("*"):
+        if path.name != "requests.jsonl":  # the nodes' own PutParameter bodies are in there
+            places[str(path)] = path.read_bytes()
+    for process in psutil.process_iter():
+        places[f"arguments of {process.pid}"] = " ".join(_cmdline(process)).encode()
+    assert any(b"kubeadm join" in text or b"[join]" in text for text in places.values())
+    leaks = [place for place, text in places.items() if any(secret in text for secret in secrets)]
+    assert leaks == []
+
+
+JOIN = "/kubepark-sandbox/join"
+# What is wrong with the record, minutes until the node says so for sure (kubeadm looks for two minutes for
+# a server that the hash fits), and its words.
+REFUSALS = [
+    ({"generation": 7}, 1, "join record is of master generation 7, not 1"),
+    ({"expiresAt": "2026-01-01T00:00:00Z"}, 1, "join record expires too soon: 2026-01-01T00:00:00Z"),
+    ({"caCertHashes": ["sha256:" + 64 * "0"]}, 4, "none of the public keys"),
+]
+
+
+def test_join_records_that_must_not_be_used_are_refused_in_the_nodes_own_words(machines: Machines) -> None:
+    """In the error of `up`, which ends at its deadline; once the record is right, plain `up` succeeds."""
+    project = machines.project
+    ssm = project.aws("ssm")
+    # It would put a right record in place, two minutes after the master's boot and every six hours.
+    stopped = machines.run("master1", "/usr/local/sbin/systemctl", "stop", "kubepark-join.timer")
+    assert stopped.returncode == 0, stopped.stderr
+    right = ssm.get_parameter(Name=JOIN, WithDecryption=True)["Parameter"]["Value"]
+
+    def put(value: str) -> None:
+        ssm.put_parameter(
+            Name=JOIN, Value=value, Type="SecureString", KeyId="alias/kubepark/kubepark-sandbox", Overwrite=True
+        )
+
+    project.set("kubepark:workers.nodes", {f"worker{number:02d}": {} for number in (1, 2, 3, 4)})
+    before = {name: project.instance(name)["InstanceId"] for name in ADDRESSES}
+    for change, minutes, words in REFUSALS if SOAK else REFUSALS[:1]:
+        project.set("kubepark:controlPlane.waitMinutes", minutes)
+        put(json.dumps({**json.loads(right), **change}))
+        done = project.run("up", "--skip-preview", "--skip-verify", timeout=UP_SECONDS)
+        assert done.returncode == 1, done.stdout
+        assert "worker04" in done.stdout.rpartition("error: ")[2]
+        assert words in done.stdout.rpartition("error: ")[2], done.stdout
+        assert "worker04" not in nodes(project)
+    put(right)
+    project.set("kubepark:controlPlane.waitMinutes", 5)
+    project.ok("up", "--skip-preview", "--skip-verify")
+    assert {name: project.instance(name)["InstanceId"] for name in ADDRESSES} == before
+    until("worker04 is Ready", lambda: machines.is_ready("worker04"), 60)
 
 
 def test_nothing_is_left_after_down(machines: Machines) -> None:

@@ -1,0 +1,108 @@
+"""The log of decisions, and the two tables that are made of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from sandbox.boot.decisions import Decisions, Line, Unused, Used, unused, used
+from sandbox.boot.statements import statements
+
+JOIN = "arn:aws:ssm:us-east-1:1:parameter/lab/join"
+POLICY = {
+    "Statement": [
+        {"Sid": "ReadJoin", "Effect": "Allow", "Action": "ssm:GetParameter", "Resource": JOIN},
+        {"Sid": "Write", "Effect": "Allow", "Action": ["ssm:Put*", "ssm:Delete*"], "Resource": "*"},
+        {"Effect": "Allow", "Action": "kms:decrypt", "Resource": "*"},
+        {"Sid": "Never", "Effect": "Deny", "Action": "ssm:DeleteParameter", "Resource": "*"},
+    ]
+}
+
+
+def line(role: str, action: str, statement: str, allowed: bool = True) -> Line:
+    return Line(
+        instance="i-1",
+        role=role,
+        action=action,
+        resource=JOIN,
+        allowed=allowed,
+        statement=statement,
+        pattern=JOIN if allowed else "",
+    )
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> list[str]:
+    path = tmp_path / "logs" / "calls.jsonl"
+    decisions = Decisions(path)
+    for each in (
+        line("worker01", "ssm:GetParameter", "ReadJoin"),
+        line("worker01", "ssm:GetParameter", "ReadJoin"),
+        line("worker01", "kms:Decrypt", "node#3"),
+        line("master1", "ssm:PutParameter", "Write"),
+        line("worker01", "ssm:PutParameter", "", allowed=False),
+        Line(instance="-", role="-", action="ssm:GetParameter", error="UnrecognizedClientException"),
+    ):
+        decisions.add(each)
+    assert path.stat().st_mode & 0o777 == 0o600
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_a_line_says_what_is_known(log: list[str]) -> None:
+    first, last = json.loads(log[0]), json.loads(log[-1])
+    assert first.pop("time").endswith("+00:00")
+    assert first == {
+        "instance": "i-1",
+        "role": "worker01",
+        "action": "ssm:GetParameter",
+        "resource": JOIN,
+        "allowed": True,
+        "statement": "ReadJoin",
+        "pattern": JOIN,
+    }
+    assert (last["allowed"], last["error"]) == (False, "UnrecognizedClientException")
+    assert "resource" not in last
+
+
+def test_used_permissions_are_counted(log: list[str]) -> None:
+    assert used(log) == [
+        Used("master1", "Write", "ssm:PutParameter", JOIN, 1),
+        Used("worker01", "ReadJoin", "ssm:GetParameter", JOIN, 2),
+        Used("worker01", "node#3", "kms:Decrypt", JOIN, 1),
+    ]
+    assert used([]) == []
+
+
+def test_unused_permissions_are_named_as_the_policy_writes_them(log: list[str]) -> None:
+    node = statements("node", POLICY)
+    assert unused({"worker01": node, "master1": node}, log) == [
+        Unused("master1", "ReadJoin", "ssm:GetParameter"),
+        Unused("master1", "Write", "ssm:Delete*"),
+        Unused("master1", "node#3", "kms:decrypt"),
+        Unused("worker01", "Write", "ssm:Delete*"),
+        Unused("worker01", "Write", "ssm:Put*"),
+    ]
+
+
+def test_a_broken_line_is_an_error() -> None:
+    with pytest.raises(ValueError, match="Expecting value"):
+        used(["not JSON"])
+
+
+def test_many_writers_do_not_mix_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    decisions = Decisions(path)
+
+    def write(number: int) -> None:
+        for _ in range(50):
+            decisions.add(line(f"node{number}", "ssm:GetParameter", "ReadJoin"))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert [row.times for row in used(path.read_text(encoding="utf-8").splitlines())] == [50] * 8
