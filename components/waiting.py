@@ -140,5 +140,7 @@ def _expire(node: Expected, verdict: Verdict, seconds: float, say: Say) -> None:
     elif verdict.last.get("phase") == "failed":
         verdict.error = f"{waited}; {describe(verdict.last)}"
     else:
-        verdict.error = f"{waited}; last heard at {verdict.last.get('at')}: step {verdict.last.get('step')}"
+        heard = [f"step {verdict.last.get('step')}", verdict.last.get("message")]  # what it waits for
+        words = ": ".join(str(each) for each in heard if each)
+        verdict.error = f"{waited}; last heard at {verdict.last.get('at')}: {words}"
     say("error", node.name, waited)  # the rest follows at once, with all other nodes that did not come

@@ -202,6 +202,8 @@ def test_a_machine_that_is_stopped_and_started_is_the_same_node(machines: Machin
 
 def test_every_permission_of_every_role_is_used_but_session_managers(machines: Machines) -> None:
     """Session Manager's agent is what operators reach a node with; its service is not played here."""
+    reaped = machines.run("master1", "/usr/local/sbin/systemctl", "start", "kubepark-nodes.service")
+    assert reaped.returncode == 0, reaped.stderr  # its timer's first turn may be still to come
     iam = machines.project.aws("iam")
     roles = {f"kubepark-sandbox-{node}" for node in ADDRESSES}
     policies = {

@@ -43,7 +43,7 @@ class Soak:
         began = time.monotonic()
         self.world.apply(step)
         if step.change == "rebuild":
-            self._command("destroy", "--yes")
+            self._command("destroy", "--yes", "--purge")  # without it the data key stays, as it should
         if changes.apply(self.project, self.world, step):
             self._command("refresh")
         self._accident(step)

@@ -139,6 +139,12 @@ def test_the_deadline_names_what_was_last_heard() -> None:
     assert verdict.error == ("not ready after 1 min; last heard at 2026-11-23T10:00:00Z: step nvidia-driver")
 
 
+def test_the_deadline_says_what_the_node_waits_for() -> None:
+    cloud = Cloud({"gpu01": record(GPU, "running", step="join", message="waiting: join record is not there yet")})
+    verdict = cloud.wait(GPU, seconds=60)["gpu01"]
+    assert verdict.error.endswith(": step join: waiting: join record is not there yet")
+
+
 def test_one_dead_node_does_not_hide_the_others() -> None:
     cloud = Cloud({}, {"master1": record(MASTER, "api-ready"), "gpu01": record(GPU, "failed", rc=1)})
     verdicts = cloud.wait(MASTER, GPU)
