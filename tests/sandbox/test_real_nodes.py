@@ -10,11 +10,10 @@ import base64
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 import pytest
@@ -24,10 +23,10 @@ from sandbox.boot.decisions import unused, used
 from sandbox.boot.statements import statements
 from sandbox.nodes import choice
 from sandbox.nodes.real.site import prefix_of
+from tests.sandbox.boot_world import until
 from tests.sandbox.project import ROOT, Project
 from tests.sandbox.test_stack_life import ADDRESSES, nodes
 
-T = TypeVar("T")
 PROBE = "kubepark.local/probe:1"
 SOAK = bool(os.environ.get("KUBEPARK_SOAK"))
 UP_SECONDS = 300  # two cores that other tests use as well; `make bench` measures
@@ -80,15 +79,6 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
         yield Machines(project)
     finally:
         project.stop()
-
-
-def until(what: str, probe: Callable[[], T | None], seconds: float) -> T:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := probe():
-            return answer
-        time.sleep(0.5)
-    raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 
 def test_up_ends_in_a_cluster_of_real_nodes_and_a_completed_job(machines: Machines) -> None:

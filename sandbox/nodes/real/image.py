@@ -16,6 +16,7 @@ import yaml
 from sandbox.boot.cloudinit import UserData
 from sandbox.boot.faults import Faults
 from sandbox.files import atomic_write
+from sandbox.images.registry import hosts_toml
 from sandbox.nodes.real import cgroups
 from sandbox.nodes.real.packages import BINARIES, packages
 from sandbox.nodes.real.services import REGISTRY
@@ -30,12 +31,6 @@ INIT = (
 )
 _SOURCE = Path(__file__).parents[2] / "standins"
 FAULTS = "run/kubepark-faults"
-_MIRROR = f"""\
-server = "{REGISTRY}"
-
-[host."{REGISTRY}"]
-  capabilities = ["pull", "resolve"]
-"""
 
 
 def stand_ins() -> tuple[StandIn, ...]:
@@ -53,7 +48,7 @@ def files(binaries: Path, raw: bytes) -> dict[str, str]:
         f"{HOME}/packages.json": json.dumps(packages(binaries), indent=1),
         f"{HOME}/units/systemd-networkd.service": quiet,
         f"{HOME}/units/systemd-logind.service": quiet,
-        "/etc/containerd/certs.d/_default/hosts.toml": _MIRROR,
+        "/etc/containerd/certs.d/_default/hosts.toml": hosts_toml(REGISTRY),
     }
 
 
