@@ -5,11 +5,14 @@ VENV := .venv
 PY := $(VENV)/bin/python
 KUBEPARK := bin/kubepark
 TOOL_MODULES := pulumi kubernetes etcd kwok actionlint standins
-# Two sandboxes at once are as much as two cores carry; tests of one file share what it set up.
-PYTEST_FLAGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
+# Half of the time tests wait for machines, so three keep two cores busy; those of one file share a cluster.
+PYTEST_FLAGS ?= -q -n 3 --dist loadfile --no-loadscope-reorder
 # Every program built, those of real nodes where they can run.
 WITH_TOOLS = real=$$($(PY) -m sandbox.nodes.choice) && \
 	KUBEPARK_TOOLS=$$($(PY) -m sandbox.toolchain $(TOOL_MODULES) $$real) && export KUBEPARK_TOOLS &&
+# One after the other: each is a cluster of real nodes.
+REAL_TESTS := tests/unit/test_userdata_faults.py $(addprefix tests/sandbox/test_,$(addsuffix .py, \
+	real_nodes real_faults stack_life stack_failures stack_secrets stack_interrupts))
 LINTED := __main__.py components userdata cli sandbox policies
 # The first Python that is new enough. Asked for only when the virtualenv is made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -18,7 +21,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 export STACK
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help up preview refresh destroy down test bench soak lint tools sandbox-env golden diagrams lock venv clean
+.PHONY: help up preview refresh destroy down test test-real bench soak lint tools sandbox-env golden diagrams lock venv clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [STACK=sandbox|dev|prod]   (STACK is sandbox unless you say otherwise)'
@@ -46,8 +49,11 @@ test: lint ## all tests: linters, then unit, policy, convention and sandbox test
 bench: venv ## measure speed: `up` from nothing, unchanged preview against the engine's floor
 	@$(WITH_TOOLS) $(PY) -m tests.bench $(BENCH_FLAGS)
 
-soak: venv ## long random and fault sequences; prints its seed
-	@$(WITH_TOOLS) $(PY) -m tests.soak
+test-real: venv ## the stack's tests, every fault and power cuts on real nodes (Linux, root; half an hour)
+	@$(WITH_TOOLS) test -z "$$real" || KUBEPARK_TEST_NODES=real KUBEPARK_SOAK=1 $(PY) -m pytest -q $(REAL_TESTS)
+
+soak: test-real ## that, then random changes and accidents; prints its seed
+	@$(WITH_TOOLS) $(PY) -m tests.soak $(SOAK_FLAGS)
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	@$(VENV)/bin/ruff check --quiet .

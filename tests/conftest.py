@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 import pytest
 
@@ -17,20 +18,41 @@ os.environ["PULUMI_SKIP_UPDATE_CHECK"] = "true"
 
 # Whole files go to one worker (they share a cluster), so the longest must not come last.
 _LONGEST_FIRST = (
+    "test_real_nodes",
     "test_stack_life",
     "test_stack_failures",
-    "test_stack_interrupts",
     "test_kubernetes_standin_engine",
-    "test_userdata_boot",
-    "test_boot_cluster",
-    "test_stack_refusals",
+    "test_stack_interrupts",
     "test_driver_faults",
-    "test_stack_secrets",
+    "test_boot_cluster",
     "test_boot_failures",
+    "test_userdata_boot",
+    "test_stack_secrets",
     "test_aws_standin_engine",
+    "test_userdata_faults",
+    "test_driver",
+    "test_userdata_join",
+    "test_kubernetes_standin_waits",
+    "test_verify_gpu_job",
+    "test_stack_refusals",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many faults were injected: tests record them as `faults: KIND` with a count."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        if report.when == "call":
+            for name, value in report.user_properties:
+                if name.startswith("faults: "):
+                    counts[name.removeprefix("faults: ")] += int(str(value))
+    if counts:
+        terminalreporter.section("faults injected, all as expected")
+        for kind, count in sorted(counts.items()):
+            terminalreporter.write_line(f"{count:>5}  {kind}")
+        terminalreporter.write_line(f"{counts.total():>5}  together")

@@ -63,11 +63,6 @@ class RoleKeys:
                         return instance_id, each
         return None
 
-    def forget(self, instance_id: str) -> None:
-        """The instance is gone: so are its keys."""
-        with self._lock:
-            self._sets.pop(instance_id, None)
-
 
 def _made(now: datetime) -> RoleCredentials:
     return RoleCredentials(

@@ -3,7 +3,8 @@
     {"worker01": {"step": "join", "mode": "fail", "message": "no space left on device", "times": 2}}
 
 `mode`: `fail` ends the step with the message; `hang` lets it run into its deadline; `silent` cuts
-the node off, so that it neither goes on nor reports. `times` is how often (null or absent: for ever).
+the node off, so that it neither goes on nor reports (a real node at once, whatever its step).
+`times` is how often (null or absent: for ever).
 The file is read again at each step, so removing an entry heals the node. With the name of a static
 pod (`kube-apiserver`) as the master's step, that component stays down once it has ended.
 """
@@ -42,6 +43,10 @@ class Faults:
             return None
         message = entry.get("message") or f"{step} failed (injected)"
         return Fault(str(entry["mode"]), str(message))
+
+    def silent(self, node: str) -> bool:
+        """Whether this node is cut off, at whatever step it is."""
+        return self._read().get(node, {}).get("mode") == "silent"
 
     def entry(self, node: str, step: str) -> dict[str, Any] | None:
         """What faults.json says about this step, for machines that count by themselves."""

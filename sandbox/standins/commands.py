@@ -85,8 +85,13 @@ def set_key(key: str, value: str) -> None:
     """Network settings are the node's own. Others are the host's: the node gets a file in their place."""
     path = existing(key)
     if key.startswith("net."):
-        path.write_text(value)
+        try:
+            path.write_text(value)
+        except OSError as error:
+            raise Failed(f'sysctl: setting key "{key}": {error.strerror}') from None
     else:
+        if numbers(path.read_text()) and numbers(value) != numbers(path.read_text()):
+            raise Failed(f'sysctl: setting key "{key}": Invalid argument')
         stand_in = SETTINGS / key
         SETTINGS.mkdir(exist_ok=True)
         fresh = not stand_in.exists()
@@ -94,6 +99,12 @@ def set_key(key: str, value: str) -> None:
         if fresh:
             subprocess.run(["mount", "--bind", str(stand_in), str(path)], check=True)
     print(f"{key} = {value}")
+
+
+def numbers(text: str) -> int:
+    """How many numbers a setting has; 0 if it is something else. The kernel takes no other value."""
+    words = text.split()
+    return len(words) if all(re.fullmatch(r"-?\d+", word) for word in words) else 0
 
 
 def swapoff(_: str, arguments: list[str]) -> int:

@@ -27,16 +27,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sandbox.standins.service import JOURNAL, Service
 from sandbox.standins.timers import Timers
-from sandbox.standins.units import UnitError, load
+from sandbox.standins.units import TARGETS, UnitError, load
 
 SOCKET = Path("/run/kubepark-init.sock")
 OWN = Path("/etc/systemd/system")
 FOLDERS = [OWN, Path("/usr/local/lib/kubepark-sandbox/units")]
-TARGETS = ("multi-user.target", "timers.target")
 # Reached before any unit starts.
 PASSED = ("network-online.target", "network.target", "local-fs.target")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-STOP_SECONDS = 10.0
+LEFT_SECONDS = 2.0  # for what is left when every service has ended
 
 
 class Init:
@@ -48,7 +47,8 @@ class Init:
         self.services: dict[str, Service] = {}
         self.timers = Timers(self.try_start, self.booted)
         self.ending = False
-        self._clients: dict[socket.socket, str] = {}  # who waits for the end of which unit's start
+        # Who waits for the end of which unit's start or stop.
+        self._clients: dict[socket.socket, tuple[str, str]] = {}
         self._selector = selectors.DefaultSelector()
         self._wake, self._wakes = socket.socketpair()
         for end in (self._wake, self._wakes):
@@ -106,12 +106,24 @@ class Init:
         self.ending = True
 
     def shut_down(self) -> None:
-        for service in self.services.values():
+        """Services first, the last ones at the head; then what is left, containers above all."""
+        stopping = list(reversed(self.services.values()))
+        for service in stopping:
             service.stop()
-        deadline = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < deadline and any(each.processes() for each in self.services.values()):
-            list(reaped())
-            time.sleep(0.1)
+        while any(each.stopping for each in stopping):
+            for pid, status in reaped():
+                for service in stopping:
+                    service.ended(pid, status)
+            for service in stopping:
+                service.tick()
+            time.sleep(0.05)
+        if os.getpid() == 1:  # else "everything" would be more than this machine
+            with contextlib.suppress(ProcessLookupError):  # nothing is left
+                os.kill(-1, signal.SIGTERM)
+        deadline = time.monotonic() + LEFT_SECONDS
+        while time.monotonic() < deadline and has_children():
+            reaped()
+            time.sleep(0.05)
 
     # -- units -------------------------------------------------------------------------------------
 
@@ -162,29 +174,28 @@ class Init:
     def _serve(self) -> None:
         client, _ = self._server.accept()
         client.settimeout(5.0)
-        with contextlib.suppress(OSError, ValueError):
-            asked = json.loads(client.makefile().readline())
+        with contextlib.suppress(OSError):
             try:
-                answer = self._do(client, asked)
+                answer = self._do(client, *order(client.makefile(errors="replace").readline()))
             except UnitError as error:
                 answer = {"code": 5 if "not found" in str(error) else 1, "err": str(error)}
             if answer is not None:
                 reply(client, answer)
 
-    def _do(self, client: socket.socket, asked: dict[str, Any]) -> dict[str, Any] | None:
+    def _do(self, client: socket.socket, verb: str, name: str, block: bool) -> dict[str, Any] | None:
         """Carry out one order: the answer, or None when it comes later."""
-        verb, name = asked.get("verb"), asked.get("unit", "")
         if verb == "start":
             self.start(name)
-            if asked.get("block") and name in self.services:
-                self._clients[client] = name
+            if block and name in self.services:
+                self._clients[client] = (verb, name)
                 return None
         elif verb == "stop":
             if name.endswith(".timer"):
                 self.timers.stop(name)
             elif name in self.services:
                 self.services[name].stop()
-                self.services[name].await_end(STOP_SECONDS)
+                self._clients[client] = (verb, name)
+                return None
             elif load(name, FOLDERS) is None:
                 raise UnitError(f"Unit {name} not found.")
         elif verb == "state":
@@ -201,13 +212,22 @@ class Init:
         return self.services[name].state if name in self.services else "inactive"
 
     def _answer_waiting(self) -> None:
-        for client, name in list(self._clients.items()):
+        for client, (verb, name) in list(self._clients.items()):
             service = self.services[name]
-            if not service.starting:
-                failed = service.state in ("failed", "activating")
-                text = f"Job for {name} failed." if failed else ""
-                reply(client, {"code": 1 if failed else 0, "err": text})
+            if not service.starting and not service.stopping:
+                bad = ("failed", "activating") if verb == "start" else ("failed",)
+                failed = service.state in bad
+                reply(client, {"code": int(failed), "err": f"Job for {name} failed." if failed else ""})
                 del self._clients[client]
+
+
+def order(line: str) -> tuple[str, str, bool]:
+    """What systemctl asks for: verb, unit, and whether it waits. Raises `UnitError`."""
+    try:
+        asked = json.loads(line)
+        return str(asked["verb"]), str(asked["unit"]), bool(asked["block"])
+    except (ValueError, KeyError, TypeError):
+        raise UnitError(f"Not an order: {line.strip()}") from None
 
 
 def reply(client: socket.socket, answer: dict[str, Any]) -> None:
@@ -226,6 +246,15 @@ def reaped() -> list[tuple[int, int]]:
                 break
             found.append((pid, os.waitstatus_to_exitcode(status)))
     return found
+
+
+def has_children() -> bool:
+    """Whether anything is left, since every orphan comes here."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def main() -> None:

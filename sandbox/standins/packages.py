@@ -2,8 +2,9 @@
 """apt-get, apt-mark, apt-cache and dpkg-query: packages come from a table, checked as apt checks them.
 
 /usr/local/lib/kubepark-sandbox/packages.json: by name {"version": pattern, "host": where it comes from,
-"links": {path: target}, "text": {path: content}}. A repository must be configured, with the key that it
-is signed by, and reachable.
+"source": pattern of what follows the host in that repository's line, "links": {path: target},
+"text": {path: content}}. A repository must be configured, with the key that it is signed by, and
+reachable.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ TABLE = Path("/usr/local/lib/kubepark-sandbox/packages.json")
 STATE = Path("/var/lib/kubepark-sandbox/packages.json")
 SOURCES = Path("/etc/apt/sources.list.d")
 ARCHIVE = "archive.ubuntu.com"  # configured in the image
-_SOURCE = re.compile(r"deb \[signed-by=(\S+)\] (https?)://([^/\s]+)\S* \S.*")
+_SOURCE = re.compile(r"deb \[signed-by=(\S+)\] (https?)://([^/\s]+)(\S* \S.*)")
 _PORTS = {"http": 80, "https": 443}
 _WORDS = {"-y", "-q", "--allow-downgrades", "--allow-change-held-packages"}
 _SETTINGS = {"DPkg::Lock::Timeout", "Dpkg::Options::", "APT::Update::Error-Mode"}
@@ -39,7 +40,7 @@ def state() -> dict[str, Any]:
     if STATE.exists():
         found: dict[str, Any] = json.loads(STATE.read_text())
         return found
-    return {"hosts": {}, "installed": {}, "held": []}
+    return {"hosts": {}, "sources": {}, "installed": {}, "held": []}
 
 
 def save(now: dict[str, Any]) -> None:
@@ -77,7 +78,7 @@ def options_of(arguments: list[str]) -> list[str]:
 
 def update() -> int:
     """Read the index of every repository that is configured."""
-    found = {ARCHIVE: _PORTS["http"]}
+    found, sources = {ARCHIVE: _PORTS["http"]}, {ARCHIVE: ""}
     for path in sorted(SOURCES.glob("*.list")):
         for number, line in enumerate(path.read_text().splitlines(), start=1):
             source = _SOURCE.fullmatch(line)
@@ -85,9 +86,9 @@ def update() -> int:
                 raise Failed(f"E: Malformed entry {number} in list file {path}", 100)
             if not Path(source[1]).exists():
                 raise Failed(f"E: The repository '{source[3]}' is not signed.", 100)
-            found[source[3]] = _PORTS[source[2]]
+            found[source[3]], sources[source[3]] = _PORTS[source[2]], source[4]
     fetch(found, found)
-    save({**state(), "hosts": found})
+    save({**state(), "hosts": found, "sources": sources})
     return 0
 
 
@@ -104,8 +105,8 @@ def install(names: list[str]) -> int:
     wanted = {}
     for word in names:
         name, _, version = word.partition("=")
-        package = entry(known, name)
-        if package is None or package["host"] not in now["hosts"]:
+        package = locate(known, name, now)
+        if package is None:
             raise Failed(f"E: Unable to locate package {name}", 100)
         if version and not fnmatchcase(version, package["version"]):
             raise Failed(f"E: Version '{version}' for '{name}' was not found", 100)
@@ -119,9 +120,12 @@ def install(names: list[str]) -> int:
     return 0
 
 
-def entry(known: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """A package by its name; a name in the table may be a pattern (kernels differ)."""
-    return next((value for pattern, value in known.items() if fnmatchcase(name, pattern)), None)
+def locate(known: dict[str, Any], name: str, now: dict[str, Any]) -> dict[str, Any] | None:
+    """A package, if a repository that was read has it; a name in the table may be a pattern."""
+    package = next((value for pattern, value in known.items() if fnmatchcase(name, pattern)), None)
+    if package is None or package["host"] not in now["hosts"]:
+        return None
+    return package if fnmatchcase(now["sources"][package["host"]], package.get("source", "*")) else None
 
 
 def unpack(package: dict[str, Any]) -> None:
@@ -153,8 +157,8 @@ def apt_mark(_: str, arguments: list[str]) -> int:
 def apt_cache(_: str, arguments: list[str]) -> int:
     match arguments:
         case ["show", name]:
-            package = entry(table(), name)
-            if package is None or package["host"] not in state()["hosts"]:
+            package = locate(table(), name, state())
+            if package is None:
                 raise Failed("E: No packages found", 100)
             print(f"Package: {name}\nVersion: {package['version']}")
             return 0

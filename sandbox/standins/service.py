@@ -18,7 +18,9 @@ NOTICES = Path("/run/kubepark-notify")
 START_LIMIT = 5  # starts within START_INTERVAL seconds, as systemd's defaults have it
 START_INTERVAL = 10.0
 _RESTART_SECONDS = 0.1
-_KILL_SECONDS = 5.0  # from SIGKILL until somebody is told that it did not help
+STOP_SECONDS = 10.0  # from SIGTERM to SIGKILL
+_KILL_SECONDS = 2.0  # from SIGKILL until it is said that it did not help
+_LOOK_SECONDS = 0.05
 # A service that ends by one of these has not failed.
 _CLEAN = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
 
@@ -35,7 +37,7 @@ class Service:
         self._pid = 0
         self._queue: list[tuple[list[str], bool]] = []
         self._ignored = False
-        self._stopping = False
+        self.stopping = False
         self._deadline: float | None = None
         self._notified: socket.socket | None = None  # while the service has not said that it is ready
         self._restarts = 0
@@ -60,6 +62,8 @@ class Service:
         """Unless it runs. Raises `UnitError` for what cannot be started at all."""
         if self.state in ("active", "activating") and (self._pid or self.state == "active"):
             return
+        if self.stopping:
+            raise UnitError(f"{self.unit.name} is being stopped.")
         missing = [path for path in self.unit.all("ConditionPathExists") if not self._holds(path)]
         if missing:
             self._note(f"Condition check resulted in {self.unit.name} being skipped: {missing[0]}")
@@ -76,7 +80,7 @@ class Service:
         self._invocation = variables["INVOCATION_ID"]
         if self.unit.one("Type") == "notify":
             variables["NOTIFY_SOCKET"] = self._expect_notice()
-        self._environment, self._stopping, self.state = variables, False, "activating"
+        self._environment, self.state = variables, "activating"
         limit = self.unit.seconds("TimeoutStartSec", float("inf") if self.oneshot else 90.0)
         self._deadline = time.monotonic() + limit
         self._next()
@@ -105,7 +109,7 @@ class Service:
                     self._expect_nothing()
                     self.state, self._deadline, self.due = "active", None, None
                     return
-        self.due = time.monotonic() + 0.05
+        self.due = time.monotonic() + _LOOK_SECONDS
 
     def _expect_nothing(self) -> None:
         if self._notified is not None:
@@ -170,8 +174,8 @@ class Service:
             return
         self._pid = 0
         clean = not code or self._ignored or (not self.oneshot and -code in _CLEAN)
-        if self._stopping:
-            self._finish(code)
+        if self.stopping:
+            self.due = time.monotonic()
         elif not clean:
             how = f"code=exited, status={code}" if code > 0 else f"code=killed, status={-code}"
             self._fail(f"Main process exited, {how}")
@@ -192,8 +196,8 @@ class Service:
             self._schedule()
 
     def _finish(self, code: int) -> None:
-        again = self.unit.one("Restart", "no") == "always" and not self._stopping
-        kept = self.oneshot and self.unit.yes("RemainAfterExit") and not self._stopping
+        again = self.unit.one("Restart", "no") == "always"
+        kept = self.oneshot and self.unit.yes("RemainAfterExit")
         self.state, self.due, self._deadline = ("active" if kept else "inactive"), None, None
         self._restarts = 0 if not code else self._restarts
         self._expect_nothing()
@@ -218,7 +222,9 @@ class Service:
         if self.due is None or time.monotonic() < self.due:
             return
         self.due = None
-        if self._pid and self._notified is not None and time.monotonic() < (self._deadline or 0):
+        if self.stopping:
+            self._look_for_end()
+        elif self._pid and self._notified is not None and time.monotonic() < (self._deadline or 0):
             self._look_for_notice()
         elif not self._pid and self.state == "activating":
             try:
@@ -230,26 +236,31 @@ class Service:
             self._signal(signal.SIGKILL)
 
     def stop(self) -> None:
-        """SIGTERM to its main process, or to all of its processes unless KillMode says otherwise."""
-        self._stopping, self.due = True, None
-        self._queue.clear()
-        self._signal(signal.SIGTERM)
-        if not self._pid:
-            self.state = "inactive"
+        """SIGTERM to its main process, or to all of its processes unless KillMode says otherwise.
 
-    def await_end(self, seconds: float) -> None:
-        """Wait until its processes have ended; kill those that do not. Raises `UnitError` in vain."""
-        deadline = time.monotonic() + seconds
-        while self._own():
-            if time.monotonic() > deadline + _KILL_SECONDS:
-                raise UnitError(f"{self.unit.name}: processes do not end: {self._own()}")
-            if time.monotonic() > deadline:
+        `stopping` until they have ended; those that do not are killed.
+        """
+        if self.stopping:
+            return
+        self.stopping, self.state = True, "deactivating"
+        self._deadline = time.monotonic() + STOP_SECONDS
+        self._queue.clear()
+        self._expect_nothing()
+        self._signal(signal.SIGTERM)
+        self._look_for_end()
+
+    def _look_for_end(self) -> None:
+        now, deadline = time.monotonic(), self._deadline or 0.0
+        left = self._own()
+        if left and now < deadline + _KILL_SECONDS:
+            if now >= deadline:
                 self._signal(signal.SIGKILL)
-            pid, status = os.waitpid(self._pid, os.WNOHANG) if self._pid else (0, 0)
-            if pid:
-                self.ended(pid, os.waitstatus_to_exitcode(status))
-            else:
-                time.sleep(0.05)
+            self.due = now + _LOOK_SECONDS
+            return
+        if left:
+            self._note(f"processes do not end: {sorted(left)}")
+        self.stopping, self.state = False, "failed" if left else "inactive"
+        self.due, self._deadline, self._restarts = None, None, 0
 
     def _own(self) -> set[int]:
         """Processes that end with the service: all of them, unless KillMode says otherwise."""

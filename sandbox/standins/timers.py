@@ -25,7 +25,6 @@ class Timers:
     def start(self, unit: UnitFile) -> None:
         if unit.name in self._units:
             return
-        self._units[unit.name] = unit
         due = []
         if unit.all("OnBootSec"):
             due.append(self._booted + unit.seconds("OnBootSec", 0))
@@ -33,6 +32,7 @@ class Timers:
             due.append(self._calendar(unit))
         if not due:
             raise UnitError(f"{unit.name}: neither OnBootSec nor OnCalendar")
+        self._units[unit.name] = unit
         self._due[unit.name] = min(due) + self._delay(unit)
 
     def stop(self, name: str) -> None:
@@ -50,8 +50,7 @@ class Timers:
         for name, due in list(self._due.items()):
             if now >= due:
                 unit = self._units[name]
-                self._stamp(unit).parent.mkdir(parents=True, exist_ok=True)
-                self._stamp(unit).write_text(str(time.time()))
+                self._mark(unit)
                 self._due[name] = self._after(unit, now) + self._delay(unit)
                 self._elapse(name.removesuffix(".timer") + ".service")
 
@@ -64,11 +63,15 @@ class Timers:
         if unit.one("OnCalendar") != "monthly":
             raise UnitError(f"{unit.name}: OnCalendar={unit.one('OnCalendar')} is not implemented")
         stamp = self._stamp(unit)
-        if not stamp.exists():
-            return time.monotonic() + _MONTH
+        if not stamp.exists():  # counted from the first start on, or every boot would put it off
+            self._mark(unit)
         left = float(stamp.read_text()) + _MONTH - time.time()
         # Persistent: a run that was missed while the machine was off is made up for.
         return time.monotonic() + (max(0.0, left) if unit.yes("Persistent") else _MONTH)
+
+    def _mark(self, unit: UnitFile) -> None:
+        self._stamp(unit).parent.mkdir(parents=True, exist_ok=True)
+        self._stamp(unit).write_text(str(time.time()))
 
     @staticmethod
     def _stamp(unit: UnitFile) -> Path:

@@ -17,13 +17,19 @@ KNOWN = {
     "Timer": "OnBootSec OnUnitActiveSec OnCalendar RandomizedDelaySec AccuracySec Persistent",
     "Install": "WantedBy",
 }
+TARGETS = ("multi-user.target", "timers.target")  # what a boot reaches
+_BOOLEANS = ("yes", "no", "true", "false", "on", "off", "1", "0")
 # Where other values exist, the ones that are implemented here.
 VALUES = {
     "Type": ("simple", "oneshot", "notify"),
     "Restart": ("no", "on-failure", "always"),
     "KillMode": ("control-group", "process"),
     "StandardOutput": ("journal", "journal+console"),
+    "RemainAfterExit": _BOOLEANS,
+    "Persistent": _BOOLEANS,
+    "WantedBy": TARGETS,
 }
+_EXPANDED = ("ConditionPathExists", "Environment", "EnvironmentFile")  # specifiers are not implemented
 _SECONDS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 _PART = r"(\d+(?:\.\d+)?)\s*(ms|sec|s|min|h|d|)"
 _SPAN = re.compile(rf"infinity|{_PART}(?:\s+{_PART}|(?<=[a-z]){_PART})*")
@@ -67,7 +73,7 @@ class UnitFile:
         return span(self.one(key)) if self.all(key) else default
 
     def yes(self, key: str) -> bool:
-        return self.one(key).lower() in ("yes", "true", "1", "on")
+        return self.one(key) in ("yes", "true", "on", "1")
 
     def text(self) -> str:
         """As `systemctl cat` shows it."""
@@ -95,7 +101,7 @@ def load(name: str, folders: list[Path]) -> UnitFile | None:
 
 def _read(unit: UnitFile, path: Path) -> None:
     section = ""
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(_text(path).splitlines(), start=1):
         line = line.strip()
         if not line or line[0] in "#;":
             continue
@@ -111,10 +117,19 @@ def _read(unit: UnitFile, path: Path) -> None:
             raise UnitError(f"{path}:{number}: {what} is not implemented by this systemd stand-in")
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:  # of no file may process 1 die
+        raise UnitError(f"{path}: {error}") from None
+
+
 def _accepted(key: str, value: str) -> bool:
     """No line goes on in the next one; where few values are implemented, it is one of them."""
     if not value or value.endswith("\\"):
         return not value
+    if key in _EXPANDED and ("%" in value or value.startswith("|")):
+        return False
     if key.endswith("Sec"):
         return _SPAN.fullmatch(value) is not None
     return value.isdigit() if key == "RestartSteps" else value in VALUES.get(key, (value,))
@@ -147,7 +162,7 @@ def environment(unit: UnitFile, base: dict[str, str]) -> dict[str, str]:
             if line.startswith("-"):
                 continue
             raise UnitError(f"{unit.name}: {path} does not exist")
-        rows = (row.strip() for row in path.read_text().splitlines())
+        rows = (row.strip() for row in _text(path).splitlines())
         for row in rows:
             if row and row[0] not in "#;":
                 name, value = _pair(unit, row)

@@ -35,6 +35,10 @@ _CODE = (
 )
 _MORE = ("userdata", "requirements.txt")
 
+# The kind of nodes that stacks of these tests get unless they ask for one: `make test-real` says real.
+NODES = os.environ.get("KUBEPARK_TEST_NODES", "simulated")
+_VERIFIED = {"simulated": "passed: the pod completed on node ", "real": "passed: 'Test PASSED' on node "}
+
 
 def free_port() -> int:
     with socket.socket() as listener:
@@ -45,7 +49,7 @@ def free_port() -> int:
 class Project:
     """One copy. `up()` and the like run the real command; `stop()` ends whatever still runs."""
 
-    def __init__(self, folder: Path, stack: str = "sandbox", *, nodes: str = "simulated") -> None:
+    def __init__(self, folder: Path, stack: str = "sandbox", *, nodes: str = NODES) -> None:
         self.root = folder
         self.nodes = nodes
         self.stack = stack
@@ -75,6 +79,11 @@ class Project:
         env.pop("KUBEPARK_SANDBOX_DIR", None)
         given = {"KUBEPARK_TOOLS": str(tool("pulumi").parent), "KUBEPARK_NODES": self.nodes}
         return env | given | {"NO_COLOR": "1"}
+
+    @property
+    def verified(self) -> str:
+        """What `up` says when the GPU Job has run: a simulated container cannot print anything."""
+        return _VERIFIED[self.nodes] + "gpu01"
 
     def set(self, path: str, value: Any) -> None:
         """Change one value of the stack file; None removes it. `path`: `kubepark:network.vpcCidr`."""

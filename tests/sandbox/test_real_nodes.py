@@ -9,11 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -21,9 +19,10 @@ import pytest
 from sandbox.boot.cloudinit import parse
 from sandbox.boot.decisions import unused, used
 from sandbox.boot.statements import statements
-from sandbox.nodes import choice
 from sandbox.nodes.real.site import prefix_of
 from tests.sandbox.boot_world import until
+from tests.sandbox.machines import OBSTACLE, Machines
+from tests.sandbox.permission_table import page
 from tests.sandbox.project import ROOT, Project
 from tests.sandbox.test_stack_life import ADDRESSES, nodes
 
@@ -31,45 +30,10 @@ PROBE = "kubepark.local/probe:1"
 SOAK = bool(os.environ.get("KUBEPARK_SOAK"))
 UP_SECONDS = 300  # two cores that other tests use as well; `make bench` measures
 
-REASON = choice.obstacle(ROOT / ".pytest_cache")
 pytestmark = [
     pytest.mark.sandbox,
-    pytest.mark.skipif(bool(REASON), reason=f"real nodes cannot run here: {REASON}"),
+    pytest.mark.skipif(bool(OBSTACLE), reason=f"real nodes cannot run here: {OBSTACLE}"),
 ]
-
-
-class Machines:
-    """The stack, and a way into its machines as somebody at their console."""
-
-    def __init__(self, project: Project) -> None:
-        self.project = project
-        self.output = ""
-
-    def disk(self, node: str) -> Path:
-        return self.project.state / "machines" / self.project.instance(node)["InstanceId"]
-
-    def init(self, node: str) -> int:
-        """Process 1 of a machine, as the host knows it."""
-        record = json.loads((self.project.state / "state.json").read_text())["processes"]
-        leader = psutil.Process(record[f"node-{self.project.instance(node)['InstanceId']}"]["pid"])
-        (init,) = leader.children()
-        return int(init.pid)
-
-    def run(self, node: str, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """A command inside the machine."""
-        enter = ["nsenter", "--target", str(self.init(node)), "--all"]
-        return subprocess.run(
-            [*enter, *command], input=stdin, capture_output=True, text=True, timeout=120, check=False
-        )
-
-    def record(self, node: str) -> dict[str, Any]:
-        answer = self.project.aws("ssm").get_parameter(Name=f"/kubepark-sandbox/status/{node}")
-        found: dict[str, Any] = json.loads(answer["Parameter"]["Value"])
-        return found
-
-    def is_ready(self, node: str) -> bool:
-        conditions = nodes(self.project)[node]["status"]["conditions"]
-        return ("Ready", "True") in [(each["type"], each["status"]) for each in conditions]
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +46,10 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 
 
 def test_up_ends_in_a_cluster_of_real_nodes_and_a_completed_job(machines: Machines) -> None:
-    machines.output = machines.project.ok("up", timeout=UP_SECONDS)
-    assert "passed: 'Test PASSED' on node gpu01" in machines.output
-    assert "containerd, runc, kube-proxy, CoreDNS" in machines.output
-    assert "systemd, package mirrors and NVIDIA's driver are played" in machines.output
+    said = machines.project.ok("up", timeout=UP_SECONDS)
+    assert machines.project.verified in said
+    assert "containerd, runc, kube-proxy, CoreDNS" in said
+    assert "systemd, package mirrors and NVIDIA's driver are played" in said
     found = nodes(machines.project)
     assert set(found) == set(ADDRESSES)
     for name, node in found.items():
@@ -119,16 +83,25 @@ def test_every_node_says_that_its_own_user_data_brought_it_here(machines: Machin
 
 def test_pods_reach_services_by_name_on_other_nodes_and_can_be_looked_into(machines: Machines) -> None:
     project = machines.project
-    project.kubectl("run", "probe", f"--image={PROBE}", "--restart=Never", "--command", "--", "/bin/probe", "sleep", "600")
+    project.kubectl(
+        "run", "probe", f"--image={PROBE}", "--restart=Never", "--command", "--", "/bin/probe", "sleep", "600"
+    )
     project.kubectl("wait", "pod/probe", "--for=condition=Ready", "--timeout=60s")
     where = project.get("pod", "probe")["spec"]["nodeName"]
-    dns = {pod["spec"]["nodeName"] for pod in project.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]}
+    dns = {
+        pod["spec"]["nodeName"]
+        for pod in project.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
+    }
     assert dns - {where}, "a DNS server is on another node"
-    said = project.kubectl("exec", "probe", "--", "/bin/probe", "resolve", "dex.auth.svc.cluster.local").strip()
+    said = project.kubectl(
+        "exec", "probe", "--", "/bin/probe", "resolve", "dex.auth.svc.cluster.local"
+    ).strip()
     assert said == project.get("service", "dex", "-n", "auth")["spec"]["clusterIP"]
     assert ip_address(said)
     issuer = "http://dex.auth.svc.cluster.local:5556/dex"
-    page = project.kubectl("exec", "probe", "--", "/bin/probe", "get", f"{issuer}/.well-known/openid-configuration")
+    page = project.kubectl(
+        "exec", "probe", "--", "/bin/probe", "get", f"{issuer}/.well-known/openid-configuration"
+    )
     assert json.loads(page)["issuer"] == issuer
     assert "listening on 0.0.0.0:5556" in project.kubectl("logs", "-n", "auth", "-l", "app=dex")
     project.kubectl("delete", "pod", "probe", "--grace-period=1")
@@ -139,7 +112,9 @@ def test_secrets_are_encrypted_in_etcd_and_the_api_keeps_an_audit_log(machines: 
     credentials = ["--cacert", f"{pki}/ca.crt", "--cert", f"{pki}/server.crt", "--key", f"{pki}/server.key"]
     key = base64.b64encode(b"/registry/secrets/auth/dex-passwords").decode()
     asked = json.dumps({"key": key})
-    said = machines.run("master1", "/usr/bin/curl", "-sS", *credentials, "-d", asked, "https://127.0.0.1:2379/v3/kv/range")
+    said = machines.run(
+        "master1", "/usr/bin/curl", "-sS", *credentials, "-d", asked, "https://127.0.0.1:2379/v3/kv/range"
+    )
     (found,) = json.loads(said.stdout)["kvs"]
     value = base64.b64decode(found["value"])
     assert value.startswith(b"k8s:enc:secretbox:v1:key1:")
@@ -157,13 +132,23 @@ KP_AWS = "/usr/local/lib/kubepark/kp-aws"
 @pytest.mark.parametrize(
     ("words", "action", "resource"),
     [
-        (("get-parameter", "/kubepark-sandbox/kubeconfig"), "ssm:GetParameter", "/kubepark-sandbox/kubeconfig"),
+        (
+            ("get-parameter", "/kubepark-sandbox/kubeconfig"),
+            "ssm:GetParameter",
+            "/kubepark-sandbox/kubeconfig",
+        ),
         (("get-parameter", "/other/join"), "ssm:GetParameter", "/other/join"),
         (("put-parameter", "/kubepark-sandbox/join"), "ssm:PutParameter", "/kubepark-sandbox/join"),
-        (("put-parameter", "/kubepark-sandbox/status/worker02"), "ssm:PutParameter", "/kubepark-sandbox/status/worker02"),
+        (
+            ("put-parameter", "/kubepark-sandbox/status/worker02"),
+            "ssm:PutParameter",
+            "/kubepark-sandbox/status/worker02",
+        ),
     ],
 )
-def test_a_worker_may_do_no_more_than_its_role_says(machines: Machines, words: tuple[str, ...], action: str, resource: str) -> None:
+def test_a_worker_may_do_no_more_than_its_role_says(
+    machines: Machines, words: tuple[str, ...], action: str, resource: str
+) -> None:
     done = machines.run("worker01", KP_AWS, *words, stdin="planted-value")
     role, instance = "kubepark-sandbox-worker01", machines.project.instance("worker01")["InstanceId"]
     assert done.returncode == 1
@@ -180,20 +165,27 @@ def test_a_machine_that_is_stopped_and_started_is_the_same_node(machines: Machin
     instance = project.instance("gpu01")["InstanceId"]
     init = machines.init("gpu01")
     project.aws("ec2").stop_instances(InstanceIds=[instance])
-    until("the machine is off", lambda: not psutil.pid_exists(init), 40)
+    until("the machine is off", lambda: not init.is_running(), 40)
     until("its node is not Ready", lambda: not machines.is_ready("gpu01"), 60)
     project.aws("ec2").start_instances(InstanceIds=[instance])
-    until("it has booted", lambda: machines.record("gpu01")["phase"] == "joined" and machines.record("gpu01")["bootId"] != boot, 90)
+    until(
+        "it has booted",
+        lambda: machines.record("gpu01")["phase"] == "joined" and machines.record("gpu01")["bootId"] != boot,
+        90,
+    )
     until("Ready again", lambda: machines.is_ready("gpu01"), 60)
     node = nodes(project)["gpu01"]
     assert node["metadata"]["uid"] == uid
-    until("GPU allocatable", lambda: nodes(project)["gpu01"]["status"]["allocatable"].get("nvidia.com/gpu") == "1", 60)
+    until(
+        "GPU allocatable",
+        lambda: nodes(project)["gpu01"]["status"]["allocatable"].get("nvidia.com/gpu") == "1",
+        60,
+    )
 
 
 def test_every_permission_of_every_role_is_used_but_session_managers(machines: Machines) -> None:
     """Session Manager's agent is what operators reach a node with; its service is not played here."""
-    reaped = machines.run("master1", "/usr/local/sbin/systemctl", "start", "kubepark-nodes.service")
-    assert reaped.returncode == 0, reaped.stderr  # its timer's first turn may be still to come
+    machines.systemctl("master1", "start", "kubepark-nodes.service")  # its timer's first turn may be to come
     iam = machines.project.aws("iam")
     roles = {f"kubepark-sandbox-{node}" for node in ADDRESSES}
     policies = {
@@ -205,6 +197,10 @@ def test_every_permission_of_every_role_is_used_but_session_managers(machines: M
     assert {(row.role, row.statement) for row in unused(policies, lines)} == {
         (role, "SessionManager") for role in roles
     }
+    table, golden = page(used(lines), unused(policies, lines)), ROOT / "docs" / "permissions.md"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(table, encoding="utf-8")
+    assert table == golden.read_text(encoding="utf-8"), "refresh with UPDATE_GOLDEN=1 and read the difference"
 
 
 def test_no_secret_is_in_what_a_machine_keeps_or_says(machines: Machines) -> None:
@@ -248,13 +244,16 @@ def test_join_records_that_must_not_be_used_are_refused_in_the_nodes_own_words(m
     project = machines.project
     ssm = project.aws("ssm")
     # It would put a right record in place, two minutes after the master's boot and every six hours.
-    stopped = machines.run("master1", "/usr/local/sbin/systemctl", "stop", "kubepark-join.timer")
-    assert stopped.returncode == 0, stopped.stderr
+    machines.systemctl("master1", "stop", "kubepark-join.timer")
     right = ssm.get_parameter(Name=JOIN, WithDecryption=True)["Parameter"]["Value"]
 
     def put(value: str) -> None:
         ssm.put_parameter(
-            Name=JOIN, Value=value, Type="SecureString", KeyId="alias/kubepark/kubepark-sandbox", Overwrite=True
+            Name=JOIN,
+            Value=value,
+            Type="SecureString",
+            KeyId="alias/kubepark/kubepark-sandbox",
+            Overwrite=True,
         )
 
     project.set("kubepark:workers.nodes", {f"worker{number:02d}": {} for number in (1, 2, 3, 4)})

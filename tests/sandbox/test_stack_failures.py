@@ -177,7 +177,7 @@ def test_the_cause_mended_a_plain_up_succeeds_and_replaces_nothing(project: Proj
     assert instances(project, *nodes) == before
     assert re.search(r"^ *[\d.]+ s +no changes; \d+ unchanged$", told.text, re.MULTILINE)
     assert "gpu01: joined" in told.text
-    assert "passed: the pod completed on node gpu01" in told.text
+    assert project.verified in told.text
     assert ready_nodes(project) == set(nodes)
 
 

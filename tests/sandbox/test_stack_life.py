@@ -10,12 +10,13 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cli.summary import REAL
 from tests.sandbox.account import live
+from tests.sandbox.machines import Machines
 from tests.sandbox.project import ROOT, Project
 from tests.sandbox.refusals import problems, refused, resources
 
@@ -74,8 +75,8 @@ def test_up_makes_what_the_preview_showed(life: Life) -> None:
 
 
 def test_the_gpu_job_ran_and_the_summary_says_what_is_there(life: Life) -> None:
-    assert "the pod completed on node gpu01" in life.up_output
-    for words in ("ana@example.org", "kubeconfig", "simulated", "Stand-ins"):
+    assert life.project.verified in life.up_output
+    for words in ("ana@example.org", "kubeconfig", REAL[life.project.nodes], "Stand-ins"):
         assert words in life.up_output
 
 
@@ -345,12 +346,18 @@ def test_destroy_with_a_dead_api_server_leaves_nothing(life: Life) -> None:
 
 
 def kill_api_server(project: Project) -> None:
-    """By its own id: the process whose arguments name this sandbox's port."""
+    """By its own id: the process whose arguments name this sandbox's port, or that runs in its master."""
     import psutil
 
-    port = f"--secure-port={project.api_port}"
-    found = [p for p in psutil.process_iter(["name", "cmdline"]) if port in (p.info["cmdline"] or [])]
-    assert [Path(p.info["cmdline"][0]).name for p in found] == ["kube-apiserver"]
+    if project.nodes == "real":
+        machines = Machines(project)
+        machines.systemctl("master1", "stop", "kubelet.service")  # or it would start it again
+        running = machines.init("master1").children(recursive=True)
+    else:
+        running = list(psutil.process_iter())
+    port = f"--secure-port={6443 if project.nodes == 'real' else project.api_port}"
+    found = [p for p in running if p.name() == "kube-apiserver" and port in p.cmdline()]
+    assert len(found) == 1
     found[0].kill()
     found[0].wait(10)
 

@@ -193,13 +193,6 @@ def test_credentials_are_renewed_before_they_end_and_good_until_then(keys: RoleK
     assert judge(received(signed(second, at=clock.now)), keys, clock) == "i-1"
 
 
-def test_a_machine_that_is_gone_has_no_keys(keys: RoleKeys, clock: Clock) -> None:
-    secret = keys.issue("i-1")
-    keys.forget("i-1")
-    assert keys.find(secret.access_key_id) is None
-    assert keys.issue("i-1") != secret
-
-
 def test_secrets_do_not_show(keys: RoleKeys) -> None:
     secret = keys.issue("i-1")
     assert secret.secret_access_key not in repr(secret)

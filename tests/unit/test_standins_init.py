@@ -554,7 +554,9 @@ def test_a_reboot_ends_init_and_the_next_boot_starts_what_is_enabled(other):
     )
     assert systemctl(other, "enable", "kept").returncode == 0
     assert state(other, "kept") == "inactive", "without --now it waits for the next boot"
-    assert systemctl(other, "reboot").returncode in (0, -9), "the machine may end before the command does"
+    assert systemctl(other, "reboot").returncode in (0, -9, -15), (
+        "the machine may end before the command does"
+    )
     assert other.off(12) == 0
     other.path("/run/kubepark-init.sock").unlink()  # /run is empty at a real boot
     other.boot()

@@ -103,9 +103,10 @@ def test_what_a_worker_looks_like_afterwards(tmp_path):
         assert not list((tmp_path / "run").glob("*.yaml")), "the token stays on no disk"
 
 
-@pytest.mark.parametrize("role", ["master", "gpu"])
-def test_each_step_failing_once_is_named_and_then_done(role, tmp_path):
+@pytest.mark.parametrize("role", ROLES)
+def test_each_step_failing_once_is_named_and_then_done(role, tmp_path, record_property):
     """Every step fails at its first try: one attempt each, and nothing done is done again."""
+    record_property(f"faults: {role}'s script, a step fails once and is retried to success", len(steps(role)))
     with booting(role, tmp_path) as node:
         for step in steps(role):
             node.edit(
@@ -207,7 +208,8 @@ def test_records_that_cannot_be_delivered_do_not_stop_the_node(tmp_path):
 
 
 @pytest.mark.parametrize("role", ["master", "worker"])
-def test_a_node_whose_power_is_cut_ends_joined_once(role, tmp_path):
+def test_a_node_whose_power_is_cut_ends_joined_once(role, tmp_path, record_property):
+    record_property(f"faults: {role}'s script, all its processes killed", 10)
     pick = random.Random(role)
     with booting(role, tmp_path) as node:
         for _ in range(10):

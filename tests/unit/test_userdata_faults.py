@@ -1,7 +1,7 @@
 """Every step of every role made to fail for ever, and to hang: the record names it, in its own words.
 
 Each step is run by the node's own runner with nothing else in the plan, on one disk for a role. Hangs
-take seconds each, so `make test` takes one step of each kind and `make soak` all of them. That a step
+take seconds each, so `make test` takes one step of each kind and `make test-real` all of them. That a step
 which fails once is retried to success is in test_userdata_boot.
 """
 
@@ -40,7 +40,8 @@ def alone(node, step, body) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_each_step_that_fails_for_ever_is_reported_at_each_attempt(role, tmp_path):
+def test_each_step_that_fails_for_ever_is_reported_at_each_attempt(role, tmp_path, record_property):
+    record_property(f"faults: {role}'s script, a step fails for ever", len(steps(role)))
     with booting(role, tmp_path) as node:
         attempt = 0
         for step in steps(role):
@@ -59,7 +60,8 @@ def test_each_step_that_fails_for_ever_is_reported_at_each_attempt(role, tmp_pat
 
 
 @pytest.mark.parametrize(("role", "step"), HANGS)
-def test_a_step_that_hangs_is_reported_soon_after_its_deadline(role, step, tmp_path):
+def test_a_step_that_hangs_is_reported_soon_after_its_deadline(role, step, tmp_path, record_property):
+    record_property(f"faults: {role}'s script, a step hangs", 1)
     with booting(role, tmp_path) as node, alone(node, step, "echo no answer; /bin/sleep 300"):
         began = time.monotonic()
         assert node.run()[0] == 1

@@ -108,10 +108,6 @@ class PodNetwork:
                 changed.append(member.name)
         return changed
 
-    def forget(self, name: str) -> None:
-        """The machine was switched off: its network has to be made anew."""
-        self._done.pop(name, None)
-
     def _connect(self, pool: IPv4Network, member: Member, others: frozenset[Member]) -> None:
         if not self._exists(member):
             device = f"{DEVICE} address {member.mac} mtu {_MTU}"

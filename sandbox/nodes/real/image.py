@@ -77,7 +77,8 @@ def put_faults(root: Path | None, faults: Faults, name: str, data: UserData) -> 
     if root is None:
         return
     folder = root / FAULTS
-    wanted = {step.name: fault for step in data.steps if (fault := faults.entry(name, step.name))}
+    found = {step.name: faults.entry(name, step.name) for step in data.steps if not faults.silent(name)}
+    wanted = {step: fault for step, fault in found.items() if fault}
     for path in folder.glob("[!.]*"):
         if path.name not in wanted:
             path.unlink()
@@ -91,5 +92,4 @@ def put_faults(root: Path | None, faults: Faults, name: str, data: UserData) -> 
 
 def _fault_file(fault: Mapping[str, Any]) -> str:
     times = fault.get("times")
-    mode = "fail" if fault["mode"] == "fail" else "hang"
-    return f"{mode} {'always' if times is None else int(times)}\n{fault.get('message', '')}\n"
+    return f"{fault['mode']} {'always' if times is None else int(times)}\n{fault.get('message', '')}\n"

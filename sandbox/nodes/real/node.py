@@ -98,13 +98,17 @@ class RealNode:
             self._make_disk(instance, data)
         if self._services is None:
             self.site.vpc.attach(instance.id, self._address(instance))
-            self._services = Services(self.site, instance.id, self.namespace, str(data.node["awsEndpoint"]))
+            endpoint = str(data.node["awsEndpoint"])
+            self._services = Services(self.site, instance.id, self.namespace, endpoint, self._is_cut_off)
         if not self.site.supervisor.alive(self.process):
             self._boot(instance)
         if data.is_master:
             self._expose(instance, data)
         image.put_faults(self.root, self.site.faults, self.name, data)
         return _LOOK
+
+    def _is_cut_off(self) -> bool:
+        return self.site.faults.silent(self.name)
 
     def _read_user_data(self) -> UserData:
         if self._user_data is None:

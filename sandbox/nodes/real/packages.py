@@ -15,6 +15,13 @@ from sandbox.standins.table import HOME, NVIDIA_SMI
 BINARIES = "/opt/kubepark"
 ARCHIVE = "archive.ubuntu.com"
 DOCKER, KUBERNETES, NVIDIA = "download.docker.com", "pkgs.k8s.io", "nvidia.github.io"
+# What follows the host where a repository is configured. Kubernetes has one repository for each minor.
+_SOURCES = {
+    ARCHIVE: "",
+    DOCKER: "/linux/ubuntu * stable",
+    KUBERNETES: "/core:/stable:/v{minor}/deb/ /",
+    NVIDIA: "/libnvidia-container/stable/deb/$(ARCH) /",
+}
 PLUGINS = ("bridge", "host-local", "loopback", "portmap")
 PROGRAMS = (
     *("containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", "nvidia-container-runtime"),
@@ -150,7 +157,11 @@ def packages(binaries: Path) -> dict[str, Any]:
     found["kubectl"] = _package(KUBERNETES, kubernetes, links={"/usr/bin/kubectl": "kubectl"})
     found["cri-tools"] = _package(KUBERNETES, links={"/usr/bin/crictl": "crictl"})
     found["kubernetes-cni"] = _package(KUBERNETES, links={f"/opt/cni/bin/{name}": name for name in PLUGINS})
-    return found | _nvidia()
+    found |= _nvidia()
+    minor = built["kubernetes"].removeprefix("v").rpartition(".")[0]
+    for package in found.values():
+        package["source"] = _SOURCES[package["host"]].format(minor=minor)
+    return found
 
 
 def _nvidia() -> dict[str, Any]:
