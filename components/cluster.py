@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from asyncio import Task, create_task, sleep
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -98,6 +99,7 @@ class Cluster(pulumi.ComponentResource):
             self._read,
             sleep=sleep,
             clock=monotonic,
+            today=partial(datetime.now, UTC),
             seconds=self._seconds,
             say=self._say,
         )

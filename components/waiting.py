@@ -1,8 +1,9 @@
 """Waiting for nodes by their own words: pure loops over status records, with time passed in.
 
 A record counts only if it is the instance's own and of the planned generation; anything older is
-from a node that is gone. A failure that is there when the wait begins may be on its way to being
-mended (nodes retry by themselves), so it is a warning until the node has tried again.
+from a node that is gone. A failure that is there when the wait begins, or of an attempt that was under
+way then, may be of a cause that was mended since (nodes retry by themselves), so it is a warning until
+the node has tried again.
 
 Texts do not name their node: they are said of its instance, and whoever shows them says of which.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -19,10 +21,14 @@ Attempt = tuple[str, int]  # boot id and count: a reboot counts anew
 Read = Callable[[], Awaitable[Mapping[str, Record]]]  # node name -> record; missing: none yet
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
+Today = Callable[[], datetime]
 Say = Callable[[str, str, str], None]  # level (info, warning, error), node, text
 
 READY_PHASES = frozenset({"joined", "api-ready"})
 POLL_SECONDS = 2.0
+# An attempt that began so long before the wait is not of a machine that this update made. More than
+# clocks differ, and than the time between a machine's creation and the first look at it.
+UNDER_WAY = timedelta(seconds=30)
 
 SILENCE = (
     "it never reported. Check: its subnet's route to the internet and the egress rule (packages and AWS "
@@ -81,7 +87,14 @@ def owned(expected: Expected, record: Record | None) -> Record | None:
 
 
 async def wait(
-    nodes: tuple[Expected, ...], read: Read, *, sleep: Sleep, clock: Clock, seconds: float, say: Say
+    nodes: tuple[Expected, ...],
+    read: Read,
+    *,
+    sleep: Sleep,
+    clock: Clock,
+    today: Today,
+    seconds: float,
+    say: Say,
 ) -> dict[str, Verdict]:
     """Poll until every node is ready, has failed, or `seconds` have gone by. Never raises for a node."""
     verdicts = {node.name: Verdict() for node in nodes}
@@ -90,9 +103,11 @@ async def wait(
     while True:
         records = await read()
         for node in nodes:
-            verdict = verdicts[node.name]
+            verdict, record = verdicts[node.name], owned(node, records.get(node.name))
+            if first and record is not None and not _is_fresh(record, today()):
+                verdict.baseline = _attempt(record)
             if not verdict.settled:
-                judge(node, verdict, owned(node, records.get(node.name)), first=first, say=say)
+                judge(node, verdict, record, say=say)
         if all(verdict.settled for verdict in verdicts.values()):
             return verdicts
         if clock() >= end:
@@ -103,16 +118,27 @@ async def wait(
         await sleep(min(POLL_SECONDS, max(0.0, end - clock())))
 
 
-def judge(node: Expected, verdict: Verdict, record: Record | None, *, first: bool, say: Say) -> None:
+def _attempt(record: Record) -> Attempt:
+    return str(record.get("bootId")), int(record.get("attempt") or 0)
+
+
+def _is_fresh(record: Record, now: datetime) -> bool:
+    """Whether what the record tells of began with the wait, and not under conditions of before."""
+    if record.get("phase") == "failed" or _attempt(record)[1] > 1:
+        return False
+    try:
+        began = datetime.strptime(str(record.get("since")), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:  # of a node whose scripts are older than this field
+        return True
+    return now - began < UNDER_WAY
+
+
+def judge(node: Expected, verdict: Verdict, record: Record | None, *, say: Say) -> None:
     """Take one record into account."""
     if record is None:
         return
     verdict.last = record
-    phase, count = record.get("phase"), int(record.get("attempt") or 0)
-    attempt = (str(record.get("bootId")), count)
-    if first and (phase == "failed" or count > 1):
-        # Also an attempt under way: it may have begun before the cause was mended.
-        verdict.baseline = attempt
+    phase, attempt = record.get("phase"), _attempt(record)
     if phase in READY_PHASES:
         verdict.ready = True
         say("info", node.name, str(phase))
@@ -122,7 +148,7 @@ def judge(node: Expected, verdict: Verdict, record: Record | None, *, first: boo
     elif phase == "failed":
         _say_once(verdict, "warning", node, f"{describe(record)}; waiting for its next attempt", say)
     else:
-        _say_once(verdict, "info", node, f"{record.get('step')} (attempt {count})", say)
+        _say_once(verdict, "info", node, f"{record.get('step')} (attempt {attempt[1]})", say)
 
 
 def _say_once(verdict: Verdict, level: str, node: Expected, text: str, say: Say) -> None:

@@ -57,6 +57,7 @@ def engine_run(folder: Path, program: str, verb: str, pack: Path | None = None) 
         "PYTHONPATH": str(ROOT),
         "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
         "PULUMI_HOME": str(folder / "home"),
+        "TMPDIR": str(folder),  # the Automation API leaves its work folders behind
         "PULUMI_CONFIG_PASSPHRASE": (folder / "passphrase").read_text(),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",

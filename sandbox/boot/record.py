@@ -37,6 +37,7 @@ class Origin:
     generation: int
     boot_id: str
     attempt: int
+    since: datetime  # when the attempt began
 
 
 def encode(origin: Origin, phase: str, step: str, rc: int = 0, message: str = "") -> str:
@@ -49,6 +50,7 @@ def encode(origin: Origin, phase: str, step: str, rc: int = 0, message: str = ""
         "generation": origin.generation,
         "bootId": origin.boot_id,
         "attempt": origin.attempt,
+        "since": rfc3339(origin.since),
         "phase": phase,
         "step": step,
         "rc": rc,

@@ -10,6 +10,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,6 +58,7 @@ class SimulatedNode:
         self._entered: tuple[int, float] = (-1, 0.0)  # position reported, and when
         self._fault: Fault | None = None  # the one that was taken at the current step
         self._waits: dict[str, float] = {}
+        self._since = datetime.now(UTC)  # when the attempt began
 
     @property
     def kubeconfig(self) -> Path:
@@ -219,6 +221,7 @@ class SimulatedNode:
     def _new_attempt(self) -> None:
         self.disk.memory.attempt += 1
         self.disk.save()
+        self._since = datetime.now(UTC)
         self._position, self._entered, self._waits = 0, (-1, 0.0), {}
 
     def _take_steps(self) -> float:
@@ -294,6 +297,7 @@ class SimulatedNode:
             generation=self.user_data.generation,
             boot_id=self.disk.memory.boot_id,
             attempt=self.disk.memory.attempt,
+            since=self._since,
         )
         self._say(f"{phase} {step} {message}".strip())
         problem = self.machine.report(origin, phase, step, rc, message)

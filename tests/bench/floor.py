@@ -103,6 +103,7 @@ class Floor:
             "PYTHONPATH": str(ROOT),
             "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
             "PULUMI_HOME": str(folder / "home"),
+            "TMPDIR": str(folder),  # the Automation API leaves its work folders behind
             "PULUMI_CONFIG_PASSPHRASE": secrets.token_urlsafe(16),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",

@@ -36,6 +36,7 @@ class EngineRun:
             "PULUMI_BACKEND_URL": f"file://{self._backend}",
             "PULUMI_CONFIG_PASSPHRASE": secrets.token_urlsafe(16),
             "PULUMI_HOME": str(folder / "home"),
+            "TMPDIR": str(folder),  # the Automation API leaves its work folders behind
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }

@@ -43,6 +43,7 @@ class Engine:
             "PULUMI_BACKEND_URL": f"file://{self.backend}",
             "PULUMI_CONFIG_PASSPHRASE": secrets.token_urlsafe(16),
             "PULUMI_HOME": str(folder / "home"),
+            "TMPDIR": str(folder),  # the Automation API leaves its work folders behind
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
 

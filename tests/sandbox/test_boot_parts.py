@@ -32,8 +32,8 @@ NODE = {
     "parameters": PARAMETERS,
 }
 JOIN = {"path": "/etc/kubepark/kubeadm-join.yaml.tmpl", "content": "kind: JoinConfiguration\n"}
-ORIGIN = Origin(instance_id="i-0", node="worker01", generation=3, boot_id="b", attempt=2)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ORIGIN = Origin(instance_id="i-0", node="worker01", generation=3, boot_id="b", attempt=2, since=NOW)
 
 
 def cloud_config(*files: dict[str, Any], packed: bool = True) -> bytes:
@@ -105,7 +105,7 @@ def test_records_fit_and_parse(message: str) -> None:
     text = encode(ORIGIN, "failed", "join", 1, message)
     assert len(text.encode()) <= RECORD_BYTES
     assert "{{" not in text
-    assert json.loads(text)["attempt"] == 2
+    assert (json.loads(text)["attempt"], json.loads(text)["since"]) == (2, "2026-01-01T00:00:00Z")
 
 
 def test_long_messages_keep_their_end() -> None:

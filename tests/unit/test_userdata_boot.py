@@ -22,6 +22,7 @@ FIELDS = {
     "generation",
     "bootId",
     "attempt",
+    "since",
     "phase",
     "step",
     "rc",
@@ -139,6 +140,15 @@ def test_a_failure_carries_the_commands_own_words(tmp_path):
         assert re.search(r"lib.sh|packages", record["message"])
         assert len(node.calls("apt-get")) == 5
         assert "E: Unable to locate package kubelet" in node.log()
+
+
+def test_a_cause_takes_the_place_of_what_was_said_before_it(tmp_path):
+    with booting("worker", tmp_path) as node:
+        said = "for n in {1..9}; do echo noise $n; done; echo cause: no route to 10.20.0.10; exit 4"
+        node.edit(f"{LIB}/steps/containerd", "\n", f"\n{said}\n", count=1)
+        assert node.run()[0] == 1
+        assert node.records()[-1]["message"] == "no route to 10.20.0.10"
+        assert "noise 9" in node.log(), "on the node all of it is kept"
 
 
 def test_a_mirror_that_fails_twice_does_no_harm(tmp_path):

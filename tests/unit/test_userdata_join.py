@@ -93,6 +93,15 @@ def test_a_node_that_stays_a_former_machines_has_not_joined(tmp_path):
         assert len(node.calls("kubeadm join")) == 5
 
 
+def test_a_join_that_is_refused_for_ever_ends_in_kubeadms_own_words(tmp_path):
+    with booting("worker", tmp_path) as node:
+        refusal = "if [[ $1 == join ]]; then echo '[preflight] ...'; echo 'error: no route'; exit 1; fi"
+        kubeadm = (tmp_path / "bin/kubeadm").read_text().split("\n", 3)[3]
+        node.stand_in("kubeadm", f"{refusal}\n{kubeadm}")
+        assert node.run()[0] == 1
+        assert node.records()[-1]["message"] == "not joined after 5 tries: no route"
+
+
 def test_a_node_that_slept_past_its_certificate_joins_again(tmp_path):
     with booting("worker", tmp_path) as node:
         assert node.run()[0] == 0

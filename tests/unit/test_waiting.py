@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
+
+import pytest
 
 from components import waiting
 from components.waiting import Expected, Verdict
 
 MASTER = Expected("master1", "i-1", 1)
 GPU = Expected("gpu01", "i-2", 3)
+TODAY = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
 
 def record(node: Expected, phase: str, attempt: int = 1, **more: Any) -> dict[str, Any]:
@@ -19,6 +23,7 @@ def record(node: Expected, phase: str, attempt: int = 1, **more: Any) -> dict[st
         "phase": phase,
         "step": "containerd",
         "attempt": attempt,
+        "since": "2026-11-23T09:59:50Z",
         "rc": 0,
         "at": "2026-11-23T10:00:00Z",
         **more,
@@ -49,6 +54,7 @@ class Cloud:
                 self.read,
                 sleep=self.sleep,
                 clock=lambda: self.now,
+                today=lambda: TODAY,
                 seconds=seconds,
                 say=lambda *words: self.said.append(words),
             )
@@ -114,9 +120,24 @@ def test_a_retry_under_way_at_the_start_may_fail_for_the_old_reason() -> None:
     assert [level for level, _, _ in cloud.said] == ["info", "warning", "info"], "each once"
 
 
-def test_a_first_attempt_under_way_at_the_start_is_not_a_retry() -> None:
-    cloud = Cloud({"master1": record(MASTER, "running")}, {"master1": record(MASTER, "failed")})
+@pytest.mark.parametrize("since", ["2026-11-23T09:59:31Z", "2026-11-23T10:00:20Z", None])
+def test_a_first_attempt_that_has_just_begun_is_of_a_new_machine(since: str | None) -> None:
+    """Also by a clock that goes before ours, and of a node that does not say."""
+    cloud = Cloud(
+        {"master1": record(MASTER, "running", since=since)},
+        {"master1": record(MASTER, "failed", since=since)},
+    )
     assert cloud.wait(MASTER)["master1"].error
+
+
+def test_a_first_attempt_that_was_under_way_before_may_fail_for_the_old_reason() -> None:
+    since = "2026-11-23T09:59:29Z"
+    under_way, failed = (record(MASTER, phase, since=since) for phase in ("running", "failed"))
+    cloud = Cloud(
+        {"master1": under_way}, {"master1": failed}, {"master1": record(MASTER, "api-ready", attempt=2)}
+    )
+    assert cloud.wait(MASTER)["master1"].ready
+    assert [level for level, _, _ in cloud.said] == ["info", "warning", "info"]
 
 
 def test_attempts_count_anew_after_a_reboot() -> None:
@@ -140,7 +161,9 @@ def test_the_deadline_names_what_was_last_heard() -> None:
 
 
 def test_the_deadline_says_what_the_node_waits_for() -> None:
-    cloud = Cloud({"gpu01": record(GPU, "running", step="join", message="waiting: join record is not there yet")})
+    cloud = Cloud(
+        {"gpu01": record(GPU, "running", step="join", message="waiting: join record is not there yet")}
+    )
     verdict = cloud.wait(GPU, seconds=60)["gpu01"]
     assert verdict.error.endswith(": step join: waiting: join record is not there yet")
 

@@ -99,7 +99,8 @@ class Step(NamedTuple):
     def run(self, reporter: Reporter) -> tuple[int, str]:
         """Runs the step within its deadline: exit status and last lines, masked.
 
-        A line that begins with "waiting: " goes into the record at once.
+        A line that begins with "waiting: " goes into the record at once. One that begins with "cause: "
+        takes the place of everything before it: what a person must read to know what to mend.
         """
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         end = time.monotonic() + int(self.deadline)
@@ -115,7 +116,9 @@ class Step(NamedTuple):
             timer = threading.Timer(int(self.deadline), stop, [process.pid])
             timer.start()
             for line in process.stdout or ():
-                tail.append(mask(line.rstrip()))
+                if line.startswith("cause: "):
+                    tail.clear()
+                tail.append(mask(line.rstrip()).removeprefix("cause: "))
                 say(f"[{self.name}] {tail[-1]}")
                 if line.startswith("waiting: "):
                     reporter.report("running", self.name, 0, tail[-1])
@@ -140,6 +143,7 @@ class Reporter:
         self.instance = ""
         counter = STATE / "attempt"
         self.attempt = int(counter.read_text()) + 1 if counter.exists() else 1
+        self.since = now()
         write(counter, str(self.attempt))
 
     def call(self, *arguments: str, value: str = "") -> str:
@@ -163,6 +167,7 @@ class Reporter:
                     "generation": self.node["generation"],
                     "bootId": BOOT_ID.read_text().strip(),
                     "attempt": self.attempt,
+                    "since": self.since,
                     "phase": phase,
                     "step": step,
                     "rc": rc,

@@ -39,5 +39,6 @@ for tried in {1..5}; do
   echo "not joined, try $tried of 5"
   sleep $((15 * tried + RANDOM % 10))
 done
-echo "not joined after 5 tries" >&2
+echo "not joined after 5 tries"
+sed -n 's/^error: /cause: not joined after 5 tries: /p' "$words"
 exit 1
