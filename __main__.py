@@ -54,7 +54,7 @@ def main() -> None:
     # When the master goes in `destroy`, so does everything in the cluster: no call to a dead API.
     in_cluster = pulumi.ResourceOptions(provider=cluster.provider, deleted_with=master.instance)
     calico = Calico("calico", settings, plan.manifests["calico"], in_cluster)
-    gpu = Gpu("gpu-support", settings, in_cluster)
+    gpu = Gpu("gpu-support", settings, list(gpu_nodes.instances.values()), in_cluster)
     dex = Dex("dex", settings, in_cluster)
     kubeflow = Manifest("kubeflow", plan.manifests["kubeflow"], in_cluster)
     profiles = Profiles(

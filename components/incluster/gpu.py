@@ -7,6 +7,7 @@ what turns the card into the allocatable resource `nvidia.com/gpu`.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
@@ -139,11 +140,21 @@ def _host_path() -> dict[str, Any]:
 
 
 class Gpu(pulumi.ComponentResource):
-    """RuntimeClass and device plugin. It stays, empty, when the stack has no GPU node."""
+    """RuntimeClass and device plugin. It stays, empty, when the stack has no GPU node.
+
+    Everything depends on `instances`, the GPU nodes', so that with the last of them it goes first: the
+    deletion of a DaemonSet waits for its pods, and a pod on a machine that is gone does not end.
+    """
 
     objects: list[KubernetesObject]
 
-    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        instances: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__(f"{PROJECT}:incluster:Gpu", name, None, opts)
-        self.objects = register(self, plan_gpu(settings))
+        self.objects = register(self, plan_gpu(settings), instances)
         self.register_outputs({})

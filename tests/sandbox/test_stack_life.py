@@ -223,6 +223,9 @@ def test_a_bumped_generation_replaces_that_node_alone(life: Life) -> None:
     project.set("kubepark:workers.nodes.worker04", {"generation": 2})
     steps = project.steps()
     assert {name for names in steps.values() for name in names} == {"worker04"}, steps
+    with project.changed("kubepark:gpu.nodes", {"gpu01": {"generation": 2}}):
+        steps = project.steps()  # what depends on the GPU node is not replaced with it
+        assert {name for names in steps.values() for name in names} == {"worker04", "gpu01"}, steps
     project.ok("up", *QUICK)
     new = project.instance("worker04")
     assert new["InstanceId"] != old["InstanceId"]

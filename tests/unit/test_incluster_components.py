@@ -24,7 +24,7 @@ def program(settings):
         opts = pulumi.ResourceOptions(providers=[provider])
         loaded = load_all(settings.manifests)
         Calico("calico", settings, loaded["calico"], opts)
-        Gpu("gpu", settings, opts)
+        Gpu("gpu", settings, (), opts)
         Dex("dex", settings, opts)
         kubeflow = Manifest("kubeflow", loaded["kubeflow"], opts)
         Profiles(

@@ -135,6 +135,17 @@ def test_a_node_boots_after_everything_it_needs_at_its_first_second(node: str) -
     assert not before & set(NODES), "no node waits for another"
 
 
+def test_what_only_gpu_nodes_need_goes_before_the_last_of_them() -> None:
+    """Deleting a DaemonSet waits for its pods, which do not end on a machine that is gone."""
+    recording = up()
+    gpu = recording.one(INSTANCE, "gpu01").urn
+    for kind, name in (
+        ("apps/v1:DaemonSet", "daemonset-kube-system-nvidia-device-plugin"),
+        ("node.k8s.io/v1:RuntimeClass", "runtimeclass-nvidia"),
+    ):
+        assert gpu in recording.one(f"kubernetes:{kind}", name).depends_on
+
+
 def test_node_written_parameters_keep_their_values_and_have_constant_faces() -> None:
     written = [
         item
