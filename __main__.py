@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_aws as aws
 
-from components import created_with, preflight
+from components import created_with, people, people_changes, preflight
 from components.access import Access
 from components.cluster import Cluster
 from components.control_plane import ControlPlane, with_groups
@@ -82,6 +82,8 @@ def main() -> None:
     pulumi.export("kubeconfig", cluster.kubeconfig)
     pulumi.export("dex_issuer", dex.issuer)
     pulumi.export("profiles", profiles.namespaces)
+    pulumi.export(people_changes.OUTPUT, people.remembered(settings.people))
+    pulumi.export("access", people.matrix(settings.people, settings.groups))
     pulumi.export("data_key_id", access.data_key.key_id)
     pulumi.export(created_with.OUTPUT, created_with.describe(settings))
 

@@ -49,20 +49,19 @@ def describe(settings: Settings) -> dict[str, str]:
 
 
 def previous() -> Mapping[str, Any]:
-    """The output of the last successful update; empty on the first."""
+    """All outputs of the last successful update; empty on the first."""
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     # The engine's own call behind StackReference, without a resource in the state.
     answer = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": stack}).value or {}
-    found = (answer.get("outputs") or {}).get(OUTPUT)
-    return found if isinstance(found, Mapping) else {}
+    return answer.get("outputs") or {}
 
 
-def check(settings: Settings, before: Mapping[str, Any]) -> None:
-    """Compare with what the cluster was made with.
+def check(settings: Settings, outputs: Mapping[str, Any]) -> None:
+    """Compare with what the cluster was made with, as the outputs of the last update say.
 
     Raises: SettingsError naming each key with its old and new value and the way to change it.
     """
-    now = describe(settings)
+    now, before = describe(settings), outputs.get(OUTPUT) or {}
     same_cluster = before.get("identity") == now["identity"]
     keys = {**_NETWORK, **(_CLUSTER if same_cluster else {})}
     problems = [

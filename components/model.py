@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network
+from typing import Any
 
 from components.versions import Accelerator, VersionRow
 
@@ -99,15 +100,79 @@ class Tier:
     default_limit: Mapping[str, str]
 
 
+class Standing(StrEnum):
+    """What a person is to the team. A viewer has no namespace and may only look."""
+
+    ADMIN = "admin"
+    MEMBER = "member"
+    VIEWER = "viewer"
+
+
+class State(StrEnum):
+    """Suspended: no login and no access, everything is kept. Removed: see `Person.purge`."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    REMOVED = "removed"
+
+
+class Level(StrEnum):
+    """What a contributor may do in somebody else's namespace."""
+
+    VIEW = "view"
+    EDIT = "edit"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """One member of the team. `email` is lower case; `namespace` is DNS-1123 and unique."""
+    """One person of the list. `email` is lower case; `namespace` is DNS-1123 and unique.
+
+    `namespace` is "" for viewers, who have none. `access` maps other people's keys to what this person
+    may do in their namespaces. `former_email` acknowledges that the e-mail was changed. `purge` says
+    that the data of a removed person goes too.
+    """
 
     key: str
     email: str
     display_name: str
     namespace: str
     tier: Tier
+    standing: Standing = Standing.MEMBER
+    groups: tuple[str, ...] = ()
+    access: Mapping[str, Level] = field(default_factory=dict)
+    state: State = State.ACTIVE
+    purge: bool = False
+    former_email: str = ""
+
+    @property
+    def active(self) -> bool:
+        return self.state is State.ACTIVE
+
+    @property
+    def has_namespace(self) -> bool:
+        """Whether a namespace of theirs is to exist."""
+        return bool(self.namespace) and not self.purge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """What its members may do in whose namespace. Expanded to single bindings: Kubeflow ignores groups."""
+
+    name: str
+    access: Mapping[str, Level]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connector:
+    """A way for people to log in with an account that they have elsewhere.
+
+    `config`: Dex's own keys for this type, without the client's secret.
+    """
+
+    type: str
+    id: str
+    name: str
+    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,12 +204,16 @@ class Settings:
     workers: tuple[NodeSettings, ...]
     gpu: GpuSettings
     people: tuple[Person, ...]
+    people_path: str = "kubepark:people"  # where the list is: its key, or its file
+    groups: tuple[Group, ...] = ()
+    connectors: tuple[Connector, ...] = ()
     kubeflow: KubeflowSettings
     manifests: Mapping[str, ManifestSource]
     tags: Mapping[str, str]
     password_hashes: Mapping[str, str] = field(repr=False)  # person key -> bcrypt
     oidc_client_id: str
     oidc_client_secret: str = field(repr=False)
+    connector_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)  # by connector id
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 
 import userdata
-from components import created_with, settings
+from components import created_with, people_changes, settings
 from components.incluster.objects import Manifest, ManifestError
 from components.incluster.sources import load_all
 from components.model import NodePlan, Role, Settings
@@ -37,7 +37,11 @@ def run() -> Plan:
     """
     try:
         loaded = settings.load()
-        created_with.check(loaded, created_with.previous())
+        before = created_with.previous()
+        created_with.check(loaded, before)
+        people_changes.check(
+            pulumi.get_stack(), loaded.people_path, loaded.people, before.get(people_changes.OUTPUT) or []
+        )
         nodes = plan_nodes(loaded, plan_subnets(loaded.network)[0].cidr)
         user_data = {node.name: userdata.render(node, loaded) for node in nodes}
         check_sizes(user_data)

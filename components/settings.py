@@ -13,14 +13,17 @@ from typing import Any
 import pulumi
 from pulumi.runtime import config as runtime_config
 
+from components import people_checks
+from components import settings_logins as logins
 from components import settings_nodes as nodes
 from components import settings_parts as parts
 from components import settings_people as team
+from components import settings_quota as quota
 from components.model import Settings
 from components.naming import PROJECT
 from components.validation import Problems, Section, text
 
-_SECRETS = ("passwordHashes", "oidcClientSecret")
+_SECRETS = ("passwordHashes", "oidcClientSecret", "connectorSecrets")
 
 
 def load() -> Settings:
@@ -60,7 +63,10 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
     gpu = nodes.gpu(root.section("gpu"), ami)
     nodes.check_names(problems, control_plane, workers, gpu.nodes)
     nodes.check_images(problems, platform, (control_plane.node, *workers, *gpu.nodes))
-    people = team.people(problems, root.key("people"), root.items("people"))
+    people, groups = team.people(root), team.groups(root.section("groups"))
+    people_checks.check(problems, team.list_path(root), people, groups)
+    quota.check_gpus(problems, team.list_path(root), people, gpu)
+    connectors = logins.connectors(problems, root.key("connectors"), root.items("connectors"))
     settings = Settings(
         cluster=cluster,
         aws=aws,
@@ -71,16 +77,20 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
         workers=workers,
         gpu=gpu,
         people=people,
+        people_path=team.list_path(root),
+        groups=groups,
+        connectors=connectors,
         kubeflow=parts.kubeflow(root.section("kubeflow")),
         manifests=parts.manifests(root.section("manifests"), row),
         tags=parts.tags(root.section("tags")),
-        password_hashes=team.password_hashes(root.section("passwordHashes"), people),
+        password_hashes=logins.password_hashes(root.section("passwordHashes"), people, connectors),
         oidc_client_id=root.value(
             "oidcClientId", text, accepted="a text", example="kubepark", default="kubepark"
         ),
-        oidc_client_secret=team.oidc_client_secret(
+        oidc_client_secret=logins.oidc_client_secret(
             problems, root.key("oidcClientSecret"), root.take("oidcClientSecret")
         ),
+        connector_secrets=logins.connector_secrets(root.section("connectorSecrets"), connectors),
     )
     root.finish()
     problems.raise_if_any()

@@ -130,7 +130,7 @@ def manifests(section: Section, row: VersionRow) -> Mapping[str, ManifestSource]
     for name, urls in UPSTREAM_MANIFESTS.items():
         path = section.value(
             name,
-            _below_root,
+            below_root,
             accepted="a path below the project's root",
             example=f"manifests/{name}.yaml",
             default=None,
@@ -196,7 +196,8 @@ def _url(raw: Any) -> str:
     return str(raw).rstrip("/")
 
 
-def _below_root(raw: Any) -> str:
+def below_root(raw: Any) -> str:
+    """A relative path that stays below the project's root."""
     path = PurePosixPath(text(raw))
     if path.is_absolute() or ".." in path.parts or "://" in str(raw):
         raise ValueError(f"{shown(raw)} is not a path below the project's root")

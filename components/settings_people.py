@@ -1,21 +1,23 @@
-"""The people sections of the stack configuration: the list, the tiers and the secrets."""
+"""The list of people and their groups, from the stack configuration or from a file that it names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from components.model import Person, Tier
-from components.validation import Problems, Section, dns_label, one_of, shown, text
+from components.model import Group, Level, Person, Standing, State
+from components.settings_parts import below_root
+from components.settings_quota import tier
+from components.validation import Section, dns_label, one_of, shown, text
 
+ROOT = Path(__file__).resolve().parents[1]
 _EMAIL = re.compile(
     r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+"
 )
-# Dex accepts costs 10 to 16; above 14 a login takes seconds. Source: dexidp/dex, server/server.go.
-_BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
-_HASH_FORM = "a bcrypt hash with a cost from 10 to 14"
+_LONGEST_EMAIL = 150  # its name as an object of Dex still fits
 
 # Namespaces that belong to the cluster itself or to Kubeflow.
 _RESERVED = frozenset(
@@ -33,91 +35,73 @@ _RESERVED = frozenset(
         "tigera-operator",
     }
 )
+_LEVELS = ", ".join(Level)
 
 
-def _tier(name: str, cpu: int, memory_gi: int, gpus: int) -> Tier:
-    """Quotas count requests; the LimitRange gives containers that ask for nothing a share of them."""
-    return Tier(
-        name=name,
-        quota=MappingProxyType(
-            {
-                "requests.cpu": str(cpu),
-                "requests.memory": f"{memory_gi}Gi",
-                "limits.cpu": str(2 * cpu),
-                "limits.memory": f"{2 * memory_gi}Gi",
-                "requests.nvidia.com/gpu": str(gpus),
-            }
-        ),
-        default_request=MappingProxyType({"cpu": "100m", "memory": "256Mi"}),
-        default_limit=MappingProxyType({"cpu": "1", "memory": "1Gi"}),
+def people(section: Section) -> tuple[Person, ...]:
+    """The people of `people`, or of the file that `peopleFile` names; see `people_checks` for the rest."""
+    path, listed = _listed(section)
+    return tuple(
+        _person(Section(section.problems, f"{path}[{index}]", raw)) for index, raw in enumerate(listed)
     )
 
 
-TIERS: Mapping[str, Tier] = MappingProxyType(
-    {
-        "small": _tier("small", cpu=4, memory_gi=8, gpus=0),
-        "medium": _tier("medium", cpu=8, memory_gi=24, gpus=0),
-        "gpu": _tier("gpu", cpu=8, memory_gi=24, gpus=1),
-    }
-)
+def list_path(section: Section) -> str:
+    """What comes before `[0]` in the key of the first person."""
+    file = section.raw.get("peopleFile")
+    return file if isinstance(file, str) else section.key("people")
 
 
-def people(problems: Problems, path: str, raw: list[Any]) -> tuple[Person, ...]:
-    """The list of people; names, e-mails and namespaces are unique."""
-    found: list[Person] = []
-    for index, entry in enumerate(raw):
-        found.append(_person(Section(problems, f"{path}[{index}]", entry)))
-    for attribute, key in (("key", "name"), ("email", "email"), ("namespace", "namespace")):
-        first: dict[str, int] = {}
-        for index, person in enumerate(found):
-            value = getattr(person, attribute)
-            if value and first.setdefault(value, index) != index:
-                problems.add(
-                    f"{path}[{index}].{key}",
-                    f"{value} is a duplicate of {path}[{first[value]}]",
-                    "one that nobody else has",
-                    None if key != "namespace" else f"{value}-2",
-                )
-    return tuple(found)
+def _listed(section: Section) -> tuple[str, list[Any]]:
+    inline = section.items("people")
+    file = section.value(
+        "peopleFile",
+        below_root,
+        accepted="a path below the project's root",
+        example="people.yaml",
+        default=None,
+    )
+    if file is None:
+        return section.key("people"), inline
+    if inline:
+        section.problems.add(section.key("people"), "is given beside peopleFile", "one of the two", None)
+    return file, _read(section, file)
 
 
-def password_hashes(section: Section, people: tuple[Person, ...]) -> Mapping[str, str]:
-    """One bcrypt hash for each person, by the person's name. Values never appear in messages."""
-    source = "bin/kubepark people hash"
-    known = {person.key for person in people}
-    for key in section.names():
-        if key not in known:
-            section.problems.add(
-                section.key(key), "belongs to nobody in kubepark:people", "a person's name", None
-            )
-    hashes = {}
-    for person in filter(lambda each: each.key, people):
-        value = section.raw.get(person.key)
-        match = _BCRYPT.fullmatch(value) if isinstance(value, str) else None
-        if value is None:
-            section.problems.add_secret(section.key(person.key), "is missing", _HASH_FORM, source)
-        elif match is None:
-            section.problems.add_secret(section.key(person.key), "is not a bcrypt hash", _HASH_FORM, source)
-        elif not 10 <= int(match[1]) <= 14:
-            section.problems.add_secret(
-                section.key(person.key), f"has cost {int(match[1])}", _HASH_FORM, source
-            )
-        else:
-            hashes[person.key] = str(value)
-    return hashes
+def _read(section: Section, file: str) -> list[Any]:
+    import yaml  # only where there is a file
 
-
-def oidc_client_secret(problems: Problems, key: str, raw: Any) -> str:
-    """The secret that Dex and the login proxy share; there is no default."""
-    if not isinstance(raw, str) or len(raw) < 32:
-        problems.add_secret(
-            key,
-            "is missing" if raw is None else "is shorter than 32 characters",
-            "a random text of at least 32 characters",
-            "openssl rand -hex 32",
+    accepted, key = "a YAML file that holds the list of people", section.key("peopleFile")
+    try:
+        found = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        section.problems.add(
+            key, f"{file} cannot be read: {error.__class__.__name__}", accepted, "people.yaml"
         )
-        return ""
-    return raw
+        return []
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        section.problems.add(key, f"{file} is not YAML{where}", accepted, "people.yaml")
+        return []
+    if found is not None and not isinstance(found, list):
+        section.problems.add(key, f"{file} holds no list", accepted, "people.yaml")
+        return []
+    return found or []
+
+
+def groups(section: Section) -> tuple[Group, ...]:
+    """Groups by name, each with what its members may do in whose namespace."""
+    found = []
+    for name in section.names():
+        group = section.section(name)
+        try:
+            dns_label(name)
+        except ValueError as error:
+            section.problems.add(section.key(name), str(error), "a DNS-1123 label as the group's name", None)
+        found.append(Group(name=name, access=_access(group)))
+        group.finish()
+    return tuple(found)
 
 
 def _person(section: Section) -> Person:
@@ -127,26 +111,92 @@ def _person(section: Section) -> Person:
     )
     local = re.sub(r"[^a-z0-9]+", "-", email.partition("@")[0]).strip("-")
     name = section.value("name", dns_label, accepted="a DNS-1123 label", example=local or "ana", stand_in="")
+    standing = Standing(_word(section, "role", Standing, Standing.MEMBER))
+    state = State(_word(section, "state", State, State.ACTIVE))
     person = Person(
         key=name,
         email=email,
         display_name=section.value("displayName", text, accepted="a text", example="Ana", default=name),
-        namespace=section.value(
-            "namespace",
-            _namespace,
-            accepted="a DNS-1123 label that is not reserved",
-            example=f"{local}-ns",
-            default=local,
-            stand_in="",
+        namespace=_namespace_of(section, standing, email, local),
+        tier=tier(section),
+        standing=standing,
+        groups=_names(section, "groups"),
+        access=_access(section),
+        state=state,
+        purge=_purge(section, state),
+        former_email=section.value(
+            "formerEmail",
+            _email,
+            accepted="the e-mail of the last update",
+            example="ana@example.org",
+            default="",
         ),
-        tier=TIERS[
-            section.value("tier", one_of(*TIERS), accepted=", ".join(TIERS), example="small", default="small")
-        ],
     )
-    if email and not section.has("namespace"):
-        _check_derived(section, person.namespace)
     section.finish()
     return person
+
+
+def _word(section: Section, key: str, choices: Any, default: str) -> str:
+    accepted = ", ".join(choices)
+    return section.value(key, one_of(*choices), accepted=accepted, example=default, default=default)
+
+
+def _namespace_of(section: Section, standing: Standing, email: str, local: str) -> str:
+    if standing is Standing.VIEWER:
+        for key in ("namespace", "tier", "quota"):
+            if section.has(key):
+                section.take(key)
+                section.problems.add(
+                    section.key(key), "is given for a viewer, who has no namespace", "none", None
+                )
+        return ""
+    found = section.value(
+        "namespace",
+        _namespace,
+        accepted="a DNS-1123 label that is not reserved",
+        example=f"{local}-ns",
+        default=local,
+        stand_in="",
+    )
+    if email and not section.has("namespace"):
+        _check_derived(section, found)
+    return found
+
+
+def _purge(section: Section, state: State) -> bool:
+    data = section.value(
+        "data", one_of("keep", "purge"), accepted="keep, purge", example="keep", default=None
+    )
+    if state is State.REMOVED and not section.has("data"):
+        section.problems.add(
+            section.key("data"),
+            "is missing for somebody who is removed",
+            "keep, purge (deletes the namespace)",
+            "keep",
+        )
+    if state is not State.REMOVED and section.has("data"):
+        section.problems.add(section.key("data"), f"is given for somebody who is {state}", "none", None)
+    return state is State.REMOVED and data == "purge"
+
+
+def _names(section: Section, key: str) -> tuple[str, ...]:
+    found = []
+    for index, raw in enumerate(section.items(key)):
+        try:
+            found.append(dns_label(raw))
+        except ValueError as error:
+            section.problems.add(section.key(f"{key}[{index}]"), str(error), "a group's name", None)
+    return tuple(dict.fromkeys(found))
+
+
+def _access(section: Section) -> Mapping[str, Level]:
+    shared = section.section("access")
+    found = {}
+    for name in shared.names():
+        found[name] = Level(
+            shared.value(name, one_of(*Level), accepted=_LEVELS, example="view", stand_in="view")
+        )
+    return MappingProxyType(found)
 
 
 def _check_derived(section: Section, namespace: str) -> None:
@@ -157,13 +207,15 @@ def _check_derived(section: Section, namespace: str) -> None:
             section.key("namespace"),
             f"the e-mail's local part gives no namespace: {error}",
             "a DNS-1123 label that is not reserved",
-            f"{namespace or 'person'}-ns",
+            f"{namespace[:50].strip('-') or 'person'}-ns",
         )
 
 
 def _email(raw: Any) -> str:
     if not isinstance(raw, str) or not _EMAIL.fullmatch(raw.lower()):
         raise ValueError(f"{shown(raw)} is not an e-mail address")
+    if len(raw) > _LONGEST_EMAIL:
+        raise ValueError(f"{shown(raw)} has more than {_LONGEST_EMAIL} characters")
     return raw.lower()
 
 

@@ -51,8 +51,13 @@ class Problems:
         self.found: list[Problem] = []
 
     def add(self, key: str, wrong: str, accepted: str, example: str | None) -> None:
-        """Record a problem. `example` is a value that would be accepted; None means: remove the key."""
-        if example is None:
+        """Record a problem. `example` is a value that would be accepted; None means: remove the key.
+
+        A key that is not one of the stack's is a place in a file of the project.
+        """
+        if ":" not in key.partition(".")[0]:
+            fix = "remove it there" if example is None else f"write {example} there"
+        elif example is None:
             fix = f"pulumi config rm {self._target(key)}"
         else:
             fix = f"pulumi config set {self._target(key)} {shlex.quote(example)}"

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.node_world import World, create_parameters, node_world
 from tests.tools import tool
@@ -212,12 +213,11 @@ class NodeRoot:
 
 
 def join_record(**changes: Any) -> dict[str, Any]:
-    """A record that a node may use, with a token made up now."""
+    """A record that a node may use, with a token made up now; `publish_join` adds the endpoint."""
     return {
         "schema": 1,
         "instanceId": "i-master",
         "generation": 1,
-        "endpoint": "api.sample.internal:6443",
         "token": f"{secrets.token_hex(3)}.{secrets.token_hex(8)}",
         "caCertHashes": [f"sha256:{secrets.token_hex(32)}"],
         "expiresAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86400)),
@@ -226,7 +226,9 @@ def join_record(**changes: Any) -> dict[str, Any]:
 
 
 def publish_join(world: World, record: dict[str, Any] | str) -> None:
-    value = record if isinstance(record, str) else json.dumps(record)
+    """`record` as the master would publish it: its endpoint is one that takes connections."""
+    there = {"endpoint": urlsplit(world.aws_url).netloc}
+    value = record if isinstance(record, str) else json.dumps({**there, **record})
     world.ssm.put_parameter(Name="/sample/join", Value=value, Type="SecureString", Overwrite=True)
 
 

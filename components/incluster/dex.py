@@ -22,6 +22,7 @@ from components.incluster.dex_config import (
     NAME,
     NAMESPACE,
     PORT,
+    connector_variable,
     dex_config,
     password_variable,
 )
@@ -46,14 +47,14 @@ _CLIENT_NAMESPACES = (NAMESPACE, "istio-system", "oauth2-proxy")
 
 def plan_dex(settings: Settings) -> tuple[Object, ...]:
     """Every object of the namespace `auth`."""
-    config = dex_config(settings.people)
-    passwords = {
-        password_variable(person.key): settings.password_hashes[person.key] for person in settings.people
-    }
+    people = tuple(person for person in settings.people if person.key in settings.password_hashes)
+    config = dex_config(people, settings.connectors)
+    passwords = {password_variable(person.key): settings.password_hashes[person.key] for person in people}
     client = {
         CLIENT_ID_VARIABLE: settings.oidc_client_id,
         CLIENT_SECRET_VARIABLE: settings.oidc_client_secret,
     }
+    connectors = {connector_variable(name): secret for name, secret in settings.connector_secrets.items()}
     return (
         {
             "apiVersion": "v1",
@@ -62,10 +63,10 @@ def plan_dex(settings: Settings) -> tuple[Object, ...]:
         },
         _object("v1", "ConfigMap", CONFIG_MAP, data={CONFIG_KEY: config}),
         _secret(PASSWORDS_SECRET, passwords),
-        _secret(CLIENT_SECRET, client),
+        _secret(CLIENT_SECRET, {**client, **connectors}),
         _object("v1", "ServiceAccount", NAME),
         *_access(),
-        _deployment(checksum(config, {**passwords, **client})),
+        _deployment(checksum(config, {**passwords, **client, **connectors})),
         _service(),
         _object(
             "policy/v1",

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from components.model import Person
+from components.model import Connector, Person
 
 NAMESPACE = "auth"
 NAME = "dex"
@@ -31,14 +31,20 @@ def user_id(key: str) -> str:
     return str(uuid.uuid5(_USER_IDS, key))
 
 
-def dex_config(people: tuple[Person, ...]) -> str:
+def connector_variable(connector_id: str) -> str:
+    """The environment variable of a connector's client secret."""
+    return "DEX_CONNECTOR_" + connector_id.upper().replace("-", "_")
+
+
+def dex_config(people: tuple[Person, ...], connectors: tuple[Connector, ...] = ()) -> str:
     """Dex's configuration file, the same text for the same people in any order.
 
-    Differs from the notes: hashes come from the environment, the log level is info, no foreign
-    browser origin is allowed, and the callback is that of oauth2-proxy, which Kubeflow uses now
-    (the notes' /login/oidc belonged to the OIDC service that it replaced).
+    `people`: those with a password, all of them active. Differs from the notes: hashes come from the
+    environment, the log level is info, no foreign browser origin is allowed, and the callback is that
+    of oauth2-proxy, which Kubeflow uses now (the notes' /login/oidc belonged to the OIDC service that
+    it replaced).
     """
-    config = {
+    config: dict[str, Any] = {
         "issuer": ISSUER,
         "storage": {"type": "kubernetes", "config": {"inCluster": True}},
         "web": {"http": f"0.0.0.0:{PORT}"},
@@ -56,14 +62,29 @@ def dex_config(people: tuple[Person, ...]) -> str:
             }
         ],
     }
+    if connectors:
+        config["connectors"] = [_connector(each) for each in sorted(connectors, key=lambda c: c.id)]
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def _account(person: Person) -> dict[str, Any]:
+    groups = {"groups": sorted(person.groups)} if person.groups else {}
     return {
         "email": person.email,
         "hashFromEnv": password_variable(person.key),
         "username": person.key,
         "name": person.display_name,
         "userID": user_id(person.key),
+        **groups,
+    }
+
+
+def _connector(connector: Connector) -> dict[str, Any]:
+    """Dex puts the environment's values for `$NAME` into connectors, and nowhere else."""
+    secret = {"clientSecret": f"${connector_variable(connector.id)}"}
+    return {
+        "type": connector.type,
+        "id": connector.id,
+        "name": connector.name,
+        "config": {**connector.config, **secret},
     }

@@ -11,11 +11,13 @@ from typing import Any
 
 import pulumi
 
+from components.incluster.contributors import plan_contributor, plan_denied
 from components.incluster.manifest import KubernetesObject, register
 from components.incluster.objects import MANAGED_BY
 from components.incluster.objects import Manifest as Object
-from components.model import Person, Settings
+from components.model import Person, Settings, State
 from components.naming import PROJECT
+from components.people import grants
 
 CONTROLLER = "controller"  # kubeflow.profiles: something in the cluster acts on Profiles
 
@@ -32,15 +34,28 @@ _DEFAULTS_NAME = "kubepark-defaults"
 
 
 def plan_profiles(settings: Settings) -> tuple[Object, ...]:
-    """The objects of all people, person by person."""
-    controller = settings.kubeflow.profiles == CONTROLLER
-    return tuple(planned for person in settings.people for planned in _plan_person(person, controller))
+    """The objects of all people, person by person, then who may use whose namespace."""
+    kubeflow = settings.kubeflow.profiles == CONTROLLER
+    people = [person for person in settings.people if person.has_namespace]
+    own = [planned for person in people for planned in _plan_person(person, kubeflow)]
+    shared = [
+        planned
+        for grant in grants(settings.people, settings.groups)
+        for planned in plan_contributor(grant, kubeflow=kubeflow)
+    ]
+    return (*own, *shared)
 
 
-def _plan_person(person: Person, controller: bool) -> tuple[Object, ...]:
-    quota = _profile(person) if controller else _resource_quota(person)
-    limits = (_limit_range(person),) if person.tier.quota else ()
-    return (_namespace(person, _KUBEFLOW_LABELS if controller else {}), quota, *limits)
+def _plan_person(person: Person, kubeflow: bool) -> tuple[Object, ...]:
+    """Of somebody who was removed only the namespace stays, with the data in it."""
+    planned = [_namespace(person, _KUBEFLOW_LABELS if kubeflow else {})]
+    if person.state is not State.REMOVED:
+        planned.append(_profile(person) if kubeflow else _resource_quota(person))
+        if person.tier.default_request or person.tier.default_limit:
+            planned.append(_limit_range(person))
+    if kubeflow and not person.active:
+        planned.append(plan_denied(person))
+    return tuple(planned)
 
 
 def _namespace(person: Person, labels: Mapping[str, str]) -> Object:
@@ -77,11 +92,11 @@ def _limit_range(person: Person) -> Object:
 
     No GPU here, ever: a default would give each container of the namespace one.
     """
-    limits: dict[str, Any] = {
-        "type": "Container",
-        "defaultRequest": dict(person.tier.default_request),
-        "default": dict(person.tier.default_limit),
-    }
+    limits: dict[str, Any] = {"type": "Container"}
+    if person.tier.default_request:
+        limits["defaultRequest"] = dict(person.tier.default_request)
+    if person.tier.default_limit:
+        limits["default"] = dict(person.tier.default_limit)
     return _in_namespace("LimitRange", _DEFAULTS_NAME, person, {"limits": [limits]})
 
 
@@ -103,5 +118,5 @@ class Profiles(pulumi.ComponentResource):
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(f"{PROJECT}:incluster:Profiles", name, None, opts)
         self.objects = register(self, plan_profiles(settings))
-        self.namespaces = [person.namespace for person in settings.people]
+        self.namespaces = [person.namespace for person in settings.people if person.has_namespace]
         self.register_outputs({"namespaces": self.namespaces})

@@ -227,7 +227,7 @@ def await_record(node: SimulatedNode) -> dict[str, Any]:
         return record
     patience = node.site.patience if final else _PENDING_SECONDS
     if node.waited(problem) > patience:
-        raise StepFailed(f"no usable join record within {patience:.0f} s: join record {problem}")
+        raise StepFailed(f"nothing to join within {patience:.0f} s: join record {problem}")
     raise Wait(f"join record {problem}")
 
 

@@ -27,7 +27,7 @@ THIRD_PARTY = {
     "policies": {"pulumi_policy"},
 }
 # What lives in the cluster needs settings and a provider, so it could move to a project of its own.
-INCLUSTER = {"components.model", "components.naming", "components.versions"}
+INCLUSTER = {"components.model", "components.naming", "components.people", "components.versions"}
 # Put together here, so that this file does not contain them itself.
 MACHINE = re.compile(r"(?<![\w.$@-])/(?:" + "|".join(["wo" + "rk/", "tmp/" + "kp", "home/[a-z]+/"]) + ")")
 REGISTRY = re.compile("pypi" + r"\.org|" + "pythonhosted" + r"\.org|proxy\." + r"golang\.org")

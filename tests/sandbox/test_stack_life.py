@@ -60,7 +60,7 @@ def test_a_preview_before_anything_exists_shows_every_resource(life: Life) -> No
     document = life.project.json_of("preview", "--json")
     assert {step["op"] for step in document["steps"]} == {"create"}
     life.previewed = {step["urn"] for step in document["steps"]}
-    assert len(life.previewed) == 104
+    assert len(life.previewed) == 105
 
 
 def test_up_makes_what_the_preview_showed(life: Life) -> None:

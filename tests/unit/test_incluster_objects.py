@@ -57,7 +57,7 @@ def test_pulumi_names(planned, name):
 
 def test_no_two_objects_of_a_stack_share_a_pulumi_name():
     names = [resource_name(planned) for planned in stack.every_object()]
-    assert len(names) == len(set(names)) == 33
+    assert len(names) == len(set(names)) == 35
 
 
 def test_namespaces_and_crds_come_first_and_workloads_last():

@@ -187,7 +187,8 @@ def test_each_person_has_a_namespace_a_profile_and_defaults():
 
 def test_without_kubeflow_the_quota_is_ours_and_no_profile_is_registered():
     planned = plan_profiles(stack.settings(kubeflow=KubeflowSettings(profiles="none")))
-    assert [item["kind"] for item in planned] == ["Namespace", "ResourceQuota", "LimitRange"] * 2
+    own = ["Namespace", "ResourceQuota", "LimitRange"]
+    assert [item["kind"] for item in planned] == [*own, *own, "RoleBinding", "RoleBinding"]
     assert planned[1]["spec"]["hard"] == stack.TIER.quota
     assert "istio-injection" not in planned[0]["metadata"]["labels"]
 

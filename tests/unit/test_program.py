@@ -38,7 +38,7 @@ def preview() -> Recording:
 
 def test_preview_and_update_register_the_same() -> None:
     assert up().urns == preview().urns
-    assert len(up().urns) == 101
+    assert len(up().urns) == 102
 
 
 def test_types_of_the_design_are_all_there() -> None:
@@ -164,7 +164,7 @@ def test_node_written_parameters_keep_their_values_and_have_constant_faces() -> 
 def test_everything_in_the_cluster_goes_with_the_master() -> None:
     master = up().one(INSTANCE, "master1").urn
     inside = [item for item in up().resources.values() if item.custom and item.package == "kubernetes"]
-    assert len(inside) == 29
+    assert len(inside) == 30
     assert {item.deleted_with for item in inside} == {master}
     outside = [item for item in up().resources.values() if item.package == "aws"]
     assert {item.deleted_with for item in outside} == {""}
@@ -195,6 +195,7 @@ def test_nothing_secret_is_in_plain() -> None:
 def test_outputs_are_the_documented_ones() -> None:
     outputs = up().outputs
     assert set(outputs) == {
+        "access",
         "api_endpoint",
         "created_with",
         "data_key_id",
@@ -202,6 +203,7 @@ def test_outputs_are_the_documented_ones() -> None:
         "kubeconfig",
         "nodes",
         "outdated_nodes",
+        "people",
         "profiles",
     }
     assert outputs["outdated_nodes"] == []

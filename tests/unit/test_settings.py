@@ -40,9 +40,9 @@ def test_absent_gpu_has_no_nodes() -> None:
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": (
         {"netwrok": {}},
-        "kubepark:netwrok: is not a known key (did you mean network?); accepted: aws, clusterName, controlPlane, "
-        "gpu, kubeflow, manifests, network, oidcClientId, oidcClientSecret, passwordHashes, people, platform, "
-        "tags, workers; fix: pulumi config rm --stack dev --path kubepark:netwrok",
+        "kubepark:netwrok: is not a known key (did you mean network?); accepted: aws, clusterName, "
+        "connectorSecrets, connectors, controlPlane, gpu, groups, kubeflow, manifests, network, oidcClientId, "
+        "oidcClientSecret, passwordHashes, people, peopleFile, platform, tags, workers; fix: pulumi config rm --stack dev --path kubepark:netwrok",
     ),
     "unknown nested key": (
         {"gpu__power_": "running"},

@@ -21,6 +21,11 @@ from tests.node_root import LIB, booting, join_record, publish_join
         ({"expiresAt": "2020-01-01T00:00:00Z"}, "join record expires too soon: 2020-01-01T00:00:00Z"),
         ({"caCertHashes": []}, "join record is not there yet"),
         ({"caCertHashes": ["sha256:beef"]}, "join record has no CA hash to pin"),
+        ({"token": ""}, "join record is not there yet"),
+        (
+            {"endpoint": "127.0.0.1:1"},
+            "no connection to the API server at 127.0.0.1:1: [Errno 111] Connection refused",
+        ),
         ("pending", "join record is not there yet"),
     ],
 )
@@ -48,7 +53,7 @@ def test_patience_for_a_join_record_ends_with_the_reason(tmp_path):
         record = node.records()[-1]
         assert record["step"] == "join"
         assert (
-            "no usable join record within 0 s: join record is of master generation 7, not 1"
+            "nothing to join within 0 s: join record is of master generation 7, not 1"
             in record["message"]
         )
 

@@ -10,6 +10,7 @@ import calendar
 import json
 import random
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ NODE_FILE = Path("/etc/kubepark/node.json")
 PATIENCE = 1500  # seconds
 PAUSE = 10  # seconds, jittered
 SPARE = 600  # seconds that a token must have left
+CONNECT_SECONDS = 5
 HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -27,6 +29,8 @@ def objection(text: str, generation: int, now: float) -> str:
     """Why the record cannot be used; "" if it can. `now` in seconds since 1970."""
     try:
         record = json.loads(text)
+        if not (record["endpoint"] and record["token"]):
+            return "is not there yet"
         expires = calendar.timegm(time.strptime(record["expiresAt"], "%Y-%m-%dT%H:%M:%SZ"))
         if record["generation"] != generation:
             return f"is of master generation {record['generation']}, not {generation}"
@@ -39,6 +43,16 @@ def objection(text: str, generation: int, now: float) -> str:
     return ""
 
 
+def unreachable(endpoint: str) -> str:
+    """Why no connection to the API server can be made; kubeadm would be silent about it for minutes."""
+    host, _, port = endpoint.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        return f"no connection to the API server at {endpoint}: {error}"
+    return ""
+
+
 def main() -> None:
     node = json.loads(NODE_FILE.read_text())
     command = [LIB / "kp-aws", "get-parameter", node["parameters"]["join"]]
@@ -47,11 +61,14 @@ def main() -> None:
     while True:
         read = subprocess.run(command, capture_output=True, text=True, check=False)
         problem = objection(read.stdout, node["masterGeneration"], time.time())
+        if problem:
+            problem = read.stderr.strip() or f"join record {problem}"
+        else:
+            problem = unreachable(json.loads(read.stdout)["endpoint"])
         if not problem:
             break
-        problem = read.stderr.strip() or f"join record {problem}"
         if time.monotonic() > deadline:
-            raise SystemExit(f"no usable join record within {PATIENCE} s: {problem}")
+            raise SystemExit(f"nothing to join within {PATIENCE} s: {problem}")
         if problem != said:
             print(f"waiting: {problem}", file=sys.stderr, flush=True)
             said = problem

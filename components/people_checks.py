@@ -1,0 +1,91 @@
+"""What nobody's entry can say alone: names are unique, groups exist, access leads somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from components.model import Group, Level, Person, Standing, State
+from components.people import pair_slug
+from components.validation import Problems
+
+
+def check(problems: Problems, path: str, people: Sequence[Person], groups: Sequence[Group]) -> None:
+    """Record every problem. `path` is what comes before `[0]` in the key of the first person."""
+    for attribute, key in (("key", "name"), ("email", "email"), ("namespace", "namespace")):
+        _check_unique(problems, path, people, attribute, key)
+    _check_slugs(problems, path, people)
+    known = {group.name: group for group in groups}
+    for index, person in enumerate(people):
+        where = f"{path}[{index}]"
+        _check_groups(problems, where, person, known)
+        _check_access(problems, f"{where}.access", person.access, people, person)
+        if person.standing is Standing.VIEWER:
+            _check_viewer(problems, where, person, known)
+    for group in groups:
+        _check_access(problems, f"kubepark:groups.{group.name}.access", group.access, people, None)
+
+
+def _check_unique(problems: Problems, path: str, people: Sequence[Person], attribute: str, key: str) -> None:
+    first: dict[str, int] = {}
+    for index, person in enumerate(people):
+        value = getattr(person, attribute)
+        if value and first.setdefault(value, index) != index:
+            problems.add(
+                f"{path}[{index}].{key}",
+                f"{value} is a duplicate of {path}[{first[value]}]",
+                "one that nobody else has",
+                None if key != "namespace" else f"{value[:60]}-2",
+            )
+
+
+def _check_slugs(problems: Problems, path: str, people: Sequence[Person]) -> None:
+    """Kubeflow names a contributor's bindings by the e-mail, each run of other characters a dash."""
+    first: dict[str, int] = {}
+    for index, person in enumerate(people):
+        other = people[first.setdefault(pair_slug(person.email), index)]
+        if person.email and other.email != person.email:
+            problems.add(
+                f"{path}[{index}].email",
+                f"{person.email} gives the same names of bindings as {other.email}",
+                "an e-mail that differs in more than punctuation",
+                None,
+            )
+
+
+def _check_groups(problems: Problems, where: str, person: Person, known: Mapping[str, Group]) -> None:
+    for place, name in enumerate(person.groups):
+        if name not in known:
+            accepted = ", ".join(sorted(known)) or "a name of kubepark:groups"
+            problems.add(f"{where}.groups[{place}]", f"{name} is no group", accepted, None)
+
+
+def _check_access(
+    problems: Problems, where: str, access: Mapping[str, Level], people: Sequence[Person], own: Person | None
+) -> None:
+    owners = {person.key: person for person in people if person.key}
+    for name in access:
+        owner, wrong = owners.get(name), ""
+        if owner is None:
+            wrong = f"{name} is nobody in the list"
+        elif own is not None and owner.key == own.key:
+            wrong = "is for the own namespace"
+        elif owner.state is State.REMOVED:
+            wrong = f"{name} is removed"
+        elif owner.standing is Standing.VIEWER:
+            wrong = f"{name} is a viewer, who has no namespace"
+        if wrong:
+            problems.add(f"{where}.{name}", wrong, "somebody else who has a namespace", None)
+
+
+def _check_viewer(problems: Problems, where: str, person: Person, known: Mapping[str, Group]) -> None:
+    for name, level in person.access.items():
+        if level is Level.EDIT:
+            wrong = f"{person.key} is a viewer and would edit the namespace of {name}"
+            problems.add(f"{where}.access.{name}", wrong, "view, or role: member", "view")
+    for group in (known[name] for name in person.groups if name in known):
+        for name, level in group.access.items():
+            if level is Level.EDIT:
+                wrong = (
+                    f"{person.key} is a viewer and would edit the namespace of {name} by group {group.name}"
+                )
+                problems.add(f"{where}.role", wrong, "member, or a group that only views", "member")

@@ -1,0 +1,156 @@
+"""How people log in: password hashes, the client of Dex, and accounts that they have elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from components.model import Connector, Person
+from components.validation import Problems, Section, dns_label, one_of, shown, text
+
+# Dex accepts costs 10 to 16; above 14 a login takes seconds. Source: dexidp/dex, server/server.go.
+_BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+_HASH_FORM = "a bcrypt hash with a cost from 10 to 14"
+TYPES = ("github", "google", "oidc")
+_CALLBACK = "/dex/callback"
+
+
+def password_hashes(
+    section: Section, people: Sequence[Person], connectors: Sequence[Connector]
+) -> Mapping[str, str]:
+    """Bcrypt hashes by the person's name. Values never appear in messages.
+
+    Everybody active needs one, unless there is a connector to log in by.
+    """
+    source = "bin/kubepark people hash"
+    known = {person.key for person in people}
+    for key in section.names():
+        if key not in known:
+            section.problems.add(
+                section.key(key), "belongs to nobody in kubepark:people", "a person's name", None
+            )
+    hashes = {}
+    for person in (each for each in people if each.key and (each.active or section.has(each.key))):
+        value = section.raw.get(person.key)
+        match = _BCRYPT.fullmatch(value) if isinstance(value, str) else None
+        if value is None:
+            if not connectors:
+                section.problems.add_secret(section.key(person.key), "is missing", _HASH_FORM, source)
+        elif match is None:
+            section.problems.add_secret(section.key(person.key), "is not a bcrypt hash", _HASH_FORM, source)
+        elif not 10 <= int(match[1]) <= 14:
+            section.problems.add_secret(
+                section.key(person.key), f"has cost {int(match[1])}", _HASH_FORM, source
+            )
+        elif person.active:
+            hashes[person.key] = str(value)
+    return hashes
+
+
+def oidc_client_secret(problems: Problems, key: str, raw: Any) -> str:
+    """The secret that Dex and the login proxy share; there is no default."""
+    if not isinstance(raw, str) or len(raw) < 32:
+        problems.add_secret(
+            key,
+            "is missing" if raw is None else "is shorter than 32 characters",
+            "a random text of at least 32 characters",
+            "openssl rand -hex 32",
+        )
+        return ""
+    return raw
+
+
+def connectors(problems: Problems, path: str, raw: Sequence[Any]) -> tuple[Connector, ...]:
+    """Ways to log in with an account at GitHub, at Google, or at any OpenID Connect provider."""
+    found: list[Connector] = []
+    for index, entry in enumerate(raw):
+        found.append(_connector(Section(problems, f"{path}[{index}]", entry)))
+        ids = [each.id for each in found]
+        if ids[-1] and ids.index(ids[-1]) != index:
+            first = f"{path}[{ids.index(ids[-1])}]"
+            problems.add(
+                f"{path}[{index}].id", f"{ids[-1]} is a duplicate of {first}", "an id of its own", None
+            )
+    return tuple(found)
+
+
+def connector_secrets(section: Section, known: Sequence[Connector]) -> Mapping[str, str]:
+    """The clients' secrets by connector id. Values never appear in messages."""
+    ids = list(dict.fromkeys(each.id for each in known if each.id))
+    for key in section.names():
+        if key not in ids:
+            section.problems.add(section.key(key), "is no connector's id", ", ".join(ids) or "none", None)
+    secrets = {}
+    for name in ids:
+        value = section.raw.get(name)
+        if isinstance(value, str) and value.strip():
+            secrets[name] = value
+        else:
+            wrong = "is missing" if value is None else "is not a text"
+            accepted = "the client's secret, as the provider gave it"
+            section.problems.add_secret(section.key(name), wrong, accepted, "cat")
+    return secrets
+
+
+def _connector(section: Section) -> Connector:
+    kind = section.value("type", one_of(*TYPES), accepted=", ".join(TYPES), example="oidc")
+    connector_id = section.value("id", dns_label, accepted="a DNS-1123 label", example=kind, stand_in="")
+    config: dict[str, Any] = {
+        "clientID": section.value("clientId", text, accepted="the client's id", example="kubepark"),
+        "redirectURI": section.value(
+            "redirectUri", _redirect, accepted=f"https://HOST{_CALLBACK}", example=f"https://HOST{_CALLBACK}"
+        ),
+    }
+    config |= _OF_TYPE[kind](section)
+    name = section.value("name", text, accepted="a text", example="Company", default=connector_id)
+    section.finish()
+    return Connector(type=kind, id=connector_id, name=name, config=MappingProxyType(config))
+
+
+def _github(section: Section) -> dict[str, Any]:
+    """Without organisations everybody with an account could log in."""
+    return {"orgs": [{"name": name} for name in _texts(section, "orgs", "an organisation's name", "acme")]}
+
+
+def _google(section: Section) -> dict[str, Any]:
+    return {"hostedDomains": _texts(section, "hostedDomains", "a domain of the company", "acme.org")}
+
+
+def _oidc(section: Section) -> dict[str, Any]:
+    issuer = section.value("issuer", _https, accepted="an https URL", example="https://login.acme.org")
+    return {"issuer": issuer}
+
+
+_OF_TYPE: Mapping[str, Callable[[Section], dict[str, Any]]] = MappingProxyType(
+    {"github": _github, "google": _google, "oidc": _oidc}
+)
+
+
+def _texts(section: Section, key: str, accepted: str, example: str) -> list[str]:
+    """A list of at least one text."""
+    listed = section.items(key)
+    if not listed:
+        section.problems.add(section.key(f"{key}[0]"), "is missing", accepted, example)
+    found = []
+    for index, raw in enumerate(listed):
+        try:
+            found.append(text(raw))
+        except ValueError as error:
+            section.problems.add(section.key(f"{key}[{index}]"), str(error), accepted, example)
+    return found
+
+
+def _https(raw: Any) -> str:
+    parts = urlsplit(text(raw))
+    if parts.scheme != "https" or not parts.hostname:
+        raise ValueError(f"{shown(raw)} is not an https URL")
+    return str(raw).rstrip("/")
+
+
+def _redirect(raw: Any) -> str:
+    if urlsplit(_https(raw)).path != _CALLBACK:
+        raise ValueError(f"{shown(raw)} does not end in {_CALLBACK}")
+    return str(raw)

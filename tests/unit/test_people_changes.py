@@ -1,0 +1,86 @@
+"""What an update may not do to somebody's data, and what the way is."""
+
+from __future__ import annotations
+
+import pytest
+
+from components import people_changes
+from components.people import remembered
+from components.validation import SettingsError
+from tests.unit.people_settings import load, person
+
+KEEP = {"state": "removed", "data": "keep"}
+PURGE = {"state": "removed", "data": "purge"}
+
+
+def refused(before, now):
+    """The problems of going from one list to the other."""
+    try:
+        people_changes.check("dev", "kubepark:people", load(now).people, remembered(load(before).people))
+    except SettingsError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+ANA, BO = person("ana"), person("bo")
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ([ANA], [ANA]),
+        ([ANA], [BO, ANA]),
+        ([ANA, BO], [BO, ANA]),
+        ([ANA], [{**ANA, "state": "suspended"}]),
+        ([ANA], [{**ANA, **KEEP}]),
+        ([ANA], [{**ANA, **PURGE}]),
+        ([{**ANA, **KEEP}], [{**ANA, **PURGE}]),
+        ([{**ANA, **KEEP}], [ANA]),
+        ([{**ANA, **PURGE}], []),
+        ([{**ANA, **PURGE}], [{**ANA, "email": "other@example.org"}]),
+        ([person("vi", role="viewer")], []),
+        ([ANA], [{**ANA, "email": "New@example.org", "namespace": "ana", "formerEmail": "Ana@example.org"}]),
+        ([ANA], [{**ANA, "role": "admin", "tier": "gpu"}]),
+    ],
+)
+def test_changes_that_lose_nothing_or_say_so(before, now):
+    assert refused(before, now) == []
+
+
+def test_whoever_vanishes_is_named_with_the_way():
+    assert refused([ANA, {**BO, **KEEP}], []) == [
+        f"kubepark:people: {name} is gone from the list and has the namespace {name}; accepted: the line with "
+        "`state: removed`, and `data: keep` (the namespace stays) or `data: purge`; fix: put the line back, then "
+        f"bin/kubepark people remove {name} --data keep (or purge; after an update with purge the line may go)"
+        for name in ("ana", "bo")
+    ]
+
+
+def test_a_renamed_key_is_somebody_who_vanished():
+    found = refused([ANA], [{**ANA, "name": "anna"}])
+    assert len(found) == 1
+    assert "ana is gone from the list" in found[0]
+
+
+def test_a_namespace_is_not_renamed():
+    assert refused([ANA], [{**ANA, "namespace": "lab"}]) == [
+        "kubepark:people[0].namespace: ana has the namespace ana, and a namespace cannot be renamed; accepted: "
+        "ana; fix: pulumi config set --stack dev --path 'kubepark:people[0].namespace' ana"
+    ]
+
+
+def test_a_member_does_not_become_a_viewer_by_losing_the_namespace():
+    found = refused([ANA], [person("ana", role="viewer")])
+    assert len(found) == 1
+    assert "ana has the namespace ana, and a namespace cannot be renamed" in found[0]
+
+
+def test_another_e_mail_is_another_owner_and_needs_the_manual_order():
+    (found,) = refused([ANA], [{**ANA, "email": "new@example.org", "namespace": "ana"}])
+    assert found == (
+        "kubepark:people[0].email: ana was ana@example.org, and Kubeflow knows the owner of ana by that; accepted: "
+        "ana@example.org; or another one, with `formerEmail: ana@example.org` beside it; fix: put it back; or, to "
+        "hand the namespace over, write formerEmail, `up`, and then: kubectl -n ana delete "
+        "rolebinding/namespaceAdmin authorizationpolicy/ns-owner-access-istio (Kubeflow makes them anew for the "
+        "new owner)"
+    )

@@ -1,0 +1,239 @@
+"""Every rule of the list of people that can be checked before the API, with its message."""
+
+from __future__ import annotations
+
+import pytest
+
+from components import settings, settings_people
+from components.model import Level, Standing, State
+from components.validation import SettingsError
+from tests.unit.people_settings import load, people_config, person, problems
+
+QUOTA = 'kubepark:people[0].quota["{}"]'
+GROUPS = {"research": {"access": {"bo": "edit"}}}
+OIDC = {
+    "type": "oidc",
+    "id": "corp",
+    "clientId": "kubepark",
+    "issuer": "https://login.acme.org",
+    "redirectUri": "https://kubeflow.acme.org/dex/callback",
+}
+
+
+def test_a_full_entry_is_read():
+    ana = person(
+        "ana",
+        displayName="Ana",
+        role="admin",
+        groups=["research"],
+        quota={"requests.cpu": "4", "requests.memory": "16Gi", "requests.nvidia.com/gpu": 1},
+        access={"bo": "view"},
+        state="suspended",
+        namespace="ana-lab",
+    )
+    found, _ = load([ana, person("bo")], groups=GROUPS).people
+    assert (found.standing, found.state, found.groups) == (Standing.ADMIN, State.SUSPENDED, ("research",))
+    assert dict(found.access) == {"bo": Level.VIEW}
+    assert found.namespace == "ana-lab"
+    assert dict(found.tier.quota) == {
+        "requests.cpu": "4",
+        "requests.memory": "16Gi",
+        "requests.nvidia.com/gpu": "1",
+    }
+    assert dict(found.tier.default_request) == {"cpu": "100m", "memory": "256Mi"}
+    assert dict(found.tier.default_limit) == {}, "limits are not counted, so no container has to name one"
+
+
+@pytest.mark.parametrize(
+    ("email", "namespace"),
+    [
+        ("first.last+tag@example.org", "first-last-tag"),
+        ("O'Neil@example.org", "o-neil"),
+        ("_x_@example.org", "x"),
+        ("ana@example.org", "ana"),
+    ],
+)
+def test_the_namespace_is_the_local_part_made_a_label(email, namespace):
+    (found,) = load([person("x", email=email)]).people
+    assert (found.namespace, found.email) == (namespace, email.lower())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"role": "boss"}, 'role: "boss" is not one of admin, member, viewer; accepted: admin, member, viewer'),
+        ({"state": "gone"}, 'state: "gone" is not one of active, suspended, removed; accepted: active, suspended, removed'),
+        ({"state": "removed"}, "data: is missing for somebody who is removed; accepted: keep, purge (deletes the namespace)"),
+        ({"data": "keep"}, "data: is given for somebody who is active; accepted: none"),
+        ({"tier": "huge"}, 'tier: "huge" is not one of small, medium, gpu; accepted: small, medium, gpu'),
+        ({"tier": "small", "quota": {"pods": 4}}, "quota: is given beside a tier; accepted: one of tier and quota"),
+        ({"groups": ["none"]}, "groups[0]: none is no group; accepted: research"),
+        ({"groups": ["No!"]}, 'groups[0]: "No!" is not a DNS-1123 label; accepted: a group\'s name'),
+        ({"access": {"eve": "view"}}, "access.eve: eve is nobody in the list; accepted: somebody else who has a namespace"),
+        ({"access": {"ana": "view"}}, "access.ana: is for the own namespace; accepted: somebody else who has a namespace"),
+        ({"access": {"vi": "view"}}, "access.vi: vi is a viewer, who has no namespace; accepted: somebody else who has a namespace"),
+        ({"access": {"old": "view"}}, "access.old: old is removed; accepted: somebody else who has a namespace"),
+        ({"access": {"bo": "own"}}, 'access.bo: "own" is not one of view, edit; accepted: view, edit'),
+        ({"namespace": "kube-x"}, 'namespace: "kube-x" is reserved; accepted: a DNS-1123 label that is not reserved'),
+        ({"namespace": "Ana"}, 'namespace: "Ana" is not a DNS-1123 label; accepted: a DNS-1123 label that is not reserved'),
+        ({"emial": "x"}, "emial: is not a known key (did you mean email?); accepted: access, data, displayName, email, formerEmail, groups, name, namespace, quota, role, state, tier"),
+        ({"role": "viewer", "tier": "small"}, "tier: is given for a viewer, who has no namespace; accepted: none"),
+        ({"role": "viewer", "access": {"bo": "edit"}}, "access.bo: ana is a viewer and would edit the namespace of bo; accepted: view, or role: member"),
+        ({"role": "viewer", "groups": ["research"]}, "role: ana is a viewer and would edit the namespace of bo by group research; accepted: member, or a group that only views"),
+        ({"formerEmail": "x"}, 'formerEmail: "x" is not an e-mail address; accepted: the e-mail of the last update'),
+        ({"email": "a" * 60 + "@" + "b" * 60 + "." + "c" * 60 + ".org"}, f'email: "{"a" * 60}@{"b" * 60}.{"c" * 60}.org" has more than 150 characters; accepted: local-part@domain'),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_an_entry(change, message):
+    others = [person("bo"), person("vi", role="viewer"), person("old", state="removed", data="keep")]
+    assert problems([person("ana", **change), *others], groups=GROUPS) == [f"kubepark:people[0].{message}"]
+
+
+@pytest.mark.parametrize(
+    ("quota", "key", "message"),
+    [
+        ({"requests.cpu": "4x"}, "requests.cpu", '"4x" ends in x, which is no suffix; accepted: cores such as "2", "0.5" or "500m"'),
+        ({"requests.memory": "16gi"}, "requests.memory", '"16gi" ends in gi, which is no suffix (did you mean 16Gi?); accepted: bytes such as "16Gi", "512Mi" or "2G"'),
+        ({"limits.memory": "400m"}, "limits.memory", '"400m" is not a whole number of bytes; accepted: bytes such as "16Gi", "512Mi" or "2G"'),
+        ({"requests.nvidia.com/gpu": 0.5}, "requests.nvidia.com/gpu", "0.5 is not a whole number; accepted: a whole number such as 4"),
+        ({"requests.nvidia.com/gpu": 2}, "requests.nvidia.com/gpu", '"2" is more than the 1 that pods can ask for (1 nodes x 1 cards x 1 pods per card); accepted: at most 1'),
+        ({"requests.cpu": "5", "limits.cpu": "4"}, "requests.cpu", "5 is more than limits.cpu 4; accepted: at most 4"),
+        ({"requests.memory": "1Gi", "limits.memory": "1000M"}, "limits.memory", "1000M is less than what one container gets by default (1Gi); accepted: at least 1Gi"),
+        ({"nvidia.com/gpu": 1}, "nvidia.com/gpu", "is not a known key (did you mean requests.nvidia.com/gpu?); accepted: requests.cpu, requests.memory, limits.cpu, limits.memory, requests.nvidia.com/gpu, requests.storage, persistentvolumeclaims, pods"),
+        ({"limits.nvidia.com/gpu": 1}, "limits.nvidia.com/gpu", "is not a known key (did you mean requests.nvidia.com/gpu?); accepted: requests.cpu, requests.memory, limits.cpu, limits.memory, requests.nvidia.com/gpu, requests.storage, persistentvolumeclaims, pods"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_quota(quota, key, message):
+    found = problems([person("ana", quota=quota)])
+    assert f"{QUOTA.format(key)}: {message}" in found
+
+
+def test_slices_count_as_gpus_in_a_quota():
+    four = person("ana", quota={"requests.nvidia.com/gpu": 4})
+    assert problems([four], gpu__timeSlicing={"replicas": 4}) == []
+    five = person("ana", quota={"requests.nvidia.com/gpu": 5})
+    (found,) = problems([five], gpu__timeSlicing={"replicas": 4})
+    assert "more than the 4 that pods can ask for (1 nodes x 1 cards x 4 pods per card)" in found
+    assert problems([five], gpu__power="absent") == [], "nothing is known of a pool that is not there"
+
+
+def test_two_people_with_one_name_of_bindings_are_refused():
+    found = problems(
+        [person("a", email="a.b@example.org"), person("b", email="a-b@example.org", namespace="b")]
+    )
+    assert found == [
+        "kubepark:people[1].email: a-b@example.org gives the same names of bindings as a.b@example.org; "
+        "accepted: an e-mail that differs in more than punctuation"
+    ]
+
+
+def test_one_local_part_in_two_domains_needs_another_namespace():
+    found = problems([person("a", email="ana@example.org"), person("b", email="ana@example.com")])
+    assert found == [
+        "kubepark:people[1].namespace: ana is a duplicate of kubepark:people[0]; accepted: one that nobody else has"
+    ]
+
+
+def test_groups_are_checked_like_people():
+    found = problems([person("bo")], groups={"Res": {"access": {"eve": "edit"}, "color": "red"}})
+    assert found == [
+        'kubepark:groups.Res: "Res" is not a DNS-1123 label; accepted: a DNS-1123 label as the group\'s name',
+        "kubepark:groups.Res.color: is not a known key; accepted: access",
+        "kubepark:groups.Res.access.eve: eve is nobody in the list; accepted: somebody else who has a namespace",
+    ]
+
+
+def test_whoever_cannot_log_in_needs_no_hash_and_may_keep_one():
+    suspended = person("ana", state="suspended")
+    assert load([suspended], passwordHashes={}).password_hashes == {}
+    assert load([suspended]).password_hashes == {}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings_people, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_the_list_may_be_a_file(root):
+    (root / "people.yaml").write_text("# our team\n- {name: ana, email: ana@example.org}\n")
+    config = people_config([person("ana")], people=None, peopleFile="people.yaml")
+    found = settings.parse("dev", config)
+    assert ([each.key for each in found.people], found.people_path) == (["ana"], "people.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "kubepark:peopleFile: people.yaml cannot be read: FileNotFoundError"),
+        ("- {name: [", "kubepark:peopleFile: people.yaml is not YAML (line 1)"),
+        ("name: ana", "kubepark:peopleFile: people.yaml holds no list"),
+    ],
+)
+def test_a_file_that_is_no_list(text, message, root):
+    if text is not None:
+        (root / "people.yaml").write_text(text)
+    config = people_config([], people=None, peopleFile="people.yaml")
+    with pytest.raises(SettingsError) as refused:
+        settings.parse("dev", config)
+    (problem,) = refused.value.problems
+    assert f"{problem.key}: {problem.wrong}" == message
+
+
+def test_what_is_wrong_in_a_file_is_mended_in_the_file(root):
+    (root / "people.yaml").write_text("- {name: ana, email: ana(at)example.org, namespace: ana, rôle: x}\n")
+    config = people_config([person("ana")], people=None, peopleFile="people.yaml")
+    with pytest.raises(SettingsError) as refused:
+        settings.parse("dev", config)
+    lines = [str(problem) for problem in refused.value.problems]
+    assert lines[0].startswith('people.yaml[0].email: "ana(at)example.org" is not an e-mail address; ')
+    assert lines[0].endswith("fix: write ana@example.org there")
+    assert lines[1].endswith("fix: remove it there")
+
+
+def test_a_list_and_a_file_are_too_much(root):
+    (root / "people.yaml").write_text("[]")
+    assert problems([person("ana")], peopleFile="people.yaml", passwordHashes={}) == [
+        "kubepark:people: is given beside peopleFile; accepted: one of the two"
+    ]
+
+
+def test_connectors_are_read():
+    github = {"type": "github", "id": "gh", "name": "GitHub", "clientId": "Iv1", "orgs": ["acme"]}
+    google = {"type": "google", "id": "g", "clientId": "x", "hostedDomains": ["acme.org"]}
+    redirect = {"redirectUri": OIDC["redirectUri"]}
+    secrets = {"corp": "planted-1", "gh": "planted-2", "g": "planted-3"}
+    listed = [OIDC, github | redirect, google | redirect]
+    found = load([person("ana")], connectors=listed, connectorSecrets=secrets, passwordHashes={})
+    assert [(each.type, each.id, each.name) for each in found.connectors] == [
+        ("oidc", "corp", "corp"),
+        ("github", "gh", "GitHub"),
+        ("google", "g", "g"),
+    ]
+    assert found.connectors[1].config["orgs"] == [{"name": "acme"}]
+    assert found.connector_secrets == secrets
+    assert found.password_hashes == {}, "who logs in elsewhere needs no password here"
+    assert "planted" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"type": "saml"}, 'type: "saml" is not one of github, google, oidc; accepted: github, google, oidc'),
+        ({"issuer": "http://login.acme.org"}, 'issuer: "http://login.acme.org" is not an https URL; accepted: an https URL'),
+        ({"redirectUri": "https://x.org/cb"}, 'redirectUri: "https://x.org/cb" does not end in /dex/callback; accepted: https://HOST/dex/callback'),
+        ({"clientSecret": "planted"}, "clientSecret: is not a known key (did you mean clientId?); accepted: clientId, id, issuer, name, redirectUri, type"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_connector(change, message):
+    found = problems([person("ana")], connectors=[OIDC | change], connectorSecrets={"corp": "x"})
+    assert f"kubepark:connectors[0].{message}" in found
+    assert "planted" not in str(found)
+
+
+def test_a_connector_without_secret_and_a_secret_without_connector():
+    assert problems([person("ana")], connectors=[OIDC, OIDC], connectorSecrets={"other": "planted"}) == [
+        "kubepark:connectors[1].id: corp is a duplicate of kubepark:connectors[0]; accepted: an id of its own",
+        "kubepark:connectorSecrets.other: is no connector's id; accepted: corp",
+        "kubepark:connectorSecrets.corp: is missing; accepted: the client's secret, as the provider gave it",
+    ]

@@ -1,0 +1,103 @@
+"""Quantities are read as Kubernetes reads them; the table is from its own tests and documentation."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.quantities import SUFFIXES, count, cpu, memory, quantity
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        ("0", 0),
+        ("1", 1),
+        (4, 4),
+        (0.5, Fraction(1, 2)),
+        ("0.5", Fraction(1, 2)),
+        (".5", Fraction(1, 2)),
+        ("1.", 1),
+        ("500m", Fraction(1, 2)),
+        ("100n", Fraction(1, 10**7)),
+        ("3u", Fraction(3, 10**6)),
+        ("1k", 1000),
+        ("2M", 2 * 10**6),
+        ("1G", 10**9),
+        ("1T", 10**12),
+        ("1P", 10**15),
+        ("1E", 10**18),
+        ("1e3", 1000),
+        ("1E3", 1000),
+        ("1e-3", Fraction(1, 1000)),
+        ("1.5e+2", 150),
+        ("1Ki", 1024),
+        ("1.5Gi", 3 * 2**29),
+        ("2Ti", 2 * 2**40),
+        ("1Ei", 2**60),
+    ],
+)
+def test_accepted_forms(raw, value):
+    assert quantity(raw) == value
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("1g", '"1g" ends in g, which is no suffix (did you mean 1G?)'),
+        ("16gi", '"16gi" ends in gi, which is no suffix (did you mean 16Gi?)'),
+        ("1K", '"1K" ends in K, which is no suffix (did you mean 1k?)'),
+        ("5GB", '"5GB" ends in GB, which is no suffix (did you mean 5G?)'),
+        ("8GiB", '"8GiB" ends in GiB, which is no suffix (did you mean 8Gi?)'),
+        ("2cores", '"2cores" ends in cores, which is no suffix'),
+        ("", '"" is not a quantity'),
+        ("-1", '"-1" is not a quantity'),
+        ("1 Gi", '"1 Gi" is not a quantity'),
+        ("1e", '"1e" ends in e, which is no suffix (did you mean 1E?)'),
+        ("1_000", '"1_000" is not a quantity'),
+        ("1" * 40, f'"{"1" * 40}" is not a quantity'),
+        (True, "true is not a quantity"),
+        (None, "null is not a quantity"),
+        ([1], "[1] is not a quantity"),
+        (float("nan"), "NaN is not a quantity"),
+    ],
+)
+def test_refused_forms(raw, words):
+    with pytest.raises(ValueError) as refused:
+        quantity(raw)
+    assert str(refused.value) == words
+
+
+@pytest.mark.parametrize(
+    ("parse", "raw", "words"),
+    [
+        (cpu, "0.0005", '"0.0005" is finer than a thousandth of a core'),
+        (memory, "100m", '"100m" is not a whole number of bytes'),
+        (count, "0.5", '"0.5" is not a whole number'),
+        (count, 1.5, "1.5 is not a whole number"),
+    ],
+)
+def test_what_a_resource_cannot_have(parse, raw, words):
+    with pytest.raises(ValueError) as refused:
+        parse(raw)
+    assert str(refused.value) == words
+
+
+def test_what_a_resource_can_have():
+    assert (cpu("1m"), memory("1.5Ki"), count("3"), count(3.0)) == (Fraction(1, 1000), 1536, 3, 3)
+
+
+@given(st.integers(0, 10**12), st.sampled_from(sorted(SUFFIXES)))
+def test_every_suffix_is_a_plain_factor(number, suffix):
+    assert quantity(f"{number}{suffix}") == number * SUFFIXES[suffix]
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_read_or_refused_in_words(text):
+    try:
+        assert quantity(text) >= 0
+    except ValueError as refused:
+        assert "is not a quantity" in str(refused) or "is no suffix" in str(refused)
