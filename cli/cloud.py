@@ -44,6 +44,21 @@ def refresh(stack: str, *, yes: bool, preview_only: bool, expect_no_changes: boo
     )
 
 
+def set_hash(stack: str, person: str, hashed: str) -> None:
+    """Keep a password's hash, encrypted. It goes to pulumi on standard input, where nobody can read it."""
+    path = f'kubepark:passwordHashes["{person}"]'
+    done = subprocess.run(
+        [_executable(), "config", "set", "--secret", "--path", path, "--stack", stack],
+        cwd=ROOT,
+        input=hashed,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise SandboxError(f"`pulumi config set` failed: {done.stderr.strip()}")
+
+
 def destroy(stack: str, *, purge: bool) -> int:
     """`pulumi destroy`; confirmation was asked for. The data key is scheduled for deletion by `purge`."""
     outputs = _read("stack", "output", "--json", "--stack", stack)

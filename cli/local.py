@@ -101,6 +101,12 @@ def down(stack: str) -> int:
         return 0
 
 
+def set_hash(stack: str, person: str, hashed: str) -> None:
+    """Keep the hash of a password that a person chose."""
+    with _locked(stack) as workspace:
+        workspace.set_hash(person, hashed)
+
+
 def reset(stack: str) -> int:
     """Stop and forget, whatever state things are in."""
     from sandbox import local_cloud

@@ -1,26 +1,36 @@
-"""`kubepark people`: passwords of the team. A password never leaves this process, only its hash does."""
+"""`kubepark people`: who is in the team. Edits the list and the stack's secrets, then shows the preview."""
 
 from __future__ import annotations
 
-import getpass
+import json
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
-import bcrypt
 import typer
 
+from cli.passwords import PasswordError, hash_password, hint, read_password
+from sandbox.errors import SandboxError
+
+ROOT = Path(__file__).resolve().parents[1]
 # No pretty traceback: it may show the values of variables.
-app = typer.Typer(help="People who may log in.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="People who may log in.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
-LEAST_CHARACTERS = 12
-MOST_BYTES = 72  # bcrypt reads no more
-# The password of the account that Kubeflow's own manifests bring.
-KNOWN_DEFAULTS = ("12341234",)
-
-
-class PasswordError(Exception):
-    """A password cannot be used; the text lists every reason and never the password."""
+Stack = Annotated[
+    str, typer.Option("--stack", "-s", envvar="STACK", help="The stack: sandbox, dev, prod, ...")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+NoPreview = Annotated[bool, typer.Option("--no-preview", help="Do not show what `up` would do.")]
+Name = Annotated[str, typer.Argument(help="The person's name in the list.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
+COST = 12  # bcrypt: about 0.3 s for each login
 
 
 @app.callback()
@@ -28,10 +38,235 @@ def people() -> None:
     """People who may log in."""
 
 
+# -- looking ---------------------------------------------------------------------------------------
+
+
+@app.command(name="list")
+def list_command(stack: Stack = "sandbox", as_json: Json = False) -> None:
+    """Show the list: names, roles, tiers, states, namespaces."""
+    from cli.people_file import PeopleFile, rows
+
+    found = [dict(row) for row in rows(PeopleFile(ROOT, stack).people)]
+    _show(found, as_json, "nobody is in the list; add somebody: bin/kubepark people add NAME --email ...")
+
+
+@app.command()
+def access(stack: Stack = "sandbox", as_json: Json = False) -> None:
+    """Show who can do what in whose namespace, as the list says (the stack's output `access` is the same)."""
+    from cli.people_file import PeopleFile
+    from components.people import matrix
+
+    settings = PeopleFile(ROOT, stack).settings()
+    rows = matrix(settings.people, settings.groups)
+    _show(rows, as_json, "nobody has access to anything")
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool, nothing: str) -> None:
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        typer.echo(nothing, err=True)
+    else:
+        table = [[key.upper() for key in rows[0]], *([str(value) for value in row.values()] for row in rows)]
+        widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+        for row in table:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            typer.echo("  ".join(cells).rstrip())
+
+
+# -- changing --------------------------------------------------------------------------------------
+
+
+@app.command()
+def add(
+    name: Name,
+    email: Annotated[str, typer.Option(help="The e-mail address, which is the login.")] = "",
+    display_name: Annotated[str, typer.Option(help="The name that others see.")] = "",
+    role: Annotated[str, typer.Option(help="admin, member or viewer.")] = "member",
+    tier: Annotated[str, typer.Option(help="small, medium or gpu.")] = "",
+    group: Annotated[
+        list[str] | None, typer.Option(help="A group of kubepark:groups; may be repeated.")
+    ] = None,
+    namespace: Annotated[str, typer.Option(help="In place of the e-mail's local part.")] = "",
+    no_password: Annotated[
+        bool,
+        typer.Option("--no-password", help="The person logs in by a connector, or gets a password later."),
+    ] = False,
+    stack: Stack = "sandbox",
+    yes: Yes = False,
+    no_preview: NoPreview = False,
+) -> None:
+    """Add somebody: a line in the list, and a password that is asked for."""
+    if not email and sys.stdin.isatty():
+        email = typer.prompt("E-mail")
+    from cli.people_file import append
+
+    entry: dict[str, Any] = {"name": name, "email": email, "displayName": display_name or name.capitalize()}
+    optional = {
+        "role": "" if role == "member" else role,
+        "tier": tier,
+        "groups": group,
+        "namespace": namespace,
+    }
+    entry |= {key: value for key, value in optional.items() if value}
+
+    def change(listed: list[Any]) -> None:
+        same = [each for each in listed if isinstance(each, dict) and each.get("name") == name]
+        if same and same[0] != entry:
+            raise SandboxError(f"{name} is in the list already; change the entry there, or use another name")
+        if not same:
+            append(listed, entry)
+
+    _edit(stack, change, yes=yes, no_preview=no_preview, password_of="" if no_password else name)
+
+
+@app.command()
+def passwd(name: Name, stack: Stack = "sandbox", no_preview: NoPreview = False) -> None:
+    """Ask for a new password twice and keep its hash, encrypted, in the stack's configuration."""
+    from cli.people_file import PeopleFile
+
+    PeopleFile(ROOT, stack).person(name)
+    _store(stack, name, _ask())
+    typer.echo(f"the new password of {name} counts from the next `up` on; Dex rolls then", err=True)
+    _preview(stack, skip=no_preview)
+
+
+@app.command()
+def suspend(name: Name, stack: Stack = "sandbox", yes: Yes = False, no_preview: NoPreview = False) -> None:
+    """No login and no access from the next `up` on. Namespace and data stay."""
+    _set(stack, name, {"state": "suspended", "data": None}, yes=yes, no_preview=no_preview)
+
+
+@app.command()
+def resume(name: Name, stack: Stack = "sandbox", yes: Yes = False, no_preview: NoPreview = False) -> None:
+    """Take back a suspension, or a removal that kept the data."""
+    _set(stack, name, {"state": None, "data": None}, yes=yes, no_preview=no_preview)
+
+
+@app.command()
+def remove(
+    name: Name,
+    data: Annotated[
+        str, typer.Option(help="keep: the namespace stays. purge: it is deleted with all volumes.")
+    ],
+    stack: Stack = "sandbox",
+    yes: Yes = False,
+    no_preview: NoPreview = False,
+) -> None:
+    """Remove somebody: no login, no access, and the data kept or purged."""
+    asked = data == "purge" and not yes and sys.stdin.isatty()
+    if asked and typer.prompt(f"Everything of {name} will be deleted. Type the name to go on") != name:
+        raise SandboxError("another name was typed; nothing was changed")
+    _set(stack, name, {"state": "removed", "data": data}, yes=yes, no_preview=no_preview)
+
+
+@app.command()
+def share(
+    owner: Annotated[str, typer.Argument(help="Whose namespace.")],
+    with_: Annotated[str, typer.Option("--with", help="Who gets access.")],
+    role: Annotated[str, typer.Option(help="view or edit.")] = "view",
+    stack: Stack = "sandbox",
+    yes: Yes = False,
+    no_preview: NoPreview = False,
+) -> None:
+    """Give somebody access to another one's namespace."""
+    _set(stack, with_, {}, access={owner: role}, yes=yes, no_preview=no_preview)
+
+
+@app.command()
+def unshare(
+    owner: Annotated[str, typer.Argument(help="Whose namespace.")],
+    with_: Annotated[str, typer.Option("--with", help="Who loses access.")],
+    stack: Stack = "sandbox",
+    yes: Yes = False,
+    no_preview: NoPreview = False,
+) -> None:
+    """Take back access that `share` gave. What a group or the admin role gives stays."""
+    _set(stack, with_, {}, access={owner: None}, yes=yes, no_preview=no_preview)
+
+
+def _set(
+    stack: str,
+    name: str,
+    fields: dict[str, str | None],
+    *,
+    access: dict[str, str | None] | None = None,
+    yes: bool,
+    no_preview: bool,
+) -> None:
+    """Change fields of one entry; None takes one away, for the default is what is meant then."""
+    from cli.people_file import PeopleFile, put
+
+    file = PeopleFile(ROOT, stack)
+    person = file.person(name)
+    put(person, fields)
+    if access:
+        shared = person.setdefault("access", {})
+        put(shared, access)
+        if not shared:
+            del person["access"]
+    _finish(file, stack, yes=yes, no_preview=no_preview)
+
+
+def _edit(
+    stack: str, change: Callable[[list[Any]], None], *, yes: bool, no_preview: bool, password_of: str
+) -> None:
+    from cli.people_file import PeopleFile
+
+    file = PeopleFile(ROOT, stack)
+    change(file.people)
+    file.check()
+    hashed = _ask() if password_of and file.difference() else ""
+    _finish(file, stack, yes=yes, no_preview=True)
+    if hashed:
+        _store(stack, password_of, hashed)
+    _preview(stack, skip=no_preview)
+
+
+def _finish(file: Any, stack: str, *, yes: bool, no_preview: bool) -> None:
+    """Check, show the difference, ask, write, preview."""
+    file.check()
+    difference = file.difference()
+    if not difference:
+        typer.echo(f"{file.path.name} says so already; nothing was changed", err=True)
+        return
+    typer.echo(difference)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise SandboxError("nothing was changed: without a terminal to ask on, --yes is needed")
+        typer.confirm(f"Write this to {file.path.name}?", abort=True)
+    file.write()
+    _preview(stack, skip=no_preview)
+
+
+def _ask() -> str:
+    """The hash of a password that is asked for."""
+    try:
+        return hash_password(read_password(), COST)
+    except PasswordError as error:
+        raise SandboxError(f"{error}; nothing was changed") from None
+
+
+def _store(stack: str, name: str, hashed: str) -> None:
+    from cli import cloud, local
+
+    (local if local.is_local(stack) else cloud).set_hash(stack, name, hashed)
+
+
+def _preview(stack: str, *, skip: bool) -> None:
+    if skip:
+        return
+    from cli import cloud, local
+
+    target = local if local.is_local(stack) else cloud
+    code = target.preview(stack, show_diff=False, json_output=False, expect_no_changes=False)
+    raise typer.Exit(code)
+
+
 @app.command(name="hash")
 def hash_command(
     name: Annotated[str, typer.Argument(help="The person's name in kubepark:people.")] = "NAME",
-    cost: Annotated[int, typer.Option(min=10, max=14, help="bcrypt cost: 12 takes about 0.3 s.")] = 12,
+    cost: Annotated[int, typer.Option(min=10, max=14, help="bcrypt cost: 12 takes about 0.3 s.")] = COST,
 ) -> None:
     """Ask for a password twice and print its bcrypt hash (the only line on standard output).
 
@@ -45,57 +280,3 @@ def hash_command(
     typer.echo(hash_password(password, cost))
     if sys.stdout.isatty():
         typer.echo(hint(name), err=True)
-
-
-def read_password(
-    ask: Callable[[str], str] = getpass.getpass, stdin_is_terminal: Callable[[], bool] | None = None
-) -> str:
-    """The password, typed twice without echo, or one line of redirected standard input.
-
-    Raises: PasswordError when the two differ or the password cannot be used.
-    """
-    terminal = (stdin_is_terminal or sys.stdin.isatty)()
-    if terminal:
-        password = ask("Password: ")
-        if ask("Again: ") != password:
-            raise PasswordError("the two passwords differ")
-    else:
-        line = sys.stdin.buffer.readline().rstrip(b"\r\n")
-        password = line.decode(errors="surrogateescape")
-    problems = faults(password)
-    if problems:
-        raise PasswordError("the password cannot be used: " + "; ".join(problems))
-    return password
-
-
-def faults(password: str) -> list[str]:
-    """Why a password is refused; empty when it is accepted."""
-    try:
-        size = len(password.encode())
-    except UnicodeEncodeError:
-        return ["it is not UTF-8 text"]
-    problems = []
-    if len(password) < LEAST_CHARACTERS:
-        problems.append(f"{len(password)} characters, accepted: at least {LEAST_CHARACTERS}")
-    if size > MOST_BYTES:
-        problems.append(f"{size} bytes in UTF-8, accepted: at most {MOST_BYTES} (bcrypt reads no more)")
-    if "\0" in password:
-        problems.append("it contains a NUL character")
-    if any(default in password for default in KNOWN_DEFAULTS):
-        problems.append("it contains the default password of Kubeflow's manifests")
-    return problems
-
-
-def hash_password(password: str, cost: int) -> str:
-    """bcrypt, `$2b$`, with a fresh salt: hash once and keep it, for each run gives another."""
-    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=cost)).decode()
-
-
-def hint(name: str) -> str:
-    """How to store the hash without putting it on a command line, where other users could read it."""
-    path = f"'kubepark:passwordHashes.{name}'"
-    return (
-        "Store it in the stack (paste it when asked; the value is not echoed):\n"
-        f"  pulumi config set --secret --path {path}\n"
-        f"or at once:\n  bin/kubepark people hash {name} | pulumi config set --secret --path {path}"
-    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from sandbox import local_cloud
 from sandbox.config import read_stack_config
-from sandbox.driver.stackfile import PEOPLE
+from sandbox.driver.stackfile import people_of
 from sandbox.driver.workspace import Workspace
 
 GPU = "nvidia.com/gpu"
@@ -47,7 +47,8 @@ def summary(
 ) -> list[str]:
     """The lines of the summary. `live` are the Node objects by name, empty when the API does not answer."""
     config = read_stack_config(workspace.config.stack_file)
-    people = config.get(PEOPLE) or []
+    listed = people_of(config, workspace.config.root)
+    people = [person for person in listed if person.get("state", "active") == "active"]
     nodes = [_node_row(node, live.get(node["name"])) for node in outputs.get("nodes") or []]
     job = {None: "not run", 0: "completed"}.get(verified, "FAILED, see above")
     lines = ["", *_table(("NODE", "ROLE", "ADDRESS", "STATUS", "GPU", "INSTANCE"), nodes), ""]

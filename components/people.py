@@ -82,6 +82,11 @@ def remembered(people: Iterable[Person]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["name"]))
 
 
+def default_namespace(email: str) -> str:
+    """The e-mail's local part as far as it can be part of a DNS-1123 label."""
+    return re.sub(r"[^a-z0-9]+", "-", email.lower().partition("@")[0]).strip("-")
+
+
 def pair_slug(email: str) -> str:
     """An e-mail in the names of a contributor's objects, as Kubeflow's access API makes them."""
     return re.sub(r"[^a-z0-9]+", "-", email.lower())

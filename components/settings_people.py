@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from components.model import Group, Level, Person, Standing, State
+from components.people import default_namespace
 from components.settings_parts import below_root
 from components.settings_quota import tier
 from components.validation import Section, dns_label, one_of, shown, text
@@ -109,7 +110,7 @@ def _person(section: Section) -> Person:
     email = section.value(
         "email", _email, accepted="local-part@domain", example="ana@example.org", stand_in=""
     )
-    local = re.sub(r"[^a-z0-9]+", "-", email.partition("@")[0]).strip("-")
+    local = default_namespace(email)
     name = section.value("name", dns_label, accepted="a DNS-1123 label", example=local or "ana", stand_in="")
     standing = Standing(_word(section, "role", Standing, Standing.MEMBER))
     state = State(_word(section, "state", State, State.ACTIVE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sandbox.config import not_yaml
@@ -13,6 +14,7 @@ from sandbox.errors import SandboxError
 CLIENT_SECRET = "kubepark:oidcClientSecret"
 HASHES = "kubepark:passwordHashes"
 PEOPLE = "kubepark:people"
+PEOPLE_FILE = "kubepark:peopleFile"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")  # what can stand in a config path as it is
 
 
@@ -27,7 +29,7 @@ class StackSecrets:
 
     def values(self, people: list[str]) -> dict[str, str]:
         """Config path -> plain value, for the people whose hash was generated here."""
-        paths = {_hash_path(person): self.hashes[person] for person in people}
+        paths = {hash_path(person): self.hashes[person] for person in people}
         return {CLIENT_SECRET: self.client_secret, **paths}
 
 
@@ -63,14 +65,28 @@ def dump(document: Any) -> str:
     return text.getvalue()
 
 
-def people_without_hash(document: Any) -> list[str]:
-    """The people of the stack file that it gives no hash for.
+def people_of(config: Any, root: Path) -> list[Any]:
+    """The list of people: in the stack's configuration, or in the file that it names.
 
-    What is malformed is left out: the program complains about it, and better than we could.
+    What is malformed counts as empty: the program complains about it, and better than we could.
     """
-    people = document["config"].get(PEOPLE)
+    people, file = config.get(PEOPLE), config.get(PEOPLE_FILE)
+    if isinstance(file, str) and file:
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        try:
+            people = YAML(typ="safe").load((root / file).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, YAMLError):
+            return []
+    return people if isinstance(people, list) else []
+
+
+def people_without_hash(document: Any, root: Path) -> list[str]:
+    """Names of the people that the stack file gives no hash for."""
+    people = people_of(document["config"], root)
     given = document["config"].get(HASHES) or {}
-    if not isinstance(people, list) or not isinstance(given, dict):
+    if not isinstance(given, dict):
         return []
     names = [person.get("name") for person in people if isinstance(person, dict)]
     usable = [name for name in names if isinstance(name, str) and _NAME.fullmatch(name)]
@@ -85,12 +101,12 @@ def merge(document: Any, stored: StackSecrets, people: list[str]) -> None:
     if CLIENT_SECRET in stored.ciphers:
         config.setdefault(CLIENT_SECRET, {"secure": stored.ciphers[CLIENT_SECRET]})
     for person in people:
-        cipher = stored.ciphers.get(_hash_path(person))
+        cipher = stored.ciphers.get(hash_path(person))
         if cipher:
             config.setdefault(HASHES, {})[person] = {"secure": cipher}
 
 
-def _hash_path(person: str) -> str:
+def hash_path(person: str) -> str:
     return f'{HASHES}["{person}"]'
 
 

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ from sandbox.driver import stackfile
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 
+_PEOPLE_FILE = re.compile(rf"^\s*{stackfile.PEOPLE_FILE}:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 BCRYPT_COST = 12  # 2^12 rounds, about a quarter of a second each
 
 # Credentials, profiles and defaults of the person at the keyboard never reach a sandbox.
@@ -142,14 +144,15 @@ class Workspace:
     def _seal(self, source: str) -> str:
         """Digest of everything that the working copy is made of, and of the copy itself."""
         digest = hashlib.sha256(source.encode())
-        for path in (self.config.secrets_file, self.passphrase_file, self.stack_copy):
+        listed = [self.config.root / name for name in _PEOPLE_FILE.findall(source)]
+        for path in (self.config.secrets_file, self.passphrase_file, self.stack_copy, *listed):
             digest.update(path.read_bytes() if path.exists() else b"\0")
         return digest.hexdigest()
 
     def _write_copy(self, source: str) -> None:
         document = stackfile.parse(source, self.config.stack_file.name)
         stackfile.require_no_secrets(document, self.config.stack_file.name)
-        people = stackfile.people_without_hash(document)
+        people = stackfile.people_without_hash(document, self.config.root)
         stored = self._load_secrets()
         self._generate(stored, people)
         stackfile.merge(document, stored, people)
@@ -193,6 +196,17 @@ class Workspace:
         lines = [f"{self.stack}  {person}  {password}" for person, password in passwords.items()]
         valid = [line for line in known if line.split()[:2] not in [new.split()[:2] for new in lines]]
         atomic_write(self.passwords_file, "\n".join([*valid, *lines]) + "\n")
+
+    def set_hash(self, person: str, hashed: str) -> None:
+        """Keep the hash of a password that the person chose. It is written down nowhere."""
+        stored = self._load_secrets()
+        stored.hashes[person] = hashed
+        stored.ciphers.pop(stackfile.hash_path(person), None)
+        self._save_secrets(stored)
+        if self.passwords_file.exists():
+            lines = self.passwords_file.read_text().splitlines()
+            kept = [line for line in lines if line.split()[:2] != [self.stack, person]]
+            atomic_write(self.passwords_file, "".join(f"{line}\n" for line in kept))
 
     def _load_secrets(self) -> stackfile.StackSecrets:
         if not self.config.secrets_file.exists():

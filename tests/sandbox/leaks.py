@@ -15,6 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
@@ -141,7 +142,10 @@ def places(leaks: Iterable[Leak]) -> set[str]:
 
 # -- what a sandbox holds --------------------------------------------------------------------------
 
-NODE_AGENT = "kubepark-boot"  # the user agent of what a node calls
+# The user agents of what nodes call with: simulated ones, and the scripts of real ones.
+NODE_AGENTS = ("kubepark-boot", "Python-urllib")
+# A node's file system below its folder in the state folder, by kind of node.
+ROOTS = {"simulated": "nodes/{}/root", "real": "machines/{}/upper"}
 NODE_WRITTEN = ("/join", "/kubeconfig", "/encryption-key")
 
 
@@ -163,11 +167,11 @@ def files(state: Path) -> Iterator[Document]:
 
 def _place(name: str) -> str:
     top = name.split("/")[0]
-    if "/var/lib/etcd/" in name:
+    if "/var/lib/etcd/" in name or "/var-lib-etcd/" in name:
         return "etcd"
     if "/var/log/" in name or top == "logs" or name.startswith("pulumi-home/logs/"):
         return "logs"
-    return {"backend": "backend", "nodes": "node disks"}.get(top, "state folder")
+    return {"backend": "backend", "nodes": "node disks", "machines": "node disks"}.get(top, "state folder")
 
 
 def requests(data: bytes) -> Iterator[Document]:
@@ -185,7 +189,7 @@ def is_node_write(request: dict[str, object]) -> bool:
     params = request["params"]
     return (
         request["action"] == "PutParameter"
-        and NODE_AGENT in str(request["userAgent"])
+        and any(agent in str(request["userAgent"]) for agent in NODE_AGENTS)
         and isinstance(params, dict)
         and str(params["Name"]).endswith(NODE_WRITTEN)
     )
@@ -194,7 +198,8 @@ def is_node_write(request: dict[str, object]) -> bool:
 def keys_on_disks(state: Path) -> Iterator[Secret]:
     """Each private key of the master's disk: PEM files, and the client keys inside kubeconfigs."""
     by_text: dict[str, list[str]] = {}
-    for path in sorted((state / "nodes").glob("*/root/etc/kubernetes/**/*")):
+    found = [state.glob(f"{root.format('*')}/etc/kubernetes/**/*") for root in ROOTS.values()]
+    for path in sorted(chain.from_iterable(found)):
         if path.suffix == ".key":
             text = key_line(path.read_text(encoding="utf-8"))
         elif path.suffix == ".conf":

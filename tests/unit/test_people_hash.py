@@ -10,7 +10,7 @@ import sys
 import bcrypt
 import pytest
 
-from cli.people import PasswordError, faults, hash_password, hint, read_password
+from cli.passwords import PasswordError, faults, hash_password, hint, read_password
 from components.incluster.sources import ROOT
 
 COMMAND = [sys.executable, "-c", "from cli.people import app; app()", "hash"]

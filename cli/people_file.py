@@ -1,0 +1,204 @@
+"""The list of people as a file that people read: edited with its comments, order and style kept.
+
+Nothing is written that the program would refuse.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sandbox.driver.stackfile import CLIENT_SECRET, HASHES, PEOPLE, PEOPLE_FILE
+from sandbox.errors import SandboxError
+from sandbox.files import atomic_write
+
+if TYPE_CHECKING:
+    from components.model import Settings
+
+_PREFIX = "kubepark:"
+_CONNECTORS, _CONNECTOR_SECRETS = "kubepark:connectors", "kubepark:connectorSecrets"
+# Whoever reads the list cannot decrypt; what is encrypted counts as right.
+_HASH = "$2b$12$" + "." * 53
+_SECRET = "." * 64
+
+
+class PeopleFile:
+    """The list of one stack: in Pulumi.<stack>.yaml, or in the file that `kubepark:peopleFile` names."""
+
+    def __init__(self, root: Path, stack: str) -> None:
+        self.root, self.stack = root, stack
+        self._stack_file = root / f"Pulumi.{stack}.yaml"
+        config = self._load(self._stack_file, self._read(self._stack_file))
+        self.config: dict[str, Any] = (config.get("config") or {}) if isinstance(config, dict) else {}
+        named = self.config.get(PEOPLE_FILE)
+        self.path = root / str(named) if named else self._stack_file
+        self.before = self._read(self.path)
+        self._document = self._load(self.path, self.before)
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    @property
+    def people(self) -> list[Any]:
+        """The entries, as they are in the file; to be changed in place."""
+        if self.path != self._stack_file:
+            found = self._document
+        else:
+            config = self._document.setdefault("config", {})
+            found = config.setdefault(PEOPLE, [])
+        if not isinstance(found, list):
+            raise SandboxError(f"{self.path.name}: the people are no list; accepted: a list of entries")
+        return found
+
+    def person(self, name: str) -> dict[str, Any]:
+        """The entry of somebody. Raises `SandboxError` with the nearest name."""
+        known = {str(entry.get("name")): entry for entry in self.people if isinstance(entry, dict)}
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            listed = ", ".join(known) or "nobody"
+            raise SandboxError(f"{name} is not in {self.path.name}{hint}; there: {listed}")
+        return known[name]
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def text(self) -> str:
+        """The file as it would be now."""
+        from ruamel.yaml import YAML
+
+        yaml, text = YAML(), StringIO()
+        yaml.preserve_quotes = True
+        yaml.width = 4096
+        offset = dash_offset(self.before)
+        yaml.indent(mapping=2, sequence=2 + offset, offset=offset)
+        yaml.dump(self._document, text)
+        return text.getvalue()
+
+    def difference(self) -> str:
+        """The change as a unified diff; empty where there is none."""
+        names = (self.path.name, f"{self.path.name} (new)")
+        lines = difflib.unified_diff(self.before.splitlines(), self.text().splitlines(), *names, lineterm="")
+        return "\n".join(lines)
+
+    def settings(self) -> Settings:
+        """The stack's settings as the list is now. Raises `SandboxError` with everything that is wrong."""
+        from components import settings
+        from components.validation import SettingsError
+
+        try:
+            return settings.parse(self.stack, self._configuration())
+        except SettingsError as error:
+            raise SandboxError(str(error)) from None
+
+    def check(self) -> None:
+        """Raises `SandboxError` with every problem that the changed list would have."""
+        from components import settings
+        from components.validation import SettingsError
+
+        try:
+            settings.parse(self.stack, self._configuration())
+        except SettingsError as error:
+            about = (f"{PEOPLE}", "kubepark:groups", "kubepark:passwordHashes")
+            found = [each for each in error.problems if each.key.startswith(about)]
+            lines = [f"  - {each.key}: {each.wrong}; accepted: {each.accepted}" for each in found]
+            if lines:
+                raise SandboxError("\n".join([f"{self.path.name} was not changed:", *lines])) from None
+
+    def _configuration(self) -> dict[str, Any]:
+        """The stack's configuration with the changed list, and with stand-ins for what is encrypted."""
+        config = {
+            key.removeprefix(_PREFIX): value for key, value in self.config.items() if key.startswith(_PREFIX)
+        }
+        config.pop(PEOPLE_FILE.removeprefix(_PREFIX), None)
+        names = [entry.get("name") for entry in self.people if isinstance(entry, dict)]
+        connectors = [each for each in self.config.get(_CONNECTORS) or [] if isinstance(each, dict)]
+        secret = {
+            HASHES: {str(name): _HASH for name in names if name},
+            CLIENT_SECRET: _SECRET,
+            _CONNECTOR_SECRETS: {str(each.get("id")): _SECRET for each in connectors},
+        }
+        return config | {"people": self.people} | {k.removeprefix(_PREFIX): v for k, v in secret.items()}
+
+    def write(self) -> None:
+        """Replace the file in one go."""
+        atomic_write(self.path, self.text(), mode=self.path.stat().st_mode & 0o777)
+
+    def _read(self, path: Path) -> str:
+        try:
+            return path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            where = "" if path == self._stack_file else f", which Pulumi.{self.stack}.yaml names"
+            raise SandboxError(f"{path.name} does not exist{where}; the stack is chosen by --stack") from None
+
+    @staticmethod
+    def _load(path: Path, text: str) -> Any:
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        from sandbox.config import not_yaml
+
+        yaml = YAML()
+        yaml.preserve_quotes = True
+        try:
+            return yaml.load(text)
+        except YAMLError as error:
+            raise not_yaml(path.name, error) from None
+
+
+def put(entry: dict[str, Any], fields: Mapping[str, Any]) -> None:
+    """Set what is given, and take away what is None."""
+    for key, value in fields.items():
+        if value is None:
+            entry.pop(key, None)
+        elif entry.get(key) != value:
+            entry[key] = value
+
+
+def append(listed: list[Any], entry: dict[str, Any]) -> None:
+    """One more entry, on one line if the last one is."""
+    from ruamel.yaml.comments import CommentedMap
+
+    made = CommentedMap(entry)
+    last = listed[-1] if listed else None
+    if isinstance(last, CommentedMap) and last.fa.flow_style():
+        made.fa.set_flow_style()
+    listed.append(made)
+
+
+def dash_offset(text: str) -> int:
+    """How far the dashes of lists stand to the right of their key: 2, or 0 as ruamel would have it."""
+    parent = 0
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if line.lstrip().startswith("- "):
+            return 2 if indent > parent else 0
+        if line.strip() and not line.lstrip().startswith("#"):
+            parent = indent
+    return 2
+
+
+def rows(people: list[Any]) -> list[dict[str, str]]:
+    """One row for each person, defaults filled in, as `people list` shows it."""
+    from components.people import default_namespace
+
+    found = []
+    for entry in (each for each in people if isinstance(each, dict)):
+        role = str(entry.get("role") or "member")
+        email = str(entry.get("email") or "").lower()
+        quota = "quota" if entry.get("quota") else str(entry.get("tier") or "small")
+        namespace = str(entry.get("namespace") or default_namespace(email))
+        state = str(entry.get("state") or "active")
+        found.append(
+            {
+                "name": str(entry.get("name") or ""),
+                "email": email,
+                "role": role,
+                "tier": "-" if role == "viewer" else quota,
+                "state": f"{state} ({entry['data']})" if entry.get("data") else state,
+                "groups": ",".join(map(str, entry.get("groups") or [])) or "-",
+                "namespace": "-" if role == "viewer" else namespace,
+            }
+        )
+    return found

@@ -1,0 +1,195 @@
+"""People come, change and go: each change previewed step by step, carried out, and looked at in the cluster.
+
+One stack, the tests in order.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import bcrypt
+import pytest
+import yaml
+
+from tests.sandbox.project import Project
+from tests.sandbox.test_stack_life import dex_generation
+
+pytestmark = pytest.mark.sandbox
+
+QUICK = ("--skip-verify", "--skip-preview")
+PEOPLE = ("--yes", "--no-preview")
+DEX = ["configmap-auth-dex", "deployment-auth-dex", "secret-auth-dex-passwords"]
+SHARED = "user-bo-example-org-clusterrole-edit"
+PAIR = [f"authorizationpolicy-ana-{SHARED}", f"rolebinding-ana-{SHARED}"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    made = Project(tmp_path_factory.mktemp("people") / "project")
+    try:
+        made.ok("up", *QUICK)
+        yield made
+    finally:
+        made.stop()
+
+
+def people(project: Project, *words: str, given: str = "") -> str:
+    """`kubepark people WORDS` without questions; `given` is its standard input."""
+    flags = ("--no-preview",) if words[0] == "passwd" else PEOPLE
+    done = subprocess.run(
+        [project.root / "bin" / "kubepark", "people", *words, *flags],
+        cwd=project.root,
+        env=project.environment,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def accounts(project: Project) -> dict[str, dict[str, Any]]:
+    """Dex's accounts by name, with the hashes that its pods get."""
+    text = project.get("configmap", "dex", "-n", "auth")["data"]["config.yaml"]
+    return {each["username"]: each for each in yaml.safe_load(text)["staticPasswords"]}
+
+
+def hash_of(project: Project, name: str) -> bytes:
+    import base64
+
+    data = project.get("secret", "dex-passwords", "-n", "auth")["data"]
+    return base64.b64decode(data[accounts(project)[name]["hashFromEnv"]])
+
+
+def names(project: Project, kind: str, namespace: str) -> list[str]:
+    found = project.get(kind, "-n", namespace)["items"]
+    return sorted(item["metadata"]["name"] for item in found)
+
+
+def policies(project: Project, namespace: str) -> list[str]:
+    return names(project, "authorizationpolicies.security.istio.io", namespace)
+
+
+def update(project: Project) -> None:
+    """`up`, and there is nothing left to do."""
+    project.ok("up", *QUICK)
+    project.ok("preview", "--expect-no-changes")
+
+
+def test_somebody_new_a_share_and_a_new_password_are_exactly_their_steps(project: Project) -> None:
+    before = dex_generation(project)
+    people(project, "share", "ana", "--with", "bo", "--role", "edit")
+    assert project.steps() == {"create": PAIR}
+    assert "says so already" in people(project, "share", "ana", "--with", "bo", "--role", "edit")
+    update(project)
+    assert dex_generation(project) == before, "access is none of Dex's business"
+    assert names(project, "rolebindings", "ana") == [SHARED]
+    (policy,) = project.get("authorizationpolicies.security.istio.io", "-n", "ana")["items"]
+    assert policy["metadata"]["annotations"] == {"user": "bo@example.org", "role": "edit"}
+
+    password = secrets.token_urlsafe(16)
+    people(project, "passwd", "bo", given=f"{password}\n")
+    assert project.steps() == {"update": ["deployment-auth-dex", "secret-auth-dex-passwords"]}
+    people(project, "add", "dana", "--email", "Dana@Example.org", "--tier", "medium", given=f"{password}-d\n")
+    new = ["limitrange-dana-kubepark-defaults", "namespace-dana", "profile-dana"]
+    assert project.steps() == {"create": new, "update": DEX}
+    update(project)
+    assert dex_generation(project) == before + 1, "one roll for all of it"
+    assert bcrypt.checkpw(password.encode(), hash_of(project, "bo"))
+    assert bcrypt.checkpw(f"{password}-d".encode(), hash_of(project, "dana"))
+    assert accounts(project)["dana"]["email"] == "dana@example.org"
+    listed = (project.state / "passwords.txt").read_text(encoding="utf-8")
+    assert password not in listed
+    assert " bo " not in listed, "the made-up password is no longer right"
+    assert " chris " in listed
+
+
+def test_whoever_is_suspended_has_neither_login_nor_access_and_keeps_the_data(project: Project) -> None:
+    before = dex_generation(project)
+    project.kubectl("create", "configmap", "work", "-n", "bo", "--from-literal=result=42")
+    people(project, "suspend", "bo")
+    assert project.steps() == {
+        "create": ["authorizationpolicy-bo-kubepark-denied"],
+        "delete": PAIR,
+        "update": DEX,
+    }
+    update(project)
+    assert "bo" not in accounts(project)
+    assert "DEX_PW_BO" not in project.get("secret", "dex-passwords", "-n", "auth")["data"]
+    assert (names(project, "rolebindings", "ana"), policies(project, "ana")) == ([], [])
+    (denied,) = project.get("authorizationpolicies.security.istio.io", "-n", "bo")["items"]
+    assert denied["spec"]["action"] == "DENY"
+    assert project.get("profiles.kubeflow.org", "bo")["spec"]["owner"]["name"] == "bo@example.org"
+    assert project.get("configmap", "work", "-n", "bo")["data"] == {"result": "42"}
+    assert dex_generation(project) == before + 1
+
+
+def test_a_resumed_person_is_back_with_the_same_password_id_and_access(project: Project) -> None:
+    known = json.loads((project.state / "secrets.json").read_text())[project.stack]["hashes"]["bo"]
+    people(project, "resume", "bo")
+    assert project.steps() == {
+        "create": PAIR,
+        "delete": ["authorizationpolicy-bo-kubepark-denied"],
+        "update": DEX,
+    }
+    people(project, "unshare", "ana", "--with", "bo")
+    assert project.steps() == {"delete": ["authorizationpolicy-bo-kubepark-denied"], "update": DEX}
+    update(project)
+    assert hash_of(project, "bo").decode() == known
+    assert policies(project, "bo") == []
+
+
+def test_whoever_vanishes_from_the_list_is_refused_with_the_way(project: Project) -> None:
+    config = yaml.safe_load(project.stack_file.read_text(encoding="utf-8"))["config"]
+    others = [each for each in config["kubepark:people"] if each["name"] != "bo"]
+    with project.changed("kubepark:people", others):
+        done = project.run("up", *QUICK)
+    assert done.returncode == 1
+    assert "kubepark:people: bo is gone from the list and has the namespace bo" in done.stdout
+    assert "bin/kubepark people remove bo --data keep" in done.stdout
+    assert "Traceback" not in done.stdout
+    project.ok("preview", "--expect-no-changes")
+
+
+def test_a_removal_that_keeps_leaves_the_namespace_and_one_that_purges_nothing(project: Project) -> None:
+    project.kubectl("create", "configmap", "work", "-n", "ana", "--from-literal=result=7")
+    people(project, "remove", "bo", "--data", "keep")
+    assert project.steps() == {
+        "create": ["authorizationpolicy-bo-kubepark-denied"],
+        "delete": ["limitrange-bo-kubepark-defaults", "profile-bo"],
+        "update": DEX,
+    }
+    update(project)
+    assert "bo" not in accounts(project)
+    assert project.get("configmap", "work", "-n", "bo")["data"] == {"result": "42"}
+    before = dex_generation(project)
+
+    people(project, "remove", "bo", "--data", "purge")
+    assert project.steps() == {"delete": ["authorizationpolicy-bo-kubepark-denied", "namespace-bo"]}
+    update(project)
+    assert "bo" not in [item["metadata"]["name"] for item in project.get("namespaces")["items"]]
+    assert project.get("configmap", "work", "-n", "ana")["data"] == {"result": "7"}, "nobody else's"
+    assert dex_generation(project) == before
+
+    config = yaml.safe_load(project.stack_file.read_text(encoding="utf-8"))["config"]
+    others = [each for each in config["kubepark:people"] if each["name"] != "bo"]
+    project.set("kubepark:people", others)
+    project.ok("preview", "--expect-no-changes")
+
+
+def test_the_matrix_of_the_command_is_the_one_of_the_outputs(project: Project) -> None:
+    shown = project.json_of("people", "access", "--json")
+    assert shown == project.outputs()["access"]
+    assert [(row["person"], row["role"]) for row in shown] == [
+        ("ana", "owner"),
+        ("chris", "owner"),
+        ("dana", "owner"),
+    ]
+    listed = project.json_of("people", "list", "--json")
+    assert [row["name"] for row in listed] == ["ana", "chris", "dana"]
