@@ -27,7 +27,7 @@ class Machines:
 
     def init(self, node: str) -> psutil.Process:
         """Process 1 of a machine, as the host knows it. Raises psutil.NoSuchProcess while it is off."""
-        record = json.loads((self.project.state / "state.json").read_text())["processes"]
+        record = json.loads((self.project.state / "state.json").read_text()).get("processes", {})
         leader = record.get(f"node-{self.project.instance(node)['InstanceId']}", {}).get("pid")
         children = psutil.Process(leader).children() if leader else []
         if not children:
