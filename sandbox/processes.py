@@ -33,6 +33,7 @@ TAIL_LINES = 15
 # Start times come from the system clock, which may be corrected while a child runs; a pid is not
 # given out again within this many seconds.
 CLOCK_TOLERANCE = 2.0
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,8 @@ class Supervisor:
         if record is None:
             return False
         running = self._end(list(self._group(record)), grace)
-        self._children.pop(name, None)
+        if child := self._children.pop(name, None):
+            child.poll()  # reaps it
         with self.edit() as state:
             if state.get("processes", {}).get(name) == asdict(record):
                 del state["processes"][name]
@@ -234,11 +236,29 @@ class Supervisor:
                     process.send_signal(number)  # psutil checks the start time before it signals
                 except psutil.NoSuchProcess:
                     continue
-            _, remaining = psutil.wait_procs(remaining, timeout=patience)
+            remaining = living(remaining, patience)
             if not remaining:
                 return True
         names = ", ".join(str(process.pid) for process in remaining)
         raise SandboxError(f"processes that do not end even when killed: {names}")
+
+
+def living(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that still run after at most `seconds`. A zombie has ended: in a container without an init
+    of its own nobody may ever reap it, which is what psutil's own wait would wait for."""
+    deadline, remaining = time.monotonic() + seconds, list(processes)
+    while True:
+        remaining = [process for process in remaining if _runs(process)]
+        if not remaining or time.monotonic() >= deadline:
+            return remaining
+        time.sleep(_LOOK_SECONDS)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _group_id(pid: int) -> int | None:

@@ -20,6 +20,7 @@ from sandbox.config import SandboxConfig
 from sandbox.driver.workspace import Workspace
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
+from sandbox.processes import living
 
 MARK = "KUBEPARK_OPERATION"
 PATIENCE = 20.0  # seconds that an orphaned CLI has to finish the steps in flight
@@ -75,10 +76,10 @@ def end(operation: str) -> list[str]:
     # SIGINT lets the CLI record what it has done. Plugins without their CLI have nobody to tell.
     engines = [process for process in found if _is_engine(process)]
     _signal(engines, signal.SIGINT)
-    psutil.wait_procs(engines, timeout=PATIENCE)
+    living(engines, PATIENCE)
     remaining = list(_marked(operation))
     _signal(remaining, signal.SIGKILL)
-    psutil.wait_procs(remaining, timeout=5)
+    living(remaining, 5)
     return names
 
 

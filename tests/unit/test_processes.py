@@ -17,10 +17,15 @@ import pytest
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.ports import free_port, listening, require_free
-from sandbox.processes import MARK, SandboxLock, Supervisor
+from sandbox.processes import MARK, SandboxLock, Supervisor, living
 
 ROOT = Path(__file__).resolve().parents[2]
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+
+
+def has_ended(pid):
+    """A zombie has: who reaps it is no business of ours."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ def test_started_once_found_by_another_supervisor_and_ended(supervisor):
     assert other.pid("one") == pid
     assert os.getsid(pid) == pid, "Ctrl-C in the terminal must not reach it"
     assert other.stop("one") is True
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert has_ended(pid)
     assert not supervisor.alive("one")
     assert supervisor.stop("one") is False
 
@@ -103,7 +108,7 @@ def test_one_that_ignores_sigterm_is_killed(supervisor):
     pid = supervisor.start("deaf", argv, ready=has_said(supervisor, "deaf", "up"))
     assert supervisor.stop("deaf", grace=0.3) is True
     assert not supervisor.alive("deaf")
-    assert not psutil.pid_exists(pid)
+    assert has_ended(pid)
 
 
 def test_the_group_is_ended_even_when_its_leader_is_gone(supervisor):
@@ -118,7 +123,7 @@ def test_the_group_is_ended_even_when_its_leader_is_gone(supervisor):
     wait_for(lambda: not supervisor.alive("tree"))
     assert psutil.pid_exists(child)
     assert supervisor.stop("tree") is True
-    assert not psutil.pid_exists(child)
+    assert has_ended(child)
 
 
 STARTER = """
@@ -146,7 +151,7 @@ def test_children_of_a_killed_starter_are_ended_later(supervisor, tmp_path):
     pid = supervisor.pid("kept")
     assert pid is not None
     assert supervisor.stop_all() == ["kept"]
-    wait_for(lambda: not psutil.pid_exists(pid))
+    wait_for(lambda: has_ended(pid))
 
 
 def test_what_was_started_but_not_recorded_is_ended_too(supervisor):
@@ -155,7 +160,7 @@ def test_what_was_started_but_not_recorded_is_ended_too(supervisor):
     )
     assert [process.pid for process in supervisor.strays()] == [stray.pid]
     assert supervisor.stop_all() == [str(stray.pid)]
-    assert not psutil.pid_exists(stray.pid)
+    assert has_ended(stray.pid)
 
 
 def test_logs_and_state_are_private(supervisor):
@@ -211,3 +216,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
         atomic_write(tmp_path / "folder", "x")
     assert path.read_text() == "old"
     assert sorted(item.name for item in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_process_that_nobody_reaps_counts_as_ended(tmp_path):
+    """As in a container whose process 1 is no init: psutil's own wait would go on until its deadline."""
+    script = "import os, subprocess, time\nprint(subprocess.Popen(['true']).pid, flush=True)\ntime.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        orphan = psutil.Process(int(parent.stdout.readline()))
+        began = time.monotonic()
+        while orphan.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < began + 10
+        assert living([orphan], 20) == []
+        assert living([psutil.Process(parent.pid)], 0.1) == [psutil.Process(parent.pid)]
+        assert time.monotonic() < began + 10
+        parent.kill()
