@@ -89,7 +89,9 @@ def lists(draw: st.DrawFn) -> list[Any]:
 def outcome(listed: list[Any]) -> Any:
     """The settings, or the text of the refusal."""
     usable = [each for each in listed if isinstance(each, dict) and isinstance(each.get("name"), str)]
-    config = people_config(usable, people=listed, groups=GROUPS)
+    there = {each["name"] for each in usable}
+    groups = {name: group for name, group in GROUPS.items() if there >= set(group["access"])}
+    config = people_config(usable, people=listed, groups=groups)
     try:
         return stack_settings.parse("dev", config)
     except SettingsError as error:
