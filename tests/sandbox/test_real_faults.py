@@ -68,9 +68,12 @@ NODE_FAULTS = {
 def test_a_master_that_fails_ends_the_update_in_its_own_words(
     machines: Machines, record_property: Callable[[str, object], None]
 ) -> None:
-    """The others have their faults from their first second, and are told of once there is a master."""
+    """The others have their faults from their first second, and are told of once there is a master.
+
+    One worker has none: Dex's pods need a place, or the update would wait for them.
+    """
     project = machines.project
-    project.set("kubepark:workers.nodes", {f"worker{number:02d}": {} for number in (1, 2, 3, 4)})
+    project.set("kubepark:workers.nodes", {f"worker{number:02d}": {} for number in (1, 2, 3, 4, 5)})
     project.fault(master1={"step": "init", "mode": "fail", "message": FULL}, **NODE_FAULTS)
     said = refused(project)
     assert said.startswith(
@@ -88,7 +91,7 @@ def test_every_node_that_fails_is_named_with_its_own_cause_in_one_error(
     project.fault(**NODE_FAULTS)
     project.set("kubepark:controlPlane.waitMinutes", 2)
     first, *causes = refused(project).splitlines()
-    assert first == "5 of 5 nodes did not come up:"
+    assert first == "5 of 6 nodes did not come up:"
     rows = dict(line.strip(" -").split(": ", 1) for line in causes[:5])
     for name in ("worker01", "worker03", "gpu01"):
         fault = NODE_FAULTS[name]
@@ -99,7 +102,7 @@ def test_every_node_that_fails_is_named_with_its_own_cause_in_one_error(
     assert rows["worker02"].endswith(": step containerd")
     assert rows["worker04"] == f"not ready after 2 min; {SILENCE}"
     assert project.instance("master1")["InstanceId"] == master, "a plain `up` goes on with the master it has"
-    assert set(machines.nodes()) == {"master1"}
+    assert set(machines.nodes()) == {"master1", "worker05"}
     for fault in NODE_FAULTS.values():
         record_property(f"faults: `up` with real nodes, {fault['step']}: {fault['mode']}", 1)
 
@@ -112,7 +115,7 @@ def test_the_causes_mended_a_plain_up_succeeds_and_replaces_nothing(machines: Ma
     said = project.ok("up", "--skip-preview", timeout=UP_SECONDS)
     assert project.verified in said
     assert ids(project) == before
-    assert set(machines.nodes()) == {*ADDRESSES, "worker04"}
+    assert set(machines.nodes()) == {*ADDRESSES, "worker04", "worker05"}
     for name in machines.nodes():
         until(f"{name} is Ready", lambda name=name: machines.is_ready(name), 60)
     project.ok("down", timeout=UP_SECONDS)

@@ -1,0 +1,171 @@
+"""`kubepark people sync --external`: our people in the Dex of a Kubeflow that somebody else installed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cli.dex_sync import Account, SyncRefused, masked, synced
+from sandbox.errors import SandboxError
+
+KEY = "config.yaml"
+IDS = "kubepark/user-ids"  # on the ConfigMap: the userIDs that we wrote, sorted, as JSON
+CHECKSUM = "kubepark/config-sha256"  # on the pod template: another value makes other pods
+TRIES = 5
+ROLLOUT_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where that Dex is."""
+
+    namespace: str
+    config_map: str
+    deployment: str
+
+
+def accounts(people: Sequence[Any], hashes: Mapping[str, str]) -> list[Account]:
+    """One account for each active person who has a password, by name."""
+    from components.incluster.dex_config import user_id
+
+    return [
+        Account(email=each.email, username=each.key, user_id=user_id(each.key), hash=hashes[each.key])
+        for each in sorted(people, key=lambda person: str(person.key))
+        if each.active and each.key in hashes
+    ]
+
+
+class Sync:
+    """One cluster's Dex. `core` and `apps` are the kubernetes client's APIs."""
+
+    def __init__(self, core: Any, apps: Any, place: Place, say: Callable[[str], None]) -> None:
+        self._core, self._apps, self._place, self._say = core, apps, place, say
+
+    def run(self, wanted: Sequence[Account], *, dry_run: bool = False) -> bool:
+        """Bring the accounts up to date and roll Dex; whether anything changed. Raises `SandboxError`."""
+        for _ in range(TRIES):
+            found = self._config_map()
+            text = self._text(found)
+            new = synced(text, wanted, self._known(found))
+            if dry_run:
+                self._show(text, new)
+                return new != text
+            if self._write(found, new, wanted):
+                break
+        else:
+            raise SandboxError(f"{self._named} was changed by others {TRIES} times meanwhile; run this again")
+        if new != text or wanted or self._known(found):
+            self._roll(new, changed=new != text)
+        if not wanted and self._known(found):
+            self._forget()
+        self._say(f"{len(wanted)} accounts of ours in {self._named}" + ("" if new != text else ": no change"))
+        return new != text
+
+    @property
+    def _named(self) -> str:
+        return f"ConfigMap {self._place.namespace}/{self._place.config_map}"
+
+    # -- the ConfigMap -----------------------------------------------------------------------------
+
+    def _config_map(self) -> Any:
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            return self._core.read_namespaced_config_map(self._place.config_map, self._place.namespace)
+        except ApiException as error:
+            if error.status == 404:
+                raise SandboxError(f"{self._named} does not exist: see --namespace and --config-map") from None
+            raise _failed("reading", self._named, error) from None
+
+    def _text(self, found: Any) -> str:
+        text = (found.data or {}).get(KEY)
+        if text is None:
+            raise SyncRefused([f"{self._named} has no key {KEY}; keys there: {', '.join(found.data or {}) or 'none'}"])
+        return str(text)
+
+    @staticmethod
+    def _known(found: Any) -> list[str]:
+        try:
+            ids = json.loads((found.metadata.annotations or {}).get(IDS, "[]"))
+        except ValueError:
+            return []
+        return [str(each) for each in ids] if isinstance(ids, list) else []
+
+    def _write(self, found: Any, text: str, wanted: Sequence[Account]) -> bool:
+        """Whether it was written, or need not be. Of those who left the ids stay until Dex has rolled."""
+        from kubernetes.client.exceptions import ApiException
+
+        ids = sorted({account.user_id for account in wanted} or set(self._known(found)))
+        if text == found.data[KEY] and ids == self._known(found):
+            return True
+        found.data[KEY] = text
+        found.metadata.annotations = {**(found.metadata.annotations or {}), IDS: json.dumps(ids)}
+        try:
+            # With the resourceVersion that was read: whoever wrote meanwhile is not overwritten.
+            self._core.replace_namespaced_config_map(self._place.config_map, self._place.namespace, found)
+        except ApiException as error:
+            if error.status == 409:
+                return False
+            raise _failed("writing", self._named, error) from None
+        return True
+
+    def _forget(self) -> None:
+        patch = {"metadata": {"annotations": {IDS: None}}}
+        self._core.patch_namespaced_config_map(self._place.config_map, self._place.namespace, patch)
+
+    def _show(self, text: str, new: str) -> None:
+        import difflib
+
+        lines = difflib.unified_diff(
+            masked(text).splitlines(), masked(new).splitlines(), KEY, f"{KEY} (new)", lineterm=""
+        )
+        self._say("\n".join(lines) or "no change")
+
+    # -- the Deployment ----------------------------------------------------------------------------
+
+    def _roll(self, text: str, *, changed: bool) -> None:
+        """New pods for a new file: Dex reads it at its start only. Also what an earlier run left undone."""
+        from kubernetes.client.exceptions import ApiException
+
+        name, namespace = self._place.deployment, self._place.namespace
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        try:
+            found = self._apps.read_namespaced_deployment(name, namespace)
+            current = (found.spec.template.metadata.annotations or {}).get(CHECKSUM)
+            if current != digest and (changed or current is not None or found.metadata.annotations is not None):
+                template = {"metadata": {"annotations": {CHECKSUM: digest}}}
+                self._apps.patch_namespaced_deployment(name, namespace, {"spec": {"template": template}})
+            self._await(name, namespace)
+        except ApiException as error:
+            raise _failed("rolling", f"Deployment {namespace}/{name}", error) from None
+
+    def _await(self, name: str, namespace: str) -> None:
+        deadline, said = time.monotonic() + ROLLOUT_SECONDS, ""
+        while True:
+            found = self._apps.read_namespaced_deployment(name, namespace)
+            status, wanted = found.status, found.spec.replicas
+            seen = (status.observed_generation or 0) >= found.metadata.generation
+            updated, ready = status.updated_replicas or 0, status.available_replicas or 0
+            if seen and updated == ready == (status.replicas or 0) == wanted:
+                return
+            line = f"Deployment {namespace}/{name}: {updated} of {wanted} pods are new, {ready} ready"
+            if line != said:
+                self._say(line)
+                said = line
+            if time.monotonic() > deadline:
+                raise SandboxError(
+                    f"{line} after {ROLLOUT_SECONDS:.0f} s; look at: kubectl -n {namespace} describe pods"
+                )
+            time.sleep(1.0)
+
+
+def _failed(what: str, where: str, error: Any) -> SandboxError:
+    try:
+        words = json.loads(error.body)["message"]
+    except (TypeError, ValueError, KeyError):
+        words = error.reason
+    return SandboxError(f"{what} {where} failed: {words}")
