@@ -59,6 +59,19 @@ def set_hash(stack: str, person: str, hashed: str) -> None:
         raise SandboxError(f"`pulumi config set` failed: {done.stderr.strip()}")
 
 
+def hashes(stack: str) -> dict[str, str]:
+    """The password hashes by person, decrypted."""
+    path = ("--path", "kubepark:passwordHashes")
+    found = _read("config", "get", "--json", *path, "--stack", stack)
+    return stored_hashes(found)
+
+
+def stored_hashes(found: dict[str, Any]) -> dict[str, str]:
+    """What `pulumi config get --json` says about an object: as one, or as its JSON text."""
+    value = found.get("objectValue") or json.loads(found.get("value") or "{}")
+    return {str(name): str(text) for name, text in value.items()}
+
+
 def destroy(stack: str, *, purge: bool) -> int:
     """`pulumi destroy`; confirmation was asked for. The data key is scheduled for deletion by `purge`."""
     outputs = _read("stack", "output", "--json", "--stack", stack)

@@ -62,7 +62,8 @@ def users(text: str) -> list[str]:
 def masked(text: str) -> str:
     """The text without any hash, to be shown."""
     lines = [
-        f"{line.partition('hash:')[0]}hash: [secret]" if "hash:" in line else line for line in text.splitlines()
+        f"{line.partition('hash:')[0]}hash: [secret]" if "hash:" in line else line
+        for line in text.splitlines()
     ]
     return "\n".join(lines)
 
@@ -90,14 +91,16 @@ def _read(text: str) -> tuple[Any, list[Any]]:
 def _check(document: Any, theirs: Sequence[Any], accounts: Sequence[Account]) -> None:
     reasons = []
     if accounts and document.get(SWITCH) is not True:
-        reasons.append(f"{SWITCH} is not true, so Dex would not start with {LIST}; set it, or use a connector")
+        reasons.append(
+            f"{SWITCH} is not true, so Dex would not start with {LIST}; set it, or use a connector"
+        )
     taken = {str(entry.get("email", "")).lower(): entry for entry in theirs}
     for account in accounts:
         if account.email in taken:
             other = taken[account.email].get("username") or taken[account.email].get("userID")
             reasons.append(
-                f"{account.email} ({account.username}) is an account there already, as {other}, and Dex would "
-                "let the last one win; remove one of the two"
+                f"{account.email} ({account.username}) is an account there already, as {other}: of two with "
+                "one e-mail Dex lets the last win; remove one of them"
             )
     if reasons:
         raise SyncRefused(reasons)

@@ -107,6 +107,12 @@ def set_hash(stack: str, person: str, hashed: str) -> None:
         workspace.set_hash(person, hashed)
 
 
+def hashes(stack: str) -> dict[str, str]:
+    """The password hashes by person: what the sandbox made up, and what people chose."""
+    with _locked(stack) as workspace:
+        return workspace.hashes()
+
+
 def reset(stack: str) -> int:
     """Stop and forget, whatever state things are in."""
     from sandbox import local_cloud

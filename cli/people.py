@@ -263,6 +263,32 @@ def _preview(stack: str, *, skip: bool) -> None:
     raise typer.Exit(code)
 
 
+@app.command()
+def sync(
+    external: Annotated[
+        bool, typer.Option("--external", help="The Dex of a Kubeflow that is not ours; there is no other.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Take our accounts out again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the change, without hashes.")] = False,
+    kubeconfig: Annotated[str | None, typer.Option(help="In place of KUBECONFIG or ~/.kube/config.")] = None,
+    context: Annotated[str | None, typer.Option(help="The kubeconfig's context.")] = None,
+    namespace: Annotated[str, typer.Option(help="Where Dex is.")] = "auth",
+    config_map: Annotated[str, typer.Option(help="Its ConfigMap.")] = "dex",
+    deployment: Annotated[str, typer.Option(help="Its Deployment.")] = "dex",
+    stack: Stack = "sandbox",
+) -> None:
+    """Bring the people of the list into the Dex of a Kubeflow that somebody else installed, and roll it.
+
+    Only accounts of ours are added, changed or removed; hand-made entries and comments stay.
+    """
+    from cli import people_sync
+
+    if not external:
+        raise SandboxError("our own Dex follows the list with every `up`; for another one give --external")
+    place = people_sync.Place(namespace, config_map, deployment)
+    people_sync.external(stack, place, remove=remove, dry_run=dry_run, kubeconfig=kubeconfig, context=context)
+
+
 @app.command(name="hash")
 def hash_command(
     name: Annotated[str, typer.Argument(help="The person's name in kubepark:people.")] = "NAME",

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cli.dex_sync import Account, SyncRefused, masked, synced
 from sandbox.errors import SandboxError
 
+ROOT = Path(__file__).resolve().parents[1]
 KEY = "config.yaml"
 IDS = "kubepark/user-ids"  # on the ConfigMap: the userIDs that we wrote, sorted, as JSON
 CHECKSUM = "kubepark/config-sha256"  # on the pod template: another value makes other pods
@@ -58,8 +62,8 @@ class Sync:
                 break
         else:
             raise SandboxError(f"{self._named} was changed by others {TRIES} times meanwhile; run this again")
-        if new != text or wanted or self._known(found):
-            self._roll(new, changed=new != text)
+        if new != text or self._known(found):  # also what an earlier run wrote and did not roll
+            self._roll(new)
         if not wanted and self._known(found):
             self._forget()
         self._say(f"{len(wanted)} accounts of ours in {self._named}" + ("" if new != text else ": no change"))
@@ -78,13 +82,17 @@ class Sync:
             return self._core.read_namespaced_config_map(self._place.config_map, self._place.namespace)
         except ApiException as error:
             if error.status == 404:
-                raise SandboxError(f"{self._named} does not exist: see --namespace and --config-map") from None
+                raise SandboxError(
+                    f"{self._named} does not exist: see --namespace and --config-map"
+                ) from None
             raise _failed("reading", self._named, error) from None
 
     def _text(self, found: Any) -> str:
         text = (found.data or {}).get(KEY)
         if text is None:
-            raise SyncRefused([f"{self._named} has no key {KEY}; keys there: {', '.join(found.data or {}) or 'none'}"])
+            raise SyncRefused(
+                [f"{self._named} has no key {KEY}; keys there: {', '.join(found.data or {}) or 'none'}"]
+            )
         return str(text)
 
     @staticmethod
@@ -127,8 +135,8 @@ class Sync:
 
     # -- the Deployment ----------------------------------------------------------------------------
 
-    def _roll(self, text: str, *, changed: bool) -> None:
-        """New pods for a new file: Dex reads it at its start only. Also what an earlier run left undone."""
+    def _roll(self, text: str) -> None:
+        """New pods for a new file: Dex reads it at its start only. None if they have read this one."""
         from kubernetes.client.exceptions import ApiException
 
         name, namespace = self._place.deployment, self._place.namespace
@@ -136,7 +144,7 @@ class Sync:
         try:
             found = self._apps.read_namespaced_deployment(name, namespace)
             current = (found.spec.template.metadata.annotations or {}).get(CHECKSUM)
-            if current != digest and (changed or current is not None or found.metadata.annotations is not None):
+            if current != digest:
                 template = {"metadata": {"annotations": {CHECKSUM: digest}}}
                 self._apps.patch_namespaced_deployment(name, namespace, {"spec": {"template": template}})
             self._await(name, namespace)
@@ -161,6 +169,28 @@ class Sync:
                     f"{line} after {ROLLOUT_SECONDS:.0f} s; look at: kubectl -n {namespace} describe pods"
                 )
             time.sleep(1.0)
+
+
+def external(
+    stack: str, place: Place, *, remove: bool, dry_run: bool, kubeconfig: str | None, context: str | None
+) -> bool:
+    """Carry `kubepark people sync --external` out; whether anything changed. Raises `SandboxError`."""
+    from kubernetes import client, config
+    from kubernetes.config import ConfigException
+
+    from cli import cloud, local
+    from cli.people_file import PeopleFile
+
+    wanted: list[Account] = []
+    if not remove:
+        hashes = (local if local.is_local(stack) else cloud).hashes(stack)
+        wanted = accounts(PeopleFile(ROOT, stack).settings().people, hashes)
+    try:
+        config.load_kube_config(config_file=kubeconfig, context=context)
+    except ConfigException as error:
+        raise SandboxError(f"no kubeconfig can be used: {error}; see --kubeconfig and --context") from None
+    say = partial(print, file=sys.stderr, flush=True)
+    return Sync(client.CoreV1Api(), client.AppsV1Api(), place, say).run(wanted, dry_run=dry_run)
 
 
 def _failed(what: str, where: str, error: Any) -> SandboxError:

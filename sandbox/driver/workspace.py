@@ -208,6 +208,10 @@ class Workspace:
             kept = [line for line in lines if line.split()[:2] != [self.stack, person]]
             atomic_write(self.passwords_file, "".join(f"{line}\n" for line in kept))
 
+    def hashes(self) -> dict[str, str]:
+        """The hashes by person."""
+        return dict(self._load_secrets().hashes)
+
     def _load_secrets(self) -> stackfile.StackSecrets:
         if not self.config.secrets_file.exists():
             return stackfile.StackSecrets()

@@ -5,6 +5,7 @@ One stack, the tests in order.
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import subprocess
@@ -17,6 +18,7 @@ import yaml
 
 from tests.sandbox.project import Project
 from tests.sandbox.test_stack_life import dex_generation
+from tests.unit.test_people_dex_sync import FOREIGN
 
 pytestmark = pytest.mark.sandbox
 
@@ -61,8 +63,6 @@ def accounts(project: Project) -> dict[str, dict[str, Any]]:
 
 
 def hash_of(project: Project, name: str) -> bytes:
-    import base64
-
     data = project.get("secret", "dex-passwords", "-n", "auth")["data"]
     return base64.b64decode(data[accounts(project)[name]["hashFromEnv"]])
 
@@ -193,3 +193,102 @@ def test_the_matrix_of_the_command_is_the_one_of_the_outputs(project: Project) -
     ]
     listed = project.json_of("people", "list", "--json")
     assert [row["name"] for row in listed] == ["ana", "chris", "dana"]
+
+
+def foreign_dex(project: Project) -> None:
+    """A Dex that others installed, in a namespace of its own."""
+    labels = {"app": "dex"}
+    container = {"name": "dex", "image": "kubepark.local/probe:1", "command": ["/bin/probe", "sleep", "900"]}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    objects = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "foreign"}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "dex", "namespace": "foreign"},
+            "data": {"config.yaml": FOREIGN, "other": "kept"},
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "dex", "namespace": "foreign"},
+            "spec": spec,
+        },
+    ]
+    path = project.root / "foreign.json"
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}), encoding="utf-8")
+    project.kubectl("apply", "-f", str(path))
+    project.kubectl("rollout", "status", "deployment/dex", "-n", "foreign", "--timeout=60s")
+
+
+def sync(project: Project, *words: str) -> tuple[int, str]:
+    done = project.run(
+        *("people", "sync", "--external", "--namespace", "foreign"),
+        *("--kubeconfig", str(project.state / "kubeconfig"), *words),
+    )
+    assert "Traceback" not in done.stdout
+    return done.returncode, done.stdout
+
+
+def foreign(project: Project) -> tuple[str, int]:
+    """The file of that Dex, and the generation of its Deployment."""
+    data = project.get("configmap", "dex", "-n", "foreign")["data"]
+    assert data["other"] == "kept"
+    return data["config.yaml"], project.get("deployment", "dex", "-n", "foreign")["metadata"]["generation"]
+
+
+def test_the_dex_of_others_gets_our_people_and_keeps_its_own(project: Project) -> None:
+    foreign_dex(project)
+    code, said = sync(project, "--dry-run")
+    assert code == 0, said
+    assert "+- email: ana@example.org" in said
+    assert "$2b$" not in said
+    assert foreign(project) == (FOREIGN, 1), "a dry run changes nothing"
+
+    code, said = sync(project)
+    assert code == 0, said
+    assert "3 accounts of ours in ConfigMap foreign/dex" in said
+    text, generation = foreign(project)
+    found = yaml.safe_load(text)["staticPasswords"]
+    assert [each["username"] for each in found] == ["root", "ana", "chris", "dana"]
+    assert found[1]["userID"] == accounts(project)["ana"]["userID"]
+    assert found[1]["hash"].encode() == hash_of(project, "ana")
+    assert generation == 2
+    assert "# the first account" in text
+
+    code, said = sync(project)
+    assert (code, foreign(project)) == (0, (text, 2)), "twice: no change, no roll"
+    assert "no change" in said
+
+
+def test_what_is_wrong_there_is_refused_and_nothing_is_touched(project: Project) -> None:
+    text, generation = foreign(project)
+    for broken, words in (
+        (text + "broken: [\n", "it is not YAML"),
+        (text.replace("enablePasswordDB: true", "enablePasswordDB: false"), "enablePasswordDB is not true"),
+        (
+            text.replace("root@example.org", "chris@example.org"),
+            "chris@example.org (chris) is an account there",
+        ),
+    ):
+        patch = json.dumps({"data": {"config.yaml": broken}})
+        project.kubectl("patch", "configmap", "dex", "-n", "foreign", "--type=merge", "-p", patch)
+        code, said = sync(project)
+        assert (code, foreign(project)) == (1, (broken, generation))
+        assert words in said
+    patch = json.dumps({"data": {"config.yaml": text}})
+    project.kubectl("patch", "configmap", "dex", "-n", "foreign", "--type=merge", "-p", patch)
+    code, said = sync(project, "--config-map", "nothing")
+    assert (code, "ConfigMap foreign/nothing does not exist" in said) == (1, True)
+
+
+def test_our_people_can_be_taken_out_again(project: Project) -> None:
+    code, said = sync(project, "--remove")
+    assert code == 0, said
+    text, generation = foreign(project)
+    assert (text, generation) == (FOREIGN, 3)
+    annotations = project.get("configmap", "dex", "-n", "foreign")["metadata"].get("annotations", {})
+    assert "kubepark/user-ids" not in annotations
+    assert sync(project, "--remove")[0] == 0
+    assert foreign(project) == (FOREIGN, 3)
