@@ -26,7 +26,7 @@ _BASE: dict[str, Any] = {
     "passwordHashes": {"ana": HASH, "bo": HASH},
     "oidcClientSecret": "0123456789abcdef0123456789abcdef",
 }
-SECRETS = frozenset({"passwordHashes", "oidcClientSecret"})
+SECRETS = frozenset({"passwordHashes", "oidcClientSecret", "connectorSecrets"})
 
 
 def configuration(**changes: Any) -> dict[str, Any]:

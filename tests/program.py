@@ -51,10 +51,11 @@ def run(
         _PARAMETER: {"name": "/lab/kubeconfig", "value": Secret(KUBECONFIG)},
         _OUTPUTS: {"outputs": dict(before or {})},
     }
+    config = config or configuration()
     return attempt(
         lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
-        config=config or configuration(),
-        secrets=SECRETS,
+        config=config,
+        secrets={key for key in SECRETS if key in config},
         stack="dev",
         preview=preview,
         answers=answers,

@@ -2,8 +2,9 @@
 
 1. `kubepark up` from nothing (tools built) to the completed GPU Job.
 2. `kubepark preview` of the unchanged stack against the engine's floor (`floor.py`), in turns.
-3. The same `up` on real nodes, where they can run.
-4. `up` of a stack with 200 simulated workers, and the memory that the sandbox then takes (`--scale`).
+3. `kubepark preview` with 10, 50 and 200 more people: whether it grows with their number and no faster.
+4. The same `up` on real nodes, where they can run.
+5. `up` of a stack with 200 simulated workers, and the memory that the sandbox then takes (`--scale`).
 
 Exit code: 0 within the limits, 1 over one of them. See docs/benchmarks.md.
 """
@@ -22,6 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import psutil
+import yaml
 
 from sandbox.nodes import choice
 from sandbox.processes import Supervisor
@@ -33,6 +35,8 @@ from tests.tools import tool
 UP_SECONDS = 90.0
 PREVIEW_RATIO = 2.5
 REAL_SECONDS = 150.0
+PEOPLE = (10, 50, 200)
+GROWTH = 1.5  # times what one person more costs
 MANY = 200
 MANY_SECONDS = 1800.0  # after that it hangs
 RUNS = 5
@@ -46,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         with running(folder / "project") as project:
             rows = measure(project, folder / "floor", options.runs)
+            rows += measure_people(project)
         if not choice.obstacle(folder):
             with running(folder / "real", nodes="real") as project:
                 rows += measure_real(project)
@@ -81,6 +86,30 @@ def measure(project: Project, floor_folder: Path, runs: int) -> list[Row]:
         Row("  its processor time", preview.processor, "s", note="all processes together"),
         Row("engine's floor", base.seconds, "s", note=f"{count} resources, median of {runs}"),
         Row("unchanged preview / floor", preview.seconds / base.seconds, "", PREVIEW_RATIO),
+    ]
+
+
+def measure_people(project: Project) -> list[Row]:
+    """Previews of lists of different lengths. What one more person costs is to stay the same."""
+    known = yaml.safe_load(project.stack_file.read_text(encoding="utf-8"))["config"]["kubepark:people"]
+    seconds: dict[int, float] = {}
+    for count in PEOPLE:
+        more = [{"name": f"p{n:03d}", "email": f"p{n:03d}@example.org"} for n in range(count)]
+        project.set("kubepark:people", [*known, *more])
+        project.ok("preview", timeout=COMMAND_SECONDS)  # makes up their passwords
+        samples = [timed(lambda: project.ok("preview", timeout=COMMAND_SECONDS)) for _ in range(3)]
+        seconds[count] = middle(samples).seconds
+        _say(f"preview with {count} more people: {seconds[count]:.2f} s")
+    few, some, many = PEOPLE
+    first = (seconds[some] - seconds[few]) / (some - few)
+    later = (seconds[many] - seconds[some]) / (many - some)
+    note = f"{later * 1000:.0f} ms and {first * 1000:.0f} ms"
+    rows = [
+        Row(f"preview with {count} more people", seconds[count], "s", note="median of 3") for count in PEOPLE
+    ]
+    return [
+        *rows,
+        Row(f"  each from {some} to {many} / from {few} to {some}", later / first, "", GROWTH, note),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 import json
 from collections import Counter
@@ -190,6 +191,21 @@ def test_nothing_secret_is_in_plain() -> None:
         assert secret not in text
     assert "kubeconfig" in up().secret_outputs
     assert HASH in json.dumps(configuration()), "the search must have something to find"
+
+
+def test_the_secret_of_a_connector_is_in_no_plain_property() -> None:
+    connector = {
+        "type": "oidc",
+        "id": "corp",
+        "clientId": "kubepark",
+        "issuer": "https://login.acme.org",
+        "redirectUri": "https://kubeflow.acme.org/dex/callback",
+    }
+    config = configuration(connectors=[connector], connectorSecrets={"corp": "planted-secret-of-corp"})
+    recording = run(config=config)
+    assert "DEX_CONNECTOR_CORP" in recording.plain_text()
+    assert "planted-secret-of-corp" not in recording.plain_text()
+    assert base64.b64encode(b"planted-secret-of-corp").decode() not in recording.plain_text()
 
 
 def test_outputs_are_the_documented_ones() -> None:
