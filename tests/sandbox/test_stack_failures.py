@@ -235,7 +235,7 @@ def test_the_rule_restored_a_plain_up_succeeds_and_replaces_nothing(project: Pro
     assert re.search(r"SecurityGroupIngressRule +security-api-from-nodes .* created in", told.text)
     (total,) = (line for line in told.text.splitlines() if line.endswith(" unchanged"))
     # The rule, and the list of all rules of its group.
-    assert re.fullmatch(r" *[\d.]+ s +1 created, 1 updated; \d+ unchanged", total)
+    assert re.fullmatch(r" *[\d.]+ s +1 created, 1 updated; \d+ unchanged", total), told.text
     assert instances(project, *nodes) == before
     assert ready_nodes(project) == set(nodes)
 
