@@ -202,8 +202,8 @@ def keys_on_disks(state: Path) -> Iterator[Secret]:
     for path in sorted(chain.from_iterable(found)):
         if path.suffix == ".key":
             text = key_line(path.read_text(encoding="utf-8"))
-        elif path.suffix == ".conf":
-            text = client_key(path.read_text(encoding="utf-8"))
+        elif path.suffix == ".conf" and "client-key-data" in (content := path.read_text(encoding="utf-8")):
+            text = client_key(content)  # a real kubelet's names a file elsewhere
         else:
             continue
         by_text.setdefault(text, []).append(str(path.relative_to(state)))
