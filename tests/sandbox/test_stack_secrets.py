@@ -212,9 +212,8 @@ def test_every_secret_of_the_stack_is_known_and_where_it_lives(watched: Watched)
     assert all(len(secret.text) >= 16 for secret in watched.secrets)
     found = {(leak.secret, leak.document) for leak in watched.shown}
     for secret in watched.secrets:
-        assert {
-            (secret.name, home) for home in secret.homes if home.startswith(("nodes", "secrets", "pass"))
-        } <= found
+        # Which of Dex's nodes has written its environment to disk is the runtime's business.
+        assert {(secret.name, home) for home in secret.homes if "containerd" not in home} <= found
 
 
 def test_a_canary_that_goes_the_ways_of_a_secret_is_found_in_every_place(watched: Watched) -> None:
