@@ -219,7 +219,13 @@ def _edit(
     hashed = _ask() if password_of and file.difference() else ""
     _finish(file, stack, yes=yes, no_preview=True)
     if hashed:
-        _store(stack, password_of, hashed)
+        try:
+            _store(stack, password_of, hashed)  # after the list: pulumi writes into the same file
+        except SandboxError as error:
+            raise SandboxError(
+                f"{password_of} is in the list, and the password was not stored: {error}\n"
+                f"go on with: bin/kubepark people passwd {password_of}"
+            ) from None
     _preview(stack, skip=no_preview)
 
 

@@ -17,3 +17,10 @@ def tool(name: str) -> Path:
         if os.access(folder / name, os.X_OK):
             return folder / name
     return ensure_tools() / name
+
+
+def has_ended(pid: int) -> bool:
+    """A zombie has: who reaps it is no business of ours."""
+    import psutil
+
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

@@ -13,6 +13,8 @@ from sandbox.errors import SandboxError
 
 CLIENT_SECRET = "kubepark:oidcClientSecret"
 HASHES = "kubepark:passwordHashes"
+CONNECTORS = "kubepark:connectors"
+CONNECTOR_SECRETS = "kubepark:connectorSecrets"
 PEOPLE = "kubepark:people"
 PEOPLE_FILE = "kubepark:peopleFile"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")  # what can stand in a config path as it is
@@ -24,13 +26,15 @@ class StackSecrets:
 
     salt: str = ""  # the engine's own record of how the passphrase becomes a key
     hashes: dict[str, str] = field(default_factory=dict)  # person -> bcrypt
+    connectors: dict[str, str] = field(default_factory=dict)  # connector id -> its client's secret
     client_secret: str = ""
     ciphers: dict[str, str] = field(default_factory=dict)  # config path -> ciphertext
 
-    def values(self, people: list[str]) -> dict[str, str]:
-        """Config path -> plain value, for the people whose hash was generated here."""
-        paths = {hash_path(person): self.hashes[person] for person in people}
-        return {CLIENT_SECRET: self.client_secret, **paths}
+    def values(self, people: list[str], connectors: list[str]) -> dict[str, str]:
+        """Config path -> plain value, for the people and connectors that have theirs from here."""
+        hashes = {hash_path(person): self.hashes[person] for person in people}
+        secrets = {_path(CONNECTOR_SECRETS, each): self.connectors[each] for each in connectors}
+        return {CLIENT_SECRET: self.client_secret, **hashes, **secrets}
 
 
 def parse(text: str, name: str) -> Any:
@@ -84,34 +88,51 @@ def people_of(config: Any, root: Path) -> list[Any]:
 
 def people_without_hash(document: Any, root: Path) -> list[str]:
     """Names of the people that the stack file gives no hash for."""
-    people = people_of(document["config"], root)
-    given = document["config"].get(HASHES) or {}
-    if not isinstance(given, dict):
+    return _without(document["config"].get(HASHES), people_of(document["config"], root), "name")
+
+
+def connectors_without_secret(document: Any) -> list[str]:
+    """Ids of the connectors that the stack file gives no secret for."""
+    listed = document["config"].get(CONNECTORS)
+    return _without(
+        document["config"].get(CONNECTOR_SECRETS), listed if isinstance(listed, list) else [], "id"
+    )
+
+
+def _without(given: Any, listed: list[Any], key: str) -> list[str]:
+    """What is listed under `key` and not given. What is malformed is left to the program."""
+    if not isinstance(given or {}, dict):
         return []
-    names = [person.get("name") for person in people if isinstance(person, dict)]
+    names = [entry.get(key) for entry in listed if isinstance(entry, dict)]
     usable = [name for name in names if isinstance(name, str) and _NAME.fullmatch(name)]
-    return [name for name in dict.fromkeys(usable) if name not in given]
+    return [name for name in dict.fromkeys(usable) if name not in (given or {})]
 
 
-def merge(document: Any, stored: StackSecrets, people: list[str]) -> None:
+def merge(document: Any, stored: StackSecrets, people: list[str], connectors: list[str]) -> None:
     """Put the known ciphertexts into `document`; what the stack file says itself stays."""
     config = document["config"]
     if stored.salt:
         document["encryptionsalt"] = stored.salt
     if CLIENT_SECRET in stored.ciphers:
         config.setdefault(CLIENT_SECRET, {"secure": stored.ciphers[CLIENT_SECRET]})
-    for person in people:
-        cipher = stored.ciphers.get(hash_path(person))
-        if cipher:
-            config.setdefault(HASHES, {})[person] = {"secure": cipher}
+    for key, names in ((HASHES, people), (CONNECTOR_SECRETS, connectors)):
+        for name in names:
+            cipher = stored.ciphers.get(_path(key, name))
+            if cipher:
+                config.setdefault(key, {})[name] = {"secure": cipher}
 
 
 def hash_path(person: str) -> str:
-    return f'{HASHES}["{person}"]'
+    """Where a person's hash is in the configuration."""
+    return _path(HASHES, person)
+
+
+def _path(key: str, name: str) -> str:
+    return f'{key}["{name}"]'
 
 
 def cipher(config: Any, path: str) -> str:
-    if path == CLIENT_SECRET:
-        return str(config[CLIENT_SECRET]["secure"])
-    person = path.removeprefix(f'{HASHES}["').removesuffix('"]')
-    return str(config[HASHES][person]["secure"])
+    """The ciphertext at one of the paths of `StackSecrets.values`."""
+    key, inside, name = path.partition('["')
+    found = config[key][name.removesuffix('"]')] if inside else config[key]
+    return str(found["secure"])

@@ -153,16 +153,18 @@ class Workspace:
         document = stackfile.parse(source, self.config.stack_file.name)
         stackfile.require_no_secrets(document, self.config.stack_file.name)
         people = stackfile.people_without_hash(document, self.config.root)
+        connectors = stackfile.connectors_without_secret(document)
         stored = self._load_secrets()
-        self._generate(stored, people)
-        stackfile.merge(document, stored, people)
+        self._generate(stored, people, connectors)
+        stackfile.merge(document, stored, people, connectors)
         atomic_write(self.stack_copy, stackfile.dump(document))
         if not self.checkpoint_file.exists():
             self.run_cli("stack", "init", self.stack)
-        missing = {path: value for path, value in stored.values(people).items() if path not in stored.ciphers}
+        wanted = stored.values(people, connectors)
+        missing = {path: value for path, value in wanted.items() if path not in stored.ciphers}
         if missing:
             self._encrypt(missing, stored)
-            stackfile.merge(document, stored, people)
+            stackfile.merge(document, stored, people, connectors)
             atomic_write(self.stack_copy, stackfile.dump(document))
         self._save_secrets(stored)
 
@@ -177,9 +179,11 @@ class Workspace:
         stored.salt = document["encryptionsalt"]
         stored.ciphers.update({path: stackfile.cipher(document["config"], path) for path in values})
 
-    def _generate(self, stored: stackfile.StackSecrets, people: list[str]) -> None:
-        """Invent what is missing: a password and its hash for each person, the client secret."""
+    def _generate(self, stored: stackfile.StackSecrets, people: list[str], connectors: list[str]) -> None:
+        """Invent what is missing: a password and its hash for each person, the clients' secrets."""
         stored.client_secret = stored.client_secret or secrets.token_urlsafe(32)
+        for connector in connectors:
+            stored.connectors.setdefault(connector, secrets.token_urlsafe(32))
         new = [person for person in people if person not in stored.hashes]
         if not new:
             return

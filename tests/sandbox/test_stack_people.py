@@ -157,6 +157,23 @@ def test_whoever_vanishes_from_the_list_is_refused_with_the_way(project: Project
     project.ok("preview", "--expect-no-changes")
 
 
+def test_a_connector_is_exactly_its_steps_and_its_secret_is_encrypted(project: Project) -> None:
+    corp = {
+        "type": "oidc",
+        "id": "corp",
+        "clientId": "kubepark",
+        "issuer": "https://login.acme.org",
+        "redirectUri": "https://kubeflow.acme.org/dex/callback",
+    }
+    with project.changed("kubepark:connectors", [corp]):
+        assert project.steps() == {"update": [*DEX[:2], "secret-auth-dex-oidc-client"]}
+        kept = json.loads((project.state / "secrets.json").read_text())[project.stack]["connectors"]["corp"]
+        assert len(kept) >= 32
+        copy = (project.state / "work" / project.stack_file.name).read_text(encoding="utf-8")
+        assert "kubepark:connectorSecrets" in copy
+        assert kept not in copy
+
+
 def test_a_removal_that_keeps_leaves_the_namespace_and_one_that_purges_nothing(project: Project) -> None:
     project.kubectl("create", "configmap", "work", "-n", "ana", "--from-literal=result=7")
     people(project, "remove", "bo", "--data", "keep")

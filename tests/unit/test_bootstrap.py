@@ -65,7 +65,7 @@ def test_make_alone_lists_every_target(clone, path):
     assert done.returncode == 0, done.stderr
     names = [line.split()[0] for line in done.stdout.splitlines()[1:]]
     assert names == [
-        "help", "up", "preview", "refresh", "destroy", "down", "test", "bench", "soak", "lint", "tools",
+        "help", "up", "preview", "refresh", "destroy", "down", "test", "bench", "test-real", "soak", "lint", "tools",
         "sandbox-env", "golden", "diagrams", "lock", "venv", "clean",
     ]  # fmt: skip
 

@@ -18,14 +18,10 @@ from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.ports import free_port, listening, require_free
 from sandbox.processes import MARK, SandboxLock, Supervisor, living
+from tests.tools import has_ended
 
 ROOT = Path(__file__).resolve().parents[2]
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
-
-
-def has_ended(pid):
-    """A zombie has: who reaps it is no business of ours."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.fixture
@@ -220,7 +216,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
 
 def test_a_process_that_nobody_reaps_counts_as_ended(tmp_path):
     """As in a container whose process 1 is no init: psutil's own wait would go on until its deadline."""
-    script = "import os, subprocess, time\nprint(subprocess.Popen(['true']).pid, flush=True)\ntime.sleep(60)"
+    script = "import subprocess, time\nchild = subprocess.Popen(['true'])\nprint(child.pid, flush=True)\ntime.sleep(15)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         orphan = psutil.Process(int(parent.stdout.readline()))
