@@ -147,14 +147,18 @@ class Service:
             # tee in between: both get each line at once, and the exit code is the command's own.
             script = 'set -o pipefail; "$@" 2>&1 | tee -a "$0"'
             words = ["/bin/bash", "-c", script, str(CONSOLE), *arguments]
+        # Until the copy of process 1 has become the service, a SIGTERM for it must wait, not be ours.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return pid
         try:
             os.setsid()
             for number in (signal.SIGCHLD, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(output, 1)

@@ -180,9 +180,8 @@ def cluster_secrets(project: Project) -> Iterator[Secret]:
     operator = leaks.client_key(parameter(project, "kubeconfig"))
     for key in leaks.keys_on_disks(project.state):
         # The sandbox's own look into a cluster of real nodes is with a copy of that file.
-        copies = (
-            {"super-admin.conf"} if any(home.endswith("/super-admin.conf") for home in key.homes) else set()
-        )
+        is_admin = project.nodes == "real" and any(home.endswith("/super-admin.conf") for home in key.homes)
+        copies = {"super-admin.conf"} if is_admin else set()
         yield replace(key, homes=key.homes | copies | ({"kubeconfig"} if key.text == operator else set()))
     master = project.instance("master1")["InstanceId"]
     folder = f"{leaks.ROOTS[project.nodes].format(master)}/etc/kubernetes/enc"

@@ -151,6 +151,21 @@ def test_while_a_unit_takes_its_time_to_stop_the_others_are_looked_after(machine
 
 
 @needs_namespaces
+def test_a_unit_that_is_stopped_in_its_first_moment_hears_of_it(machine):
+    """Also while it is still a copy of process 1, whose own way with SIGTERM is another."""
+    unit = ("[Unit]", "StartLimitIntervalSec=0", "[Service]", "ExecStart=/bin/sleep 1000")
+    put(machine, "brief.service", *unit)
+    orders = [{"verb": verb, "unit": "brief.service", "block": True} for verb in ("start", "stop") * 5]
+    asked = ASK.replace("; ", "\n    ").replace("sys.argv[1]", "json.dumps(order)")
+    hasty = f"import json\nfor order in {orders!r}:\n    {asked}"
+    began = time.monotonic()
+    done = machine.run("/usr/bin/python3", "-c", hasty)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 9
+    assert state(machine, "brief") == "inactive"
+
+
+@needs_namespaces
 def test_what_services_leave_behind_hears_of_the_end_and_does_not_delay_it(tmp_path):
     with Machine(tmp_path) as machine:
         machine.boot()
