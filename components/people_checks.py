@@ -15,14 +15,15 @@ def check(problems: Problems, path: str, people: Sequence[Person], groups: Seque
         _check_unique(problems, path, people, attribute, key)
     _check_slugs(problems, path, people)
     known = {group.name: group for group in groups}
+    owners = {person.key: person for person in people if person.key}
     for index, person in enumerate(people):
         where = f"{path}[{index}]"
         _check_groups(problems, where, person, known)
-        _check_access(problems, f"{where}.access", person.access, people, person)
+        _check_access(problems, f"{where}.access", person.access, owners, person)
         if person.standing is Standing.VIEWER:
             _check_viewer(problems, where, person, known)
     for group in groups:
-        _check_access(problems, f"kubepark:groups.{group.name}.access", group.access, people, None)
+        _check_access(problems, f"kubepark:groups.{group.name}.access", group.access, owners, None)
 
 
 def _check_unique(problems: Problems, path: str, people: Sequence[Person], attribute: str, key: str) -> None:
@@ -60,9 +61,12 @@ def _check_groups(problems: Problems, where: str, person: Person, known: Mapping
 
 
 def _check_access(
-    problems: Problems, where: str, access: Mapping[str, Level], people: Sequence[Person], own: Person | None
+    problems: Problems,
+    where: str,
+    access: Mapping[str, Level],
+    owners: Mapping[str, Person],
+    own: Person | None,
 ) -> None:
-    owners = {person.key: person for person in people if person.key}
     for name in access:
         owner, wrong = owners.get(name), ""
         if owner is None:
