@@ -23,6 +23,7 @@ from urllib.parse import quote
 import yaml
 
 SAMPLE_SECONDS = 0.05  # a kubeadm call, the shortest-lived process with work to do, takes twice that
+_LOOKS = 20  # at one process: for the first second a container's is still the runtime's
 GZIP = b"\x1f\x8b"
 
 
@@ -196,13 +197,17 @@ def is_node_write(request: dict[str, object]) -> bool:
 
 
 def keys_on_disks(state: Path) -> Iterator[Secret]:
-    """Each private key of the master's disk: PEM files, and the client keys inside kubeconfigs."""
+    """Each private key of the master's disk: PEM files, and the client keys inside kubeconfigs.
+
+    The administrator's kubeconfig is also in the home of the image's user.
+    """
     by_text: dict[str, list[str]] = {}
-    found = [state.glob(f"{root.format('*')}/etc/kubernetes/**/*") for root in ROOTS.values()]
+    places = ("etc/kubernetes/**/*", "home/*/.kube/config")
+    found = [state.glob(f"{root.format('*')}/{place}") for root in ROOTS.values() for place in places]
     for path in sorted(chain.from_iterable(found)):
         if path.suffix == ".key":
             text = key_line(path.read_text(encoding="utf-8"))
-        elif path.suffix == ".conf" and "client-key-data" in (content := path.read_text(encoding="utf-8")):
+        elif path.name.endswith(("config", ".conf")) and "client-key-data" in (content := path.read_text(encoding="utf-8")):
             text = client_key(content)  # a real kubelet's names a file elsewhere
         else:
             continue
@@ -261,7 +266,7 @@ class Arguments:
             self.samples += 1
             live = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - often
             for pid in live:
-                if self._looks[pid] >= 4:  # a new program shows within the first looks
+                if self._looks[pid] >= _LOOKS:
                     continue
                 self._looks[pid] += 1
                 try:
