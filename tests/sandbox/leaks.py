@@ -207,7 +207,9 @@ def keys_on_disks(state: Path) -> Iterator[Secret]:
     for path in sorted(chain.from_iterable(found)):
         if path.suffix == ".key":
             text = key_line(path.read_text(encoding="utf-8"))
-        elif path.name.endswith(("config", ".conf")) and "client-key-data" in (content := path.read_text(encoding="utf-8")):
+        elif path.name.endswith(("config", ".conf")) and "client-key-data" in (
+            content := path.read_text(encoding="utf-8")
+        ):
             text = client_key(content)  # a real kubelet's names a file elsewhere
         else:
             continue
