@@ -12,7 +12,7 @@ WITH_TOOLS = real=$$($(PY) -m sandbox.nodes.choice) && \
 	KUBEPARK_TOOLS=$$($(PY) -m sandbox.toolchain $(TOOL_MODULES) $$real) && export KUBEPARK_TOOLS &&
 # One after the other: each is a cluster of real nodes.
 REAL_TESTS := tests/unit/test_userdata_faults.py $(addprefix tests/sandbox/test_,$(addsuffix .py, \
-	real_nodes real_faults stack_life stack_failures stack_secrets stack_interrupts))
+	real_nodes real_faults stack_life stack_failures stack_secrets stack_interrupts stack_refusals stack_people))
 LINTED := __main__.py components userdata cli sandbox policies
 # The first Python that is new enough. Asked for only when the virtualenv is made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
