@@ -58,7 +58,8 @@ class Project:
         for name in (*_CODE, *_MORE):
             source = ROOT / name
             if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "tools"))
+                # With what is compiled already: it costs a second, and is as new as the source says.
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("tools"))
             else:
                 shutil.copy2(source, folder / name)
         # The tools are built already; their modules are what names the build, so they come along.

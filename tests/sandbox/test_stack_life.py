@@ -64,7 +64,7 @@ def test_a_preview_before_anything_exists_shows_every_resource(life: Life) -> No
 
 
 def test_up_makes_what_the_preview_showed(life: Life) -> None:
-    life.up_output = life.project.ok("up", timeout=400)
+    life.up_output = life.project.ok("up", "--skip-preview", timeout=400)
     deployed = life.project.state_export()["deployment"]["resources"]
     made = {item["urn"] for item in deployed}
     # The engine's own provider, which reads the stack's last outputs, is in the state and in no preview.
@@ -180,7 +180,7 @@ def test_a_refresh_shows_exactly_what_was_changed_by_hand(life: Life) -> None:
         "configmap-auth-dex": ['data["config.yaml"]'],
     }
     project.ok("refresh", "--yes")
-    project.ok("up", "--skip-verify")  # takes the state back to the program's
+    project.ok("up", *QUICK)  # takes the state back to the program's
     assert project.drift() == {}
     assert project.instance("worker03")["InstanceType"] == "m7i.xlarge"
     rules = ec2.describe_security_group_rules()["SecurityGroupRules"]
@@ -195,20 +195,16 @@ def ids(project: Project, *but: str) -> dict[str, str]:
     return {name: project.instance(name)["InstanceId"] for name in ADDRESSES if name not in but}
 
 
-NEW_WORKER = {
-    "create": ["access-status-worker04", *["access-worker04"] * 3, "worker04"],
-    "update": ["access-hosts-00"],
-}
-
-
 def test_a_new_worker_and_a_changed_script_touch_no_other_instance(life: Life) -> None:
     project = life.project
     before = ids(project)
     project.set("kubepark:workers.nodes", {f"worker{n:02d}": {} for n in (1, 2, 3, 4)})
-    assert project.steps() == NEW_WORKER
     script = project.root / "userdata" / "node" / "lib.sh"
     script.write_text(script.read_text(encoding="utf-8") + "\n: # changed\n", encoding="utf-8")
-    assert project.steps() == NEW_WORKER
+    assert project.steps() == {
+        "create": ["access-status-worker04", *["access-worker04"] * 3, "worker04"],
+        "update": ["access-hosts-00"],
+    }
     project.ok("up", *QUICK)
     assert ids(project) == before
     assert nodes(project)["worker04"]["status"]["addresses"][0]["address"] == "10.20.0.14"
@@ -221,8 +217,6 @@ def test_a_bumped_generation_replaces_that_node_alone(life: Life) -> None:
     before = ids(project)
     old, uid = project.instance("worker04"), nodes(project)["worker04"]["metadata"]["uid"]
     project.set("kubepark:workers.nodes.worker04", {"generation": 2})
-    steps = project.steps()
-    assert {name for names in steps.values() for name in names} == {"worker04"}, steps
     with project.changed("kubepark:gpu.nodes", {"gpu01": {"generation": 2}}):
         steps = project.steps()  # what depends on the GPU node is not replaced with it
         assert {name for names in steps.values() for name in names} == {"worker04", "gpu01"}, steps
@@ -252,12 +246,12 @@ def test_a_removed_worker_an_absent_gpu_and_tags_touch_nothing_else(life: Life) 
     project = life.project
     before, generation = ids(project, "gpu01"), dex_generation(project)
     project.set("kubepark:workers.nodes", None)
+    project.set("kubepark:gpu", {"power": "absent"})
     steps = project.steps()
     assert set(steps) == {"delete", "update"}
-    assert set(steps["delete"]) == {"access-status-worker04", "access-worker04", "worker04"}
+    worker = {"access-status-worker04", "access-worker04", "worker04"}
+    assert set(steps["delete"]) == {*worker, *GPU_ONLY}
     assert steps["update"] == ["access-hosts-00"]
-    project.set("kubepark:gpu", {"power": "absent"})
-    assert set(project.steps()["delete"]) == {*steps["delete"], *GPU_ONLY}
     project.set("kubepark:tags", {"team": "ml"})
     project.ok("up", *QUICK)
     assert ids(project, "gpu01") == before
@@ -271,21 +265,18 @@ def test_the_gpu_comes_back_and_a_new_person_is_exactly_the_expected_steps(life:
     project = life.project
     before, generation = ids(project, "gpu01"), dex_generation(project)
     project.set("kubepark:gpu", None)
-    steps = project.steps()
-    assert set(steps) == {"create", "update"}
-    assert set(steps["create"]) == set(GPU_ONLY)
     people = [
         {"name": name, "email": f"{name}@example.org", "displayName": name.capitalize(), "tier": tier}
         for name, tier in (("ana", "gpu"), ("bo", "medium"), ("chris", "small"), ("dana", "small"))
     ]
-    with project.changed("kubepark:gpu", {"power": "absent"}):
-        project.set("kubepark:people", people)
-        assert project.steps() == {
-            "create": ["limitrange-dana-kubepark-defaults", "namespace-dana", "profile-dana"],
-            "update": ["configmap-auth-dex", "deployment-auth-dex", "secret-auth-dex-passwords"],
-        }
     project.set("kubepark:people", people)
-    project.ok("up")  # with the GPU Job, on the new GPU node
+    steps = project.steps()
+    assert set(steps) == {"create", "update"}
+    person = {"limitrange-dana-kubepark-defaults", "namespace-dana", "profile-dana"}
+    assert set(steps["create"]) == {*GPU_ONLY, *person}
+    dex = ["configmap-auth-dex", "deployment-auth-dex", "secret-auth-dex-passwords"]
+    assert steps["update"] == ["access-hosts-00", *dex]
+    project.ok("up", "--skip-preview")  # with the GPU Job, on the new GPU node
     assert nodes(project)["gpu01"]["status"]["allocatable"]["nvidia.com/gpu"] == "1"
     assert ids(project, "gpu01") == before
     assert dex_generation(project) > generation
@@ -320,7 +311,7 @@ def test_without_the_device_plugin_the_job_stays_pending_and_says_why(life: Life
         time.sleep(0.5)
     done = project.run("verify", "gpu", "--timeout", "6")
     project.ok("refresh", "--yes")
-    project.ok("up")  # puts it back, and the Job completes
+    project.ok("up", "--skip-preview")  # puts it back, and the Job completes
     assert done.returncode == 1
     assert "DaemonSet nvidia-device-plugin is missing" in done.stdout
 

@@ -52,10 +52,7 @@ def test_patience_for_a_join_record_ends_with_the_reason(tmp_path):
         assert node.run()[0] == 1
         record = node.records()[-1]
         assert record["step"] == "join"
-        assert (
-            "nothing to join within 0 s: join record is of master generation 7, not 1"
-            in record["message"]
-        )
+        assert "nothing to join within 0 s: join record is of master generation 7, not 1" in record["message"]
 
 
 def test_a_failed_join_is_cleared_away_and_tried_again_with_a_fresh_record(tmp_path):

@@ -111,7 +111,7 @@ def test_an_api_that_is_away_ends_the_run(tmp_path: Path) -> None:
 def test_nodes_are_listed_before_records_are_read(tmp_path: Path) -> None:
     """The other way round, a machine that registers in between would lose its new Node."""
     with booting("master", tmp_path) as node:
-        read = json.dumps([{"Name": f"/sample/status/{MASTER}", "Value": record(NEW)}])
-        listed = "grep -q 'get --raw /api/v1/nodes' $ROOT/calls"
-        node.put(f"{LIB}/kp-aws", f"#!/bin/bash\n{listed} && echo '{read}'\n")
+        answer = [{"Name": f"/sample/status/{MASTER}", "Value": record(NEW)}]
+        look = f"from pathlib import Path\nassert 'get --raw /api/v1/nodes' in Path({str(node.calls_file)!r}).read_text()"
+        node.put(f"{LIB}/kp-aws", f"{look}\nby_path = lambda node, path: {answer!r}\n")
         assert reap(node, [node_object("gpu09", OLD, "False")])[1].keys() == {"/api/v1/nodes/gpu09"}

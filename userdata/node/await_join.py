@@ -10,11 +10,12 @@ import calendar
 import json
 import random
 import re
+import runpy
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 LIB = Path("/usr/local/lib/kubepark")
 NODE_FILE = Path("/etc/kubepark/node.json")
@@ -53,18 +54,22 @@ def unreachable(endpoint: str) -> str:
     return ""
 
 
+def look(aws: dict[str, Any], node: dict[str, Any]) -> tuple[str, str]:
+    """The join record and why it cannot be used yet; "" if it can."""
+    try:
+        text = aws["get_parameter"](node, node["parameters"]["join"])
+    except SystemExit as refused:
+        return "", str(refused)
+    problem = objection(text, node["masterGeneration"], time.time())
+    return text, f"join record {problem}" if problem else unreachable(json.loads(text)["endpoint"])
+
+
 def main() -> None:
-    node = json.loads(NODE_FILE.read_text())
-    command = [LIB / "kp-aws", "get-parameter", node["parameters"]["join"]]
+    node, aws = json.loads(NODE_FILE.read_text()), runpy.run_path(str(LIB / "kp-aws"))
     deadline = time.monotonic() + PATIENCE
     said = ""
     while True:
-        read = subprocess.run(command, capture_output=True, text=True, check=False)
-        problem = objection(read.stdout, node["masterGeneration"], time.time())
-        if problem:
-            problem = read.stderr.strip() or f"join record {problem}"
-        else:
-            problem = unreachable(json.loads(read.stdout)["endpoint"])
+        text, problem = look(aws, node)
         if not problem:
             break
         if time.monotonic() > deadline:
@@ -73,7 +78,7 @@ def main() -> None:
             print(f"waiting: {problem}", file=sys.stderr, flush=True)
             said = problem
         time.sleep(random.uniform(PAUSE / 2, PAUSE * 1.5))
-    record = json.loads(read.stdout)
+    record = json.loads(text)
     print(f"JOIN_ENDPOINT={record['endpoint']}")
     print(f"JOIN_TOKEN={record['token']}")
     print(f"JOIN_CA_HASH={record['caCertHashes'][0]}")

@@ -13,11 +13,13 @@ import hashlib
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,19 +143,11 @@ class Reporter:
     def __init__(self) -> None:
         self.node = json.loads((CONFIG / "node.json").read_text())
         self.instance = ""
+        self.aws = runpy.run_path(str(LIB / "kp-aws"))
         counter = STATE / "attempt"
         self.attempt = int(counter.read_text()) + 1 if counter.exists() else 1
         self.since = now()
         write(counter, str(self.attempt))
-
-    def call(self, *arguments: str, value: str = "") -> str:
-        """Output of kp-aws; "" and a line in the log when it fails."""
-        command = [str(LIB / "kp-aws"), *arguments]
-        said = subprocess.run(command, input=value, capture_output=True, text=True, check=False)
-        if said.returncode:
-            say(mask(said.stderr.strip()))
-            return ""
-        return said.stdout or "done"
 
     def record(self, phase: str, step: str, rc: int, message: str) -> str:
         """The record as JSON of at most RECORD_BYTES; of a long message its end stays."""
@@ -182,12 +176,14 @@ class Reporter:
     def report(self, phase: str, step: str, rc: int = 0, message: str = "") -> bool:
         """Whether the record was delivered."""
         say(f"{phase}: {step}" + (f": exit {rc}" if rc else ""))
-        if not self.instance:
-            found = re.search("INSTANCE_ID=(.+)", self.call("identity"))
-            self.instance = found.group(1) if found else ""
-        record = self.record(phase, step, rc, message)
-        parameter = self.node["parameters"]["status"]
-        return bool(self.instance and self.call("put-parameter", parameter, value=record))
+        try:
+            self.instance = self.instance or self.aws["identity"]()["INSTANCE_ID"]
+            record = self.record(phase, step, rc, message)
+            self.aws["put_parameter"](self.node, self.node["parameters"]["status"], record)
+        except (SystemExit, OSError, HTTPException, ValueError, LookupError) as error:
+            say(mask(str(error)))
+            return False
+        return True
 
 
 def reboot_once(step: Step, reporter: Reporter) -> bool:

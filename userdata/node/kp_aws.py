@@ -6,12 +6,13 @@
     kp-aws get-parameters-by-path PATH     JSON list of {"Name", "Value"}, sorted by name
     kp-aws put-parameter NAME [--secure]   overwrites it with what comes on stdin
 
-Secrets never appear in arguments. Exit 0, or 1 with one line on stderr.
+Secrets never appear in arguments. Exit 0, or 1 with one line on stderr. The node's Python programs call
+the functions instead (`runpy.run_path`), which spares them a process for each call; what would be the
+line on stderr is then the text of `SystemExit`.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import hmac
 import json
@@ -24,6 +25,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -67,27 +69,28 @@ def http(
             if error.code < 500 and error.code != 429 and not TRANSIENT.search(text):
                 return error.code, text
             problem = f"HTTP {error.code} {text[:200]}"
-        except OSError as error:  # refused, unreachable, timed out
+        except (OSError, HTTPException) as error:  # refused, unreachable, timed out, cut short
             problem = str(error)
     raise SystemExit(f"kp-aws: {url}: {problem} ({TRIES} tries)")
 
 
-@functools.cache
 def metadata_token() -> str:
+    """For version 2 of the metadata service. Asked for anew each time: a boot can outlive it."""
     ttl = {"X-aws-ec2-metadata-token-ttl-seconds": "300"}
     return http("PUT", f"{METADATA}api/token", ttl, proxy=False)[1]
 
 
-def metadata(path: str) -> str:
-    """What the metadata service (version 2) has at `path`; "" where it has nothing."""
-    token = {"X-aws-ec2-metadata-token": metadata_token()}
-    status, text = http("GET", f"{METADATA}meta-data/{path}", token, proxy=False)
+def metadata(path: str, token: str) -> str:
+    """What the metadata service has at `path`; "" where it has nothing."""
+    headers = {"X-aws-ec2-metadata-token": token}
+    status, text = http("GET", f"{METADATA}meta-data/{path}", headers, proxy=False)
     return text if status == 200 else ""
 
 
 def identity() -> dict[str, str]:
     """This machine, by the names of the placeholders."""
-    found = {name: metadata(path) for name, path in IDENTITY.items()}
+    token = metadata_token()
+    found = {name: metadata(path, token) for name, path in IDENTITY.items()}
     found["PUBLIC_IP"] = found["PUBLIC_IP"] or found["PRIVATE_IP"]  # behind a NAT gateway
     missing = [name for name, value in found.items() if not value]
     if missing:
@@ -97,8 +100,9 @@ def identity() -> dict[str, str]:
 
 def credentials() -> dict[str, str]:
     """The credentials of this machine's role."""
-    role = metadata("iam/security-credentials/")
-    text = metadata(f"iam/security-credentials/{role}") if role else ""
+    token = metadata_token()
+    role = metadata("iam/security-credentials/", token)
+    text = metadata(f"iam/security-credentials/{role}", token) if role else ""
     if not text:
         raise SystemExit("kp-aws: the metadata service has no role credentials")
     found: dict[str, str] = json.loads(text)
@@ -146,6 +150,16 @@ def ssm(node: Mapping[str, Any], action: str, **parameters: Any) -> dict[str, An
     return answer
 
 
+def get_parameter(node: Mapping[str, Any], name: str) -> str:
+    """The value, decrypted."""
+    return str(ssm(node, "GetParameter", Name=name, WithDecryption=True)["Parameter"]["Value"])
+
+
+def put_parameter(node: Mapping[str, Any], name: str, value: str, *, secure: bool = False) -> None:
+    kind = {"Type": "SecureString", "KeyId": node["clusterKeyAlias"]} if secure else {"Type": "String"}
+    ssm(node, "PutParameter", Name=name, Value=value, Overwrite=True, Tier="Standard", **kind)
+
+
 def by_path(node: Mapping[str, Any], path: str) -> list[dict[str, str]]:
     """All parameters right below `path`, page by page."""
     found: list[dict[str, str]] = []
@@ -164,12 +178,11 @@ def main(verb: str, name: str = "", secure: str = "") -> None:
         return
     node = json.loads(NODE_FILE.read_text())
     if verb == "get-parameter":
-        print(ssm(node, "GetParameter", Name=name, WithDecryption=True)["Parameter"]["Value"])
+        print(get_parameter(node, name))
     elif verb == "get-parameters-by-path":
         print(json.dumps(by_path(node, name)))
     elif verb == "put-parameter":
-        kind = {"Type": "SecureString", "KeyId": node["clusterKeyAlias"]} if secure else {"Type": "String"}
-        ssm(node, "PutParameter", Name=name, Value=sys.stdin.read(), Overwrite=True, Tier="Standard", **kind)
+        put_parameter(node, name, sys.stdin.read(), secure=bool(secure))
     else:
         raise SystemExit(f"kp-aws: unknown verb {verb}")
 

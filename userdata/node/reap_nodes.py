@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ def main() -> None:
     own, status = node["node"], Path(node["parameters"]["status"])
     # Nodes first: a machine has written its record long before its Node can be in the list.
     nodes = json.loads(subprocess.check_output([*KUBECTL, "get", "--raw", NODES]))["items"]
-    said = subprocess.check_output([LIB / "kp-aws", "get-parameters-by-path", str(status.parent)])
-    records = {Path(each["Name"]).name: each["Value"] for each in json.loads(said)}
+    found = runpy.run_path(str(LIB / "kp-aws"))["by_path"](node, str(status.parent))
+    records = {Path(each["Name"]).name: each["Value"] for each in found}
     if own not in records:
         raise SystemExit(f"reap-nodes: no record of {own} below {status.parent}")
     for each in nodes:

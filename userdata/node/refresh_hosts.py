@@ -6,8 +6,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-import subprocess
+import runpy
 from pathlib import Path
+from typing import Any
 
 LIB = Path("/usr/local/lib/kubepark")
 NODE_FILE = Path("/etc/kubepark/node.json")
@@ -16,11 +17,10 @@ BEGIN, END = "# BEGIN kubepark", "# END kubepark"
 NAMES = re.compile(r"[a-z0-9][a-z0-9. -]*")
 
 
-def rows(path: str) -> list[str]:
+def rows(node: dict[str, Any]) -> list[str]:
     """Checked lines of the block. Anything odd ends the program and leaves the file alone."""
-    said = subprocess.check_output([LIB / "kp-aws", "get-parameters-by-path", path])
-    lines = []
-    for parameter in json.loads(said):
+    path, lines = node["parameters"]["hostsPath"], []
+    for parameter in runpy.run_path(str(LIB / "kp-aws"))["by_path"](node, path):
         for address, names in json.loads(parameter["Value"])["rows"]:
             if not NAMES.fullmatch(" ".join(names)):
                 raise SystemExit(f"refresh-hosts: bad names for {address}: {names}")
@@ -39,7 +39,7 @@ def rewrite(text: str, block: list[str]) -> str:
 
 def main() -> None:
     before = HOSTS.read_text()
-    after = rewrite(before, rows(json.loads(NODE_FILE.read_text())["parameters"]["hostsPath"]))
+    after = rewrite(before, rows(json.loads(NODE_FILE.read_text())))
     if after != before:
         fresh = HOSTS.with_suffix(".kubepark")
         fresh.write_text(after)
