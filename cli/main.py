@@ -7,7 +7,6 @@ command imports what it needs when it runs.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -228,7 +227,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """Entry point. Ends the process at once: an interrupted program may still wait in its thread."""
-    gc.set_threshold(100_000)  # modules and plans live to the end: looking for garbage is a waste
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 
+from sandbox.providers.kubernetes.backend import KubernetesBackend
+from sandbox.providers.serve import main
+
 if __name__ == "__main__":
-    gc.set_threshold(100_000)  # what is imported lives to the end: looking for garbage is a waste
-
-    from sandbox.providers.kubernetes.backend import KubernetesBackend
-    from sandbox.providers.serve import main
-
     main(KubernetesBackend(), sys.argv[1:])
