@@ -5,13 +5,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 KUBEPARK := bin/kubepark
 TOOL_MODULES := pulumi kubernetes etcd kwok actionlint standins
-# Half of the time tests wait for machines, so three keep two cores busy; those of one file share a cluster.
-PYTEST_FLAGS ?= -q -n 3 --dist loadfile --no-loadscope-reorder
+# Half of the time tests wait for machines, so four keep two cores busy; those of one file share a cluster.
+PYTEST_FLAGS ?= -q -n 4 --dist loadfile --no-loadscope-reorder
 # Every program built, those of real nodes where they can run.
 WITH_TOOLS = real=$$($(PY) -m sandbox.nodes.choice) && \
 	KUBEPARK_TOOLS=$$($(PY) -m sandbox.toolchain $(TOOL_MODULES) $$real) && export KUBEPARK_TOOLS &&
 # One after the other: each is a cluster of real nodes.
-REAL_TESTS := tests/unit/test_userdata_faults.py $(addprefix tests/sandbox/test_,$(addsuffix .py, \
+REAL_TESTS := $(addprefix tests/unit/test_userdata_,boot.py faults.py) $(addprefix tests/sandbox/test_,$(addsuffix .py, \
 	real_nodes real_faults stack_life stack_failures stack_secrets stack_interrupts stack_refusals stack_people))
 LINTED := __main__.py components userdata cli sandbox policies
 # The first Python that is new enough. Asked for only when the virtualenv is made.
@@ -19,6 +19,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
 export STACK
+# Hundreds of processes start here, each of which would compile what it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .PHONY: help up preview refresh destroy down test test-real bench soak lint tools sandbox-env golden diagrams lock venv clean

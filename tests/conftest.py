@@ -17,9 +17,6 @@ for _name in [name for name in os.environ if name.startswith("PULUMI_CONFIG")]:
     del os.environ[_name]
 os.environ["PULUMI_SKIP_UPDATE_CHECK"] = "true"
 
-# A worker imports everything and keeps it: looking through it for garbage takes a quarter of its time.
-gc.set_threshold(100_000)
-
 # Whole files go to one worker (they share a cluster), so the longest must not come last.
 _LONGEST_FIRST = (
     "test_real_nodes",

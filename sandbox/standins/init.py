@@ -27,11 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sandbox.standins.service import JOURNAL, Service
 from sandbox.standins.timers import Timers
-from sandbox.standins.units import TARGETS, UnitError, load
+from sandbox.standins.units import FOLDERS, OWN, SOCKET, TARGETS, UnitError, load
 
-SOCKET = Path("/run/kubepark-init.sock")
-OWN = Path("/etc/systemd/system")
-FOLDERS = [OWN, Path("/usr/local/lib/kubepark-sandbox/units")]
 # Reached before any unit starts.
 PASSED = ("network-online.target", "network.target", "local-fs.target")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

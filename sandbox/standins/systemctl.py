@@ -12,9 +12,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sandbox.standins.init import FOLDERS, OWN, SOCKET
 from sandbox.standins.record import Failed, Usage, run
-from sandbox.standins.units import UnitError, UnitFile, load
+from sandbox.standins.units import FOLDERS, OWN, SOCKET, UnitError, UnitFile, load
 
 _NOTHING: frozenset[str] = frozenset()
 _QUIET = frozenset({"-q", "--quiet"})

@@ -10,6 +10,11 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+OWN = Path("/etc/systemd/system")
+FOLDERS = [OWN, Path("/usr/local/lib/kubepark-sandbox/units")]
+# Where init takes orders. Here and not in init.py: systemctl runs a hundred times in a boot, and
+# importing all of init takes as long as everything else it does.
+SOCKET = Path("/run/kubepark-init.sock")
 KNOWN = {
     "Unit": "Description Documentation After Before Wants Requires ConditionPathExists StartLimitIntervalSec",
     "Service": "Type ExecStart ExecStartPre Environment EnvironmentFile Restart RestartSec RestartSteps "

@@ -68,7 +68,7 @@ def measure(project: Project, floor_folder: Path, runs: int) -> list[Row]:
     """Every figure, in the order of the table."""
     _say("up from nothing ...")
     up = timed(lambda: project.ok("up", timeout=COMMAND_SECONDS))
-    resources = project.state_export()["deployment"]["resources"]
+    resources = project.resources()
     floor = Floor(floor_folder, tool("pulumi"), resources)
     floor.run("up")
     ours: list[Sample] = []

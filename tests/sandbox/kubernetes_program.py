@@ -89,9 +89,8 @@ class Run:
 
 
 def perform(job: Job) -> Run:
-    command = auto.PulumiCommand(root=job.root)
     program = Program(**job.program)
-    stack = quick_stack("test", "test", program, env_vars=job.environment, pulumi_command=command)
+    stack = quick_stack("test", "test", program, env_vars=job.environment, command=f"{job.root}/bin/pulumi")
     run = Run()
     try:
         getattr(stack, job.verb)(on_event=run.hear)

@@ -146,10 +146,6 @@ class Project:
         """The document that `kubepark WORDS` prints; what it says on standard error is left out."""
         return self._json([str(self.root / "bin" / "kubepark"), *words])
 
-    def _driver_json(self, verb: str) -> Any:
-        """The same for a verb that only the engine's driver has."""
-        return self._json([str(self.root / ".venv" / "bin" / "python"), "-P", "-m", "sandbox.driver", verb])
-
     def _json(self, command: list[str]) -> Any:
         done = subprocess.run(
             command,
@@ -187,12 +183,28 @@ class Project:
         return {operation: sorted(names) for operation, names in found.items()}
 
     def state_export(self) -> dict[str, Any]:
-        """The state as `pulumi stack export` gives it, secrets encrypted."""
-        exported: dict[str, Any] = self._driver_json("export")
+        """The state as `pulumi stack export` gives it, secrets encrypted. Takes two processes."""
+        exported: dict[str, Any] = self._json(
+            [str(self.root / ".venv" / "bin" / "python"), "-P", "-m", "sandbox.driver", "export"]
+        )
         return exported
 
+    @property
+    def checkpoint_file(self) -> Path:
+        return self.state / "backend" / ".pulumi" / "stacks" / "kubepark" / f"{self.stack}.json"
+
+    def resources(self) -> list[dict[str, Any]]:
+        """What the state holds, read where the file backend keeps it; nothing before there is a stack."""
+        if not self.checkpoint_file.exists():
+            return []
+        checkpoint = json.loads(self.checkpoint_file.read_text(encoding="utf-8"))["checkpoint"]
+        found: list[dict[str, Any]] = (checkpoint.get("latest") or {}).get("resources") or []
+        return found
+
     def outputs(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._driver_json("outputs")
+        """The stack's outputs, secret ones encrypted."""
+        (stack,) = [item for item in self.resources() if item["type"] == "pulumi:pulumi:Stack"]
+        found: dict[str, Any] = stack["outputs"]
         return found
 
     def kubectl(self, *words: str) -> str:

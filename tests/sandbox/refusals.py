@@ -22,8 +22,7 @@ def mutations(project: Project) -> int:
 
 def resources(project: Project) -> list[str]:
     """What the state holds beside the stack and its providers."""
-    found = project.state_export()["deployment"].get("resources") or []
-    return [item["urn"] for item in found if not item["type"].startswith(BOOKKEEPING)]
+    return [item["urn"] for item in project.resources() if not item["type"].startswith(BOOKKEEPING)]
 
 
 def refused(project: Project, verb: str = "up", **env: str) -> list[str]:

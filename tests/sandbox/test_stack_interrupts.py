@@ -53,7 +53,7 @@ def until(what: str, happened: Callable[[], bool], driver: subprocess.Popen[str]
     while not happened():
         assert time.monotonic() < deadline, f"{what} did not happen"
         assert driver.poll() is None, f"{what} did not happen: {driver.communicate()[0]}"
-        time.sleep(0.002)
+        time.sleep(0.005)
 
 
 def requested(project: Project, action: str) -> bool:

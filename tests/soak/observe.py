@@ -91,15 +91,13 @@ def live(project: Project) -> dict[str, list[str]]:
 
 def resources(project: Project) -> list[dict[str, Any]]:
     """The state's resources, those that the engine is about to delete left out."""
-    found = project.state_export()["deployment"].get("resources") or []
-    return [item for item in found if not item.get("delete")]
+    return [item for item in project.resources() if not item.get("delete")]
 
 
 def creating(project: Project) -> set[str]:
     """Types of real things whose creation the engine has begun and not recorded as done."""
-    path = project.state / "backend" / ".pulumi" / "stacks" / "kubepark" / f"{project.stack}.json"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = project.checkpoint_file.read_text(encoding="utf-8")
         # Only the list itself: to parse all of the state takes longer than many a create.
         _, found, rest = text.partition('"pending_operations":')
         operations = json.JSONDecoder().raw_decode(rest.lstrip())[0] if found else []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.node_root import LIB, booting
-from tests.userdata_sample import ROLES, files, plan
+from tests.userdata_sample import ROLES, ROLES_OF_FAULTS, files, plan
 
 TOKEN = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b")
 FIELDS = {
@@ -104,7 +104,7 @@ def test_what_a_worker_looks_like_afterwards(tmp_path):
         assert not list((tmp_path / "run").glob("*.yaml")), "the token stays on no disk"
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", ROLES_OF_FAULTS)
 def test_each_step_failing_once_is_named_and_then_done(role, tmp_path, record_property):
     """Every step fails at its first try: one attempt each, and nothing done is done again."""
     record_property(f"faults: {role}'s script, a step fails once and is retried to success", len(steps(role)))
