@@ -9,6 +9,7 @@ was written to, so that they can tell that what they remember is still so.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import secrets
@@ -91,6 +92,8 @@ class Front:
         self._recorder = recorder
         self._region = region
         self._moto = DomainDispatcherApplication(create_backend_app)
+        # It lists the folder that moto is installed in at each request, to tell which service is meant.
+        self._moto.get_backend_for_host = functools.cache(self._moto.get_backend_for_host)
         self._lock = threading.Lock()
         self._images: set[str] = set()
         self._epoch = secrets.token_hex(8)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -81,7 +83,13 @@ def text(role: str, settings: Settings = SETTINGS) -> str:
 
 
 def document(role: str, settings: Settings = SETTINGS) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(text(role, settings))
+    return deepcopy(_parsed(text(role, settings)))
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    """Dozens of tests boot the same node, and PyYAML reads slowly."""
+    loaded: dict[str, Any] = yaml.safe_load(text)
     return loaded
 
 

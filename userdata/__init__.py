@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from functools import cache
 from typing import Any
 
 import yaml
@@ -39,22 +40,30 @@ def oversize(data: bytes) -> int:
 
 def cloud_config(node: NodePlan, settings: Settings) -> str:
     """The cloud-config in plain text."""
-    document: dict[str, Any] = {
+    before: dict[str, Any] = {
         "hostname": node.name,
         "manage_etc_hosts": False,  # the block in /etc/hosts is kept by refresh-hosts
         "ssh_pwauth": False,
-        "write_files": [_entry(file) for file in node_files(node, settings)],
+    }
+    after: dict[str, Any] = {
         # --no-block: the unit must not wait for cloud-init, which waits for this command.
         "runcmd": [
             ["systemctl", "daemon-reload"],
             ["systemctl", "enable", "--now", "--no-block", "kubepark-bootstrap.service"],
         ],
     }
-    return "#cloud-config\n" + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000)
+    files = "".join(_entry(file) for file in node_files(node, settings))
+    return f"#cloud-config\n{_yaml(before)}write_files:\n{files}{_yaml(after)}"
 
 
-def _entry(file: NodeFile) -> dict[str, str]:
-    return {"path": file.path, "permissions": file.mode, "content": file.content}
+@cache
+def _entry(file: NodeFile) -> str:
+    """One item of `write_files`. Nodes share most of them, and to write one takes PyYAML long."""
+    return _yaml([{"path": file.path, "permissions": file.mode, "content": file.content}])
+
+
+def _yaml(value: object) -> str:
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=1000)
 
 
 class _Dumper(yaml.SafeDumper):
