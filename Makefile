@@ -11,7 +11,7 @@ PYTEST_FLAGS ?= -q -n 4 --dist loadfile --no-loadscope-reorder
 WITH_TOOLS = real=$$($(PY) -m sandbox.nodes.choice) && \
 	KUBEPARK_TOOLS=$$($(PY) -m sandbox.toolchain $(TOOL_MODULES) $$real) && export KUBEPARK_TOOLS &&
 # One after the other: each is a cluster of real nodes.
-REAL_TESTS := $(addprefix tests/unit/test_userdata_,boot.py faults.py) $(addprefix tests/sandbox/test_,$(addsuffix .py, \
+LONG_TESTS := $(addprefix tests/unit/test_userdata_,boot.py faults.py) $(addprefix tests/sandbox/test_,$(addsuffix .py, \
 	real_nodes real_faults stack_life stack_failures stack_secrets stack_interrupts stack_refusals stack_people))
 LINTED := __main__.py components userdata cli sandbox policies
 # The first Python that is new enough. Asked for only when the virtualenv is made.
@@ -23,7 +23,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help up preview refresh destroy down test test-real bench soak lint tools sandbox-env golden diagrams lock venv clean
+.PHONY: help up preview refresh destroy down test test-real test-long bench soak lint tools sandbox-env golden diagrams lock venv clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [STACK=sandbox|dev|prod]   (STACK is sandbox unless you say otherwise)'
@@ -45,16 +45,19 @@ destroy: venv ## delete every resource of the stack
 down: venv ## remove the sandbox stack and stop every process it started
 	@$(KUBEPARK) down --stack $(STACK)
 
-test: lint ## all tests: linters, then unit, policy, convention and sandbox tests
-	@$(WITH_TOOLS) $(PY) -m pytest $(PYTEST_FLAGS)
+test: lint ## linters, then unit, policy, convention and sandbox tests (ten minutes at most on two cores)
+	@$(WITH_TOOLS) $(PY) -m pytest $(PYTEST_FLAGS) -m 'not real'
+
+test-real: venv ## a whole stack on real nodes (Linux, root; three minutes)
+	@$(WITH_TOOLS) $(PY) -m pytest -q -m real tests/sandbox
 
 bench: venv ## measure speed: `up` from nothing, unchanged preview against the engine's floor
 	@$(WITH_TOOLS) $(PY) -m tests.bench $(BENCH_FLAGS)
 
-test-real: venv ## the stack's tests, every fault and power cuts on real nodes (Linux, root; half an hour)
-	@$(WITH_TOOLS) test -z "$$real" || KUBEPARK_TEST_NODES=real KUBEPARK_SOAK=1 $(PY) -m pytest -q $(REAL_TESTS)
+test-long: venv ## the stack's tests, every fault and power cuts on real nodes (Linux, root; half an hour)
+	@$(WITH_TOOLS) test -z "$$real" || KUBEPARK_TEST_NODES=real KUBEPARK_SOAK=1 $(PY) -m pytest -q $(LONG_TESTS)
 
-soak: test-real ## that, then random changes and accidents; prints its seed
+soak: test-long ## that, then random changes and accidents; prints its seed
 	@$(WITH_TOOLS) $(PY) -m tests.soak $(SOAK_FLAGS)
 
 lint: venv ## ruff, mypy --strict, shellcheck

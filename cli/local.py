@@ -44,10 +44,9 @@ def up(stack: str, *, verify: bool, skip_preview: bool = False, show_diff: bool 
         _say(f"kubepark up: stack {stack}, state in {workspace.config.state_dir}")
         local_cloud.start(workspace.config)
         _start_afresh_if_cloud_is_gone(workspace)
-        code = operations.up(workspace, show_diff=show_diff, skip_preview=skip_preview)
+        code, outputs = operations.up(workspace, show_diff=show_diff, skip_preview=skip_preview)
         if code == operations.INTERRUPTED:
             return code
-        outputs = operations.outputs(workspace, show_secrets=True)
         if "kubeconfig" in outputs:  # also when another node did not come: the cluster is there
             atomic_write(workspace.config.kubeconfig, outputs["kubeconfig"])
         if code != 0:

@@ -28,7 +28,7 @@ from components.nodes import plan_nodes
 from components.versions import GPU_INSTANCE_TYPES, ROWS
 
 ROLES = ("master", "worker", "gpu")
-# Whose every step is made to fail: a worker's are a GPU node's without the GPU, so `make test-real` has them.
+# Whose every step is made to fail: a worker's are a GPU node's without the GPU, so `make test-long` has them.
 ROLES_OF_FAULTS = ROLES if os.environ.get("KUBEPARK_SOAK") else ("master", "gpu")
 GOLDEN = Path(__file__).parent / "golden" / "userdata"
 

@@ -54,7 +54,7 @@ def _run(options: argparse.Namespace) -> int:
     workspace = Workspace(config.load(options.root, options.stack))
     match options.verb:
         case "up":
-            return operations.up(workspace, show_diff=options.diff, skip_preview=options.skip_preview)
+            return operations.up(workspace, show_diff=options.diff, skip_preview=options.skip_preview)[0]
         case "preview":
             return operations.preview(
                 workspace,

@@ -27,14 +27,21 @@ def begin(workspace: Workspace, say: Callable[[str], None]) -> None:
         say(line)
 
 
-def up(workspace: Workspace, *, show_diff: bool = False, skip_preview: bool = False) -> int:
-    """Create or update the stack. Policies are checked in a preview first, so that a violation or
-    bad input stops it before anything is created."""
+def up(
+    workspace: Workspace, *, show_diff: bool = False, skip_preview: bool = False
+) -> tuple[int, dict[str, Any]]:
+    """Create or update the stack; gives the exit code and the outputs, secret ones in plain.
+
+    Policies are checked in a preview first, so that a violation or bad input stops it before anything is
+    created. The outputs are those that the program came to know: all of them when it succeeded.
+    """
+    program = ProjectProgram(workspace.config.root)
     arguments = ["up", "--yes", *_policy_packs(workspace), *_quiet()]
     if skip_preview:
         arguments.append("--skip-preview")
     checkpoint.note_cloud(workspace)
-    return _operate(workspace, arguments, _renderer(show_diff=show_diff), runs_program=True)
+    code = _operate(workspace, arguments, _renderer(show_diff=show_diff), program)
+    return code, program.outputs
 
 
 def preview(
@@ -51,7 +58,8 @@ def preview(
     if json_output:
         arguments.append("--json")
     lines = _renderer(show_diff=show_diff, quiet=json_output)
-    return _operate(workspace, arguments, lines, runs_program=True, json_output=json_output)
+    program = ProjectProgram(workspace.config.root)
+    return _operate(workspace, arguments, lines, program, json_output=json_output)
 
 
 def refresh(workspace: Workspace, *, preview_only: bool = False, expect_no_changes: bool = False) -> int:
@@ -104,12 +112,11 @@ def _operate(
     workspace: Workspace,
     arguments: list[str],
     lines: Renderer,
+    program: ProjectProgram | None = None,
     *,
-    runs_program: bool = False,
     json_output: bool = False,
 ) -> int:
     begin(workspace, lambda line: lines.write(f"      {line}"))
-    program = ProjectProgram(workspace.config.root) if runs_program else None
     try:
         outcome = engine.run(
             workspace,

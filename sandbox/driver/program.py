@@ -12,14 +12,21 @@ import os
 import runpy
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
 class ProjectProgram:
-    """`__main__.py` of a project. Called by the language host, in its thread; `load` in another."""
+    """`__main__.py` of a project. Called by the language host, in its thread; `load` in another.
+
+    `outputs` are the stack's, as far as they are known, secret ones in plain: to ask the CLI for them
+    afterwards takes it half a second.
+    """
 
     def __init__(self, root: Path) -> None:
+        self.outputs: dict[str, Any] = {}
         self._root = root
         self._file = root / "__main__.py"
         self._loaded = threading.Event()
@@ -29,7 +36,19 @@ class ProjectProgram:
     def __call__(self) -> None:
         # Two threads must not import the same modules: one would find them half done.
         self._loaded.wait()
+        self.outputs.clear()  # of the preview before the update
         runpy.run_path(str(self._file), run_name="__main__")
+        self._listen()
+
+    def _listen(self) -> None:
+        from pulumi import Output
+        from pulumi.runtime import get_root_resource
+        from pulumi.runtime.stack import Stack
+
+        stack = get_root_resource()
+        assert isinstance(stack, Stack), "the language host runs programs inside a stack"
+        for name, value in stack.outputs.items():
+            Output.from_input(value).apply(partial(self.outputs.__setitem__, name))
 
     def load(self) -> None:
         """Import what the program imports. An error is left to the program, which meets it again."""

@@ -29,7 +29,7 @@ from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 
 _PEOPLE_FILE = re.compile(rf"^\s*{stackfile.PEOPLE_FILE}:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
-BCRYPT_COST = 12  # 2^12 rounds, about a quarter of a second each
+BCRYPT_COST = 10  # the least that the program takes; generated passwords have 96 random bits
 
 # Credentials, profiles and defaults of the person at the keyboard never reach a sandbox.
 _FOREIGN_PREFIXES = ("AWS_", "PULUMI_OPTION_")

@@ -9,7 +9,7 @@ from sandbox.boot.decisions import Unused, Used
 
 _HEAD = """# What a node may do in AWS
 
-Written by `UPDATE_GOLDEN=1 make test` from the calls that five real nodes made while they booted, joined,
+Written by `UPDATE_GOLDEN=1 make test-real` from the calls that five real nodes made while they booted, joined,
 were stopped and started, and cleaned up (tests/sandbox/test_real_nodes.py); that test fails when a
 permission of a role is used by nothing, or when a row changes. Each node has a role of its own.
 

@@ -35,7 +35,7 @@ _CODE = (
 )
 _MORE = ("userdata", "requirements.txt")
 
-# The kind of nodes that stacks of these tests get unless they ask for one: `make test-real` says real.
+# The kind of nodes that stacks of these tests get unless they ask for one: `make test-long` says real.
 NODES = os.environ.get("KUBEPARK_TEST_NODES", "simulated")
 _VERIFIED = {"simulated": "passed: the pod completed on node ", "real": "passed: 'Test PASSED' on node "}
 

@@ -1,4 +1,4 @@
-"""Faults and power cuts on real nodes, through whole updates: `make test-real`, which `make soak` calls.
+"""Faults and power cuts on real nodes, through whole updates: `make test-long`, which `make soak` calls.
 
 Six faults of different kinds, one of them the master's and the others all in one `up`; then a stack
 whose machines lose power at ten random moments of their boot.
@@ -26,8 +26,9 @@ from tests.sandbox.test_stack_life import ADDRESSES
 
 pytestmark = [
     pytest.mark.sandbox,
+    pytest.mark.real,
     pytest.mark.skipif(bool(OBSTACLE), reason=f"real nodes cannot run here: {OBSTACLE}"),
-    pytest.mark.skipif(not os.environ.get("KUBEPARK_SOAK"), reason="takes minutes: `make test-real`"),
+    pytest.mark.skipif(not os.environ.get("KUBEPARK_SOAK"), reason="takes minutes: `make test-long`"),
 ]
 
 QUICK = ("--skip-verify", "--skip-preview")

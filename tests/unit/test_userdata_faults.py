@@ -1,7 +1,7 @@
 """Every step of every role made to fail for ever, and to hang: the record names it, in its own words.
 
 Each step is run by the node's own runner with nothing else in the plan, on one disk for a role. Hangs
-take seconds each, so `make test` takes one step of each kind and `make test-real` all of them. That a step
+take seconds each, so `make test` takes one step of each kind and `make test-long` all of them. That a step
 which fails once is retried to success is in test_userdata_boot.
 """
 
