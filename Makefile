@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 KUBEPARK := bin/kubepark
 TOOL_MODULES := pulumi kubernetes etcd kwok actionlint standins
-# Half of the time tests wait for machines, so four keep two cores busy; those of one file share a cluster.
+# Tests often wait for machines, so four keep two cores busy; those of one file share a cluster.
 PYTEST_FLAGS ?= -q -n 4 --dist loadfile --no-loadscope-reorder
 # Every program built, those of real nodes where they can run.
 WITH_TOOLS = real=$$($(PY) -m sandbox.nodes.choice) && \

@@ -41,6 +41,7 @@ class ProjectProgram:
         self._listen()
 
     def _listen(self) -> None:
+        """Take each output when its value is known; in a preview some never are."""
         from pulumi import Output
         from pulumi.runtime import get_root_resource
         from pulumi.runtime.stack import Stack
