@@ -66,7 +66,11 @@ def requests(project: Project, action: str) -> int:
 def engine(driver: subprocess.Popen[str]) -> list[psutil.Process]:
     """The engine's CLI and the driver; the local cloud is not theirs to take along. Empty before the CLI runs."""
     own = psutil.Process(driver.pid)
-    cli = [child for child in own.children(recursive=True) if child.name() == "pulumi"]
+    cli = []
+    for child in own.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if child.name() == "pulumi":
+                cli.append(child)
     return [*cli, own] if cli else []
 
 
