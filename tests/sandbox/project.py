@@ -65,6 +65,7 @@ class Project:
         # The tools are built already; their modules are what names the build, so they come along.
         shutil.copytree(ROOT / "sandbox" / "tools", folder / "sandbox" / "tools")
         (folder / ".venv").symlink_to(ROOT / ".venv")
+        self._started: list[subprocess.Popen[str]] = []
         self.aws_port, self.api_port = free_port(), free_port()
         shutil.copy2(ROOT / "Pulumi.sandbox.yaml", self.stack_file)
         self.set("kubepark:aws.endpoint", f"http://127.0.0.1:{self.aws_port}")
@@ -125,7 +126,7 @@ class Project:
 
     def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
         """Like `run`, in the background."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [str(self.root / "bin" / "kubepark"), *words],
             cwd=self.root,
             env=self.environment | env,
@@ -135,6 +136,8 @@ class Project:
             text=True,
             start_new_session=True,
         )
+        self._started.append(process)
+        return process
 
     def ok(self, *words: str, timeout: float = 300, **env: str) -> str:
         """`run`, and it must succeed."""
@@ -255,5 +258,9 @@ class Project:
         (self.state / "faults.json").write_text(json.dumps(faults), encoding="utf-8")
 
     def stop(self) -> None:
-        """End every process of this sandbox, whatever state it is in."""
-        self.run("reset", timeout=120)
+        """End every process of this sandbox, whatever state it and the test are in."""
+        for process in self._started:
+            if process.poll() is None:  # a test that failed half-way; it would hold the sandbox
+                process.kill()
+                process.communicate()
+        self.ok("reset", timeout=120)
