@@ -144,9 +144,10 @@ def destroy(
 ) -> None:
     """Delete every resource of the stack. The data key stays unless --purge is given."""
     from cli import cloud, local
+    from cli.questions import confirm
 
     if not yes and sys.stdin.isatty():
-        typer.confirm(f"Delete every resource of stack {stack}?", abort=True)
+        confirm(f"Delete every resource of stack {stack}?")
     target = local if local.is_local(stack) else cloud
     raise typer.Exit(target.destroy(stack, purge=purge))
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.passwords import PasswordError, hash_password, hint, read_password
+from cli.questions import answer, confirm
 from sandbox.errors import SandboxError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,7 +99,7 @@ def add(
 ) -> None:
     """Add somebody: a line in the list, and a password that is asked for."""
     if not email and sys.stdin.isatty():
-        email = typer.prompt("E-mail")
+        email = answer("E-mail")
     from cli.people_file import append
 
     entry: dict[str, Any] = {"name": name, "email": email, "displayName": display_name or name.capitalize()}
@@ -155,7 +156,7 @@ def remove(
 ) -> None:
     """Remove somebody: no login, no access, and the data kept or purged."""
     asked = data == "purge" and not yes and sys.stdin.isatty()
-    if asked and typer.prompt(f"Everything of {name} will be deleted. Type the name to go on") != name:
+    if asked and answer(f"Everything of {name} will be deleted. Type the name to go on") != name:
         raise SandboxError("another name was typed; nothing was changed")
     _set(stack, name, {"state": "removed", "data": data}, yes=yes, no_preview=no_preview)
 
@@ -240,7 +241,7 @@ def _finish(file: Any, stack: str, *, yes: bool, no_preview: bool) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise SandboxError("nothing was changed: without a terminal to ask on, --yes is needed")
-        typer.confirm(f"Write this to {file.path.name}?", abort=True)
+        confirm(f"Write this to {file.path.name}?")
     file.write()
     _preview(stack, skip=no_preview)
 

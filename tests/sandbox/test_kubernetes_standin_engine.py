@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import secrets
 import signal
 import threading
@@ -265,8 +266,9 @@ def _interrupt_once_made(apiserver, path):
     while not apiserver.request("GET", path)["items"] and time.monotonic() < deadline:
         time.sleep(0.2)
     for child in psutil.Process().children(recursive=True):
-        if child.name() == "pulumi":
-            child.send_signal(signal.SIGINT)
+        with contextlib.suppress(psutil.NoSuchProcess):  # another child, which has ended meanwhile
+            if child.name() == "pulumi":
+                child.send_signal(signal.SIGINT)
 
 
 def test_a_changed_identifier_replaces_and_a_changed_kubeconfig_does_not(engine, program, prefix):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -174,3 +178,34 @@ def test_init_without_region_or_for_a_sandbox_is_refused(tmp_path):
     path.write_text('config: {"kubepark:aws": {region: x, endpoint: "http://127.0.0.1:1"}}\n')
     with pytest.raises(SandboxError, match="is a sandbox"):
         images.init(tmp_path, "dev", write=False)
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "said"),
+    [(b"\x03", 130, ""), (b"\x04", 130, ""), (b"n\n", 1, "error: nothing was changed")],
+)
+def test_ctrl_c_at_a_question_is_exit_code_130_and_a_no_is_1(typed, code, said):
+    terminal, end = pty.openpty()
+    asked = subprocess.Popen(
+        [KUBEPARK, "destroy"], stdin=end, stdout=end, stderr=end, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(end)
+    assert b"Delete every resource of stack sandbox?" in read_until(terminal, b"[y/N]: ")
+    os.write(terminal, typed)
+    assert asked.wait(20) == code
+    shown = read_until(terminal, b"more than will come")
+    assert said in shown.decode()
+    assert "Traceback" not in shown.decode()
+    os.close(terminal)
+
+
+def read_until(terminal, text):
+    """What the terminal shows up to this text, or until nothing holds it open any more."""
+    shown = b""
+    while text not in shown and select.select([terminal], [], [], 20)[0]:
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:  # the last process that held the other end is gone
+            break
+    return shown
