@@ -74,7 +74,8 @@ def plan(
         if urn in by_urn and by_urn[urn].get("id") and not _replaces(by_urn[urn], resource):
             lines.append(f"{what}: its interrupted creation was made good by a later run")
             continue
-        taken = {other.get("id") for other in resources if other["type"] == resource["type"]}
+        same_type = [other for other in resources if other["type"] == resource["type"]]
+        taken = {other.get("id") for other in same_type if not _gone(other)}
         found = cloud.candidates(resource, default_tags(_provider(resource, resources)))
         if found is None:
             lines.append(f"{what}: its creation was interrupted and this type cannot be looked up: check")
@@ -86,14 +87,31 @@ def plan(
             lines.append(f"{what}: its creation was interrupted before it existed; it will be created")
             continue
         adopted[urn] = free[0]
-        resources.append({**resource, "id": free[0], "outputs": {}})
+        _adopt({**resource, "id": free[0], "outputs": {}}, by_urn.get(urn), resources)
     result["resources"] = resources
     return result, adopted, unsettled, lines
 
 
 def _replaces(present: Resource, pending: Resource) -> bool:
     """Whether the pending creation is that of a replacement for the resource in the state."""
-    return bool(present.get("inputs") != pending.get("inputs"))
+    return _gone(present) or present.get("inputs") != pending.get("inputs")
+
+
+def _gone(resource: Resource) -> bool:
+    """Deleted in the cloud already, and in the state only until its replacement exists."""
+    return bool(resource.get("pendingReplacement"))
+
+
+def _adopt(made: Resource, replaced: Resource | None, resources: list[Resource]) -> None:
+    """Record what was made as the engine does: where the replaced one stood, for what depends on either
+    stands behind it and what the new one depends on before it. The replaced one is still to be deleted,
+    unless it was already, before its replacement.
+    """
+    if replaced is None:
+        resources.append(made)
+        return
+    place = resources.index(replaced)
+    resources[place : place + 1] = [made] if _gone(replaced) else [made, {**replaced, "delete": True}]
 
 
 def _provider(resource: Resource, resources: list[Resource]) -> Resource | None:

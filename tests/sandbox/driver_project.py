@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -130,12 +131,18 @@ class Project:
         """What is in the cloud, by file name."""
         return sorted(path.stem for path in self.cloud.iterdir())
 
-    def wait_for(self, *names: str) -> None:
-        """Until the cloud holds `names`."""
+    def wait_for(self, *names: str, until: Callable[[str], bool] = bool) -> None:
+        """Until the cloud holds `names`, and the text of each is as it should be: at least not empty."""
         deadline = time.monotonic() + 30
-        while not set(names) <= set(self.exists()):
+        while not all(until(self._text(name)) for name in names):
             assert time.monotonic() < deadline, f"{names} never appeared: {self.exists()}"
             time.sleep(0.05)
+
+    def _text(self, name: str) -> str:
+        try:
+            return (self.cloud / f"{name}.json").read_text()
+        except FileNotFoundError:  # not there yet, or just deleted to be replaced
+            return ""
 
     def deployment(self) -> dict[str, object]:
         path = self.state / "backend" / ".pulumi" / "stacks" / "tiny" / "sandbox.json"
@@ -157,7 +164,7 @@ class Project:
         return lines
 
 
-def map_of(name: str, **properties: object) -> dict[str, object]:
+def map_of(name: str, /, **properties: object) -> dict[str, object]:
     """A thing that is named by its metadata: exactly one can exist."""
     return {
         "type": "kubernetes:core/v1:ConfigMap",

@@ -2,7 +2,8 @@
 
 A thing has any inputs, and two faults to order: `fail` (the text of a refusal) and `hang` (seconds
 that the creation takes after the thing exists). `tiny:index:Thing` gets an id from the provider;
-things of a `kubernetes:` type are named by their metadata, and there can be one of each name only.
+things of a `kubernetes:` type are named by their metadata, and there can be one of each name only. A
+changed `name` replaces: before the old thing is deleted, or after that if both have the same metadata.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             changes=changes,
             diffs=list(kinds),
             replaces=[key for key in kinds if key == "name"],
+            deleteBeforeReplace="kubernetes:" in request.urn and "metadata" not in kinds,
             detailedDiff=kinds,
             hasDetailedDiff=True,
         )

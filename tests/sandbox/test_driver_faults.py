@@ -130,6 +130,30 @@ def test_killing_driver_and_cli_during_a_creation_makes_no_second_one(project):
     assert "no changes" in project.run("up")
 
 
+@pytest.mark.parametrize(
+    ("named", "left"),
+    [("slow", ["ns_slow"]), ("new", ["ns_new", "ns_slow"])],
+    ids=["deleted-before", "after"],
+)
+def test_killing_during_a_replacement_makes_no_second_one(project, named, left):
+    """With the same metadata the old thing is deleted first, else it is still there after the kill."""
+    project.things(slow=map_of("slow", name="a"), other={"value": "1"})
+    project.run("up")
+    project.things(slow=map_of(named, name="b", hang=30), other={"value": "1"})
+    process = project.start("up")
+    project.wait_for(f"ns_{named}", until=lambda text: '"b"' in text)
+    time.sleep(0.5)
+    kill(process, cli_of(project))
+    assert pending(project) == [("creating", "slow")]
+    assert [name for name in project.exists() if name.startswith("ns_")] == left
+    project.things(slow=map_of(named, name="b"), other={"value": "1"})
+    assert f"slow: its creation was interrupted but it exists (ns/{named}); adopted" in project.run("up")
+    assert [name for name in project.exists() if name.startswith("ns_")] == [f"ns_{named}"]
+    assert project.names() == ["group", "other", "slow"]
+    assert pending(project) == []
+    assert "no changes" in project.run("up")
+
+
 def test_what_did_not_come_to_exist_is_created(project):
     project.things(slow=map_of("slow", hang=30))
     process = project.start("up")

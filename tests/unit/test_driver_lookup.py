@@ -221,6 +221,35 @@ def test_a_later_run_may_have_made_it_good():
     assert "made good by a later run" in lines[0]
 
 
+def test_a_replacement_takes_the_place_of_what_was_deleted_for_it():
+    """Its id may be the same, as with what is named by its inputs; its inputs, too."""
+    old = vpc("a", id="vpc-1", pendingReplacement=True)
+    dependent = vpc("b", id="vpc-9", dependencies=[old["urn"]])
+    after, adopted, _, lines = plan(
+        deployment(old, dependent, pending=[creating(vpc("a"))]), Found(["vpc-1"])
+    )
+    assert after["resources"][1:] == [vpc("a", id="vpc-1", outputs={}), dependent]
+    assert adopted == {old["urn"]: "vpc-1"}
+    assert lines == []
+
+
+def test_what_a_replacement_was_made_before_is_still_to_be_deleted():
+    old = vpc("a", id="vpc-1", inputs={"cidrBlock": "10.0.0.0/16"})
+    dependent = vpc("b", id="vpc-9", dependencies=[old["urn"]])
+    before = deployment(old, dependent, pending=[creating(vpc("a"))])
+    after, adopted, _, _ = plan(before, Found(["vpc-1", "vpc-2"]))
+    assert after["resources"][1:] == [vpc("a", id="vpc-2", outputs={}), {**old, "delete": True}, dependent]
+    assert adopted == {old["urn"]: "vpc-2"}
+
+
+def test_a_replacement_that_does_not_exist_is_left_to_the_engine():
+    old = vpc("a", id="vpc-1", pendingReplacement=True)
+    after, adopted, _, lines = plan(deployment(old, pending=[creating(vpc("a"))]), Found([]))
+    assert after["resources"][1:] == [old]
+    assert adopted == {}
+    assert "it will be created" in lines[0]
+
+
 def test_two_candidates_are_an_error_and_not_a_guess():
     with pytest.raises(SandboxError, match=r"several may be the one .*vpc-1.*vpc-2"):
         plan(deployment(pending=[creating(vpc("a"))]), Found(["vpc-1", "vpc-2"]))
