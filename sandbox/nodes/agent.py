@@ -42,7 +42,7 @@ class Agent:
         self._next_look = 0.0
 
     def start(self, kubeconfig: Path, pod_cidr: str, gpus: Mapping[str, int]) -> None:
-        """Begin to act for the nodes of one control plane. `gpus`: node name -> GPUs in the machine."""
+        """Begin to act for the nodes of one control plane. `gpus`: instance id -> GPUs in the machine."""
         self._start_kwok(KWOK_HOST, kubeconfig, pod_cidr, kubelet.RUNNING_LABEL, stages(host_only=True))
         self._start_kwok(KWOK_PODS, kubeconfig, pod_cidr, kubelet.NETWORK_LABEL, stages(host_only=False))
         self._api = Api.from_kubeconfig(kubeconfig)

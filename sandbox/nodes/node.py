@@ -113,7 +113,7 @@ class SimulatedNode:
         self.disk.save()
         hardware = self.site.around.cloud.hardware(instance.type)
         if hardware.gpus:
-            self.site.gpus[self.name] = hardware.gpus
+            self.site.gpus[instance.id] = hardware.gpus
         self._start_control_plane()
         self._kubelet_runs = resumed and memory.phase in FINAL
         self._running = True
@@ -127,8 +127,7 @@ class SimulatedNode:
             self.disk.save()
         if self.power.wanted is Wanted.GONE:
             self.disk.wipe()
-            if hasattr(self, "user_data"):  # it came up in this process; else only its disk was left
-                self.site.gpus.pop(self.name, None)
+            self.site.gpus.pop(self.disk.instance_id, None)
             self.gone = True
         return _IDLE
 

@@ -22,7 +22,11 @@ Pod = dict[str, Any]
 
 
 class DevicePlugins:
-    """Watches the cluster's pods for device plugins and plays them."""
+    """Watches the cluster's pods for device plugins and plays them.
+
+    `gpus` (instance id -> count) may change at any time: a machine comes before that which had its node's
+    name is all gone.
+    """
 
     def __init__(self, api: Api, gpus: Mapping[str, int]) -> None:
         self.api = api
@@ -74,8 +78,9 @@ class DevicePlugins:
             pods = list(self._pods.values())
             for pod in pods:
                 self._start(pod)
-            for node, count in self.gpus.items():
-                self._show(node, count if any(_runs_on(pod, node) for pod in pods) else 0)
+            offered = {pod["spec"]["nodeName"] for pod in pods if _runs(pod)}
+            for node in sorted(offered | self._shown.keys()):
+                self._show(node, node in offered)
 
     def _start(self, pod: Pod) -> None:
         node = pod["spec"].get("nodeName")
@@ -85,20 +90,26 @@ class DevicePlugins:
         label = kubelet.RUNNING_LABEL if pod["spec"].get("hostNetwork") else kubelet.NETWORK_LABEL
         if not found or label not in found["metadata"]["labels"]:
             return
-        status = (
-            _running(pod, found) if self.gpus.get(node) or not _fails_without_gpu(pod) else _crashing(pod)
-        )
+        starts = self._gpus_of(found) > 0 or not _fails_without_gpu(pod)
+        status = _running(pod, found) if starts else _crashing(pod)
         meta = pod["metadata"]
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
         pod["status"] = self.api.patch(path, {"status": status}, STRATEGIC)["status"]
 
-    def _show(self, node: str, count: int) -> None:
+    def _show(self, node: str, offered: bool) -> None:
         """Nothing is written for a node that never had a plugin, or that shows the count already."""
-        found = self.api.find(f"/api/v1/nodes/{node}") if count or self._shown.get(node) else None
-        if found and int(found["status"]["capacity"].get(kubelet.GPU, 0)) != count:
+        found = self.api.find(f"/api/v1/nodes/{node}") if offered or self._shown.get(node) else None
+        if not found:
+            self._shown.pop(node, None)
+            return
+        count = self._gpus_of(found) if offered else 0
+        if int(found["status"]["capacity"].get(kubelet.GPU, 0)) != count:
             kubelet.set_gpus(self.api, node, count)
-        if found:
-            self._shown[node] = count
+        self._shown[node] = count
+
+    def _gpus_of(self, node: Mapping[str, Any]) -> int:
+        """GPUs in the machine that this Node object is of."""
+        return self.gpus.get(str(node["spec"].get("providerID", "")).rpartition("/")[2], 0)
 
 
 def is_plugin(pod: Pod) -> bool:
@@ -110,11 +121,12 @@ def is_plugin(pod: Pod) -> bool:
     )
 
 
-def _runs_on(pod: Pod, node: str) -> bool:
+def _runs(pod: Pod) -> bool:
+    """Whether it is Ready, on a node, and stays there."""
     ready = any(
         each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", [])
     )
-    return bool(pod["spec"].get("nodeName") == node and ready and "deletionTimestamp" not in pod["metadata"])
+    return bool(pod["spec"].get("nodeName") and ready and "deletionTimestamp" not in pod["metadata"])
 
 
 def _fails_without_gpu(pod: Pod) -> bool:

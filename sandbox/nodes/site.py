@@ -27,7 +27,7 @@ class Site:
     supervisor: Supervisor
     faults: Faults
     patience: float
-    gpus: dict[str, int] = field(default_factory=dict)  # node -> GPUs in the machine
+    gpus: dict[str, int] = field(default_factory=dict)  # instance id -> GPUs in the machine, if any
     control_plane: ControlPlane | None = None
     master_id: str | None = None
     _master_name: str = ""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import yaml
 
 from sandbox.boot.cloud import Hardware, Instance
+from sandbox.boot.disk import Disk
 from sandbox.boot.network import Network
-from sandbox.nodes import agent
+from sandbox.nodes import agent, kubelet
+from sandbox.nodes.api import Api
 from sandbox.nodes.kubelet import NO_CNI, node_object, registration
-from sandbox.nodes.plugins import is_plugin
+from sandbox.nodes.node import SimulatedNode
+from sandbox.nodes.plugins import DevicePlugins, is_plugin
+from sandbox.nodes.pool import Wanted
+from sandbox.nodes.site import Site
 
 INSTANCE = Instance(
     id="i-1",
@@ -205,3 +211,56 @@ def test_what_counts_as_a_device_plugin(owner: str, path: str, expected: bool) -
         is_plugin({"metadata": {"ownerReferences": [{"kind": owner}]}, "spec": {"volumes": volumes}})
         is expected
     )
+
+
+class Cluster:
+    """An API with one Node and the pod of a device plugin on it."""
+
+    def __init__(self, instance_id: str) -> None:
+        labels = {kubelet.RUNNING_LABEL: "simulated", kubelet.NETWORK_LABEL: "ready"}
+        self.node: dict[str, Any] = {
+            "metadata": {"name": "gpu01", "labels": labels},
+            "spec": {"providerID": f"aws:///us-east-1a/{instance_id}"},
+            "status": {"capacity": {}, "addresses": [{"type": "InternalIP", "address": "10.0.0.12"}]},
+        }
+        volumes = [{"name": "a", "hostPath": {"path": "/var/lib/kubelet/device-plugins"}}]
+        containers = [{"name": "main", "image": "plugin:1"}]
+        self.pod: dict[str, Any] = {
+            "metadata": {
+                "name": "p",
+                "namespace": "n",
+                "uid": "1",
+                "ownerReferences": [{"kind": "DaemonSet"}],
+            },
+            "spec": {"nodeName": "gpu01", "volumes": volumes, "containers": containers},
+            "status": {},
+        }
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        return self.node if path == "/api/v1/nodes/gpu01" else None
+
+    def patch(self, path: str, body: dict[str, Any], _kind: str) -> dict[str, Any]:
+        item = self.node if "/nodes/" in path else self.pod
+        item["status"] |= body["status"]
+        return item
+
+    def started(self, gpus: dict[str, int]) -> str:
+        """How the plugin's container is after its start, and the count that the Node shows."""
+        plugins = DevicePlugins(cast(Api, self), gpus)
+        plugins._note("ADDED", self.pod)
+        plugins.reconcile()
+        (container,) = self.pod["status"]["containerStatuses"]
+        return f"{next(iter(container['state']))} {self.node['status']['capacity'].get(kubelet.GPU)}"
+
+
+def test_gpus_are_the_machines_and_not_its_names(tmp_path: Path) -> None:
+    """A machine that is gone late takes nothing from the one that has its name since."""
+    site = Site(tmp_path, *[cast(Any, None)] * 4, patience=0.0, gpus={"i-old": 1, "i-new": 1})
+    old = SimulatedNode(site, Disk(tmp_path / "i-old"))
+    old.name = "gpu01"
+    old.power.wanted = Wanted.GONE
+    old.advance()
+    assert old.gone
+    assert site.gpus == {"i-new": 1}
+    assert Cluster("i-new").started(site.gpus) == "running 1"
+    assert Cluster("i-old").started(site.gpus) == "waiting None"
