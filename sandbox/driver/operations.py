@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sandbox.driver import checkpoint, engine, leftovers, recovery
@@ -15,6 +17,7 @@ from sandbox.driver.render import Renderer
 from sandbox.driver.workspace import Workspace
 
 INTERRUPTED = 130  # what shells report for a command that SIGINT ended
+_REMINDER_CHECK = 2.0  # seconds
 
 
 def begin(workspace: Workspace, say: Callable[[str], None]) -> None:
@@ -118,19 +121,38 @@ def _operate(
 ) -> int:
     begin(workspace, lambda line: lines.write(f"      {line}"))
     try:
-        outcome = engine.run(
-            workspace,
-            arguments,
-            on_event=lines.handle,
-            program=program,
-            meanwhile=program.load if program else None,
-            json_output=json_output,
-        )
+        with _reminders(lines):
+            outcome = engine.run(
+                workspace,
+                arguments,
+                on_event=lines.handle,
+                program=program,
+                meanwhile=program.load if program else None,
+                json_output=json_output,
+            )
     finally:
         lines.close()
     if json_output:
         sys.stdout.write(outcome.output)
     return _verdict(arguments[0], outcome, lines)
+
+
+@contextmanager
+def _reminders(lines: Renderer) -> Iterator[None]:
+    """`lines.remind()` every few seconds, whether events come or not."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(_REMINDER_CHECK):
+            lines.remind()
+
+    thread = threading.Thread(target=run, name="reminders", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _verdict(verb: str, outcome: Outcome, lines: Renderer) -> int:

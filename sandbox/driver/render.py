@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from sandbox.driver.events import OPERATIONS, Step, Urn, step_of
 
+REMINDER = 30.0  # seconds after which a step that still runs is named again, where nothing is drawn live
 VALUE_WIDTH = 100  # characters of a property's value that a diff shows
 
 # Not news: the stand-ins and our own builds are on PATH on purpose.
@@ -43,6 +44,7 @@ class Renderer:
         self._started = time.monotonic()
         self._said: set[str] = set()
         self._status: dict[str, str] = {}
+        self._reminded: dict[str, float] = {}
 
     # -- what subclasses change --------------------------------------------------------------------
 
@@ -51,6 +53,20 @@ class Renderer:
 
     def close(self) -> None:
         """No more events will come."""
+
+    def remind(self) -> None:
+        """Name what has been running for long, so that a log shows what an operation waits for.
+
+        To be called every few seconds, from any thread.
+        """
+        now = time.monotonic()
+        for urn, (step, begun) in list(self.running.items()):
+            if step.planning or not step.visible or now - self._reminded.get(urn, begun) < REMINDER:
+                continue
+            self._reminded[urn] = now
+            symbol, plan, _ = OPERATIONS.get(step.operation, ("", step.operation, ""))
+            what = f"{symbol:>2} {self._what(step)} {plan}"
+            self._line(f"{self._clock()} {what}: still at it after {now - begun:.0f} s")
 
     # -- events ------------------------------------------------------------------------------------
 
@@ -77,6 +93,7 @@ class Renderer:
                 self._plan(step)
             return
         announced, begun = self.running.pop(step.urn.text, (step, time.monotonic()))
+        self._reminded.pop(step.urn.text, None)
         if step.planning and announced.operation == "refresh" and step.visible:
             self._plan(step)  # only the end of reading says what has changed
         if step.planning or not (step.visible or moment == "failed"):

@@ -30,6 +30,9 @@ class TerminalRenderer(Renderer):
     def close(self) -> None:
         self._live.stop()
 
+    def remind(self) -> None:
+        """Nothing: the live list shows it."""
+
     def _draw(self) -> Group:
         now = time.monotonic()
         steps = [(step, now - begun) for step, begun in list(self.running.values()) if step.visible]

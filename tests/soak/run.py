@@ -137,7 +137,11 @@ class Soak:
             raise Failed("\n".join(faults))
 
     def _command(self, *words: str) -> None:
-        done = self.project.run(*words, timeout=PATIENCE)
+        try:
+            done = self.project.run(*words, timeout=PATIENCE)
+        except subprocess.TimeoutExpired as late:
+            output = (late.stdout or b"").decode(errors="replace")
+            raise Failed(f"kubepark {' '.join(words)} did not end in {PATIENCE:g} s:\n{output}") from None
         self.counts[f"kubepark {words[0]}"] += 1
         if done.returncode != 0 or "Traceback" in done.stdout:
             raise Failed(f"kubepark {' '.join(words)} ended with {done.returncode}:\n{done.stdout}")

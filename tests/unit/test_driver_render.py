@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
@@ -193,3 +194,29 @@ def test_summary_says_what_failed_instead_of_no_changes():
 
 def test_events_without_a_step_are_none():
     assert step_of({"preludeEvent": {}}) is None
+
+
+def test_what_runs_for_long_is_named_again_every_half_minute(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("sandbox.driver.render.time.monotonic", lambda: now[0])
+    stream = io.StringIO()
+    renderer = Renderer(stream)
+
+    def after(seconds):
+        now[0] += seconds
+        stream.seek(0)
+        stream.truncate()
+        renderer.remind()
+        return stream.getvalue()
+
+    renderer.handle(step("resourcePreEvent", "create", new={}))
+    renderer.handle(step("resourcePreEvent", "same", urn=NETWORK, old={}, new={}))
+    assert after(29) == ""
+    said = after(2)
+    assert re.fullmatch(r"  31\.0 s  \+ aws:ec2:Vpc +vpc .* create: still at it after 31 s\n", said)
+    assert after(28) == ""
+    assert "after 61 s" in after(2)
+    renderer.handle(step("resOutputsEvent", "create", new={}))
+    assert after(40) == ""
+    renderer.handle(step("resourcePreEvent", "update", planning=True, old={}, new={"a": 1}))
+    assert after(40) == ""
