@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tests.sandbox.project import Project
@@ -13,6 +14,8 @@ from tests.soak.plan import World
 
 _RULES = ("aws:vpc/securityGroupIngressRule:", "aws:vpc/securityGroupEgressRule:")
 _GROUPS = ("aws:ec2/securityGroup:SecurityGroup", "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup")
+# Seconds: the master's timer deletes the Nodes of machines that are gone, some time after `up` has ended.
+REAPED = 10.0
 
 
 def converged(project: Project, world: World) -> list[str]:
@@ -24,8 +27,16 @@ def converged(project: Project, world: World) -> list[str]:
     groups = [item["id"] for item in resources if item["type"] in _GROUPS]
     rules = [item["id"] for item in resources if item["type"].startswith(_RULES)]
     faults += differences("security group rules", observe.security_rules(project, groups), rules)
-    faults += objects(project, resources) + nodes(project, world)
+    faults += objects(project, resources) + settled(lambda: nodes(project, world), REAPED)
     return faults + nothing_left_over(project)
+
+
+def settled(look: Callable[[], list[str]], seconds: float) -> list[str]:
+    """What `look` still finds after that time, or as soon as it finds nothing."""
+    deadline = time.monotonic() + seconds
+    while (faults := look()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return faults
 
 
 def one_of_each(live: Mapping[str, list[str]], resources: Iterable[Mapping[str, Any]]) -> list[str]:
