@@ -44,12 +44,13 @@ class Renderer:
         self._started = time.monotonic()
         self._said: set[str] = set()
         self._status: dict[str, str] = {}
-        self._reminded: dict[str, float] = {}
+        self._looked = self._started  # when `remind` last was asked
 
     # -- what subclasses change --------------------------------------------------------------------
 
     def write(self, line: str, style: str = "") -> None:
-        print(line, file=self.stream, flush=True)
+        self.stream.write(f"{line}\n")  # at once, for two threads write
+        self.stream.flush()
 
     def close(self) -> None:
         """No more events will come."""
@@ -59,11 +60,12 @@ class Renderer:
 
         To be called every few seconds, from any thread.
         """
-        now = time.monotonic()
-        for urn, (step, begun) in list(self.running.items()):
-            if step.planning or not step.visible or now - self._reminded.get(urn, begun) < REMINDER:
+        now, last = time.monotonic(), self._looked
+        self._looked = now
+        for step, begun in list(self.running.values()):
+            periods, known = (now - begun) // REMINDER, (max(last, begun) - begun) // REMINDER
+            if step.planning or not step.visible or periods == known:
                 continue
-            self._reminded[urn] = now
             symbol, plan, _ = OPERATIONS.get(step.operation, ("", step.operation, ""))
             what = f"{symbol:>2} {self._what(step)} {plan}"
             self._line(f"{self._clock()} {what}: still at it after {now - begun:.0f} s")
@@ -93,7 +95,6 @@ class Renderer:
                 self._plan(step)
             return
         announced, begun = self.running.pop(step.urn.text, (step, time.monotonic()))
-        self._reminded.pop(step.urn.text, None)
         if step.planning and announced.operation == "refresh" and step.visible:
             self._plan(step)  # only the end of reading says what has changed
         if step.planning or not (step.visible or moment == "failed"):
