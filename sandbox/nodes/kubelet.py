@@ -129,6 +129,11 @@ def is_ready(node: Mapping[str, Any]) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
+def instance_id(node: Mapping[str, Any]) -> str:
+    """Of the machine that this Node object is of, from its provider id; empty if it has none."""
+    return str(node["spec"].get("providerID") or "").rpartition("/")[2]
+
+
 def register(api: Api, node: Mapping[str, Any]) -> dict[str, Any]:
     """The Node, created with the kubelet's own credentials or taken up, whoever left it there."""
     try:

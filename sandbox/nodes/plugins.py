@@ -90,7 +90,7 @@ class DevicePlugins:
         label = kubelet.RUNNING_LABEL if pod["spec"].get("hostNetwork") else kubelet.NETWORK_LABEL
         if not found or label not in found["metadata"]["labels"]:
             return
-        starts = self._gpus_of(found) > 0 or not _fails_without_gpu(pod)
+        starts = self.gpus.get(kubelet.instance_id(found)) or not _fails_without_gpu(pod)
         status = _running(pod, found) if starts else _crashing(pod)
         meta = pod["metadata"]
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
@@ -102,14 +102,10 @@ class DevicePlugins:
         if not found:
             self._shown.pop(node, None)
             return
-        count = self._gpus_of(found) if offered else 0
+        count = self.gpus.get(kubelet.instance_id(found), 0) if offered else 0
         if int(found["status"]["capacity"].get(kubelet.GPU, 0)) != count:
             kubelet.set_gpus(self.api, node, count)
         self._shown[node] = count
-
-    def _gpus_of(self, node: Mapping[str, Any]) -> int:
-        """GPUs in the machine that this Node object is of."""
-        return self.gpus.get(str(node["spec"].get("providerID", "")).rpartition("/")[2], 0)
 
 
 def is_plugin(pod: Pod) -> bool:

@@ -76,5 +76,4 @@ def stale(name: str, node: Mapping[str, Any], records: Mapping[str, str]) -> boo
         current = str(json.loads(records[name]).get("instanceId") or "")
     except (ValueError, AttributeError):  # the node wrote something else than a record
         return False
-    provider = str(node["spec"].get("providerID") or "")
-    return bool(current and provider) and provider.rpartition("/")[2] != current
+    return bool(current and node["spec"].get("providerID")) and kubelet.instance_id(node) != current

@@ -13,6 +13,7 @@ from sandbox.boot.cloud import RUNNING
 from sandbox.boot.cloud import CloudError as CloudErrors
 from sandbox.boot.log import say
 from sandbox.errors import SandboxError
+from sandbox.nodes import kubelet
 from sandbox.nodes.agent import network_is_up
 from sandbox.nodes.api import Api, ApiError, Unavailable
 from sandbox.nodes.pool import NodePool
@@ -96,8 +97,8 @@ class RealNodes(NodePool[RealNode]):
 
     def _member(self, node: dict[str, Any]) -> Member | None:
         """A Node whose machine runs here and that was given pod addresses."""
-        pods, provider = node["spec"].get("podCIDR"), str(node["spec"].get("providerID") or "")
-        machine = self.nodes.get(provider.rpartition("/")[2])
+        pods = node["spec"].get("podCIDR")
+        machine = self.nodes.get(kubelet.instance_id(node))
         root = machine.root if machine else None
         if machine is None or root is None or not pods:
             return None

@@ -189,13 +189,11 @@ class RealNode:
         """Whoever is left notices that this kubelet is silent, here without the 50 s that it takes."""
         if self.disk.memory.master:
             return
-        zone_and_id = f"/{self.disk.instance_id}"
         with contextlib.suppress(Unavailable, ApiError):
             api = self.site.api()
             found = api.find(f"/api/v1/nodes/{self.name}")
-            provider = str(found["spec"].get("providerID") or "") if found else ""
-            if provider.endswith(zone_and_id):
-                kubelet.set_lost(api, self.name, provider)
+            if found and kubelet.instance_id(found) == self.disk.instance_id:
+                kubelet.set_lost(api, self.name, found["spec"]["providerID"])
 
     def stop_serving(self) -> None:
         """The cloud's services for this machine end; it runs on without them."""
