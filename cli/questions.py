@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import typer
 
 from sandbox.errors import SandboxError
+
+_T = TypeVar("_T")
 
 
 def answer(question: str) -> str:
     """What the person types, not empty.
 
-    Raises: KeyboardInterrupt at Ctrl-C or Ctrl-D; the library turns both into its own `Abort`, which would
-        end the command with code 1.
+    Raises: KeyboardInterrupt at Ctrl-C or Ctrl-D.
     """
-    try:
-        return str(typer.prompt(question))
-    except typer.Abort:
-        raise KeyboardInterrupt from None
+    return str(_ask(typer.prompt, question))
 
 
 def confirm(question: str) -> None:
@@ -24,9 +25,13 @@ def confirm(question: str) -> None:
 
     Raises: SandboxError at a no; KeyboardInterrupt at Ctrl-C or Ctrl-D.
     """
+    if not _ask(typer.confirm, question):
+        raise SandboxError("nothing was changed")
+
+
+def _ask(ask: Callable[[str], _T], question: str) -> _T:
+    """The library turns Ctrl-C and Ctrl-D into its own `Abort`, which would end the command with code 1."""
     try:
-        agreed = typer.confirm(question)
+        return ask(question)
     except typer.Abort:
         raise KeyboardInterrupt from None
-    if not agreed:
-        raise SandboxError("nothing was changed")
