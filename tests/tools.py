@@ -1,10 +1,16 @@
-"""Where tests find the programs that the sandbox runs."""
+"""Where tests find the programs that the sandbox runs, and the processes of them that run.
+
+Other tests' processes begin and end meanwhile: one that has ended is no error here.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import cache
 from pathlib import Path
+
+import psutil
 
 from sandbox.toolchain import ensure_tools
 
@@ -21,6 +27,22 @@ def tool(name: str) -> Path:
 
 def has_ended(pid: int) -> bool:
     """A zombie has: who reaps it is no business of ours."""
-    import psutil
-
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    """Its arguments; empty if it has ended."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
+
+
+def engines(parent: psutil.Process) -> list[psutil.Process]:
+    """The engine's CLIs among all that a process has started."""
+    found = []
+    for child in parent.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.name() == "pulumi":
+                found.append(child)
+    return found

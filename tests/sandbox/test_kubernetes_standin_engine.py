@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import secrets
 import signal
 import threading
@@ -14,6 +13,7 @@ import pytest
 
 from tests.sandbox.engine_run import EngineRun
 from tests.sandbox.kubernetes_program import Program
+from tests.tools import cmdline, engines
 
 pytestmark = pytest.mark.sandbox
 pytest_plugins = ("tests.sandbox.apiserver",)
@@ -257,7 +257,7 @@ def test_ctrl_c_ends_a_wait_and_leaves_no_plugin(apiserver, engine, program, pre
     assert "the wait was cancelled" in run.text
     assert engine.resources()[f"deployment-{prefix}-web"]["id"] == f"{prefix}/web"
     children = psutil.Process().children(recursive=True)
-    assert [child for child in children if "sandbox.providers" in " ".join(child.cmdline())] == []
+    assert [child for child in children if "sandbox.providers" in " ".join(cmdline(child))] == []
 
 
 def _interrupt_once_made(apiserver, path):
@@ -265,10 +265,8 @@ def _interrupt_once_made(apiserver, path):
     deadline = time.monotonic() + 120
     while not apiserver.request("GET", path)["items"] and time.monotonic() < deadline:
         time.sleep(0.2)
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # another child, which has ended meanwhile
-            if child.name() == "pulumi":
-                child.send_signal(signal.SIGINT)
+    for cli in engines(psutil.Process()):
+        cli.send_signal(signal.SIGINT)
 
 
 def test_a_changed_identifier_replaces_and_a_changed_kubeconfig_does_not(engine, program, prefix):

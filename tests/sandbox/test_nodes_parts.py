@@ -257,7 +257,6 @@ def test_gpus_are_the_machines_and_not_its_names(tmp_path: Path) -> None:
     """A machine that is gone late takes nothing from the one that has its name since."""
     site = Site(tmp_path, *[cast(Any, None)] * 4, patience=0.0, gpus={"i-old": 1, "i-new": 1})
     old = SimulatedNode(site, Disk(tmp_path / "i-old"))
-    old.name = "gpu01"
     old.power.wanted = Wanted.GONE
     old.advance()
     assert old.gone

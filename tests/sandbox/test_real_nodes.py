@@ -25,6 +25,7 @@ from tests.sandbox.machines import OBSTACLE, Machines
 from tests.sandbox.permission_table import page
 from tests.sandbox.project import ROOT, Project
 from tests.sandbox.test_stack_life import ADDRESSES, nodes
+from tests.tools import cmdline
 
 PROBE = "kubepark.local/probe:1"
 SOAK = bool(os.environ.get("KUBEPARK_SOAK"))
@@ -224,7 +225,7 @@ def test_no_secret_is_in_what_a_machine_keeps_or_says(machines: Machines) -> Non
         if path.name != "requests.jsonl":  # the nodes' own PutParameter bodies are in there
             places[str(path)] = path.read_bytes()
     for process in psutil.process_iter():
-        places[f"arguments of {process.pid}"] = " ".join(_cmdline(process)).encode()
+        places[f"arguments of {process.pid}"] = " ".join(cmdline(process)).encode()
     assert any(b"kubeadm join" in text or b"[join]" in text for text in places.values())
     leaks = [place for place, text in places.items() if any(secret in text for secret in secrets)]
     assert leaks == []
@@ -284,12 +285,5 @@ def test_nothing_is_left_after_down(machines: Machines) -> None:
     assert list(Path("/sys/fs/cgroup").glob(f"**/kubepark/{prefix}")) == []
     assert str(project.state) not in Path("/proc/self/mountinfo").read_text()
     marker = str(project.state)
-    assert [p.pid for p in psutil.process_iter() if marker in " ".join(_cmdline(p))] == []
+    assert [p.pid for p in psutil.process_iter() if marker in " ".join(cmdline(p))] == []
     assert not (project.state / "machines").exists()
-
-
-def _cmdline(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return []

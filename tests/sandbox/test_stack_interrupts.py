@@ -20,6 +20,7 @@ import pytest
 
 from tests.sandbox.project import ROOT, Project
 from tests.soak.observe import creating, locks
+from tests.tools import engines
 
 pytestmark = pytest.mark.sandbox
 
@@ -66,11 +67,7 @@ def requests(project: Project, action: str) -> int:
 def engine(driver: subprocess.Popen[str]) -> list[psutil.Process]:
     """The engine's CLI and the driver; the local cloud is not theirs to take along. Empty before the CLI runs."""
     own = psutil.Process(driver.pid)
-    cli = []
-    for child in own.children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
-            if child.name() == "pulumi":
-                cli.append(child)
+    cli = engines(own)
     return [*cli, own] if cli else []
 
 

@@ -19,6 +19,7 @@ from tests.sandbox.account import live
 from tests.sandbox.machines import Machines
 from tests.sandbox.project import ROOT, Project
 from tests.sandbox.refusals import problems, refused, resources
+from tests.tools import cmdline
 
 pytestmark = pytest.mark.sandbox
 
@@ -350,8 +351,7 @@ def kill_api_server(project: Project) -> None:
     else:
         running = list(psutil.process_iter())
     port = f"--secure-port={6443 if project.nodes == 'real' else project.api_port}"
-    # Other tests' processes begin and end meanwhile; `_cmdline` of one that has ended is empty.
-    found = [p for p in running if port in (words := _cmdline(p)) and words[0].endswith("kube-apiserver")]
+    found = [p for p in running if port in (words := cmdline(p)) and words[0].endswith("kube-apiserver")]
     assert len(found) == 1
     found[0].kill()
     found[0].wait(10)
@@ -362,14 +362,5 @@ def test_nothing_runs_after_down(life: Life) -> None:
 
     life.project.ok("down")
     marker = str(life.project.state)
-    left = [words for p in psutil.process_iter() if marker in (words := " ".join(_cmdline(p)))]
+    left = [words for p in psutil.process_iter() if marker in (words := " ".join(cmdline(p)))]
     assert left == []
-
-
-def _cmdline(process: Any) -> list[str]:
-    import psutil
-
-    try:
-        return list(process.cmdline())
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return []

@@ -16,6 +16,7 @@ import psutil
 from tests.sandbox.project import Project
 from tests.soak import changes, checks, observe
 from tests.soak.plan import BUILD_KILLS, INTERRUPT_SECONDS, Step, World
+from tests.tools import engines
 
 MOST_TYPES = 60  # bound of the kills in the first build
 PATIENCE = 400.0  # seconds for one command
@@ -112,7 +113,7 @@ class Soak:
     def _end(driver: subprocess.Popen[str], *, with_engine: bool) -> None:
         victims = [psutil.Process(driver.pid)] if driver.poll() is None else []
         if with_engine and victims:
-            victims += [child for child in victims[0].children(recursive=True) if child.name() == "pulumi"]
+            victims += engines(victims[0])
         for process in victims:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
