@@ -1,9 +1,7 @@
-"""Parts of real nodes, each by itself: firewall, pod network, cgroups, disk, image, cables, forwarders."""
+"""The network of real nodes: firewall, cables and pod network."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
 import os
 import re
@@ -11,7 +9,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import threading
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
@@ -19,16 +16,12 @@ import pytest
 
 from sandbox.boot.cloud import Instance
 from sandbox.errors import SandboxError
-from sandbox.nodes.real import cgroups, disk, image
 from sandbox.nodes.real.calico import DEVICE, Member, PodNetwork, cni_config, commands, masquerade, run
 from sandbox.nodes.real.firewall import ruleset
-from sandbox.nodes.real.forward import Forwarder
 from sandbox.nodes.real.netns import NAMESPACES, Vpc, connect, inside, listen
-from sandbox.nodes.real.packages import VERSIONS
 from sandbox.nodes.real.tools import _nft
 from sandbox.toolchain import cache_dir
 from tests.unit.standins_machine import wait_for
-from tests.userdata_sample import text
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and iproute2"
@@ -341,189 +334,3 @@ def test_two_nodes_with_a_pod_network(vpc, nft, tmp_path):
     assert not connects(a.namespace, b.namespace, "192.168.2.5", 80, BRIEFLY)
     run(vpc.path, [str(nft), "-f", "-"], ruleset([ONE, TWO], OWN))
     assert connects(a.namespace, b.namespace, "192.168.2.5", 80)
-
-
-# -- cgroups ---------------------------------------------------------------------------------------
-
-_MOUNT = "{number} 1 0:{number} / {path} rw,nosuid shared:9 - {kind} {kind} {options}\n"
-
-
-def mounts(*rows):
-    lines = [
-        _MOUNT.format(number=30 + number, path=path, kind=kind, options=options)
-        for number, (path, kind, options) in enumerate(rows)
-    ]
-    return "22 1 8:1 / / rw - ext4 /dev/root rw\n" + "".join(lines) + "90 1 0:9 / /proc rw - proc proc rw\n"
-
-
-CPU = ("/sys/fs/cgroup/cpu,cpuacct", "cgroup", "rw,cpu,cpuacct")
-NAMED = ("/sys/fs/cgroup/systemd", "cgroup", "rw,xattr,name=systemd")
-
-
-@pytest.mark.parametrize(
-    ("rows", "wanted", "unified"),
-    [
-        ([("/sys/fs/cgroup", "cgroup2", "rw,nsdelegate")], [("", 2, "")], True),
-        ([CPU, NAMED], [("cpu,cpuacct", 1, "cpu,cpuacct"), ("systemd", 1, "xattr,name=systemd")], False),
-        (
-            [CPU, ("/sys/fs/cgroup/unified", "cgroup2", "rw")],
-            [("cpu,cpuacct", 1, "cpu,cpuacct"), ("unified", 2, "")],
-            False,
-        ),
-        ([("/mnt/cgroup2", "cgroup2", "rw"), ("/mnt/cpu", "cgroup", "rw,cpu")], [], False),
-        ([("/sys/fs/cgroup", "tmpfs", "rw")], [], False),
-    ],
-)
-def test_hierarchies_of_v1_v2_and_both(rows, wanted, unified, monkeypatch):
-    found = cgroups.hierarchies(mounts(*rows))
-    assert found == tuple(
-        cgroups.Hierarchy(cgroups.ROOT / path, version, options) for path, version, options in wanted
-    )
-    monkeypatch.setattr(cgroups, "hierarchies", lambda: found)
-    assert cgroups.unified() is unified
-
-
-# -- disk and image --------------------------------------------------------------------------------
-
-
-@needs_root
-def test_the_disk_hides_what_is_the_hosts_and_holds_what_an_image_holds(tmp_path):
-    made = disk.RealDisk(tmp_path / "machines" / "i-1")
-    assert made.fresh
-    made.format({"/etc/containerd/x.toml": "text\n", "/etc/hostname": "image\n"})
-    for name in disk._EMPTY:
-        folder = made.upper / name
-        assert os.getxattr(folder, "trusted.overlay.opaque") == b"y", name
-        assert folder.stat().st_mode & 0o777 == 0o755, name
-    assert [path.name for path in (made.upper / "etc/containerd").iterdir()] == ["x.toml"]
-    assert (made.upper / "etc/hostname").read_text() == "image\n", "the image's own comes last"
-    assert (made.upper / "etc/hosts").read_text().startswith("127.0.0.1 localhost\n")
-    assert (made.upper / "etc/machine-id").read_text() == hashlib.sha256(b"i-1").hexdigest()[:32] + "\n"
-    users = [line.split(":") for line in (made.upper / "etc/passwd").read_text().splitlines()]
-    assert [row[2] for row in users].count("1000") == 1
-    assert (made.upper / "home/ubuntu").stat().st_uid == 1000
-    assert all(Path(plain).is_dir() for plain in made.plain().values())
-    assert made.folder.stat().st_mode & 0o777 == 0o700
-    assert made.console.stat().st_mode & 0o777 == 0o600
-    assert disk.disks(tmp_path / "machines") == [], "it never booted"
-    made.memory.name = "worker01"
-    made.memory.powered = True
-    made.save()
-    (again,) = disk.disks(tmp_path / "machines")
-    assert (again.instance_id, again.memory, again.fresh) == ("i-1", made.memory, False)
-    again.wipe()
-    assert disk.disks(tmp_path / "machines") == []
-    assert not made.folder.exists()
-
-
-def test_a_user_with_the_images_number_is_left_as_it_is():
-    assert disk._with_user("root:x:0:0::/root:/bin/sh\n").splitlines()[1].startswith("ubuntu:x:1000:1000:")
-    somebody = "ada:x:1000:1000::/home/ada:/bin/sh\n"
-    assert disk._with_user(somebody) == somebody
-
-
-def test_files_of_the_image(tmp_path):
-    (tmp_path / VERSIONS).write_text(json.dumps({"kubernetes": "v1.36.4", "containerd": "v2.3.0"}))
-    plain = text("worker").encode()
-    for raw in (plain, gzip.compress(plain)):
-        found = image.files(tmp_path, raw)
-        handed = json.loads(found["/usr/local/lib/kubepark-sandbox/user-data.json"])
-        assert handed["sha256"] == hashlib.sha256(raw).hexdigest()
-        assert handed["config"]["hostname"] == "worker01"
-    table = json.loads(found["/usr/local/lib/kubepark-sandbox/packages.json"])
-    assert (table["kubelet"]["version"], table["containerd.io"]["version"]) == ("1.36.4-*", "2.3.0-*")
-    assert "169.254.169.254:5000" in found["/etc/containerd/certs.d/_default/hosts.toml"]
-
-
-def test_hardware():
-    assert image.hardware("i-1", 0) == {}
-    lines = image.hardware("i-1", 2)["/run/nvidia/gpus"].splitlines()
-    assert len(set(lines)) == 2
-    assert all(line.startswith("GPU-") for line in lines)
-    assert image.hardware("i-1", 2) == image.hardware("i-1", 2) != image.hardware("i-2", 2)
-
-
-# -- forwarders ------------------------------------------------------------------------------------
-
-
-def upstream(serve):
-    """A server for one connection: where it is."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def accept():
-        with listener, listener.accept()[0] as served:
-            serve(served)
-
-    threading.Thread(target=accept, daemon=True).start()
-    return listener.getsockname()
-
-
-@pytest.fixture
-def forwarded():
-    """Makes forwarders; a client of each."""
-    open_ones: list[Forwarder] = []
-
-    def make(dial):
-        listener = socket.create_server(("127.0.0.1", 0))
-        open_ones.append(Forwarder(listener, dial))
-        client = socket.create_connection(listener.getsockname(), timeout=5)
-        client.settimeout(5)
-        return client
-
-    yield make
-    for each in open_ones:
-        each.close()
-
-
-def read_all(connection):
-    return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-def test_a_forwarder_carries_both_directions_and_passes_ends_on(forwarded):
-    """The client closes its half first, as `curl --data` on HTTP/1.0 would; the answer comes all the same."""
-    payload = secrets.token_bytes(300_000)
-
-    def serve(served):
-        served.sendall(b"hello ")  # before anything was asked
-        received = read_all(served)
-        served.sendall(received[::-1])
-
-    place = upstream(serve)
-    with forwarded(lambda: socket.create_connection(place)) as client:
-        client.sendall(payload)
-        client.shutdown(socket.SHUT_WR)
-        assert read_all(client) == b"hello " + payload[::-1]
-
-
-def test_the_servers_half_may_end_first(forwarded):
-    heard = []
-    done = threading.Event()
-
-    def serve(served):
-        served.sendall(b"bye")
-        served.shutdown(socket.SHUT_WR)
-        heard.append(read_all(served))
-        done.set()
-
-    place = upstream(serve)
-    with forwarded(lambda: socket.create_connection(place)) as client:
-        assert read_all(client) == b"bye"
-        client.sendall(b"still here")
-        client.shutdown(socket.SHUT_WR)
-        assert done.wait(5)
-    assert heard == [b"still here"]
-
-
-def test_where_nobody_listens_the_client_sees_the_end(forwarded):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: refused
-        with forwarded(lambda: socket.create_connection(taken.getsockname(), timeout=1)) as client:
-            assert read_all(client) == b""
-
-
-def test_a_closed_forwarder_takes_no_connections():
-    listener = socket.create_server(("127.0.0.1", 0))
-    place = listener.getsockname()
-    Forwarder(listener, lambda: pytest.fail("nobody connects")).close()
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(place, timeout=1)
