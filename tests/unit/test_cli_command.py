@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cli import cloud, images, local, main
@@ -192,6 +194,11 @@ def test_ctrl_c_at_a_question_is_exit_code_130_and_a_no_is_1(typed, code, said):
     )  # fmt: skip
     os.close(end)
     assert b"Delete every resource of stack sandbox?" in read_until(terminal, b"[y/N]: ")
+    # Python hears of a Ctrl-C between its prompt and its read only after another key.
+    deadline = time.monotonic() + 20
+    while psutil.Process(asked.pid).status() != psutil.STATUS_SLEEPING:
+        assert time.monotonic() < deadline, "it never waited for an answer"
+        time.sleep(0.01)
     os.write(terminal, typed)
     assert asked.wait(20) == code
     shown = read_until(terminal, b"more than will come")
