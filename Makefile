@@ -4,7 +4,7 @@ STACK ?= sandbox
 VENV := .venv
 PY := $(VENV)/bin/python
 KUBEPARK := bin/kubepark
-TOOL_MODULES := pulumi kubernetes etcd kwok actionlint standins
+TOOL_MODULES := pulumi pulumi-kubernetes kubernetes etcd kwok actionlint standins
 # Tests often wait for machines, so four keep two cores busy; those of one file share a cluster.
 PYTEST_FLAGS ?= -q -n 4 --dist loadfile --no-loadscope-reorder
 # Every program built, those of real nodes where they can run.

@@ -1,47 +1,47 @@
-"""The `kubepark` command: what pulumi itself has no verb for, and the sandbox's whole life.
+"""The `kubepark` command: `pulumi` with what each stack needs around it, and what pulumi has no verb for.
 
-A stack whose file names an emulator (`kubepark:aws.endpoint`) lives in the sandbox on this machine;
-any other stack is deployed by the plain `pulumi` on PATH. Nothing heavy is imported here: each
-command imports what it needs when it runs.
+Nothing heavy is imported here: each command imports what it needs when it runs.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from sandbox.errors import SandboxError
+from cli import environments
 
 ROOT = Path(__file__).resolve().parents[1]
 INTERRUPTED = 130  # what shells report for a command that SIGINT ended
 
-# Sub-commands in modules of their own, imported when they are named: module, one line of help.
+# Sub-commands in modules of their own, imported when they are named: one line of help.
 _GROUPS = {
-    "verify": ("cli.verify", "Check the running cluster."),
-    "people": ("cli.people", "People who may log in."),
-    "manifests": ("cli.manifests", "Upstream manifests."),
+    "verify": "Check the running cluster.",
+    "people": "People who may log in.",
+    "manifests": "Upstream manifests.",
 }
+# Verbs that only a sandbox stack has; they live with the sandbox.
+_SANDBOX = ("down", "reset", "env", "status")
 
 
 class _Groups(TyperGroup):
-    """A command group that loads `verify`, `people` and `manifests` on first use."""
+    """A command group that loads the commands of `_GROUPS` and `_SANDBOX` on first use."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *_GROUPS]
+        return [*super().list_commands(ctx), *_GROUPS, *_SANDBOX]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in _SANDBOX:
+            return typer.main.get_group(environments.sandbox().app).get_command(ctx, cmd_name)
         if cmd_name not in _GROUPS:
             return super().get_command(ctx, cmd_name)
-        from importlib import import_module
-
-        module, help_text = _GROUPS[cmd_name]
-        command = typer.main.get_command(import_module(module).app)
-        command.help = help_text
+        command = typer.main.get_command(import_module(f"cli.{cmd_name}").app)
+        command.help = _GROUPS[cmd_name]
         return command
 
 
@@ -62,76 +62,57 @@ Stack = Annotated[
     str, typer.Option("--stack", "-s", envvar="STACK", help="The stack: sandbox, dev, prod, ...")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
-Diff = Annotated[bool, typer.Option("--diff", help="Show values, not only property names.")]
+# What we do not know is for pulumi, which has its own --help.
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-@app.command()
+def _options(context: typer.Context) -> list[str]:
+    if context.args and not context.args[0].startswith("-"):
+        context.fail(f"Got unexpected extra argument ({context.args[0]}); a stack is named by --stack")
+    return context.args
+
+
+@app.command(context_settings=_PASS_ON)
 def up(
+    context: typer.Context,
     stack: Stack = "sandbox",
     yes: Yes = False,
     skip_verify: Annotated[
         bool, typer.Option("--skip-verify", help="Do not run the GPU Job at the end.")
     ] = False,
-    skip_preview: Annotated[
-        bool,
-        typer.Option(
-            "--skip-preview", help="Update at once. Policies then stop it on the way, not before it begins."
-        ),
-    ] = False,
-    diff: Diff = False,
 ) -> None:
-    """Create or update the stack, check the GPU, and print a summary.
+    """Create or update the stack. Options of `pulumi up` are passed on: --diff, --skip-preview, --target URN.
 
-    In the sandbox this also starts the local cloud. A stack that outlived its emulator is built anew.
+    For a sandbox stack this also starts the local cloud, checks the GPU and prints a summary. What an
+    update that was killed left unfinished is settled first.
     """
-    from cli import cloud, local
+    from cli import operations
 
-    if local.is_local(stack):
-        raise typer.Exit(local.up(stack, verify=not skip_verify, skip_preview=skip_preview, show_diff=diff))
-    raise typer.Exit(cloud.up(stack, yes=yes, skip_preview=skip_preview, show_diff=diff))
+    raise typer.Exit(operations.up(stack, _options(context), yes=yes, verify=not skip_verify))
 
 
-@app.command()
-def preview(
-    stack: Stack = "sandbox",
-    diff: Diff = False,
-    json: Annotated[bool, typer.Option("--json", help="Print Pulumi's JSON document only.")] = False,
-    expect_no_changes: Annotated[
-        bool, typer.Option("--expect-no-changes", help="Fail if there is any change.")
-    ] = False,
-) -> None:
-    """Show what `up` would do. Policies are checked; nothing is changed."""
-    from cli import cloud, local
+@app.command(context_settings=_PASS_ON)
+def preview(context: typer.Context, stack: Stack = "sandbox") -> None:
+    """Show what `up` would do. Options of `pulumi preview` are passed on: --diff, --json.
 
-    target = local if local.is_local(stack) else cloud
-    raise typer.Exit(
-        target.preview(stack, show_diff=diff, json_output=json, expect_no_changes=expect_no_changes)
-    )
+    Policies are checked; nothing is changed. For scripts: --expect-no-changes.
+    """
+    from cli import operations
+
+    raise typer.Exit(operations.preview(stack, _options(context)))
 
 
-@app.command()
-def refresh(
-    stack: Stack = "sandbox",
-    yes: Yes = False,
-    preview_only: Annotated[
-        bool, typer.Option("--preview-only", help="Show the difference, change nothing.")
-    ] = False,
-    expect_no_changes: Annotated[
-        bool, typer.Option("--expect-no-changes", help="Fail if there is any change.")
-    ] = False,
-) -> None:
-    """Read what is really there into the state, or show how it differs."""
-    from cli import cloud, local
+@app.command(context_settings=_PASS_ON)
+def refresh(context: typer.Context, stack: Stack = "sandbox", yes: Yes = False) -> None:
+    """Read what is really there into the state. Options of `pulumi refresh` are passed on: --preview-only."""
+    from cli import operations
 
-    if local.is_local(stack):
-        code = local.refresh(stack, preview_only=preview_only, expect_no_changes=expect_no_changes)
-    else:
-        code = cloud.refresh(stack, yes=yes, preview_only=preview_only, expect_no_changes=expect_no_changes)
-    raise typer.Exit(code)
+    raise typer.Exit(operations.refresh(stack, _options(context), yes=yes))
 
 
-@app.command()
+@app.command(context_settings=_PASS_ON)
 def destroy(
+    context: typer.Context,
     stack: Stack = "sandbox",
     yes: Yes = False,
     purge: Annotated[
@@ -142,60 +123,21 @@ def destroy(
         ),
     ] = False,
 ) -> None:
-    """Delete every resource of the stack. The data key stays unless --purge is given."""
-    from cli import cloud, local
-    from cli.questions import confirm
+    """Delete every resource of the stack. The data key stays unless --purge is given.
 
-    if not yes and sys.stdin.isatty():
-        confirm(f"Delete every resource of stack {stack}?")
-    target = local if local.is_local(stack) else cloud
-    raise typer.Exit(target.destroy(stack, purge=purge))
-
-
-@app.command()
-def down(stack: Stack = "sandbox") -> None:
-    """Destroy the sandbox stack, stop every process of the local cloud, and forget its state."""
-    from cli import local
-
-    raise typer.Exit(local.down(stack))
-
-
-@app.command()
-def reset(stack: Stack = "sandbox") -> None:
-    """Stop the local cloud and forget the sandbox stack without destroying it first.
-
-    The way out when the emulator or the control plane was killed. Generated passwords are kept.
+    Options of `pulumi destroy` are passed on.
     """
-    from cli import local
+    from cli import operations
 
-    raise typer.Exit(local.reset(stack))
+    raise typer.Exit(operations.destroy(stack, _options(context), yes=yes, purge=purge))
 
 
 @app.command()
 def cancel(stack: Stack = "sandbox") -> None:
-    """End a sandbox operation that still runs or was killed, and remove its lock."""
-    from cli import local
+    """Remove the lock of an operation that was killed (`pulumi cancel`)."""
+    from cli import operations
 
-    raise typer.Exit(local.cancel(stack))
-
-
-@app.command()
-def env(stack: Stack = "sandbox") -> None:
-    """Print shell lines that make plain `pulumi` and `kubectl` work on the sandbox stack.
-
-    Use: eval "$(bin/kubepark env)"
-    """
-    from cli import local
-
-    raise typer.Exit(local.env(stack))
-
-
-@app.command()
-def status(stack: Stack = "sandbox") -> None:
-    """Show the local cloud's processes and what the sandbox stack holds."""
-    from cli import local
-
-    raise typer.Exit(local.status(stack))
+    raise typer.Exit(operations.cancel(stack))
 
 
 @app.command()
@@ -216,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and give its exit code. Errors that people can act on are one message."""
     try:
         app(args=arguments, prog_name="kubepark")
-    except SandboxError as error:
+    except environments.known_errors() as error:  # evaluated when something was raised, and only then
         print(f"error: {error}", file=sys.stderr)
         return 1
     except SystemExit as end:

@@ -255,19 +255,17 @@ def _ask() -> str:
 
 
 def _store(stack: str, name: str, hashed: str) -> None:
-    from cli import cloud, local
+    from cli.pulumi import set_secret
 
-    (local if local.is_local(stack) else cloud).set_hash(stack, name, hashed)
+    set_secret(stack, f'kubepark:passwordHashes["{name}"]', hashed)
 
 
 def _preview(stack: str, *, skip: bool) -> None:
     if skip:
         return
-    from cli import cloud, local
+    from cli import operations
 
-    target = local if local.is_local(stack) else cloud
-    code = target.preview(stack, show_diff=False, json_output=False, expect_no_changes=False)
-    raise typer.Exit(code)
+    raise typer.Exit(operations.preview(stack, ()))
 
 
 @app.command()

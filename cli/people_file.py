@@ -11,9 +11,9 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sandbox.driver.stackfile import CLIENT_SECRET, HASHES, PEOPLE, PEOPLE_FILE
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
+from sandbox.stackfile import CLIENT_SECRET, HASHES, PEOPLE, PEOPLE_FILE
 
 if TYPE_CHECKING:
     from components.model import Settings

@@ -178,13 +178,12 @@ def external(
     from kubernetes import client, config
     from kubernetes.config import ConfigException
 
-    from cli import cloud, local
     from cli.people_file import PeopleFile
+    from cli.pulumi import password_hashes
 
     wanted: list[Account] = []
     if not remove:
-        hashes = (local if local.is_local(stack) else cloud).hashes(stack)
-        wanted = accounts(PeopleFile(ROOT, stack).settings().people, hashes)
+        wanted = accounts(PeopleFile(ROOT, stack).settings().people, password_hashes(stack))
     try:
         config.load_kube_config(config_file=kubeconfig, context=context)
     except ConfigException as error:

@@ -47,10 +47,7 @@ def gpu(
 
 
 def _kubeconfig_of(stack: str) -> Path:
-    """The kubeconfig that `up` wrote for a sandbox stack; else where kubectl looks by default."""
-    from cli import local
-    from sandbox import config
+    """The kubeconfig that `up` keeps for a sandbox stack; else where kubectl looks by default."""
+    from cli import environments
 
-    if local.is_local(stack):
-        return config.load(local.ROOT, stack).kubeconfig
-    return Path("~/.kube/config").expanduser()
+    return environments.of(stack).kubeconfig or Path("~/.kube/config").expanduser()

@@ -93,7 +93,8 @@ class SandboxConfig:
 
     @property
     def secrets_file(self) -> Path:
-        return self.state_dir / "secrets.json"
+        """What the CLI encrypted for each stack, by path of its configuration."""
+        return self.state_dir / "ciphers.json"
 
     @property
     def kubeconfig(self) -> Path:

@@ -24,7 +24,8 @@ class ToolModule:
     `versioned_by` is the required module whose version is the tools' version (None: the sources are
     ours); `stamps` are linker symbols that programs report it from; `renamed` maps a package's last
     element to a better name. Programs are static and without cgo, unless `c_library` names the Debian
-    package of a static C library that they link; `tags` are Go build tags.
+    package of a static C library that they link; `tags` are Go build tags. `embedded` are files that
+    sources of ours embed without having them: path below our module to path below `versioned_by`.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ToolModule:
     renamed: Mapping[str, str] | None = None
     tags: tuple[str, ...] = ()
     c_library: str | None = None
+    embedded: Mapping[str, str] | None = None
 
 
 MODULES: Mapping[str, ToolModule] = {
@@ -43,6 +45,15 @@ MODULES: Mapping[str, ToolModule] = {
             "github.com/pulumi/pulumi/pkg/v3",
             # Without it the Automation API refuses the CLI as too old.
             ("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",),
+        ),
+        ToolModule(
+            # Not in one module with the CLI: it does not compile with the CLI's packages of that release.
+            "pulumi-kubernetes",
+            "github.com/pulumi/pulumi-kubernetes/provider/v4",
+            embedded={
+                f"cmd/pulumi-resource-kubernetes/{name}": f"cmd/pulumi-resource-kubernetes/{name}"
+                for name in ("schema.json", "terraform-mapping.json")
+            },
         ),
         ToolModule(
             "kubernetes",
@@ -76,9 +87,9 @@ MODULES: Mapping[str, ToolModule] = {
     )
 }
 # What `make up` needs; linters are built where the tests ask for them.
-SANDBOX_MODULES = ("pulumi", "kubernetes", "etcd", "kwok")
+SANDBOX_MODULES = ("pulumi", "pulumi-kubernetes", "kubernetes", "etcd", "kwok")
 # What the engine needs, whatever the nodes are.
-ENGINE_MODULES = ("pulumi", "kubernetes", "etcd")
+ENGINE_MODULES = ("pulumi", "pulumi-kubernetes", "kubernetes", "etcd")
 # What real nodes need in addition.
 REAL_NODE_MODULES = ("containerd", "runc", "cni", "crictl", "coredns", "standins")
 
@@ -93,6 +104,8 @@ class Plan:
     flags: tuple[str, ...]
     go: tuple[int, ...]  # the oldest Go that go.mod admits
     c_library: str | None
+    requires: str | None  # MODULE@VERSION that the version is of
+    embedded: Mapping[str, str]
     digest: str
 
     @property
@@ -111,11 +124,22 @@ def plan(module: ToolModule, tools_dir: Path = TOOLS_DIR) -> Plan:
     digest = hashlib.sha256(text.encode())
     digest.update((source / "go.sum").read_bytes())
     digest.update(repr((flags, sorted(packages.items()))).encode())
+    digest.update(repr(module.embedded).encode() if module.embedded else b"")
     for file in sorted(source.rglob("*.go")):
         digest.update(file.relative_to(source).as_posix().encode() + b"\0" + file.read_bytes())
     go = re.search(r"^go (\d+(?:\.\d+)*)", text, re.MULTILINE)
     oldest = tuple(int(part) for part in go[1].split(".")) if go else ()
-    return Plan(module.name, version, packages, flags, oldest, module.c_library, digest.hexdigest()[:12])
+    return Plan(
+        module=module.name,
+        version=version,
+        packages=packages,
+        flags=flags,
+        go=oldest,
+        c_library=module.c_library,
+        requires=module.versioned_by and f"{module.versioned_by}@{version}",
+        embedded=module.embedded or {},
+        digest=digest.hexdigest()[:12],
+    )
 
 
 def _version(module: ToolModule, go_mod: Path, text: str) -> str:

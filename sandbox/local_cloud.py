@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox import plugins, shims
+from sandbox import plugins
 from sandbox.config import (
     API_KEY,
     AWS_KEY,
@@ -49,7 +49,7 @@ class Status:
 
     processes: dict[str, int | None]
     epoch: str | None  # of the emulator's memory; None when it does not answer
-    providers: dict[str, str]  # provider -> official or standin, as of the last `prepare`
+    aws_provider: str  # official or standin, as of the last `prepare`
     nodes: str  # real or simulated, as of the last `prepare`
     why_nodes: str  # why they are of that kind, "" when nothing stood in the way of real ones
 
@@ -68,10 +68,10 @@ def prepare(config: SandboxConfig) -> None:
         from sandbox.nodes.real import tools as real_tools
 
         real_tools.ensure()
-    kinds = plugins.choose(config, tools / "pulumi")
-    shims.fill(config, tools, kinds)
+    aws = plugins.aws_provider()
+    plugins.install(config, tools, aws)
     with supervisor(config).edit() as state:
-        state["providers"], state["nodes"], state["why_nodes"] = kinds, nodes, why
+        state["aws_provider"], state["nodes"], state["why_nodes"] = aws, nodes, why
 
 
 def _choose_nodes(config: SandboxConfig) -> tuple[choice.Kind, str]:
@@ -124,7 +124,7 @@ def status(config: SandboxConfig) -> Status:
     return Status(
         processes={name: processes.pid(name) for name in processes.records()},
         epoch=_request(config.aws, EPOCH_PATH),
-        providers=processes.load().get("providers", {}),
+        aws_provider=str(processes.load().get("aws_provider", "standin")),
         nodes=str(processes.load().get("nodes", "simulated")),
         why_nodes=str(processes.load().get("why_nodes", "")),
     )

@@ -1,147 +1,105 @@
-"""Which provider plugins the engine will meet: the official ones where Pulumi finds them, else ours.
+"""What Pulumi's CLI finds in a sandbox: `.sandbox/bin`, first on PATH, and the plugin folder of its home.
 
-`KUBEPARK_PROVIDERS=official|standin` decides for all; by default each plugin is looked for where
-Pulumi itself looks: on PATH, in its plugin cache, in a download.
+The Kubernetes provider is the official one, built like the other tools, in the place of the version that the
+SDK asks for. The AWS provider is ours, because no package registry has the official one;
+`KUBEPARK_PROVIDERS=official` leaves it to the CLI, which downloads it where it can.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
-import subprocess
-import threading
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 from sandbox.config import SandboxConfig
 from sandbox.errors import SandboxError
-from sandbox.progress import step
+from sandbox.files import atomic_write
 
 VARIABLE = "KUBEPARK_PROVIDERS"
-PROVIDERS = ("aws", "kubernetes")
-STAND_IN_MARK = "# kubepark stand-in"
-# Where the engine downloads plugins from when a repository's releases do not answer; asked only
-# whether anything answers, so that a machine without internet does not wait for time-outs.
-DOWNLOAD_SITE = "https://get.pulumi.com/"
-PROBE_SECONDS = 4.0
-INSTALL_SECONDS = 600.0
+LANGUAGE_HOST = "pulumi-language-python"
+KUBERNETES = "pulumi-resource-kubernetes"
+AWS = "pulumi-resource-aws"
 
-Kind = Literal["official", "standin"]
+AwsProvider = Literal["official", "standin"]
 
 
-@dataclass(frozen=True)
-class Plugin:
-    """A provider plugin in the version that the installed SDK asks for."""
-
-    name: str
-    version: str
-
-    @property
-    def executable(self) -> str:
-        return f"pulumi-resource-{self.name}"
-
-    @property
-    def folder(self) -> str:
-        """Its name in Pulumi's plugin cache."""
-        return f"resource-{self.name}-v{self.version}"
+def aws_provider() -> AwsProvider:
+    """Which AWS provider is asked for. Raises `SandboxError` for an unknown one."""
+    match os.environ.get(VARIABLE, ""):
+        case "official":
+            return "official"
+        case "" | "standin":
+            return "standin"
+        case other:
+            raise SandboxError(f'{VARIABLE}="{other}": accepted: standin (the default) or official')
 
 
-def wanted() -> list[Plugin]:
-    return [Plugin(name, version(f"pulumi-{name}")) for name in PROVIDERS]
+def install(config: SandboxConfig, tools: Path, aws: AwsProvider) -> None:
+    """Make both folders hold what `tools` has, and nothing that an earlier run put there besides."""
+    config.bin_dir.mkdir(parents=True, exist_ok=True)
+    links = {tool.name: tool.resolve() for tool in tools.iterdir()}
+    provider, pulumi = links.pop(KUBERNETES), links.pop("pulumi")
+    for stale in config.bin_dir.iterdir():
+        if stale.name not in {*links, "pulumi", LANGUAGE_HOST}:
+            stale.unlink()
+    for name, target in links.items():
+        _link(config.bin_dir / name, target)
+    install_cli(config.bin_dir, pulumi, config.root)
+    _link(_plugin(config, "kubernetes") / KUBERNETES, provider)
+    place = _plugin(config, "aws") / AWS
+    if aws == "standin":
+        _script(place, stand_in(config.root))
+    elif place.exists() and b"sandbox.providers.aws" in place.read_bytes()[:500]:
+        shutil.rmtree(place.parent)
 
 
-def choose(config: SandboxConfig, pulumi: Path) -> dict[str, Kind]:
-    """Provider name -> kind. Installs official plugins if they can be downloaded.
-
-    Raises `SandboxError` for an unknown choice, or for official plugins that cannot be had.
-    """
-    choice = os.environ.get(VARIABLE, "")
-    if choice not in ("", "official", "standin"):
-        raise SandboxError(f'{VARIABLE}="{choice}": accepted are official and standin, or unset for either')
-    if choice == "standin":
-        return dict.fromkeys(PROVIDERS, "standin")
-    share_plugin_cache(config)
-    missing = [plugin for plugin in wanted() if not _present(plugin, config)]
-    if missing and site_answers(DOWNLOAD_SITE, PROBE_SECONDS):
-        missing = [plugin for plugin in missing if not _install(plugin, config, pulumi)]
-    if missing and choice == "official":
-        commands = "; ".join(f"pulumi plugin install resource {p.name} v{p.version}" for p in missing)
-        names = " and ".join(plugin.name for plugin in missing)
-        raise SandboxError(
-            f"{VARIABLE}=official, but the {names} plugin is not on PATH, not in Pulumi's cache and "
-            f"cannot be downloaded; fix: {commands}"
-        )
-    kinds: dict[str, Kind] = dict.fromkeys(PROVIDERS, "official")
-    return kinds | dict.fromkeys((plugin.name for plugin in missing), "standin")
-
-
-def share_plugin_cache(config: SandboxConfig) -> None:
-    """Let the sandbox's own Pulumi home use the person's plugin cache. The folder itself is linked:
-    the engine follows no links inside it."""
-    link = config.pulumi_home / "plugins"
-    cache = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi") / "plugins"
-    if link.exists() or cache.resolve() == link.resolve() or not cache.is_dir():
+def install_cli(folder: Path, pulumi: Path, root: Path) -> None:
+    """Put the CLI into `folder`, and a Python language host where it looks for one: beside its executable."""
+    host, executable = folder / LANGUAGE_HOST, folder / "pulumi"
+    if (pulumi.parent / LANGUAGE_HOST).exists():  # it brings its own
+        host.unlink(missing_ok=True)
+        _link(executable, pulumi)
         return
-    config.pulumi_home.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(cache.resolve())
-
-
-def _present(plugin: Plugin, config: SandboxConfig) -> bool:
-    """Whether the engine finds it on PATH (not our stand-in) or complete in its cache."""
-    folders = [f for f in os.get_exec_path() if Path(f) != config.bin_dir]
-    found = shutil.which(plugin.executable, path=os.pathsep.join(folders))
-    if found and not is_stand_in(Path(found)):
-        return True
-    cache = config.pulumi_home / "plugins"
-    complete = not (cache / f"{plugin.folder}.partial").exists()
-    return complete and os.access(cache / plugin.folder / plugin.executable, os.X_OK)
-
-
-def is_stand_in(executable: Path) -> bool:
-    """Whether an executable is a shim of some kubepark sandbox."""
-    with executable.open("rb") as file:
-        return STAND_IN_MARK.encode() in file.read(200)
-
-
-def site_answers(url: str, seconds: float) -> bool:
-    """Whether an HTTP server answers, whatever it says, within `seconds`. Proxy settings are honoured.
-
-    In a thread, because looking a name up has no time limit of its own.
-    """
-    answered = threading.Event()
-
-    def ask() -> None:
-        request = urllib.request.Request(url, method="HEAD")
-        try:
-            with urllib.request.urlopen(request, timeout=seconds):
-                answered.set()
-        except urllib.error.HTTPError:
-            answered.set()
-        except OSError:
-            return
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return answered.is_set()
-
-
-def _install(plugin: Plugin, config: SandboxConfig, pulumi: Path) -> bool:
-    """`pulumi plugin install`; False if it fails, which only means that the stand-in is used."""
-    what = f"the official {plugin.name} provider v{plugin.version}"
-    command = [str(pulumi), "plugin", "install", "resource", plugin.name, f"v{plugin.version}"]
-    environment = {
-        **os.environ,
-        "PULUMI_HOME": str(config.pulumi_home),
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-    }
+    _script(host, _python(root, "sandbox.build.language_host"))
+    if executable.exists() and not executable.is_symlink() and executable.samefile(pulumi):
+        return
+    executable.unlink(missing_ok=True)
     try:
-        with step(f"downloading {what}", f"downloaded {what}"):
-            subprocess.run(command, env=environment, capture_output=True, timeout=INSTALL_SECONDS, check=True)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-        return False
-    return _present(plugin, config)
+        executable.hardlink_to(pulumi)  # a symbolic link would lead it to the folder that it points to
+    except OSError:  # another file system
+        shutil.copy2(pulumi, executable)
+
+
+def stand_in(root: Path) -> str:
+    """The script that runs our AWS provider, whatever folder and environment the CLI starts it in."""
+    return _python(root, "sandbox.providers.aws")
+
+
+def _python(root: Path, module: str) -> str:
+    return (
+        f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(root))}"${{PYTHONPATH:+:$PYTHONPATH}}"\nexport PYTHONPATH\n'
+        f'exec {shlex.quote(sys.executable)} -u -m {module} "$@"\n'
+    )
+
+
+def _plugin(config: SandboxConfig, name: str) -> Path:
+    """The folder of a provider in the version that the installed SDK asks for."""
+    return config.pulumi_home / "plugins" / f"resource-{name}-v{version(f'pulumi-{name}')}"
+
+
+def _link(link: Path, target: Path) -> None:
+    if not link.is_symlink() or link.readlink() != target:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+
+
+def _script(path: Path, text: str) -> None:
+    if path.is_symlink() or not path.exists() or path.read_bytes() != text.encode():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        atomic_write(path, text, mode=0o755)

@@ -9,6 +9,7 @@ all that it is built from; so a changed pin is another folder and nothing is eve
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -93,30 +94,44 @@ def _build(item: Plan, target: Path, source: Path) -> None:
     variables = environment(linking(unpacked([item.c_library], cache), cache) if item.c_library else {})
     with tempfile.TemporaryDirectory(dir=cache, prefix=prefix) as folder:
         staged = Path(folder) / "built"
+        flags = [*item.flags, *_overlay(item, go, source, variables, Path(folder) / "overlay.json")]
         for name, package in item.packages.items():
-            command = [str(go), "build", *item.flags, "-o", str(staged / "bin" / name), package]
+            command = [str(go), "build", *flags, "-o", str(staged / "bin" / name), package]
             with step(f"building {name} {item.version}", f"built {name} {item.version}"):
-                _go_build(command, package, source, variables)
+                _go(command, f"building {package}", source, variables)
         staged.rename(target)
 
 
-def _go_build(command: list[str], package: str, source: Path, variables: Mapping[str, str]) -> None:
+def _overlay(item: Plan, go: Path, source: Path, variables: Mapping[str, str], file: Path) -> list[str]:
+    """The flags that show the compiler, beside our sources, the files that they embed."""
+    if not item.embedded:
+        return []
+    command = [str(go), "mod", "download", "-json", str(item.requires)]
+    module = Path(json.loads(_go(command, f"downloading {item.requires}", source, variables))["Dir"])
+    replace = {str(source / ours): str(module / theirs) for ours, theirs in item.embedded.items()}
+    file.write_text(json.dumps({"Replace": replace}), encoding="utf-8")
+    return ["-overlay", str(file)]
+
+
+def _go(command: list[str], what: str, source: Path, variables: Mapping[str, str]) -> str:
+    """What a `go` command prints. Raises `SandboxError` with the end of its errors."""
     answer = subprocess.run(
         command,
         cwd=source,
         env=variables,
         stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
     if answer.returncode != 0:
         tail = "\n".join(f"  {line}" for line in answer.stderr.strip().splitlines()[-20:])
         raise SandboxError(
-            f"building {package} failed:\n{tail}\n"
+            f"{what} failed:\n{tail}\n"
             "The first build downloads Go modules: check that the Go module proxy is reachable "
             "(GOPROXY), then run the same command again."
         )
+    return answer.stdout
 
 
 def path_pulumi() -> Path | None:

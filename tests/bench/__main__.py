@@ -30,7 +30,6 @@ from sandbox.processes import Supervisor
 from tests.bench.floor import Floor
 from tests.bench.measure import Row, Sample, middle, table, timed
 from tests.sandbox.project import Project
-from tests.tools import tool
 
 UP_SECONDS = 90.0
 PREVIEW_RATIO = 2.5
@@ -69,7 +68,7 @@ def measure(project: Project, floor_folder: Path, runs: int) -> list[Row]:
     _say("up from nothing ...")
     up = timed(lambda: project.ok("up", timeout=COMMAND_SECONDS))
     resources = project.resources()
-    floor = Floor(floor_folder, tool("pulumi"), resources)
+    floor = Floor(floor_folder, resources)
     floor.run("up")
     ours: list[Sample] = []
     floors: list[float] = []

@@ -1,31 +1,23 @@
-"""The engine's floor: what a preview costs when neither program nor providers do anything.
+"""The engine's floor: what an operation costs when neither program nor providers do anything.
 
 The floor program imports `pulumi` alone and registers the resources of a given state: same types,
-parents, providers and dependencies, no inputs. Each operation is a process of its own:
-
-    python -m tests.bench.floor FOLDER up|preview
-
-prints `{"resources": N, "seconds": S}`: resources in the state, seconds of the operation itself
-(starting Python, importing the SDK and selecting the stack are not counted).
+parents, providers and dependencies, no inputs.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-PROJECT = STACK = "floor"
+from tests.sandbox.engine_project import EngineProject
+
+ROWS = "rows.json"
 _STACK_TYPE = "pulumi:pulumi:Stack"
-_PROVIDER_PREFIX = "pulumi:providers:"
+_PROVIDERS = "pulumi:providers:"
 
 
 @dataclass(frozen=True)
@@ -67,8 +59,8 @@ def register(rows: Sequence[Row]) -> None:
             parent=None if row.parent is None else made[row.parent],
             depends_on=[made[position] for position in row.dependencies],
         )
-        if row.type.startswith(_PROVIDER_PREFIX):
-            package = row.type.removeprefix(_PROVIDER_PREFIX)
+        if row.type.startswith(_PROVIDERS):
+            package = row.type.removeprefix(_PROVIDERS)
             made.append(pulumi.ProviderResource(package, row.name, {}, options))
         elif row.custom:
             provider = None if row.provider is None else made[row.provider]
@@ -82,72 +74,24 @@ def register(rows: Sequence[Row]) -> None:
 
 
 class Floor:
-    """A stack of do-nothing resources in a folder of its own, on a file backend."""
+    """A stack of do-nothing resources: the CLI, language host and kind of backend that a sandbox has."""
 
-    def __init__(self, folder: Path, pulumi: Path, resources: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, folder: Path, resources: Sequence[Mapping[str, Any]]) -> None:
         """`resources`: of the exported state to be like."""
-        self.folder = folder
-        binaries = folder / "bin"
-        binaries.mkdir(parents=True)
-        (folder / "state").mkdir()
-        (binaries / "pulumi").symlink_to(pulumi)
         listed = rows(resources)
-        (folder / "rows.json").write_text(json.dumps([vars(row) for row in listed]), encoding="utf-8")
-        prefix = _PROVIDER_PREFIX
-        for package in {row.type.removeprefix(prefix) for row in listed if row.type.startswith(prefix)}:
-            plugin = binaries / f"pulumi-resource-{package}"
-            plugin.write_text(f'#!/bin/sh\nexec "{sys.executable}" -u -m tests.bench.floor_provider "$@"\n')
-            plugin.chmod(0o755)
-        self._environment = {k: v for k, v in os.environ.items() if not k.startswith("PULUMI_")} | {
-            "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
-            "PULUMI_HOME": str(folder / "home"),
-            "TMPDIR": str(folder),  # the Automation API leaves its work folders behind
-            "PULUMI_CONFIG_PASSPHRASE": secrets.token_urlsafe(16),
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-        }
+        packages = {row.type.removeprefix(_PROVIDERS) for row in listed if row.type.startswith(_PROVIDERS)}
+        text = "from tests.bench.floor import main\n\nmain()\n"
+        self._project = EngineProject(folder, text, dict.fromkeys(packages, "tests.bench.floor_provider"))
+        (self._project.root / ROWS).write_text(json.dumps([vars(row) for row in listed]), encoding="utf-8")
 
     def run(self, verb: str) -> tuple[int, float]:
         """One operation, `up` or `preview`: resources in the state, seconds."""
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.bench.floor", str(self.folder), verb],
-            env=self._environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"the floor's {verb} failed:\n{done.stdout}{done.stderr}")
-        answer = json.loads(done.stdout.splitlines()[-1])
-        return int(answer["resources"]), float(answer["seconds"])
+        flags = ["--expect-no-changes"] if verb == "preview" else ["--yes", "--skip-preview"]
+        began = time.perf_counter()
+        self._project.ok(verb, *flags)
+        return len(self._project.resources()), time.perf_counter() - began
 
 
-def _operate(folder: Path, verb: str) -> dict[str, float]:
-    """In the child process."""
-    from pulumi import automation as auto
-
-    listed = [Row(**fields) for fields in json.loads((folder / "rows.json").read_text(encoding="utf-8"))]
-    stack = auto.create_or_select_stack(
-        STACK,
-        project_name=PROJECT,
-        program=lambda: register(listed),
-        opts=auto.LocalWorkspaceOptions(
-            project_settings=auto.ProjectSettings(name=PROJECT, runtime="python")
-        ),
-    )
-    began = time.perf_counter()
-    if verb == "up":
-        stack.up()
-    else:
-        stack.preview(expect_no_changes=True)
-    seconds = time.perf_counter() - began
-    state = stack.export_stack().deployment or {}
-    return {"resources": len(state.get("resources", [])), "seconds": seconds}
-
-
-if __name__ == "__main__":
-    print(json.dumps(_operate(Path(sys.argv[1]), sys.argv[2])))
+def main() -> None:
+    """The program, in its own folder."""
+    register([Row(**fields) for fields in json.loads(Path(ROWS).read_text(encoding="utf-8"))])

@@ -1,8 +1,4 @@
-"""A private control plane for tests: real etcd, kube-apiserver and kube-controller-manager, no nodes.
-
-Use: `pytest_plugins = ("tests.sandbox.apiserver",)` in the test module, then the fixture `apiserver`
-(one for the whole session), or `running_apiserver` to have one that the test may stop.
-"""
+"""A private control plane for tests: real etcd, kube-apiserver and kube-controller-manager, no nodes."""
 
 from __future__ import annotations
 
@@ -14,18 +10,16 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+from kubernetes.config import new_client_from_config
 
 from sandbox.ports import free_port
-from sandbox.providers.kubernetes.api import APPLY, Api
-from sandbox.providers.kubernetes.kubeconfig import parse
 from tests.tools import tool
 
 # kubeadm refuses a loopback address here; nothing listens on this one.
@@ -35,31 +29,38 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 @dataclass
 class ApiServer:
-    """A running API server. `request` talks to it as a person with the admin kubeconfig would."""
+    """A running API server."""
 
     port: int
     kubeconfig: Path
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    _clients: list[Api] = field(default_factory=list)
 
-    @property
-    def text(self) -> str:
-        return self.kubeconfig.read_text(encoding="utf-8")
+    def kubectl(
+        self, *arguments: str, manifests: Sequence[Mapping[str, Any]] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """As a person with the admin kubeconfig; `manifests` go to its standard input."""
+        return subprocess.run(
+            [str(tool("kubectl")), f"--kubeconfig={self.kubeconfig}", *arguments],
+            input=yaml.safe_dump_all(manifests) if manifests else None,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     def request(
         self, method: str, path: str, body: Any = None, content_type: str = "application/json"
-    ) -> dict[str, Any]:
-        if not self._clients:
-            self._clients.append(Api(parse(self.text)))
-        return self._clients[0].send(method, path, body=body, content_type=content_type)[1]
-
-    def edit(self, path: str, patch: Mapping[str, Any], manager: str = "kubectl-edit") -> dict[str, Any]:
-        """A change behind Pulumi's back, as `kubectl edit` makes it."""
-        kind = "application/merge-patch+json"
-        return self.request("PATCH", f"{path}?fieldManager={manager}", patch, kind)
-
-    def apply(self, path: str, manifest: Mapping[str, Any], manager: str) -> dict[str, Any]:
-        return self.request("PATCH", f"{path}?fieldManager={manager}&force=true", manifest, APPLY)
+    ) -> Any:
+        """One call of the API; what it answers, as plain values."""
+        client = new_client_from_config(str(self.kubeconfig))
+        return client.call_api(
+            path,
+            method,
+            body=body,
+            header_params={"Content-Type": content_type, "Accept": "application/json"},
+            response_type="object",
+            _return_http_data_only=True,
+        )
 
     def start(self, argv: list[str], log: Path) -> subprocess.Popen[bytes]:
         """Start a part of it. It dies with us, however we end (Linux)."""
@@ -98,18 +99,6 @@ def start_apiserver(folder: Path) -> Iterator[ApiServer]:
         yield server
     finally:
         server.stop()
-
-
-@pytest.fixture(scope="session")
-def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with start_apiserver(tmp_path_factory.mktemp("apiserver")) as server:
-        yield server
-
-
-@pytest.fixture
-def running_apiserver(tmp_path: Path) -> Iterator[ApiServer]:
-    with start_apiserver(tmp_path / "apiserver") as server:
-        yield server
 
 
 def _die_with_parent() -> None:
@@ -200,7 +189,7 @@ def _manager(folder: Path, ports: Mapping[str, int]) -> list[str]:
 
 
 def _ready(server: ApiServer) -> bool:
-    """Whether /readyz says ok. Not through `Api`, which would remember a refusal."""
+    """Whether /readyz says ok."""
     document = yaml.safe_load(server.text)
     authority = base64.b64decode(document["clusters"][0]["cluster"]["certificate-authority-data"])
     context = ssl.create_default_context(cadata=authority.decode())

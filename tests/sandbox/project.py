@@ -166,15 +166,14 @@ class Project:
     def drift(self) -> dict[str, list[str]]:
         """What `refresh --preview-only` shows: resource name -> changed properties, or ["gone"]."""
         found: dict[str, list[str]] = {}
-        name = ""
-        for line in self.ok("refresh", "--preview-only").splitlines():
-            if resource := re.match(r" ([~-]) \S+ +(\S+)", line):
-                name = resource[2]
-                found[name] = ["gone"] if resource[1] == "-" else []
-            elif name and (change := re.match(r"       [~+-] ([^:]+):", line)):
-                # A set is printed by index, and which index changed says nothing.
-                found[name].append(re.sub(r"\[\d+\]$", "", change[1]))
-        return {name: list(dict.fromkeys(changes)) for name, changes in found.items()}
+        for step in self.json_of("refresh", "--preview-only", "--json")["steps"]:
+            if step["op"] in ("same", "refresh"):
+                continue
+            # A set is named by index, and which index changed says nothing.
+            paths = [re.sub(r"\[\d+\]$", "", path) for path in step.get("detailedDiff") or {}]
+            name = step["urn"].rpartition("::")[2]
+            found[name] = ["gone"] if step["op"] == "delete" else sorted(set(paths))
+        return found
 
     def steps(self) -> dict[str, list[str]]:
         """What a preview would do: operation -> names of the resources, unchanged ones left out."""
@@ -185,12 +184,34 @@ class Project:
                 found.setdefault(step["op"], []).append(step["urn"].rpartition("::")[2])
         return {operation: sorted(names) for operation, names in found.items()}
 
-    def state_export(self) -> dict[str, Any]:
-        """The state as `pulumi stack export` gives it, secrets encrypted. Takes two processes."""
-        exported: dict[str, Any] = self._json(
-            [str(self.root / ".venv" / "bin" / "python"), "-P", "-m", "sandbox.driver", "export"]
+    def pulumi(self, *words: str) -> str:
+        """The plain CLI, as after `eval "$(bin/kubepark env)"`."""
+        script = f'eval "$(bin/kubepark env --stack {self.stack})" && exec pulumi "$@"'
+        done = subprocess.run(
+            ["sh", "-c", script, "pulumi", *words],
+            cwd=self.root,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
-        return exported
+        assert done.returncode == 0, f"pulumi {words} exited {done.returncode}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def config(self, path: str) -> Any:
+        """A value of the stack's configuration, decrypted."""
+        found = json.loads(self.pulumi("config", "get", "--json", "--path", path))
+        return found.get("objectValue") or found["value"]
+
+    def forget_password(self, person: str) -> None:
+        """The sandbox then makes a new password and its hash."""
+        path = self.state / "ciphers.json"
+        stacks = json.loads(path.read_text(encoding="utf-8"))
+        del stacks[self.stack]["values"][f'kubepark:passwordHashes["{person}"]']
+        path.write_text(json.dumps(stacks), encoding="utf-8")
+        (self.state / "work" / self.stack_file.name).unlink()
 
     @property
     def checkpoint_file(self) -> Path:

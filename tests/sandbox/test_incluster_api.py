@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
 
 import pytest
-import yaml
 
 from components.incluster.gpu import plan_gpu
 from tests.sandbox.apiserver import start_apiserver
-from tests.tools import tool
 from tests.unit import incluster_stack as stack
 
 pytestmark = pytest.mark.sandbox
 
 
-def kubectl(server, *arguments, manifests=()):
-    return subprocess.run(
-        [str(tool("kubectl")), f"--kubeconfig={server.kubeconfig}", *arguments],
-        input=yaml.safe_dump_all(manifests) if manifests else None,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def apply(server, manifests, *options):
-    return kubectl(
-        server, "apply", "--server-side", "--validate=strict", *options, "-f", "-", manifests=manifests
+    return server.kubectl(
+        "apply", "--server-side", "--validate=strict", *options, "-f", "-", manifests=manifests
     )
 
 
@@ -49,7 +35,7 @@ def planned(apiserver):
     made = apply(apiserver, first)
     assert made.returncode == 0, made.stderr
     crds = [f"crd/{item['metadata']['name']}" for item in first if item["kind"] != "Namespace"]
-    waited = kubectl(apiserver, "wait", "--for=condition=Established", "--timeout=30s", *crds)
+    waited = apiserver.kubectl("wait", "--for=condition=Established", "--timeout=30s", *crds)
     assert waited.returncode == 0, waited.stderr
     return planned
 
@@ -59,7 +45,7 @@ def test_every_object_passes_strict_validation_and_is_kept_word_for_word(apiserv
     applied = apply(apiserver, planned)
     assert applied.returncode == 0, applied.stderr
     assert applied.stderr == ""  # no deprecation warning either
-    listed = kubectl(apiserver, "get", "-o", "json", "-f", "-", manifests=planned)
+    listed = apiserver.kubectl("get", "-o", "json", "-f", "-", manifests=planned)
     assert listed.returncode == 0, listed.stderr
     live = {identity(item): item for item in json.loads(listed.stdout)["items"]}
     assert len(live) == len(planned) == 35

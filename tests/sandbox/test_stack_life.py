@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cli.summary import REAL
+from sandbox.summary import REAL
 from tests.sandbox.account import live
 from tests.sandbox.machines import Machines
 from tests.sandbox.project import ROOT, Project
@@ -66,7 +66,7 @@ def test_a_preview_before_anything_exists_shows_every_resource(life: Life) -> No
 
 def test_up_makes_what_the_preview_showed(life: Life) -> None:
     life.up_output = life.project.ok("up", "--skip-preview", timeout=400)
-    deployed = life.project.state_export()["deployment"]["resources"]
+    deployed = life.project.resources()
     made = {item["urn"] for item in deployed}
     # The engine's own provider, which reads the stack's last outputs, is in the state and in no preview.
     assert made ^ life.previewed == {"urn:pulumi:sandbox::kubepark::pulumi:providers:pulumi::default"}
@@ -286,12 +286,7 @@ def test_the_gpu_comes_back_and_a_new_person_is_exactly_the_expected_steps(life:
 def test_a_changed_hash_updates_in_place_and_rolls_dex(life: Life) -> None:
     """The sandbox made ana's hash itself; forgotten, it makes another, as for a new password."""
     before = dex_generation(life.project)
-    file = life.project.state / "secrets.json"
-    stacks = json.loads(file.read_text(encoding="utf-8"))
-    secrets = stacks[life.project.stack]
-    del secrets["hashes"]["ana"]
-    secrets["ciphers"] = {path: text for path, text in secrets["ciphers"].items() if "ana" not in path}
-    file.write_text(json.dumps(stacks), encoding="utf-8")
+    life.project.forget_password("ana")
     assert life.project.steps() == {"update": ["deployment-auth-dex", "secret-auth-dex-passwords"]}
     life.project.ok("up", *QUICK)
     assert dex_generation(life.project) > before
@@ -337,7 +332,7 @@ def test_destroy_with_a_dead_api_server_leaves_nothing(life: Life) -> None:
     kill_api_server(project)
     project.ok("destroy", "--yes", "--purge")
     assert {kind: left for kind, left in live(project).items() if left} == {}
-    assert project.state_export()["deployment"].get("resources", []) == []
+    assert project.resources() == []
 
 
 def kill_api_server(project: Project) -> None:

@@ -125,7 +125,7 @@ def test_whoever_is_suspended_has_neither_login_nor_access_and_keeps_the_data(pr
 
 
 def test_a_resumed_person_is_back_with_the_same_password_id_and_access(project: Project) -> None:
-    known = json.loads((project.state / "secrets.json").read_text())[project.stack]["hashes"]["bo"]
+    known = project.config("kubepark:passwordHashes")["bo"]
     people(project, "resume", "bo")
     assert project.steps() == {
         "create": PAIR,
@@ -160,7 +160,7 @@ def test_a_connector_is_exactly_its_steps_and_its_secret_is_encrypted(project: P
     }
     with project.changed("kubepark:connectors", [corp]):
         assert project.steps() == {"update": [*DEX[:2], "secret-auth-dex-oidc-client"]}
-        kept = json.loads((project.state / "secrets.json").read_text())[project.stack]["connectors"]["corp"]
+        kept = project.config("kubepark:connectorSecrets")["corp"]
         assert len(kept) >= 32
         copy = (project.state / "work" / project.stack_file.name).read_text(encoding="utf-8")
         assert "kubepark:connectorSecrets" in copy

@@ -39,7 +39,6 @@ KINDS = (
 EXPECTED = {
     "exported state": 2,
     "backend": 6,  # checkpoint, its predecessor, and one backup, history entry and copy each
-    "events": 3,
     "output": 5,
     "user data": len(NODES),
     "arguments": 20,
@@ -72,26 +71,12 @@ class Watched:
         return search(self.documents, [replace(secret, homes=frozenset()) for secret in self.secrets])
 
     def command(self, *words: str) -> None:
-        """Run `kubepark WORDS`; keep the engine's events and the output."""
+        """Run `kubepark WORDS` and keep its output."""
         name = " ".join(words)
-        events = self.project.root.parent / f"events {len(self.documents)}"
-        tap = Path(__file__).with_name("events_tap.py")
-        done = subprocess.run(
-            [self.project.root / ".venv" / "bin" / "python", "-P", tap, events, *words],
-            cwd=self.project.root,
-            env=self.project.environment | {"PYTHONPATH": str(self.project.root)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, f"{name} exited {done.returncode}:\n{done.stdout.decode()}"
-        self.documents.append(Document("output", name, done.stdout))
-        self.documents.append(Document("events", name, events.read_bytes()))
+        self.documents.append(Document("output", name, self.project.ok(*words).encode()))
 
     def export(self, when: str) -> None:
-        text = json.dumps(self.project.state_export())
+        text = self.project.pulumi("stack", "export")
         self.documents.append(Document("exported state", when, text.encode()))
 
 
@@ -146,10 +131,10 @@ def cluster(project: Project) -> Iterator[Document]:
 
 def all_secrets(project: Project) -> Iterator[Secret]:
     """Every secret of the stack, from the places where it lives, with its homes in the state folder."""
-    kept = json.loads((project.state / "secrets.json").read_text(encoding="utf-8"))[project.stack]
-    in_file = frozenset({"secrets.json"}) | containers_of_dex(project)
-    yield Secret("OIDC client secret", kept["client_secret"], in_file)
-    yield from (Secret(f"hash of {name}", text, in_file) for name, text in kept["hashes"].items())
+    in_file = containers_of_dex(project)
+    yield Secret("OIDC client secret", project.config("kubepark:oidcClientSecret"), in_file)
+    hashes = project.config("kubepark:passwordHashes")
+    yield from (Secret(f"hash of {name}", text, in_file) for name, text in hashes.items())
     for line in (project.state / "passwords.txt").read_text(encoding="utf-8").splitlines():
         _, person, password = line.split()
         yield Secret(f"password of {person}", password, frozenset({"passwords.txt"}))

@@ -23,7 +23,7 @@ def cluster(tmp_path_factory):
     """One GPU node as it joins: label and taint, no GPU yet."""
     with start_apiserver(tmp_path_factory.mktemp("verify")) as server:
         runtime = plan_gpu(stack.settings())[0]
-        server.apply("/apis/node.k8s.io/v1/runtimeclasses/nvidia", runtime, "test")
+        server.request("POST", "/apis/node.k8s.io/v1/runtimeclasses", runtime)
         labels = {"accelerator": "nvidia-t4", "nvidia.com/gpu.present": "true"}
         taints = [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]
         server.request(
@@ -47,7 +47,8 @@ def gpus(cluster):
     def offer(count):
         ready = [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ok"}]
         status = {"allocatable": {"nvidia.com/gpu": str(count)}, "conditions": ready}
-        cluster.edit("/api/v1/nodes/gpu01/status", {"status": status})
+        patch = "application/merge-patch+json"
+        cluster.request("PATCH", "/api/v1/nodes/gpu01/status", {"status": status}, patch)
 
     return offer
 

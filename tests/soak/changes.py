@@ -22,7 +22,7 @@ def apply(project: Project, world: World, step: Step) -> bool:
     elif step.change == "tier":
         _write_people(project, world)
     elif step.change == "hash":
-        _forget_password(project, step.target)
+        project.forget_password(step.target)
     elif step.change == "terminate":
         project.aws("ec2").terminate_instances(InstanceIds=[project.instance(step.target)["InstanceId"]])
         return True
@@ -41,16 +41,6 @@ def write_nodes(project: Project, world: World) -> None:
 def _write_people(project: Project, world: World) -> None:
     people = yaml.safe_load(project.stack_file.read_text(encoding="utf-8"))["config"]["kubepark:people"]
     project.set("kubepark:people", [{**person, "tier": world.people[person["name"]]} for person in people])
-
-
-def _forget_password(project: Project, person: str) -> None:
-    """The sandbox then makes a new password and its hash."""
-    path = project.state / "secrets.json"
-    stacks = json.loads(path.read_text(encoding="utf-8"))
-    stored = stacks[project.stack]
-    del stored["hashes"][person]
-    stored["ciphers"] = {key: value for key, value in stored["ciphers"].items() if f'"{person}"' not in key}
-    path.write_text(json.dumps(stacks), encoding="utf-8")
 
 
 # -- drift: what somebody changes by hand ----------------------------------------------------------

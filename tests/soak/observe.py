@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-from sandbox.driver.leftovers import MARK
 from tests.sandbox.project import Project
+from tests.tools import cmdline
 
 Resource = Mapping[str, Any]
 _OURS = [{"Name": "tag-key", "Values": ["kubepark:cluster"]}]
@@ -117,19 +117,25 @@ def locks(project: Project) -> list[Path]:
 
 
 def engine_processes(project: Project) -> list[psutil.Process]:
-    """The engine, its plugins and policy packs, of any operation on this project."""
-    return [process for process, marked in _processes(project) if marked]
+    """The CLI, its plugins and policy packs, of any operation on this project."""
+    return [process for process in all_processes(project) if _is_of_engine(process)]
 
 
 def all_processes(project: Project) -> list[psutil.Process]:
     """The same and the local cloud: everything whose environment names this project."""
-    return [process for process, _ in _processes(project)]
-
-
-def _processes(project: Project) -> Iterable[tuple[psutil.Process, bool]]:
+    found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             environment = process.environ()
             named = (environment.get("PULUMI_HOME", ""), environment.get("PYTHONPATH", ""))
             if any(str(project.root) in value for value in named):
-                yield process, MARK in environment
+                found.append(process)
+    return found
+
+
+def _is_of_engine(process: psutil.Process) -> bool:
+    words = " ".join(cmdline(process))
+    return any(
+        part in words
+        for part in ("/pulumi", "pulumi ", "pulumi.policy", "language_host", "sandbox.providers")
+    )

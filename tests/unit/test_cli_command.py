@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import termios
@@ -16,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cli import cloud, images, local, main
+from cli import environments, images, main, stackfile
 from sandbox.errors import SandboxError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ def test_without_a_virtualenv_the_launcher_says_how_to_make_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nosuch"], ["up", "--nosuch"], ["init"], ["people", "nosuch"], ["up", "more"]]
+    "arguments", [["nosuch"], ["down", "--nosuch"], ["init"], ["people", "nosuch"], ["up", "dev"]]
 )
 def test_wrong_usage_is_exit_code_2(arguments, monkeypatch, capsys):
     monkeypatch.delenv("STACK", raising=False)
@@ -67,11 +68,12 @@ def test_a_stack_without_a_file_is_one_clean_error(capsys):
     assert "sandbox" in said
 
 
-def test_a_stack_is_local_when_its_file_names_an_emulator(tmp_path):
+def test_a_stack_is_a_sandbox_when_its_file_names_an_emulator(tmp_path, monkeypatch):
+    monkeypatch.setattr(stackfile, "ROOT", tmp_path)
     (tmp_path / "Pulumi.a.yaml").write_text('config: {"kubepark:aws": {endpoint: "http://127.0.0.1:1"}}')
     (tmp_path / "Pulumi.b.yaml").write_text('config: {"kubepark:aws": {region: x}}')
-    assert local.is_local("a", tmp_path)
-    assert not local.is_local("b", tmp_path)
+    assert environments.is_sandbox("a")
+    assert isinstance(environments.of("b"), environments.Account)
 
 
 def test_the_command_itself_imports_nothing_heavy():
@@ -83,7 +85,7 @@ def test_the_command_itself_imports_nothing_heavy():
     assert loaded.isdisjoint({"pulumi", "grpc", "boto3", "kubernetes", "ruamel.yaml", "bcrypt"})
 
 
-# -- stacks in a real account ----------------------------------------------------------------------
+# -- stacks in a real account: the environment is the person's own ---------------------------------
 
 
 @pytest.fixture
@@ -94,38 +96,46 @@ def pulumi(tmp_path, monkeypatch):
     script.write_text(
         "#!/bin/sh\n"
         f'echo "$*" >> {log}\n'
-        'case "$1 $2" in "stack output") echo \'{"data_key_id": "key-1"}\';; esac\n'
-        '[ "$1" != preview ] || exit 3\n'
+        'case "$1 $2" in "stack output") echo \'{"data_key_id": "key-1"}\';; '
+        '"stack export") echo \'{"deployment": {}}\';; esac\n'
+        'case "$*" in *--signalled*) kill -TERM $$;; *--diff*) exit 3;; esac\n'
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     return log
 
 
-def test_a_real_stack_is_plain_pulumi_with_the_policy_pack(pulumi):
-    assert cloud.up("dev", yes=True, skip_preview=False, show_diff=False) == 0
-    assert cloud.up("dev", yes=False, skip_preview=True, show_diff=True) == 0
-    code = cloud.preview("dev", show_diff=True, json_output=False, expect_no_changes=True)
-    assert code == 3, "pulumi's own exit code is handed on"
-    assert pulumi.read_text().splitlines() == [
-        f"up --stack dev --policy-pack {ROOT}/policies --yes",
-        f"up --stack dev --policy-pack {ROOT}/policies --skip-preview --diff",
-        f"preview --stack dev --policy-pack {ROOT}/policies --diff --expect-no-changes",
+def operations_of(log):
+    """The calls that change or preview something; what is read before and after is left out."""
+    return [line for line in log.read_text().splitlines() if not line.startswith("stack ")]
+
+
+def test_every_operation_is_plain_pulumi_with_the_policy_pack_and_all_options(pulumi):
+    ours = f"--policy-pack {ROOT}/policies --skip-config-validation"
+    assert main.main(["up", "--stack", "dev", "--target", "urn:x"]) == 0
+    assert main.main(["up", "-s", "dev", "--yes", "--diff"]) == 3, "pulumi's own exit code"
+    assert main.main(["preview", "--json", "--stack", "dev"]) == 0
+    assert main.main(["refresh", "--stack", "dev", "--yes"]) == 0
+    assert main.main(["preview", "--stack", "dev", "--signalled"]) == 128 + signal.SIGTERM
+    assert operations_of(pulumi) == [
+        f"up {ours} --target urn:x --stack dev",
+        f"up {ours} --yes --diff --stack dev",
+        f"preview {ours} --json --stack dev",
+        "refresh --yes --stack dev",
+        f"preview {ours} --signalled --stack dev",
     ]
 
 
 def test_destroy_keeps_the_data_key_and_says_how_to_end_it(pulumi, capsys):
-    assert cloud.destroy("dev", purge=False) == 0
-    said = capsys.readouterr().out
-    assert "the data key key-1 stays" in said
-    assert "aws kms schedule-key-deletion --key-id key-1" in said
-    assert "destroy --yes --stack dev" in pulumi.read_text()
+    assert main.main(["destroy", "--stack", "dev", "--yes"]) == 0
+    assert "the data key key-1 stays: `kubepark destroy --purge`" in capsys.readouterr().out
+    assert operations_of(pulumi) == ["destroy --yes --stack dev"]
 
 
-def test_without_pulumi_on_path_the_error_says_where_to_get_it(monkeypatch, tmp_path):
+def test_without_pulumi_on_path_the_error_says_where_to_get_it(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SandboxError, match="needs the official Pulumi CLI"):
-        cloud.up("dev", yes=True, skip_preview=False, show_diff=False)
+    assert main.main(["up", "--stack", "dev"]) == 1
+    assert "needs the official Pulumi CLI" in capsys.readouterr().err
 
 
 # -- init ------------------------------------------------------------------------------------------
@@ -189,11 +199,11 @@ def test_init_without_region_or_for_a_sandbox_is_refused(tmp_path):
 def test_ctrl_c_at_a_question_is_exit_code_130_and_a_no_is_1(typed, code, said):
     terminal, end = pty.openpty()
     asked = subprocess.Popen(
-        [KUBEPARK, "destroy"], stdin=end, stdout=end, stderr=end, start_new_session=True,
+        [KUBEPARK, "people", "suspend", "ana"], stdin=end, stdout=end, stderr=end, start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )  # fmt: skip
     os.close(end)
-    assert b"Delete every resource of stack sandbox?" in read_until(terminal, b"[y/N]: ")
+    assert b"Write this to Pulumi.sandbox.yaml?" in read_until(terminal, b"[y/N]: ")
     # Python hears of a Ctrl-C between its prompt and its read only after another key.
     deadline = time.monotonic() + 20
     while psutil.Process(asked.pid).status() != psutil.STATUS_SLEEPING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cli.summary import summary
 from sandbox import config
-from sandbox.driver.workspace import Workspace
+from sandbox.summary import summary
+from sandbox.workspace import Workspace
 
 
 @pytest.fixture

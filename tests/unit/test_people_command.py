@@ -10,9 +10,9 @@ import yaml
 from typer.testing import CliRunner
 
 from cli import people
-from cli.cloud import stored_hashes
 from cli.people_file import PeopleFile, dash_offset
-from sandbox.driver import stackfile
+from cli.pulumi import stored_hashes
+from sandbox import stackfile
 from sandbox.errors import SandboxError
 from tests.sandbox.project import ROOT
 
@@ -161,9 +161,10 @@ def test_a_list_in_a_file_of_its_own_is_edited_there(root, own_file):
 
 def test_the_sandbox_knows_the_people_of_such_a_file(root, own_file):
     document = yaml.safe_load(stack_text(root))
-    assert stackfile.people_without_hash(document, root) == ["ana", "bo"]
+    hashes = ['kubepark:passwordHashes["ana"]', 'kubepark:passwordHashes["bo"]']
+    assert stackfile.generated_paths(document, root) == ["kubepark:oidcClientSecret", *hashes]
     own_file.write_text("- {broken")
-    assert stackfile.people_without_hash(document, root) == []
+    assert stackfile.generated_paths(document, root) == ["kubepark:oidcClientSecret"]
 
 
 def test_a_file_that_is_not_there(root, own_file):

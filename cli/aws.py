@@ -1,0 +1,48 @@
+"""Calls of the AWS API from the operator's side, with the region and credentials that the stack has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cli.errors import CommandError
+from cli.stackfile import config_of, setting
+
+# The shortest wait that KMS accepts, in days: a mistake can be undone until then.
+KEY_DELETION_DAYS = 7
+
+
+def client(service: str, stack: str, variables: Mapping[str, str]) -> Any:
+    """A boto3 client for a stack. `variables`: the environment of its CLI, whose credentials it takes.
+
+    Raises `CommandError` if the stack names no region.
+    """
+    import boto3  # a third of a second, and seldom needed
+
+    config = config_of(stack)
+    region = setting(config, "kubepark:aws.region")
+    if not region:
+        raise CommandError(
+            f"kubepark:aws.region is missing; fix: pulumi config set --stack {stack} "
+            "--path kubepark:aws.region REGION"
+        )
+    session = boto3.Session(
+        aws_access_key_id=variables.get("AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=variables.get("AWS_SECRET_ACCESS_KEY"),
+        aws_session_token=variables.get("AWS_SESSION_TOKEN"),
+        profile_name=variables.get("AWS_PROFILE"),
+        region_name=region,
+    )
+    return session.client(service, endpoint_url=setting(config, "kubepark:aws.endpoint"))
+
+
+def schedule_key_deletion(kms: Any, key: str) -> str:
+    """Let a key end; gives a line that says when. One on its way out already is left as it is."""
+    state = kms.describe_key(KeyId=key)["KeyMetadata"]
+    if state["KeyState"] == "PendingDeletion":
+        return f"the data key {key} is on its way out already: {state['DeletionDate']:%Y-%m-%d}"
+    answer = kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=KEY_DELETION_DAYS)
+    return (
+        f"the data key {key} will be deleted on {answer['DeletionDate']:%Y-%m-%d}; "
+        f"until then: aws kms cancel-key-deletion --key-id {key}"
+    )

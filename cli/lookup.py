@@ -1,0 +1,211 @@
+"""Where is the thing whose creation was interrupted? One row for each type that the program uses.
+
+A creation that was cut off may have happened: the cloud has the object, the state has no id of it.
+Types that are named by their own inputs need no search: the id is written down here in the form that
+`pulumi import` takes, and the provider's own Read says whether it exists. All others get an id from
+AWS, so they are looked up by what they were created with: tags, and where several resources share
+all tags, the inputs that make each unique.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+Inputs = Mapping[str, Any]
+Tags = Mapping[str, str]
+
+# Import ids, from each resource's "Import" section in the AWS provider's documentation.
+NAMED: Mapping[str, str] = {
+    "aws:ec2/route:Route": "{routeTableId}_{destinationCidrBlock}",
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": "{subnetId}/{routeTableId}",
+    "aws:iam/instanceProfile:InstanceProfile": "{name}",
+    "aws:iam/role:Role": "{name}",
+    "aws:iam/rolePolicy:RolePolicy": "{role}:{name}",
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "{role}/{policyArn}",
+    "aws:kms/alias:Alias": "{name}",
+    "aws:ssm/parameter:Parameter": "{name}",
+}
+
+
+@dataclass(frozen=True)
+class Search:
+    """An EC2 list call. `filters`: API filter name to input; `tagged`: narrow by tags as well."""
+
+    operation: str
+    items: str
+    id: str
+    filters: Mapping[str, str]
+    tagged: bool = True
+    constants: Mapping[str, tuple[str, ...]] | None = None
+
+
+_LIVE = {"instance-state-name": ("pending", "running", "stopping", "stopped")}
+_USABLE = {"state": ("pending", "available")}
+_DEFAULT = {"group-name": ("default",)}
+
+SEARCHED: Mapping[str, Search] = {
+    "aws:ec2/vpc:Vpc": Search("describe_vpcs", "Vpcs", "VpcId", {"cidr": "cidrBlock"}),
+    "aws:ec2/subnet:Subnet": Search(
+        "describe_subnets", "Subnets", "SubnetId", {"vpc-id": "vpcId", "cidr-block": "cidrBlock"}
+    ),
+    "aws:ec2/internetGateway:InternetGateway": Search(
+        "describe_internet_gateways", "InternetGateways", "InternetGatewayId", {}
+    ),
+    "aws:ec2/natGateway:NatGateway": Search(
+        "describe_nat_gateways",
+        "NatGateways",
+        "NatGatewayId",
+        {"subnet-id": "subnetId"},
+        constants=_USABLE,
+    ),
+    "aws:ec2/routeTable:RouteTable": Search(
+        "describe_route_tables", "RouteTables", "RouteTableId", {"vpc-id": "vpcId"}
+    ),
+    "aws:ec2/securityGroup:SecurityGroup": Search(
+        "describe_security_groups", "SecurityGroups", "GroupId", {"vpc-id": "vpcId", "group-name": "name"}
+    ),
+    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": Search(
+        "describe_security_groups",
+        "SecurityGroups",
+        "GroupId",
+        {"vpc-id": "vpcId"},
+        tagged=False,
+        constants=_DEFAULT,
+    ),
+    "aws:ec2/networkInterface:NetworkInterface": Search(
+        "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId", {"subnet-id": "subnetId"}
+    ),
+    "aws:ec2/eip:Eip": Search("describe_addresses", "Addresses", "AllocationId", {}),
+    "aws:ec2/instance:Instance": Search(
+        "describe_instances",
+        "Reservations",
+        "InstanceId",
+        {"instance-type": "instanceType"},
+        constants=_LIVE,
+    ),
+}
+
+
+class Cloud:
+    """Searches the account of a stack. `client` makes the boto3 client of a service."""
+
+    def __init__(self, client: Callable[[str], Any]) -> None:
+        self.client = cache(client)
+
+    def candidates(self, resource: Mapping[str, Any], default_tags: Tags) -> list[str] | None:
+        """Ids that the object of this pending resource may have; None: a type without a row.
+
+        For named types the id is a guess that the provider's Read confirms.
+        """
+        typ, inputs = resource["type"], resource.get("inputs") or {}
+        tags = {**default_tags, **(inputs.get("tags") or {})}
+        if typ.startswith("kubernetes:"):
+            metadata = inputs["metadata"]
+            return ["/".join(filter(None, (metadata.get("namespace"), metadata["name"])))]
+        if typ in NAMED:
+            return [NAMED[typ].format_map(inputs)]
+        if typ in SEARCHED:
+            return list(self._search(SEARCHED[typ], inputs, tags))
+        special = _SPECIAL.get(typ)
+        return list(special(self, inputs, tags)) if special else None
+
+    def _search(self, row: Search, inputs: Inputs, tags: Tags) -> Iterable[str]:
+        wanted: dict[str, tuple[str, ...]] = dict(row.constants or {})
+        for name, key in row.filters.items():
+            if inputs.get(key):
+                wanted[name] = (str(inputs[key]),)
+        if row.tagged:
+            wanted |= {f"tag:{key}": (value,) for key, value in tags.items()}
+        filters = [{"Name": name, "Values": list(values)} for name, values in wanted.items()]
+        found = getattr(self.client("ec2"), row.operation)(Filters=filters)[row.items]
+        if row.items == "Reservations":
+            found = [instance for reservation in found for instance in reservation["Instances"]]
+        return (item[row.id] for item in found)
+
+
+def knows(typ: str) -> bool:
+    """Whether an interrupted creation of this type can be put right."""
+    return typ.startswith("kubernetes:") or typ in NAMED or typ in SEARCHED or typ in _SPECIAL
+
+
+def default_tags(provider: Mapping[str, Any] | None) -> Tags:
+    """The tags that a provider adds to everything. Provider settings are JSON text in the state."""
+    text = ((provider or {}).get("inputs") or {}).get("defaultTags")
+    tags = (json.loads(text) if isinstance(text, str) else text or {}).get("tags") or {}
+    return {str(key): str(value) for key, value in tags.items()}
+
+
+def _security_group_rules(egress: bool) -> Callable[[Cloud, Inputs, Tags], Iterable[str]]:
+    """Rules of one group are told apart by what they allow."""
+
+    def search(cloud: Cloud, inputs: Inputs, _tags: Tags) -> Iterable[str]:
+        filters = [{"Name": "group-id", "Values": [inputs["securityGroupId"]]}]
+        rules = cloud.client("ec2").describe_security_group_rules(Filters=filters)["SecurityGroupRules"]
+        wanted = (
+            egress,
+            str(inputs["ipProtocol"]),
+            _port(inputs.get("fromPort")),
+            _port(inputs.get("toPort")),
+            inputs.get("cidrIpv4"),
+            inputs.get("referencedSecurityGroupId"),
+        )
+        return (rule["SecurityGroupRuleId"] for rule in rules if _allows(rule) == wanted)
+
+    return search
+
+
+def _allows(rule: Mapping[str, Any]) -> tuple[object, ...]:
+    return (
+        rule["IsEgress"],
+        rule["IpProtocol"],
+        _port(rule.get("FromPort")),
+        _port(rule.get("ToPort")),
+        rule.get("CidrIpv4"),
+        (rule.get("ReferencedGroupInfo") or {}).get("GroupId"),
+    )
+
+
+def _port(value: object) -> int:
+    """AWS says -1 for "all"; the program leaves it out."""
+    return -1 if value is None else int(str(value).removesuffix(".0"))
+
+
+def _reservations(cloud: Cloud, inputs: Inputs, _tags: Tags) -> Iterable[str]:
+    subnet = inputs["subnetId"]
+    answer = cloud.client("ec2").get_subnet_cidr_reservations(SubnetId=subnet)
+    return (
+        f"{subnet}:{item['SubnetCidrReservationId']}"
+        for item in answer["SubnetIpv4CidrReservations"]
+        if item["Cidr"] == inputs["cidrBlock"]
+    )
+
+
+def _keys(cloud: Cloud, _inputs: Inputs, tags: Tags) -> Iterable[str]:
+    """Keys have no filters; those on their way out do not count."""
+    kms = cloud.client("kms")
+    for page in kms.get_paginator("list_keys").paginate():
+        for key in page["Keys"]:
+            description = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]
+            if description["KeyState"] == "PendingDeletion" or description["KeyManager"] != "CUSTOMER":
+                continue
+            listed = kms.list_resource_tags(KeyId=key["KeyId"])["Tags"]
+            if tags.items() <= {tag["TagKey"]: tag["TagValue"] for tag in listed}.items():
+                yield key["KeyId"]
+
+
+def _whole_group(_cloud: Cloud, inputs: Inputs, _tags: Tags) -> Iterable[str]:
+    """Nothing of its own in AWS: it is there as soon as its group is."""
+    return (str(inputs["securityGroupId"]),)
+
+
+_SPECIAL: Mapping[str, Callable[[Cloud, Inputs, Tags], Iterable[str]]] = {
+    "aws:ec2/subnetCidrReservation:SubnetCidrReservation": _reservations,
+    "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive": _whole_group,
+    "aws:kms/key:Key": _keys,
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _security_group_rules(egress=True),
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _security_group_rules(egress=False),
+}

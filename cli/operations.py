@@ -1,0 +1,94 @@
+"""`up`, `preview`, `refresh`, `destroy`: a plain `pulumi`, with what it cannot do before and after it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cli import environments, pulumi, recovery
+from cli.aws import client, schedule_key_deletion
+from cli.environments import Environment
+from cli.pulumi import Pulumi
+from cli.stackfile import ROOT, replace_file
+
+# Our own settings check says all that is wrong at once; the CLI's ends at the first wrong type.
+CHECKED_BY_US = ("--policy-pack", str(ROOT / "policies"), "--skip-config-validation")
+VERIFY_SECONDS = 120.0  # patience of the GPU Job that ends an `up`
+# Exit codes of an operation that did something or nothing, and may go on.
+_INTERRUPTED = 130
+
+
+def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
+    """Settle what a killed update left, update, keep the kubeconfig, run the GPU Job, report."""
+    began = time.monotonic()
+    environment = environments.of(stack)
+    with environment.operation("up") as variables:
+        cli = Pulumi(stack, variables)
+        _settle(cli)
+        code = cli.operate("up", *CHECKED_BY_US, *_consent(environment, yes), *options)
+        if environment.kubeconfig is None or code == _INTERRUPTED:
+            return code
+        outputs = cli.outputs()
+        if outputs.get("kubeconfig"):  # also when another node did not come: the cluster is there
+            replace_file(environment.kubeconfig, outputs["kubeconfig"], mode=0o600)
+        if code != 0:
+            return code
+        verified = _verify_gpu(environment.kubeconfig, outputs) if verify else None
+        environment.finished(outputs, verified, time.monotonic() - began)
+        return verified or 0
+
+
+def preview(stack: str, options: Sequence[str]) -> int:
+    with pulumi.on(stack, "preview") as cli:
+        return cli.operate("preview", *CHECKED_BY_US, *options)
+
+
+def refresh(stack: str, options: Sequence[str], *, yes: bool) -> int:
+    environment = environments.of(stack)
+    with environment.operation("refresh") as variables:
+        cli = Pulumi(stack, variables)
+        _settle(cli)
+        consent = () if "--preview-only" in options else _consent(environment, yes)
+        return cli.operate("refresh", *consent, *options)
+
+
+def destroy(stack: str, options: Sequence[str], *, yes: bool, purge: bool) -> int:
+    """The data key stays, for volumes and backups; with `purge` its deletion is scheduled."""
+    environment = environments.of(stack)
+    with environment.operation("destroy") as variables:
+        cli = Pulumi(stack, variables)
+        _settle(cli)
+        key = cli.outputs().get("data_key_id")
+        code = cli.operate("destroy", *_consent(environment, yes), *options)
+        if code != 0 or not key:
+            return code
+        if purge:
+            print(schedule_key_deletion(client("kms", stack, variables), key))
+        else:
+            print(f"the data key {key} stays: `kubepark destroy --purge` schedules its deletion")
+        return 0
+
+
+def cancel(stack: str) -> int:
+    with pulumi.on(stack, "cancel") as cli:
+        return cli.operate("cancel", "--yes")
+
+
+def _consent(environment: Environment, yes: bool) -> Sequence[str]:
+    return ["--yes"] if yes or not environment.asks else []
+
+
+def _settle(cli: Pulumi) -> None:
+    for line in recovery.resolve_pending(cli):
+        print(line, flush=True)
+
+
+def _verify_gpu(kubeconfig: Path, outputs: Mapping[str, Any]) -> int | None:
+    """The acceptance Job's exit code; None when the stack has no GPU node."""
+    if not any(node["role"] == "gpu" for node in outputs.get("nodes") or []):
+        return None
+    from cli.verify_gpu import verify_gpu  # the Kubernetes client takes a second to import
+
+    return verify_gpu(kubeconfig, timeout=VERIFY_SECONDS, out=lambda line: print(line, flush=True))

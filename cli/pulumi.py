@@ -1,0 +1,120 @@
+"""The Pulumi CLI: started the same way for every stack, in the environment of the stack.
+
+Output, progress, questions, Ctrl-C and exit codes of an operation are the CLI's own.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from cli import environments
+from cli.errors import CommandError
+from cli.stackfile import ROOT
+
+
+class Pulumi:
+    """The CLI on one stack of the project in `cwd`. `variables`: its whole environment."""
+
+    def __init__(self, stack: str, variables: Mapping[str, str], *, cwd: Path = ROOT) -> None:
+        self.stack = stack
+        self.variables = variables
+        self._cwd = cwd
+
+    def operate(self, verb: str, *arguments: str) -> int:
+        """`pulumi VERB ARGUMENTS` with our terminal; gives its exit code (128 + number of a signal).
+
+        Ctrl-C in a terminal reaches the CLI by itself: it lets the steps in flight end. SIGTERM, which
+        reaches us alone, is handed on as an interrupt.
+        """
+        command = [self._executable(), verb, *arguments, "--stack", self.stack]
+        with _signals() as received:
+            process = subprocess.Popen(command, cwd=self._cwd, env=self.variables)
+            received.append(process)
+            code = process.wait()
+        return code if code >= 0 else 128 - code
+
+    def read(self, *arguments: str, given: str | None = None) -> str:
+        """What a short command prints. `given` is its standard input, where nobody else can read it."""
+        done = subprocess.run(
+            [self._executable(), *arguments, "--stack", self.stack],
+            cwd=self._cwd,
+            env=self.variables,
+            input=given,
+            stdin=subprocess.DEVNULL if given is None else None,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            raise CommandError(f"`pulumi {' '.join(arguments[:2])}` failed: {done.stderr.strip()}")
+        return done.stdout
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs, secret ones in plain."""
+        found: dict[str, Any] = json.loads(self.read("stack", "output", "--json", "--show-secrets"))
+        return found
+
+    def _executable(self) -> str:
+        found = shutil.which("pulumi", path=self.variables.get("PATH"))
+        if found is None:
+            raise CommandError(
+                "a stack in a real account needs the official Pulumi CLI on PATH: "
+                "https://www.pulumi.com/docs/install/ (a sandbox stack does not)"
+            )
+        return found
+
+
+@contextmanager
+def on(stack: str, verb: str) -> Iterator[Pulumi]:
+    """The CLI for one operation on a stack, with all that it needs there."""
+    with environments.of(stack).operation(verb) as variables:
+        yield Pulumi(stack, variables)
+
+
+def set_secret(stack: str, path: str, value: str) -> None:
+    """Keep a secret in the stack's configuration, encrypted. `path`: `kubepark:passwordHashes["ana"]`."""
+    with on(stack, "config") as pulumi:
+        pulumi.read("config", "set", "--secret", "--path", path, given=value)
+
+
+def password_hashes(stack: str) -> dict[str, str]:
+    """The password hashes by person, decrypted."""
+    with on(stack, "config") as pulumi:
+        found = json.loads(pulumi.read("config", "get", "--json", "--path", "kubepark:passwordHashes"))
+    return stored_hashes(found)
+
+
+def stored_hashes(found: Mapping[str, Any]) -> dict[str, str]:
+    """What `pulumi config get --json` says about an object: as one, or as its JSON text."""
+    value = found.get("objectValue") or json.loads(found.get("value") or "{}")
+    return {str(name): str(text) for name, text in value.items()}
+
+
+@contextmanager
+def _signals() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """While the CLI runs, signals do not end us: it is asked to end, and we wait for it."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        for process in running:
+            process.send_signal(signal.SIGINT)
+
+    handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: hand_on}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield running
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def flags(**given: bool) -> Sequence[str]:
+    """`expect_no_changes=True` as `--expect-no-changes`; what is False is left out."""
+    return [f"--{name.replace('_', '-')}" for name, wanted in given.items() if wanted]

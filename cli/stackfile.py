@@ -1,0 +1,67 @@
+"""Stack files: where they are, what is in them, and how one is replaced."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cli.errors import CommandError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def stack_file(stack: str) -> Path:
+    """The file of a stack. `CommandError` if there is none."""
+    path = ROOT / f"Pulumi.{stack}.yaml"
+    if not path.exists():
+        known = sorted(file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml"))
+        raise CommandError(
+            f"there is no stack {stack}: {path.name} does not exist; known: {', '.join(known)}"
+        )
+    return path
+
+
+def config_of(stack: str) -> Mapping[str, Any]:
+    """The `config` map of a stack's file. `CommandError` for what is not a stack file.
+
+    Read as YAML 1.2, as the engine does: PyYAML takes `off` for False.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    path = stack_file(stack)
+    try:
+        document = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
+    except YAMLError as error:
+        raise not_yaml(path.name, error) from None
+    config = document.get("config", {}) if isinstance(document, Mapping) else None
+    if not isinstance(config, Mapping):
+        raise CommandError(f"{path.name}: `config` must be a map of keys to values")
+    return config
+
+
+def setting(config: Mapping[str, Any], path: str) -> Any:
+    """The value at `namespace:object.field` in the config map, None if absent."""
+    top, _, field = path.partition(".")
+    value = config.get(top)
+    return value.get(field) if isinstance(value, Mapping) else None
+
+
+def not_yaml(name: str, error: Exception) -> CommandError:
+    """The library's error in one line: where and what, without its own advice."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    what = f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark and problem else str(error)
+    return CommandError(f"{name} is not valid YAML: {what}")
+
+
+def replace_file(path: Path, text: str, *, mode: int | None = None) -> None:
+    """Write `path` in one step, so that a crash never leaves half a file. `mode` None: as it was."""
+    if mode is None:
+        mode = path.stat().st_mode & 0o777
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+        file.write(text)
+    temporary = Path(file.name)
+    temporary.chmod(mode)
+    temporary.replace(path)

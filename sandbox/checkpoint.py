@@ -1,0 +1,118 @@
+"""What the file backend has on this stack, read without the CLI, and which cloud it describes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import psutil
+
+from sandbox.config import EPOCH_PATH
+from sandbox.errors import SandboxError
+from sandbox.files import atomic_write
+from sandbox.workspace import Workspace
+
+
+class CloudGone(SandboxError):
+    """The state describes an emulator that does not exist any more. `what` is the finding alone."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"{what}. Way out: `kubepark reset` forgets them (then `make up` builds them again), "
+            "or `make down` clears everything away"
+        )
+
+
+def deployment(workspace: Workspace) -> dict[str, Any]:
+    """The latest deployment (resources, pending operations); empty when there is none."""
+    path = workspace.checkpoint_file
+    if not path.exists():
+        return {}
+    latest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["checkpoint"].get("latest") or {}
+    return latest
+
+
+def has_resources(workspace: Workspace) -> bool:
+    """Whether the state holds anything but the stack itself and its providers."""
+    return counts(workspace)[0] > 0
+
+
+def counts(workspace: Workspace) -> tuple[int, int]:
+    """How many real things the state holds, and how many operations on them were cut off."""
+    latest = deployment(workspace)
+    real = [item for item in latest.get("resources") or [] if not item["type"].startswith("pulumi:")]
+    return len(real), len(latest.get("pending_operations") or [])
+
+
+def cloud_epoch(workspace: Workspace) -> str | None:
+    """The emulator's identity: a new one each time it starts, empty. None if nothing answers."""
+    url = workspace.config.aws.url + EPOCH_PATH
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as response:
+            text: str = response.read().decode().strip()
+            return text
+    except (URLError, OSError):
+        return None
+
+
+def note_cloud(workspace: Workspace) -> None:
+    """Remember which emulator the stack is deployed to; nothing to remember while it holds nothing."""
+    epoch = cloud_epoch(workspace)
+    if epoch is not None and not has_resources(workspace):
+        atomic_write(_epoch_file(workspace), epoch)
+
+
+def require_same_cloud(workspace: Workspace) -> None:
+    """Raise `CloudGone` if the stack was deployed to an emulator that has ended since."""
+    noted = _epoch_file(workspace)
+    if not (noted.exists() and has_resources(workspace)):
+        return
+    now = cloud_epoch(workspace)
+    if now == noted.read_text():
+        return
+    what = "was started anew, empty" if now else "is not running"
+    raise CloudGone(
+        f"the AWS emulator {what}, and keeps everything in memory, so the resources in the state of "
+        f"stack {workspace.stack} and its cluster are gone"
+    )
+
+
+def forget(workspace: Workspace) -> None:
+    """Drop the state of the stack, its locks and history. The generated secrets stay."""
+    for path in (workspace.config.backend_dir, workspace.config.pulumi_home / "workspaces"):
+        shutil.rmtree(path, ignore_errors=True)
+    for file in (_epoch_file(workspace), workspace.config.kubeconfig):
+        file.unlink(missing_ok=True)
+
+
+def remove_dead_locks(workspace: Workspace) -> list[str]:
+    """Do what `pulumi cancel` does, for locks whose process is dead; a line for each.
+
+    One that is held stays: the CLI says by whom.
+    """
+    lines = []
+    for path in sorted(workspace.lock_dir.glob("*.json")):
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        if holder["hostname"] == socket.gethostname() and not _alive(holder["pid"]):
+            path.unlink()
+            lines.append(f"removed the lock of pid {holder['pid']}, which is dead")
+    return lines
+
+
+def _alive(pid: int) -> bool:
+    """A zombie that nobody reaps is dead: it holds nothing any more."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _epoch_file(workspace: Workspace) -> Path:
+    return workspace.config.state_dir / f"epoch.{workspace.stack}"

@@ -1,1 +1,0 @@
-"""Stand-in for the Pulumi provider `kubernetes`: the same rules, a real API server, loopback only."""

@@ -1,0 +1,214 @@
+"""Where Pulumi's CLI works for a sandbox stack: its environment, and a copy of the stack file.
+
+The CLI writes to the stack file that it is given (salt, encrypted values), so it is given a copy in
+`.sandbox/work`; the repository's own files are only read. The copy is the stack file plus what a sandbox
+generates by itself: a password hash per person and clients' secrets, encrypted by the CLI. Only their
+ciphertexts are kept, so a copy costs no call of the CLI until somebody new appears in the stack file.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sandbox import stackfile
+from sandbox.config import ACCESS_KEY_ID, SECRET_ACCESS_KEY, SandboxConfig
+from sandbox.errors import SandboxError
+from sandbox.files import atomic_write
+from sandbox.stackfile import Ciphers
+
+_PEOPLE_FILE = re.compile(rf"^\s*{stackfile.PEOPLE_FILE}:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
+BCRYPT_COST = 10  # the least that the program takes; generated passwords have 96 random bits
+
+# Credentials, profiles and defaults of the person at the keyboard never reach a sandbox.
+_FOREIGN_PREFIXES = ("AWS_", "PULUMI_OPTION_")
+_FOREIGN = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG"}
+
+
+class Workspace:
+    """The CLI's side of one sandbox. After `prepare` a plain `pulumi` works on the stack in `environment`."""
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self.config = config
+        self.stack = config.stack
+        self.work_dir = config.work_dir
+        self.project = _project_name(config.root / "Pulumi.yaml")
+        self.stack_copy = self.work_dir / f"Pulumi.{config.stack}.yaml"
+
+    @property
+    def passphrase_file(self) -> Path:
+        return self.config.state_dir / "passphrase"
+
+    @property
+    def passwords_file(self) -> Path:
+        """The generated passwords, for the person who wants to log in. Nothing else reads it."""
+        return self.config.state_dir / "passwords.txt"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """Where the file backend keeps this stack's state."""
+        return self.config.backend_dir / ".pulumi" / "stacks" / self.project / f"{self.stack}.json"
+
+    @property
+    def lock_dir(self) -> Path:
+        """One file per process that holds the stack; the file names its pid and host."""
+        return self.config.backend_dir / ".pulumi" / "locks" / "organization" / self.project / self.stack
+
+    def variables(self) -> dict[str, str]:
+        """The variables that make a plain `pulumi` work on this stack (`kubepark env` prints them)."""
+        path = os.environ.get("PATH", os.defpath)
+        first = str(self.config.bin_dir)
+        return {
+            "PATH": path if path.startswith(first) else f"{first}{os.pathsep}{path}",
+            "PULUMI_STACK": self.stack,
+            # Every flag of the CLI can be given by a variable.
+            "PULUMI_OPTION_CONFIG_FILE": str(self.stack_copy),
+            "PULUMI_HOME": str(self.config.pulumi_home),
+            # Without sidecar files: they are not written atomically, and a program that reads its own
+            # stack's outputs while the engine saves the state would now and then meet an empty one.
+            "PULUMI_BACKEND_URL": f"file://{self.config.backend_dir}?metadata=skip",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.passphrase_file),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "KUBECONFIG": str(self.config.kubeconfig),
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+            "AWS_REGION": self.config.region,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment of the CLI and of the plugins it starts."""
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_FOREIGN_PREFIXES) and name not in _FOREIGN
+        }
+        direct = ",".join(filter(None, [inherited.get("no_proxy"), "127.0.0.1,localhost"]))
+        return {**inherited, **self.variables(), "no_proxy": direct, "NO_PROXY": direct}
+
+    # -- preparation -------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the folders, secrets, stack and copies. Two CLI calls at first, later none."""
+        for folder in (self.work_dir, self.config.backend_dir, self.config.pulumi_home, self.config.log_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.config.state_dir.chmod(0o700)
+        if not self.passphrase_file.exists():
+            atomic_write(self.passphrase_file, secrets.token_urlsafe(32))
+        source = self.config.stack_file.read_text(encoding="utf-8")
+        shutil.copyfile(self.config.root / "Pulumi.yaml", self.work_dir / "Pulumi.yaml")
+        seal = self.work_dir / f".{self.stack}.seal"
+        if self.checkpoint_file.exists() and seal.exists() and seal.read_text() == self._seal(source):
+            return
+        self._write_copy(source)
+        atomic_write(seal, self._seal(source))
+
+    def _seal(self, source: str) -> str:
+        """Digest of everything that the copy is made of, and of the copy itself."""
+        digest = hashlib.sha256(source.encode())
+        listed = [self.config.root / name for name in _PEOPLE_FILE.findall(source)]
+        for path in (self.config.secrets_file, self.passphrase_file, self.stack_copy, *listed):
+            digest.update(path.read_bytes() if path.exists() else b"\0")
+        return digest.hexdigest()
+
+    def _write_copy(self, source: str) -> None:
+        document = stackfile.parse(source, self.config.stack_file.name)
+        stackfile.require_no_secrets(document, self.config.stack_file.name)
+        kept = self._kept()
+        wanted = stackfile.generated_paths(document, self.config.root)
+        stackfile.merge(document, kept, wanted)
+        atomic_write(self.stack_copy, stackfile.dump(document))
+        if not self.checkpoint_file.exists():
+            self._cli("stack", "init", self.stack)
+        missing = [path for path in wanted if path not in kept.values]
+        if missing:
+            # An argument would be readable by any user (`ps`).
+            self._cli("config", "set-all", "--path", PULUMI_OPTION_SECRET=_csv_line(self._generate(missing)))
+            kept.update(self._read_copy())
+        self._keep(kept)
+
+    def _kept(self) -> Ciphers:
+        """The ciphertexts so far; one that was changed by `pulumi config set` in the copy wins."""
+        path = self.config.secrets_file
+        stacks = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        kept = Ciphers(**stacks.get(self.stack, {}))
+        if self.stack_copy.exists():
+            changed = kept.update(self._read_copy())
+            self._forget_passwords({name for path in changed if (name := stackfile.person_of(path))})
+        return kept
+
+    def _read_copy(self) -> Ciphers:
+        text = self.stack_copy.read_text(encoding="utf-8")
+        return stackfile.ciphers_in(stackfile.parse(text, self.stack_copy.name))
+
+    def _keep(self, kept: Ciphers) -> None:
+        path = self.config.secrets_file
+        stacks = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        atomic_write(path, json.dumps({**stacks, self.stack: vars(kept)}, indent=1) + "\n")
+
+    def _generate(self, paths: list[str]) -> dict[str, str]:
+        """A value for each path of the configuration: a secret, or the hash of a password that is noted."""
+        people = {path: name for path in paths if (name := stackfile.person_of(path))}
+        values = {path: secrets.token_urlsafe(32) for path in paths if path not in people}
+        if not people:
+            return values
+        import bcrypt  # only here: most runs generate nothing
+
+        passwords = {name: secrets.token_urlsafe(12) for name in people.values()}
+        with ThreadPoolExecutor() as pool:  # bcrypt lets go of the interpreter lock
+            hashes = pool.map(
+                lambda password: bcrypt.hashpw(password.encode(), bcrypt.gensalt(BCRYPT_COST)).decode(),
+                passwords.values(),
+            )
+            values.update(zip(people, hashes, strict=True))
+        self._forget_passwords(set(passwords))
+        with self.passwords_file.open("a", encoding="utf-8") as file:
+            file.writelines(f"{self.stack}  {name}  {password}\n" for name, password in passwords.items())
+        return values
+
+    def _forget_passwords(self, people: set[str]) -> None:
+        """They are no longer those that were generated, or there was none yet."""
+        known = self.passwords_file.read_text().splitlines() if self.passwords_file.exists() else []
+        valid = [line for line in known if tuple(line.split()[:2]) not in {(self.stack, p) for p in people}]
+        atomic_write(self.passwords_file, "".join(f"{line}\n" for line in valid))
+
+    def _cli(self, *arguments: str, **variables: str) -> None:
+        """A short command of the CLI in the work folder. Raises `SandboxError` with its message."""
+        environment: Mapping[str, str] = {**self.environment(), **variables}
+        pulumi = shutil.which("pulumi", path=environment["PATH"])
+        if pulumi is None:
+            raise SandboxError("pulumi is neither built nor on PATH: run `make tools`")
+        done = subprocess.run(
+            [pulumi, "--non-interactive", "--color", "never", *arguments],
+            cwd=self.work_dir,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            what = " ".join(arguments[:2])
+            raise SandboxError(f"`pulumi {what}` failed:\n{(done.stderr or done.stdout).strip()}")
+
+
+def _csv_line(values: Mapping[str, str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([f"{path}={value}" for path, value in values.items()])
+    return line.getvalue()
+
+
+def _project_name(project_file: Path) -> str:
+    for line in project_file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("name:"):
+            return line.removeprefix("name:").strip().strip("\"'")
+    raise SandboxError(f"{project_file} has no `name:` line")
