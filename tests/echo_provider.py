@@ -11,10 +11,10 @@ from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2
+from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from tests.engine_outputs import compute
-from tests.engine_wire import decode, encode
 
 
 class EchoProvider(provider_pb2_grpc.ResourceProviderServicer):
@@ -45,8 +45,8 @@ class EchoProvider(provider_pb2_grpc.ResourceProviderServicer):
         response = provider_pb2.CreateResponse(properties=request.properties)
         if not request.preview:
             token = request.urn.split("::")[2].rpartition("$")[2]
-            response.id, outputs = compute(token, request.urn, decode(request.properties).value)
-            response.properties.MergeFrom(encode(outputs))
+            response.id, outputs = compute(token, request.urn, MessageToDict(request.properties))
+            response.properties.update(outputs)
         return response
 
     def Delete(self, request: Any, context: Any) -> Any:

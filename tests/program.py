@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pulumi.runtime.rpc import wrap_rpc_secret
+
 from tests.configuration import SECRETS, configuration
-from tests.engine import Answer, Recording, Secret, attempt
+from tests.engine import Answer, Recording, attempt
 
 ROOT = Path(__file__).parents[1]
 KUBECONFIG = "apiVersion: v1\nkind: Config\n# stands for the operator's kubeconfig\n"
@@ -48,7 +50,7 @@ def run(
     """One run. `before`: stack outputs of the last update; `records`: changes to nodes' records."""
     answers: dict[str, Answer] = {
         _STATUS: lambda args, recording: statuses(recording, records or {}),
-        _PARAMETER: {"name": "/lab/kubeconfig", "value": Secret(KUBECONFIG)},
+        _PARAMETER: {"name": "/lab/kubeconfig", "value": wrap_rpc_secret(KUBECONFIG)},
         _OUTPUTS: {"outputs": dict(before or {})},
     }
     config = config or configuration()
