@@ -64,7 +64,7 @@ class Access(pulumi.ComponentResource):
         naming: Naming,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("kubepark:access:Access", name, None, opts)
+        super().__init__("kubepark:index:Access", name, None, opts)
         self._name, self._settings, self._naming = name, settings, naming
         self.key, self._alias = self._key("cluster", naming.key_alias, "Parameters and root disks")
         # Volumes, snapshots and backups outlive the cluster, and so must the key that opens them.

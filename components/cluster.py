@@ -43,7 +43,7 @@ class Cluster(pulumi.ComponentResource):
         aws_provider: aws.Provider,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("kubepark:cluster:Cluster", name, None, opts)
+        super().__init__("kubepark:index:Cluster", name, None, opts)
         self._naming = Naming(settings.cluster)
         self._seconds = settings.control_plane.wait_minutes * 60.0
         self._instances = instances

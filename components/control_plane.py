@@ -30,7 +30,7 @@ class ControlPlane(pulumi.ComponentResource):
         gateway: pulumi.Resource,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("kubepark:control_plane:ControlPlane", name, None, opts)
+        super().__init__("kubepark:index:ControlPlane", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         interface = ec2.NetworkInterface(
             f"{name}-interface",

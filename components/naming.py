@@ -10,7 +10,7 @@ TAG_ROLE = "kubepark:role"
 TAG_GENERATION = "kubepark:generation"
 TAG_DIGEST = "kubepark:user-data-digest"
 
-# Prefix of every component type token (`kubepark:network:Network`). Part of each URN: public API.
+# The namespace of the stack configuration, and the first part of every component type token.
 PROJECT = "kubepark"
 
 

@@ -62,7 +62,7 @@ class Network(pulumi.ComponentResource):
         naming: Naming,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("kubepark:network:Network", name, None, opts)
+        super().__init__("kubepark:index:Network", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         vpc = ec2.Vpc(
             f"{name}-vpc",

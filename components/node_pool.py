@@ -105,7 +105,7 @@ class NodePool(pulumi.ComponentResource):
         args: NodeArgs,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("kubepark:node_pool:NodePool", name, None, opts)
+        super().__init__("kubepark:index:NodePool", name, None, opts)
         self.instances = {node.name: instance(node.name, node, args, self) for node in nodes}
         self.register_outputs({"instance_ids": {n: i.id for n, i in self.instances.items()}})
 

@@ -103,7 +103,7 @@ class Security(pulumi.ComponentResource):
         naming: Naming,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("kubepark:security:Security", name, None, opts)
+        super().__init__("kubepark:index:Security", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         # Cloud controllers expect the cluster's tag on exactly one group of a node.
         tag, owned = naming.cluster_tag

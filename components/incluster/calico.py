@@ -14,7 +14,6 @@ from components.incluster.manifest import KubernetesObject, Manifest, register
 from components.incluster.objects import MANAGED_BY
 from components.incluster.objects import Manifest as Object
 from components.model import Settings
-from components.naming import PROJECT
 
 # One pool, 64 addresses per node and block. The pool's CIDR is ignored once it exists.
 _POOL = "default-ipv4-ippool"
@@ -67,7 +66,7 @@ class Calico(pulumi.ComponentResource):
         upstream: Sequence[Object],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(f"{PROJECT}:incluster:Calico", name, None, opts)
+        super().__init__("kubepark:index:Calico", name, None, opts)
         operator = Manifest(f"{name}-operator", upstream, pulumi.ResourceOptions(parent=self))
         own = register(self, plan_calico(settings), depends_on=[operator])
         self.objects = [*operator.objects, *own]

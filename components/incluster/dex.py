@@ -30,7 +30,6 @@ from components.incluster.manifest import KubernetesObject, register
 from components.incluster.objects import CHECKSUM, MANAGED_BY
 from components.incluster.objects import Manifest as Object
 from components.model import Settings
-from components.naming import PROJECT
 from components.versions import DEX_IMAGE
 
 CONFIG_KEY = "config.yaml"
@@ -262,7 +261,7 @@ class Dex(pulumi.ComponentResource):
     objects: list[KubernetesObject]
 
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(f"{PROJECT}:incluster:Dex", name, None, opts)
+        super().__init__("kubepark:index:Dex", name, None, opts)
         self.objects = register(self, plan_dex(settings))
         self.issuer = ISSUER
         self.register_outputs({"issuer": self.issuer})

@@ -17,7 +17,6 @@ from components.incluster.manifest import KubernetesObject, register
 from components.incluster.objects import CHECKSUM, MANAGED_BY
 from components.incluster.objects import Manifest as Object
 from components.model import Settings
-from components.naming import PROJECT
 from components.versions import DEVICE_PLUGIN_IMAGE
 
 GPU_RESOURCE = "nvidia.com/gpu"
@@ -155,6 +154,6 @@ class Gpu(pulumi.ComponentResource):
         instances: Sequence[pulumi.Resource],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(f"{PROJECT}:incluster:Gpu", name, None, opts)
+        super().__init__("kubepark:index:Gpu", name, None, opts)
         self.objects = register(self, plan_gpu(settings), instances)
         self.register_outputs({})

@@ -12,7 +12,6 @@ import pulumi
 
 from components.incluster.objects import Manifest as Object
 from components.incluster.objects import in_order, needs, resource_name, type_token
-from components.naming import PROJECT
 
 _SECRET_FIELDS = ("data", "stringData")
 
@@ -60,6 +59,6 @@ class Manifest(pulumi.ComponentResource):
     def __init__(
         self, name: str, manifests: Sequence[Object], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__(f"{PROJECT}:incluster:Manifest", name, None, opts)
+        super().__init__("kubepark:index:Manifest", name, None, opts)
         self.objects = register(self, manifests)
         self.register_outputs({})

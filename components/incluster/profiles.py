@@ -16,7 +16,6 @@ from components.incluster.manifest import KubernetesObject, register
 from components.incluster.objects import MANAGED_BY
 from components.incluster.objects import Manifest as Object
 from components.model import Person, Settings, State
-from components.naming import PROJECT
 from components.people import grants
 
 CONTROLLER = "controller"  # kubeflow.profiles: something in the cluster acts on Profiles
@@ -116,7 +115,7 @@ class Profiles(pulumi.ComponentResource):
     objects: list[KubernetesObject]
 
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(f"{PROJECT}:incluster:Profiles", name, None, opts)
+        super().__init__("kubepark:index:Profiles", name, None, opts)
         self.objects = register(self, plan_profiles(settings))
         self.namespaces = [person.namespace for person in settings.people if person.has_namespace]
         self.register_outputs({"namespaces": self.namespaces})

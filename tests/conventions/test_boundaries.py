@@ -113,7 +113,7 @@ def test_no_file_names_a_machine_or_a_registry():
     folders = [*PACKAGES, "tests", "docs", ".github", ".ci", "bin"]
     paths = [path for name in folders for path in (ROOT / name).rglob("*") if "__pycache__" not in path.parts]
     for path in [*paths, *ROOT.glob("*")]:
-        if not path.is_file() or path.suffix not in TEXT:
+        if not path.is_file() or path.suffix not in TEXT or path.name == ".git":
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         searched += 1

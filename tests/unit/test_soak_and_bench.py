@@ -67,13 +67,13 @@ def test_a_figure_over_its_limit_is_said():
 
 def test_the_floor_has_the_same_parents_providers_and_dependencies():
     provider = "urn:pulumi:s::p::pulumi:providers:aws::aws"
-    component, leaf = "urn:pulumi:s::p::kubepark:network:Network::network", "urn:pulumi:s::p::n$t::leaf"
+    component, leaf = "urn:pulumi:s::p::kubepark:index:Network::network", "urn:pulumi:s::p::n$t::leaf"
     stack = {"urn": "urn:pulumi:s::p::pulumi:pulumi:Stack::p-s", "type": "pulumi:pulumi:Stack"}
     made = rows(
         [
             stack,
             {"urn": provider, "type": "pulumi:providers:aws", "custom": True, "parent": stack["urn"]},
-            {"urn": component, "type": "kubepark:network:Network", "parent": stack["urn"]},
+            {"urn": component, "type": "kubepark:index:Network", "parent": stack["urn"]},
             {"urn": leaf, "type": "t", "custom": True, "parent": component,
              "provider": f"{provider}::an-id", "dependencies": [provider]},
         ]
