@@ -13,7 +13,7 @@ WITH_TOOLS = real=$$($(PY) -m sandbox.nodes.choice) && \
 # One after the other: each is a cluster of real nodes.
 LONG_TESTS := $(addprefix tests/unit/test_userdata_,boot.py faults.py) $(addprefix tests/sandbox/test_,$(addsuffix .py, \
 	real_nodes real_faults stack_life stack_failures stack_secrets stack_interrupts stack_refusals stack_people))
-LINTED := __main__.py components userdata cli sandbox policies
+LINTED := __main__.py config components userdata cli sandbox policies
 # The first Python that is new enough. Asked for only when the virtualenv is made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)

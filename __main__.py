@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_aws as aws
 
-from components import created_with, people, people_changes, preflight
+from components import preflight
 from components.access import Access
 from components.cluster import Cluster
 from components.control_plane import ControlPlane, with_groups
@@ -14,11 +14,12 @@ from components.incluster.dex import Dex
 from components.incluster.gpu import Gpu
 from components.incluster.manifest import Manifest
 from components.incluster.profiles import Profiles
-from components.model import Role, Settings
-from components.naming import TAG_CLUSTER, Naming
 from components.network import Network
 from components.node_pool import NodeArgs, NodePool, outdated_nodes
 from components.security import CONTROL_PLANE, NODES, Security, plan_flows
+from config import created_with, people, people_changes
+from config.model import Role, Settings
+from config.naming import TAG_CLUSTER, Naming
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from components.versions import AMI_PARAMETERS
+from config.versions import AMI_PARAMETERS
 from sandbox.config import read_stack_config, setting
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write

@@ -11,7 +11,7 @@ import yaml
 
 from components.incluster.objects import ManifestError
 from components.incluster.sources import LOCK_FILE, ROOT, FetchError, fetch, read_pins
-from components.versions import ROWS, UPSTREAM_MANIFESTS
+from config.versions import ROWS, UPSTREAM_MANIFESTS
 
 app = typer.Typer(help="Upstream manifests.", no_args_is_help=True, pretty_exceptions_enable=False)
 

@@ -55,7 +55,7 @@ def list_command(stack: Stack = "sandbox", as_json: Json = False) -> None:
 def access(stack: Stack = "sandbox", as_json: Json = False) -> None:
     """Show who can do what in whose namespace, as the list says (the stack's output `access` is the same)."""
     from cli.people_file import PeopleFile
-    from components.people import matrix
+    from config.people import matrix
 
     settings = PeopleFile(ROOT, stack).settings()
     rows = matrix(settings.people, settings.groups)

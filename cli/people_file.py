@@ -16,7 +16,7 @@ from sandbox.files import atomic_write
 from sandbox.stackfile import CLIENT_SECRET, HASHES, PEOPLE, PEOPLE_FILE
 
 if TYPE_CHECKING:
-    from components.model import Settings
+    from config.model import Settings
 
 _PREFIX = "kubepark:"
 _CONNECTORS, _CONNECTOR_SECRETS = "kubepark:connectors", "kubepark:connectorSecrets"
@@ -84,8 +84,8 @@ class PeopleFile:
 
     def settings(self) -> Settings:
         """The stack's settings as the list is now. Raises `SandboxError` with everything that is wrong."""
-        from components import settings
-        from components.validation import SettingsError
+        from config import settings
+        from config.validation import SettingsError
 
         try:
             return settings.parse(self.stack, self._configuration())
@@ -94,8 +94,8 @@ class PeopleFile:
 
     def check(self) -> None:
         """Raises `SandboxError` with every problem that the changed list would have."""
-        from components import settings
-        from components.validation import SettingsError
+        from config import settings
+        from config.validation import SettingsError
 
         try:
             settings.parse(self.stack, self._configuration())
@@ -181,7 +181,7 @@ def dash_offset(text: str) -> int:
 
 def rows(people: list[Any]) -> list[dict[str, str]]:
     """One row for each person, defaults filled in, as `people list` shows it."""
-    from components.people import default_namespace
+    from config.people import default_namespace
 
     found = []
     for entry in (each for each in people if isinstance(each, dict)):

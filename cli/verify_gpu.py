@@ -19,7 +19,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
 from cli.gpu_reasons import ACCELERATOR, GPU, accelerators, explain_pending
-from components.versions import VECTOR_ADD_IMAGE
+from config.versions import VECTOR_ADD_IMAGE
 
 NAMESPACE = "default"
 PASSED = "Test PASSED"

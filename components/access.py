@@ -14,8 +14,8 @@ import pulumi
 from pulumi_aws import iam, kms, ssm
 
 from components import iam_documents as documents
-from components.model import NodePlan, Role, Settings
-from components.naming import Naming
+from config.model import NodePlan, Role, Settings
+from config.naming import Naming
 
 # Whatever of a parameter changes, except its tags, the AWS provider puts the whole of it: with the value
 # in its state (the placeholder) over the live one, or with an empty one for `value_wo`. So all that is

@@ -21,8 +21,8 @@ from pulumi_aws import ec2, ssm
 
 from components import waiting
 from components.access import PENDING
-from components.model import NodePlan, Role, Settings
-from components.naming import Naming
+from config.model import NodePlan, Role, Settings
+from config.naming import Naming
 
 NEXT = "A node goes on trying by itself: mend the cause, then run `up` again. Nothing needs to be replaced."
 _GATHER_SECONDS = 0.2  # how long a call is held back for others that want the same answer

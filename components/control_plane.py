@@ -7,8 +7,8 @@ from dataclasses import replace
 import pulumi
 from pulumi_aws import ec2
 
-from components.model import NodePlan
 from components.node_pool import NodeArgs, instance
+from config.model import NodePlan
 
 
 class ControlPlane(pulumi.ComponentResource):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.model import AwsSettings, NodePlan, Role
-from components.naming import Naming
+from config.model import AwsSettings, NodePlan, Role
+from config.naming import Naming
 
 Document = dict[str, Any]
 

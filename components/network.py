@@ -8,8 +8,8 @@ from ipaddress import IPv4Network
 import pulumi
 from pulumi_aws import ec2
 
-from components.model import NetworkSettings
-from components.naming import Naming
+from config.model import NetworkSettings
+from config.naming import Naming
 
 _SUBNET_PREFIX = 22
 

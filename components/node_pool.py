@@ -11,10 +11,10 @@ import pulumi
 from pulumi_aws import ec2
 
 import userdata
-from components import naming as tags
 from components.access import NodeAccess
-from components.model import NodePlan, Role
-from components.naming import Naming
+from config import naming as tags
+from config.model import NodePlan, Role
+from config.naming import Naming
 
 # An ordinary `up` never replaces an instance: a newer image, changed scripts and the tag that tells
 # of them wait until the node's `generation` is bumped.

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import pulumi
 
 import userdata
-from components import created_with, people_changes, settings
 from components.incluster.objects import Manifest, ManifestError
 from components.incluster.sources import load_all
-from components.model import NodePlan, Role, Settings
 from components.network import plan_subnets
-from components.nodes import plan_nodes
-from components.validation import Problems, SettingsError
+from config import created_with, people_changes, settings
+from config.model import NodePlan, Role, Settings
+from config.nodes import plan_nodes
+from config.validation import Problems, SettingsError
 
 
 @dataclass(frozen=True)

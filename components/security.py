@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 import pulumi
 from pulumi_aws import ec2, vpc
 
-from components.naming import Naming
+from config.naming import Naming
 
 NODES = "nodes"
 CONTROL_PLANE = "control-plane"

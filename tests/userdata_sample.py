@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 import userdata
-from components.model import (
+from config.model import (
     AwsSettings,
     ControlPlaneSettings,
     GpuSettings,
@@ -24,8 +24,8 @@ from components.model import (
     NodeSettings,
     Settings,
 )
-from components.nodes import plan_nodes
-from components.versions import GPU_INSTANCE_TYPES, ROWS
+from config.nodes import plan_nodes
+from config.versions import GPU_INSTANCE_TYPES, ROWS
 
 ROLES = ("master", "worker", "gpu")
 # Whose every step is made to fail: a worker's are a GPU node's without the GPU, so `make test-long` has them.

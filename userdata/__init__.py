@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from components.model import NodePlan, Settings
+from config.model import NodePlan, Settings
 from userdata.files import NodeFile, node_files
 
 # EC2 takes 16,384 bytes of user data; the rest is kept free for longer settings and later rows.

@@ -6,7 +6,7 @@ A drop-in whose version is higher than the root file's stops containerd 2.3 (con
 
 from __future__ import annotations
 
-from components.versions import VersionRow
+from config.versions import VersionRow
 
 ROOT_FILE = "/etc/containerd/config.toml"
 NVIDIA_FILE = "/etc/containerd/conf.d/99-nvidia.toml"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from components.model import NodePlan, Role, Settings
-from components.naming import Naming
-from components.versions import NVIDIA_DRIVER_BRANCH, NVIDIA_TOOLKIT
+from config.model import NodePlan, Role, Settings
+from config.naming import Naming
+from config.versions import NVIDIA_DRIVER_BRANCH, NVIDIA_TOOLKIT
 from userdata import containerd, kubeadm
 from userdata.slim import slim
 

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from components.model import NodePlan, Settings, Taint
-from components.naming import Naming
+from config.model import NodePlan, Settings, Taint
+from config.naming import Naming
 
 API_PORT = 6443
 AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"

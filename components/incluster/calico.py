@@ -13,7 +13,7 @@ import pulumi
 from components.incluster.manifest import KubernetesObject, Manifest, register
 from components.incluster.objects import MANAGED_BY
 from components.incluster.objects import Manifest as Object
-from components.model import Settings
+from config.model import Settings
 
 # One pool, 64 addresses per node and block. The pool's CIDR is ignored once it exists.
 _POOL = "default-ipv4-ippool"

@@ -11,8 +11,8 @@ from typing import Any
 
 from components.incluster.objects import MANAGED_BY
 from components.incluster.objects import Manifest as Object
-from components.model import Person
-from components.people import OWNER, Grant, pair_slug
+from config.model import Person
+from config.people import OWNER, Grant, pair_slug
 
 _RBAC = "rbac.authorization.k8s.io"
 _ISTIO = "security.istio.io/v1"

@@ -29,8 +29,8 @@ from components.incluster.dex_config import (
 from components.incluster.manifest import KubernetesObject, register
 from components.incluster.objects import CHECKSUM, MANAGED_BY
 from components.incluster.objects import Manifest as Object
-from components.model import Settings
-from components.versions import DEX_IMAGE
+from config.model import Settings
+from config.versions import DEX_IMAGE
 
 CONFIG_KEY = "config.yaml"
 CONFIG_MAP = NAME

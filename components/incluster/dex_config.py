@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from components.model import Connector, Person
+from config.model import Connector, Person
 
 NAMESPACE = "auth"
 NAME = "dex"

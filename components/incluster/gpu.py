@@ -16,8 +16,8 @@ import yaml
 from components.incluster.manifest import KubernetesObject, register
 from components.incluster.objects import CHECKSUM, MANAGED_BY
 from components.incluster.objects import Manifest as Object
-from components.model import Settings
-from components.versions import DEVICE_PLUGIN_IMAGE
+from config.model import Settings
+from config.versions import DEVICE_PLUGIN_IMAGE
 
 GPU_RESOURCE = "nvidia.com/gpu"
 RUNTIME_CLASS = "nvidia"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from components.naming import PROJECT
+from config.naming import PROJECT
 
 Manifest = dict[str, Any]
 

@@ -15,8 +15,8 @@ from components.incluster.contributors import plan_contributor, plan_denied
 from components.incluster.manifest import KubernetesObject, register
 from components.incluster.objects import MANAGED_BY
 from components.incluster.objects import Manifest as Object
-from components.model import Person, Settings, State
-from components.people import grants
+from config.model import Person, Settings, State
+from config.people import grants
 
 CONTROLLER = "controller"  # kubeflow.profiles: something in the cluster acts on Profiles
 

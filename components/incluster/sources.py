@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from components.incluster.objects import Manifest, ManifestError, normalise
-from components.model import ManifestSource
+from config.model import ManifestSource
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK_FILE = "manifests.lock.yaml"

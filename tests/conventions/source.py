@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("components", "userdata", "sandbox", "cli", "policies")
+PACKAGES = ("config", "components", "userdata", "sandbox", "cli", "policies")
 OURS = frozenset({*PACKAGES, "tests"})
 
 
@@ -32,7 +32,7 @@ class Source:
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{self.name}: a relative import"
-                # `from components import settings` imports the module components.settings.
+                # `from config import settings` imports the module config.settings.
                 for alias in node.names:
                     yield f"{node.module}.{alias.name}" if node.module in OURS else str(node.module)
 

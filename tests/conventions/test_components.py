@@ -84,19 +84,19 @@ def test_only_the_settings_read_the_configuration():
     readers = {"Config", "get_config", "require_config", "get_config_env", "CONFIG", "is_config_secret"}
     found = {
         source.name
-        for source in of("", "components", "userdata")
+        for source in of("", "config", "components", "userdata")
         if any(name.partition(".")[0] == "pulumi" for name in source.imports())
         for node in ast.walk(source.tree)
         if (isinstance(node, ast.Attribute) and node.attr in readers)
         or (isinstance(node, ast.Name) and node.id in readers)
     }
-    assert found == {"components/settings.py"}
+    assert found == {"config/settings.py"}
 
 
 def test_only_the_main_file_exports():
     calls = [
         (source.name, ast.unparse(node.func))
-        for source in of("", "components", "userdata")
+        for source in of("", "config", "components", "userdata")
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Call)
     ]
@@ -168,7 +168,7 @@ def test_the_search_would_find_one(text):
 
 def test_no_output_resource_or_configuration_at_module_level():
     inspected = 0
-    for source in of("components", "userdata"):
+    for source in of("config", "components", "userdata"):
         resources = resource_names(source.tree) | {"pulumi.Config", "pulumi.Output", "pulumi.StackReference"}
         for statement in source.tree.body:
             if isinstance(statement, ast.Assign | ast.AnnAssign | ast.Expr):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.versions import GPU_INSTANCE_TYPES
+from config.versions import GPU_INSTANCE_TYPES
 from policies.compute import (
     ALLOWED_INSTANCE_TYPES,
     IMDSV2_REQUIRED,

@@ -23,9 +23,9 @@ import boto3
 
 import userdata
 from components.iam_documents import ASSUME_BY_EC2, node_policy
-from components.model import NodePlan, Settings
-from components.naming import Naming
-from components.nodes import plan_nodes
+from config.model import NodePlan, Settings
+from config.naming import Naming
+from config.nodes import plan_nodes
 from sandbox.config import ACCESS_KEY_ID, HEALTH_PATH, IMAGES_PATH, REGION, SECRET_ACCESS_KEY
 from sandbox.controlplane import with_server
 from sandbox.files import atomic_write

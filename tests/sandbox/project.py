@@ -29,6 +29,7 @@ _CODE = (
     "bin",
     "cli",
     "components",
+    "config",
     "manifests.lock.yaml",
     "policies",
     "sandbox",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from components.versions import ROWS
+from config.versions import ROWS
 from sandbox.boot.serve import serve
 from sandbox.gomodules import REAL_NODE_MODULES
 from sandbox.images.catalogue import pack

@@ -14,7 +14,7 @@ from components.incluster.dex import plan_dex
 from components.incluster.gpu import plan_gpu
 from components.incluster.profiles import plan_profiles
 from components.incluster.sources import load_all
-from components.model import (
+from config.model import (
     AwsSettings,
     ControlPlaneSettings,
     GpuSettings,
@@ -26,7 +26,7 @@ from components.model import (
     Settings,
     Tier,
 )
-from components.versions import GPU_INSTANCE_TYPES, ROWS
+from config.versions import GPU_INSTANCE_TYPES, ROWS
 
 TIER = Tier(
     name="gpu",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from components import settings
-from components.model import Settings
-from components.validation import SettingsError
+from config import settings
+from config.model import Settings
+from config.validation import SettingsError
 from tests.configuration import HASH, configuration
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from components import iam_documents as documents
-from components import settings
-from components.model import Role
-from components.naming import Naming
 from components.network import plan_subnets
-from components.nodes import plan_nodes
+from config import settings
+from config.model import Role
+from config.naming import Naming
+from config.nodes import plan_nodes
 from tests.configuration import configuration
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "iam"

@@ -14,7 +14,7 @@ import tarfile
 import pytest
 from werkzeug.test import Client
 
-from components.versions import DEVICE_PLUGIN_IMAGE, DEX_IMAGE, VECTOR_ADD_IMAGE
+from config.versions import DEVICE_PLUGIN_IMAGE, DEX_IMAGE, VECTOR_ADD_IMAGE
 from sandbox.errors import SandboxError
 from sandbox.gomodules import MODULES, REAL_NODE_MODULES, plan
 from sandbox.images import catalogue as catalogues

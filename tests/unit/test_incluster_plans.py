@@ -15,7 +15,7 @@ from components.incluster.dex_config import ISSUER, dex_config, password_variabl
 from components.incluster.gpu import plan_gpu
 from components.incluster.objects import CHECKSUM
 from components.incluster.profiles import plan_profiles
-from components.model import KubeflowSettings
+from config.model import KubeflowSettings
 from tests.unit import incluster_stack as stack
 
 

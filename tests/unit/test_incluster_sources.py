@@ -19,7 +19,7 @@ from cli.manifests import upstream_urls
 from components.incluster import sources
 from components.incluster.objects import ManifestError
 from components.incluster.sources import FetchError, fetch, load_all, read_pins
-from components.model import ManifestSource
+from config.model import ManifestSource
 
 BODY = b"""
 apiVersion: v1

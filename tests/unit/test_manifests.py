@@ -11,7 +11,7 @@ from cli import manifests
 from cli.manifests import lock, upstream_urls
 from components.incluster.objects import ManifestError
 from components.incluster.sources import FetchError, read_pins
-from components.versions import ROWS
+from config.versions import ROWS
 
 CONTENT = {"https://a.example/one.yaml": b"one", "https://a.example/two.yaml": b"two"}
 

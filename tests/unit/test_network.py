@@ -7,13 +7,13 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from components import settings
 from components.access import plan_hosts
-from components.model import Role, Settings
-from components.naming import Naming
 from components.network import plan_subnets
-from components.nodes import NODE_NUMBERS, node_address, plan_nodes
 from components.security import CONTROL_PLANE, NODES, Flow, plan_flows
+from config import settings
+from config.model import Role, Settings
+from config.naming import Naming
+from config.nodes import NODE_NUMBERS, node_address, plan_nodes
 from tests.configuration import configuration
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from components import people_changes
-from components.people import remembered
-from components.validation import SettingsError
+from config import people_changes
+from config.people import remembered
+from config.validation import SettingsError
 from tests.unit.people_settings import load, person
 
 KEEP = {"state": "removed", "data": "keep"}

@@ -12,7 +12,7 @@ import yaml
 
 from components.incluster.dex import plan_dex
 from components.incluster.profiles import plan_profiles
-from components.people import grants, matrix, remembered
+from config.people import grants, matrix, remembered
 from tests import dex_schema
 from tests.unit.people_settings import load, person
 

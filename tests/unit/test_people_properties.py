@@ -11,12 +11,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components import settings as stack_settings
 from components.incluster.dex import plan_dex
 from components.incluster.objects import resource_name
 from components.incluster.profiles import plan_profiles
-from components.people import grants, matrix, remembered
-from components.validation import SettingsError
+from config import settings as stack_settings
+from config.people import grants, matrix, remembered
+from config.validation import SettingsError
 from tests import dex_schema
 from tests.unit.people_settings import people_config, person
 from tests.unit.test_people_plans import dex_of

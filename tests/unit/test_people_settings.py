@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from components import settings, settings_people
-from components.model import Level, Standing, State
-from components.validation import SettingsError
+from config import settings
+from config.model import Level, Standing, State
+from config.sections import people as settings_people
+from config.validation import SettingsError
 from tests.unit.people_settings import load, people_config, person, problems
 
 QUOTA = 'kubepark:people[0].quota["{}"]'

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.quantities import SUFFIXES, count, cpu, memory, quantity
+from config.quantities import SUFFIXES, count, cpu, memory, quantity
 
 
 @pytest.mark.parametrize(

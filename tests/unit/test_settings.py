@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from components import settings
-from components.validation import SettingsError
+from config import settings
+from config.validation import SettingsError
 from tests.configuration import HASH, SECRETS, configuration
 
 

@@ -13,15 +13,12 @@ from typing import Any
 import pulumi
 from pulumi.runtime import config as runtime_config
 
-from components import people_checks
-from components import settings_logins as logins
-from components import settings_nodes as nodes
-from components import settings_parts as parts
-from components import settings_people as team
-from components import settings_quota as quota
-from components.model import Settings
-from components.naming import PROJECT
-from components.validation import Problems, Section, text
+from config import people_checks
+from config.model import Settings
+from config.naming import PROJECT
+from config.sections import logins, nodes, parts, quota
+from config.sections import people as team
+from config.validation import Problems, Section, text
 
 _SECRETS = ("passwordHashes", "oidcClientSecret", "connectorSecrets")
 

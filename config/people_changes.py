@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.model import Person
-from components.validation import Problem, Problems, SettingsError
+from config.model import Person
+from config.validation import Problem, Problems, SettingsError
 
 OUTPUT = "people"
 

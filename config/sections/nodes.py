@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from components.model import ControlPlaneSettings, GpuSettings, NodeSettings
-from components.nodes import NODE_NUMBERS, node_number
-from components.validation import Problems, Section, matching, one_of, shown, text, whole
-from components.versions import AMI_PARAMETERS, GPU_INSTANCE_TYPES
+from config.model import ControlPlaneSettings, GpuSettings, NodeSettings
+from config.nodes import NODE_NUMBERS, node_number
+from config.validation import Problems, Section, matching, one_of, shown, text, whole
+from config.versions import AMI_PARAMETERS, GPU_INSTANCE_TYPES
 
 _NODE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,57}[a-z])?[0-9]{1,4}")
 _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")

@@ -13,7 +13,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network
 from typing import Any
 
-from components.versions import Accelerator, VersionRow
+from config.versions import Accelerator, VersionRow
 
 
 class Role(StrEnum):

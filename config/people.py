@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from components.model import Group, Level, Person, Standing, State
+from config.model import Group, Level, Person, Standing, State
 
 OWNER = "owner"
 

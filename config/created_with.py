@@ -12,9 +12,9 @@ from typing import Any
 
 import pulumi
 
-from components.model import Settings
-from components.naming import PROJECT, Naming
-from components.validation import Problem, SettingsError
+from config.model import Settings
+from config.naming import PROJECT, Naming
+from config.validation import Problem, SettingsError
 
 OUTPUT = "created_with"
 

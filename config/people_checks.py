@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from components.model import Group, Level, Person, Standing, State
-from components.people import pair_slug
-from components.validation import Problems
+from config.model import Group, Level, Person, Standing, State
+from config.people import pair_slug
+from config.validation import Problems
 
 
 def check(problems: Problems, path: str, people: Sequence[Person], groups: Sequence[Group]) -> None:

@@ -7,9 +7,9 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
-from components.model import GpuSettings, Person, Tier
-from components.quantities import COUNT_FORM, CPU_FORM, MEMORY_FORM, count, cpu, memory
-from components.validation import Problems, Section, one_of, shown
+from config.model import GpuSettings, Person, Tier
+from config.quantities import COUNT_FORM, CPU_FORM, MEMORY_FORM, count, cpu, memory
+from config.validation import Problems, Section, one_of, shown
 
 # The one key that limits GPUs: a quota counts extended resources by what pods request, and nothing else.
 GPU_KEY = "requests.nvidia.com/gpu"

@@ -12,10 +12,10 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from components.model import AwsSettings, KubeflowSettings, ManifestSource, NetworkSettings
-from components.settings_nodes import AMI_FORM, ami_id
-from components.validation import Section, dns_label, matching, one_of, shown, text
-from components.versions import ROWS, UPSTREAM_MANIFESTS, VersionRow
+from config.model import AwsSettings, KubeflowSettings, ManifestSource, NetworkSettings
+from config.sections.nodes import AMI_FORM, ami_id
+from config.validation import Section, dns_label, matching, one_of, shown, text
+from config.versions import ROWS, UPSTREAM_MANIFESTS, VersionRow
 
 
 def cluster_name(raw: Any) -> str:

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from components.model import Connector, Person
-from components.validation import Problems, Section, dns_label, one_of, shown, text
+from config.model import Connector, Person
+from config.validation import Problems, Section, dns_label, one_of, shown, text
 
 # Dex accepts costs 10 to 16; above 14 a login takes seconds. Source: dexidp/dex, server/server.go.
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
