@@ -9,8 +9,8 @@ from pathlib import Path
 import typer
 import yaml
 
-from components.incluster.objects import ManifestError
-from components.incluster.sources import LOCK_FILE, ROOT, FetchError, fetch, read_pins
+from config import ROOT
+from config.manifest_lock import LOCK_FILE, FetchError, ManifestError, fetch, read_pins
 from config.versions import ROWS, UPSTREAM_MANIFESTS
 
 app = typer.Typer(help="Upstream manifests.", no_args_is_help=True, pretty_exceptions_enable=False)

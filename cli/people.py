@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cli.passwords import PasswordError, hash_password, hint, read_password
 from cli.questions import answer, confirm
+from config import ROOT
 from sandbox.errors import SandboxError
 
-ROOT = Path(__file__).resolve().parents[1]
 # No pretty traceback: it may show the values of variables.
 app = typer.Typer(
     help="People who may log in.",

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from cli.dex_sync import Account, SyncRefused, masked, synced
+from config import ROOT
+from config.people import user_id
 from sandbox.errors import SandboxError
 
-ROOT = Path(__file__).resolve().parents[1]
 KEY = "config.yaml"
 IDS = "kubepark/user-ids"  # on the ConfigMap: the userIDs that we wrote, sorted, as JSON
 CHECKSUM = "kubepark/config-sha256"  # on the pod template: another value makes other pods
@@ -34,8 +34,6 @@ class Place:
 
 def accounts(people: Sequence[Any], hashes: Mapping[str, str]) -> list[Account]:
     """One account for each active person who has a password, by name."""
-    from components.incluster.dex_config import user_id
-
     return [
         Account(email=each.email, username=each.key, user_id=user_id(each.key), hash=hashes[each.key])
         for each in sorted(people, key=lambda person: str(person.key))

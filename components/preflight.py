@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import pulumi
 
 import userdata
-from components.incluster.objects import Manifest, ManifestError
+from components.incluster.objects import Manifest
 from components.incluster.sources import load_all
 from components.network import plan_subnets
 from config import created_with, people_changes, settings
+from config.manifest_lock import ManifestError
 from config.model import NodePlan, Role, Settings
 from config.nodes import plan_nodes
 from config.validation import Problems, SettingsError

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import yaml
 
 from config.model import Connector, Person
+from config.people import user_id
 
 NAMESPACE = "auth"
 NAME = "dex"
@@ -17,18 +17,10 @@ ISSUER = f"http://{NAME}.{NAMESPACE}.svc.cluster.local:{PORT}/dex"
 CLIENT_ID_VARIABLE = "OIDC_CLIENT_ID"
 CLIENT_SECRET_VARIABLE = "OIDC_CLIENT_SECRET"
 
-# Never change it: accounts are known by the user ids that are derived from it.
-_USER_IDS = uuid.UUID("55f82a63-80ed-4917-beb4-70b3dde66a5c")
-
 
 def password_variable(key: str) -> str:
     """The environment variable of a person's hash. Keys are DNS labels, so no two give the same."""
     return "DEX_PW_" + key.upper().replace("-", "_")
-
-
-def user_id(key: str) -> str:
-    """A person's `sub` for life: from the key, never from the place in the list or the e-mail."""
-    return str(uuid.uuid5(_USER_IDS, key))
 
 
 def connector_variable(connector_id: str) -> str:

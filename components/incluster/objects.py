@@ -6,7 +6,7 @@ before the cluster exists as after.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from config.naming import PROJECT
@@ -37,16 +37,6 @@ _SUPPORT = frozenset(
 )
 # Cluster-scoped, but about the namespace that bears its name: Kubeflow's controller adopts that one.
 _ABOUT_NAMESPACE = frozenset({"Profile"})
-
-
-class ManifestError(Exception):
-    """Manifests cannot be used. The text lists every problem, one a line."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        lines = "\n".join(f"  - {problem}" for problem in problems)
-        super().__init__(f"the manifests have {count}; nothing was changed:\n{lines}")
 
 
 def namespace(manifest: Mapping[str, Any]) -> str | None:

@@ -11,27 +11,24 @@ import hashlib
 import json
 import os
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from components.incluster.objects import Manifest, ManifestError, normalise
+from components.incluster.objects import Manifest, normalise
+from config import ROOT
+from config.manifest_lock import (
+    LOCK_COMMAND,
+    LOCK_FILE,
+    FetchError,
+    ManifestError,
+    fetch,
+    one_line,
+    read_pins,
+)
 from config.model import ManifestSource
-
-ROOT = Path(__file__).resolve().parents[2]
-LOCK_FILE = "manifests.lock.yaml"
-LOCK_COMMAND = "bin/kubepark manifests lock"
-
-_TIMEOUT_SECONDS = 60
-_LARGEST_BYTES = 32 * 1024 * 1024  # Calico's CRDs are 3 MB
-
-
-class FetchError(Exception):
-    """A URL could not be read; the text says why."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -73,37 +70,6 @@ def load_all(
     if problems:
         raise ManifestError(problems)
     return loaded
-
-
-def read_pins(path: Path) -> dict[str, str]:
-    """The lock file: URL to sha256 in hex, "" where nobody has looked yet.
-
-    Raises: ManifestError when the file is missing or has another form.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except FileNotFoundError:
-        content = None
-    except yaml.YAMLError as error:
-        raise ManifestError([f"{path.name} is not YAML: {_one_line(error)}"]) from None
-    pins = content.get("sha256") if isinstance(content, dict) else None
-    if not isinstance(pins, dict) or not all(isinstance(pin, str) for pin in pins.values()):
-        raise ManifestError([f"{path.name} has no mapping sha256 of URLs to pins; fix: {LOCK_COMMAND}"])
-    return {str(url): pin for url, pin in pins.items()}
-
-
-def fetch(url: str) -> bytes:
-    """The bytes behind an https URL. Raises: FetchError."""
-    if not url.startswith("https://"):
-        raise FetchError(f"{url}: accepted: https://")
-    try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:
-            body: bytes = answer.read(_LARGEST_BYTES + 1)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise FetchError(f"{url}: {getattr(error, 'reason', None) or error}") from None
-    if len(body) > _LARGEST_BYTES:
-        raise FetchError(f"{url}: more than {_LARGEST_BYTES} bytes")
-    return body
 
 
 def _pins_or_problem(root: Path, problems: list[str]) -> dict[str, str]:
@@ -155,7 +121,7 @@ def _documents(body: bytes, where: str) -> list[Any]:
     try:
         return list(yaml.load_all(body, _Loader))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ManifestError([f"{where} is not YAML: {_one_line(error)}"]) from None
+        raise ManifestError([f"{where} is not YAML: {one_line(error)}"]) from None
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -164,7 +130,3 @@ def _write(path: Path, content: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as draft:
         draft.write(content)
     Path(draft.name).replace(path)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from config import ROOT
 from config.model import Group, Level, Person, Standing, State
 from config.people import default_namespace
 from config.sections.parts import below_root
 from config.sections.quota import tier
 from config.validation import Section, dns_label, one_of, shown, text
 
-ROOT = Path(__file__).resolve().parents[2]
 _EMAIL = re.compile(
     r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+"
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,16 +25,40 @@ class Source:
     def package(self) -> str:
         return self.name.partition("/")[0] if "/" in self.name else ""
 
+    @property
+    def module(self) -> str:
+        return self.name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
     def imports(self) -> Iterator[str]:
         """Every module that is imported anywhere in the file, also inside functions."""
-        for node in ast.walk(self.tree):
+        return self._imports(ast.walk(self.tree))
+
+    def loads(self) -> Iterator[str]:
+        """Those that are imported when the file runs, and not for a type checker only."""
+        checked = [
+            inner
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in node.body
+        ]
+        return self._imports(node for node in ast.walk(self.tree) if node not in checked)
+
+    def _imports(self, nodes: Iterable[ast.AST]) -> Iterator[str]:
+        for node in nodes:
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{self.name}: a relative import"
                 # `from config import settings` imports the module config.settings.
                 for alias in node.names:
-                    yield f"{node.module}.{alias.name}" if node.module in OURS else str(node.module)
+                    inner = f"{node.module}.{alias.name}"
+                    yield inner if is_module(inner) else str(node.module)
+
+
+def is_module(name: str) -> bool:
+    """Whether this is one of our modules or packages."""
+    path = ROOT / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").exists()
 
 
 @cache

@@ -5,19 +5,20 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from graphlib import TopologicalSorter
 
 import pytest
 
 from tests.conventions.source import OURS, PACKAGES, ROOT, of, sources
 
-# Which of our packages each may import. The sandbox and the program meet only at the AWS API, the
+# Which of our packages each may import: config <- userdata <- components <- __main__, cli -> config. The sandbox and the program meet only at the AWS API, the
 # Kubernetes API and the program itself, so the sandbox cannot flatter the program.
 MAY_IMPORT = {
     "config": {"config"},
     "components": {"components", "userdata", "config"},
     "userdata": {"userdata", "config"},
     "sandbox": {"sandbox"},
-    "cli": {"cli", "sandbox", "components", "config"},
+    "cli": {"cli", "sandbox", "config"},
     "policies": {"policies"},
     "": {"components", "userdata", "config"},
 }
@@ -28,8 +29,6 @@ THIRD_PARTY = {
     "userdata": {"yaml"},
     "policies": {"pulumi_policy"},
 }
-# What lives in the cluster needs settings and a provider, so it could move to a project of its own.
-INCLUSTER = {"config.model", "config.naming", "config.people", "config.versions"}
 # Put together here, so that this file does not contain them itself.
 MACHINE = re.compile(r"(?<![\w.$@-])/(?:" + "|".join(["wo" + "rk/", "tmp/" + "kp", "home/[a-z]+/"]) + ")")
 REGISTRY = re.compile("pypi" + r"\.org|" + "pythonhosted" + r"\.org|proxy\." + r"golang\.org")
@@ -52,19 +51,32 @@ def test_packages_import_only_what_the_design_allows(package):
         assert ours <= MAY_IMPORT[package], source.name
 
 
+def test_no_module_imports_itself_by_way_of_others():
+    known = {source.module: set(source.loads()) for source in sources()}
+    graph = {name: loaded & known.keys() for name, loaded in known.items()}
+    assert sum(map(len, graph.values())) > 300
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_only_the_readers_of_configuration_and_outputs_need_pulumi():
+    found = {
+        source.name for source in of("config") if "pulumi" in {n.partition(".")[0] for n in source.imports()}
+    }
+    assert found == {"config/created_with.py", "config/settings.py"}
+
+
 @pytest.mark.parametrize("package", sorted(THIRD_PARTY))
 def test_the_program_uses_few_libraries(package):
     assert outside(package) <= THIRD_PARTY[package]
 
 
 def test_what_lives_in_the_cluster_could_live_elsewhere():
+    """It needs settings and a provider, so it could move to a project of its own."""
     files = [source for source in of("components") if source.name.startswith("components/incluster/")]
     assert len(files) >= 8
     for source in files:
-        ours = {name for name in source.imports() if name.partition(".")[0] in OURS}
-        assert {name for name in ours if not name.startswith("components.incluster")} <= INCLUSTER, (
-            source.name
-        )
+        ours = {name for name in source.imports() if name.partition(".")[0] in OURS - {"config"}}
+        assert {name for name in ours if not name.startswith("components.incluster")} == set(), source.name
 
 
 def test_the_program_knows_nothing_of_the_sandbox():

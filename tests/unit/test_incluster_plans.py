@@ -11,11 +11,12 @@ import yaml
 
 from components.incluster.calico import plan_calico
 from components.incluster.dex import plan_dex
-from components.incluster.dex_config import ISSUER, dex_config, password_variable, user_id
+from components.incluster.dex_config import ISSUER, dex_config, password_variable
 from components.incluster.gpu import plan_gpu
 from components.incluster.objects import CHECKSUM
 from components.incluster.profiles import plan_profiles
 from config.model import KubeflowSettings
+from config.people import user_id
 from tests.unit import incluster_stack as stack
 
 

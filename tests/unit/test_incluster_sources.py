@@ -17,8 +17,8 @@ from cryptography.x509.oid import NameOID
 
 from cli.manifests import upstream_urls
 from components.incluster import sources
-from components.incluster.objects import ManifestError
-from components.incluster.sources import FetchError, fetch, load_all, read_pins
+from components.incluster.sources import load_all
+from config.manifest_lock import FetchError, ManifestError, fetch, read_pins
 from config.model import ManifestSource
 
 BODY = b"""

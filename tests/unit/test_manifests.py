@@ -9,8 +9,7 @@ from typer.testing import CliRunner
 
 from cli import manifests
 from cli.manifests import lock, upstream_urls
-from components.incluster.objects import ManifestError
-from components.incluster.sources import FetchError, read_pins
+from config.manifest_lock import FetchError, ManifestError, read_pins
 from config.versions import ROWS
 
 CONTENT = {"https://a.example/one.yaml": b"one", "https://a.example/two.yaml": b"two"}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.dex_sync import Account, SyncRefused, masked, synced, users
-from components.incluster.dex_config import user_id
+from config.people import user_id
 from tests.configuration import HASH
 
 FOREIGN = """\

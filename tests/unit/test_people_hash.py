@@ -11,7 +11,7 @@ import bcrypt
 import pytest
 
 from cli.passwords import PasswordError, faults, hash_password, hint, read_password
-from components.incluster.sources import ROOT
+from config import ROOT
 
 COMMAND = [sys.executable, "-c", "from cli.people import app; app()", "hash"]
 
