@@ -16,9 +16,12 @@ from pulumi.runtime import config as runtime_config
 from config import people_checks
 from config.model import Settings
 from config.naming import PROJECT
-from config.sections import logins, nodes, parts, quota
-from config.sections import people as team
-from config.validation import Problems, Section, text
+from config.sections import aws as aws_section
+from config.sections import logins, nodes, quota
+from config.sections import network as network_section
+from config.sections import people as people_section
+from config.sections import platform as platform_section
+from config.validation import Problems, Section, dns_label, shown, text
 
 _SECRETS = ("passwordHashes", "oidcClientSecret", "connectorSecrets")
 
@@ -47,22 +50,22 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
             problems.add(root.key(key), "is stored as plain text", "an encrypted value (--secret)", None)
     cluster = root.value(
         "clusterName",
-        parts.cluster_name,
+        _cluster_name,
         accepted="a DNS-1123 label of at most 24 characters",
         example=f"{PROJECT}-{stack}",
         default=f"{PROJECT}-{stack}",
     )
-    aws = parts.aws(root.section("aws"))
-    row, platform, ami = parts.platform(root.section("platform"))
-    network = parts.network(root.section("network"), aws.region)
+    aws = aws_section.aws(root.section("aws"))
+    row, platform, ami = platform_section.platform(root.section("platform"))
+    network = network_section.network(root.section("network"), aws.region)
     control_plane = nodes.control_plane(root.section("controlPlane"), ami)
     workers = nodes.workers(root.section("workers"), ami)
     gpu = nodes.gpu(root.section("gpu"), ami)
     nodes.check_names(problems, control_plane, workers, gpu.nodes)
     nodes.check_images(problems, platform, (control_plane.node, *workers, *gpu.nodes))
-    people, groups = team.people(root), team.groups(root.section("groups"))
-    people_checks.check(problems, team.list_path(root), people, groups)
-    quota.check_gpus(problems, team.list_path(root), people, gpu)
+    people, groups = people_section.people(root), people_section.groups(root.section("groups"))
+    people_checks.check(problems, people_section.list_path(root), people, groups)
+    quota.check_gpus(problems, people_section.list_path(root), people, gpu)
     connectors = logins.connectors(problems, root.key("connectors"), root.items("connectors"))
     settings = Settings(
         cluster=cluster,
@@ -74,12 +77,12 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
         workers=workers,
         gpu=gpu,
         people=people,
-        people_path=team.list_path(root),
+        people_path=people_section.list_path(root),
         groups=groups,
         connectors=connectors,
-        kubeflow=parts.kubeflow(root.section("kubeflow")),
-        manifests=parts.manifests(root.section("manifests"), row),
-        tags=parts.tags(root.section("tags")),
+        kubeflow=platform_section.kubeflow(root.section("kubeflow")),
+        manifests=platform_section.manifests(root.section("manifests"), row),
+        tags=aws_section.tags(root.section("tags")),
         password_hashes=logins.password_hashes(root.section("passwordHashes"), people, connectors),
         oidc_client_id=root.value(
             "oidcClientId", text, accepted="a text", example="kubepark", default="kubepark"
@@ -114,3 +117,9 @@ def _decoded(value: Any) -> Any:
         except json.JSONDecodeError:
             return value
     return value
+
+
+def _cluster_name(raw: Any) -> str:
+    if len(dns_label(raw)) > 24:  # IAM role names hold it with a node's name, in 64 characters
+        raise ValueError(f"{shown(raw)} has more than 24 characters")
+    return str(raw)

@@ -13,6 +13,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -219,3 +220,11 @@ def dns_label(raw: Any) -> str:
     if not isinstance(raw, str) or not _LABEL.fullmatch(raw):
         raise ValueError(f"{shown(raw)} is not a DNS-1123 label")
     return raw
+
+
+def below_root(raw: Any) -> str:
+    """A relative path that stays below the project's root."""
+    path = PurePosixPath(text(raw))
+    if path.is_absolute() or ".." in path.parts or "://" in str(raw):
+        raise ValueError(f"{shown(raw)} is not a path below the project's root")
+    return str(path)

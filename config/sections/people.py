@@ -10,9 +10,8 @@ from typing import Any
 from config import ROOT
 from config.model import Group, Level, Person, Standing, State
 from config.people import default_namespace
-from config.sections.parts import below_root
 from config.sections.quota import tier
-from config.validation import Section, dns_label, one_of, shown, text
+from config.validation import Section, below_root, dns_label, one_of, shown, text
 
 _EMAIL = re.compile(
     r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+"

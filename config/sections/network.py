@@ -1,0 +1,92 @@
+"""The network of the stack: three address ranges, two zones, and who may reach the API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
+from typing import Any
+
+from config.model import NetworkSettings
+from config.validation import Section, matching, shown
+
+
+def network(section: Section, region: str) -> NetworkSettings:
+    def cidr(key: str, default: str, shortest: int, longest: int) -> IPv4Network:
+        return section.value(
+            key,
+            _network(shortest, longest),
+            accepted=f"an IPv4 network from /{shortest} to /{longest}",
+            example=default,
+            default=IPv4Network(default),
+        )
+
+    def zone(key: str, letter: str) -> str:
+        return section.value(key, _zone(region), accepted=f"a zone of {region}", example=f"{region}{letter}")
+
+    vpc, pod = cidr("vpcCidr", "10.20.0.0/16", 16, 20), cidr("podCidr", "192.168.0.0/16", 12, 20)
+    service = cidr("serviceCidr", "10.96.0.0/12", 12, 20)
+    named = (("vpcCidr", vpc), ("podCidr", pod), ("serviceCidr", service))
+    for index, (key, left) in enumerate(named):
+        for other, right in named[index + 1 :]:
+            if left.overlaps(right):
+                section.problems.add(
+                    section.key(other),
+                    f"{right} overlaps {key} {left}",
+                    "three networks that do not overlap",
+                    {"vpcCidr": "10.20.0.0/16", "podCidr": "192.168.0.0/16", "serviceCidr": "10.96.0.0/12"}[
+                        other
+                    ],
+                )
+    first, second = zone("availabilityZone", "a"), zone("secondAvailabilityZone", "b")
+    if first == second:
+        section.problems.add(
+            section.key("secondAvailabilityZone"),
+            f"{second} is the zone of the nodes already",
+            "another zone: load balancers need two",
+            f"{region}b" if not first.endswith("b") else f"{region}a",
+        )
+    settings = NetworkSettings(
+        vpc_cidr=vpc,
+        pod_cidr=pod,
+        service_cidr=service,
+        availability_zone=first,
+        second_availability_zone=second,
+        admin_cidrs=_admin_cidrs(section),
+    )
+    section.finish()
+    return settings
+
+
+def _admin_cidrs(section: Section) -> tuple[IPv4Network, ...]:
+    accepted, example = "IPv4 networks of /8 or longer that may reach the API", "203.0.113.7/32"
+    listed = section.items("adminCidrs")
+    found = []
+    for index, raw in enumerate(listed):
+        key = section.key(f"adminCidrs[{index}]")
+        try:
+            found.append(_network(8, 32)(raw))
+        except ValueError as error:
+            section.problems.add(key, str(error), accepted, example)
+    if not listed:
+        section.problems.add(section.key("adminCidrs[0]"), "is missing", accepted, example)
+    return tuple(found)
+
+
+def _network(shortest: int, longest: int) -> Callable[[Any], IPv4Network]:
+    def parse(raw: Any) -> IPv4Network:
+        try:
+            found = IPv4Network(raw if isinstance(raw, str) else shown(raw))
+        except (AddressValueError, NetmaskValueError, ValueError) as error:
+            raise ValueError(f"{shown(raw)} is not an IPv4 network ({error})") from None
+        if found.prefixlen == 0:
+            raise ValueError(f"{raw} is the whole internet")
+        if not shortest <= found.prefixlen <= longest:
+            raise ValueError(f"{raw} is not between /{shortest} and /{longest}")
+        return found
+
+    return parse
+
+
+def _zone(region: str) -> Callable[[Any], str]:
+    return matching(re.compile(rf"{re.escape(region)}[a-z]"), f"a zone of {region}")
