@@ -17,7 +17,7 @@ from components.incluster.profiles import Profiles
 from components.network import Network
 from components.node_pool import NodeArgs, NodePool, outdated_nodes
 from components.security import CONTROL_PLANE, NODES, Security, plan_flows
-from config import created_with, people, people_changes
+from config import last_update, people
 from config.model import Role, Settings
 from config.naming import TAG_CLUSTER, Naming
 
@@ -83,10 +83,10 @@ def main() -> None:
     pulumi.export("kubeconfig", cluster.kubeconfig)
     pulumi.export("dex_issuer", dex.issuer)
     pulumi.export("profiles", profiles.namespaces)
-    pulumi.export(people_changes.OUTPUT, people.remembered(settings.people))
     pulumi.export("access", people.matrix(settings.people, settings.groups))
     pulumi.export("data_key_id", access.data_key.key_id)
-    pulumi.export(created_with.OUTPUT, created_with.describe(settings))
+    for name, value in last_update.outputs(settings).items():
+        pulumi.export(name, value)
 
 
 def aws_provider(settings: Settings) -> aws.Provider:

@@ -11,7 +11,7 @@ import userdata
 from components.incluster.objects import Manifest
 from components.incluster.sources import load_all
 from components.network import plan_subnets
-from config import created_with, people_changes, settings
+from config import last_update, settings
 from config.manifest_lock import ManifestError
 from config.model import NodePlan, Role, Settings
 from config.nodes import plan_nodes
@@ -38,11 +38,7 @@ def run() -> Plan:
     """
     try:
         loaded = settings.load()
-        before = created_with.previous()
-        created_with.check(loaded, before)
-        people_changes.check(
-            pulumi.get_stack(), loaded.people_path, loaded.people, before.get(people_changes.OUTPUT) or []
-        )
+        last_update.check(pulumi.get_stack(), loaded, last_update.previous())
         nodes = plan_nodes(loaded, plan_subnets(loaded.network)[0].cidr)
         user_data = {node.name: userdata.render(node, loaded) for node in nodes}
         check_sizes(user_data)

@@ -6,7 +6,6 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from config.model import Group, Level, Person, Standing, State
 
@@ -68,21 +67,6 @@ def _given(
 def matrix(people: Sequence[Person], groups: Sequence[Group]) -> list[dict[str, str]]:
     """The grants as plain rows, for the stack output `access`."""
     return [asdict(grant) for grant in grants(people, groups)]
-
-
-def remembered(people: Iterable[Person]) -> list[dict[str, Any]]:
-    """What the next update must know of everybody: the stack output `people`."""
-    rows = [
-        {
-            "name": person.key,
-            "email": person.email,
-            "namespace": person.namespace,
-            "state": person.state.value,
-            "purged": person.purge,
-        }
-        for person in people
-    ]
-    return sorted(rows, key=lambda row: str(row["name"]))
 
 
 def default_namespace(email: str) -> str:

@@ -62,7 +62,7 @@ def test_only_the_readers_of_configuration_and_outputs_need_pulumi():
     found = {
         source.name for source in of("config") if "pulumi" in {n.partition(".")[0] for n in source.imports()}
     }
-    assert found == {"config/created_with.py", "config/settings.py"}
+    assert found == {"config/last_update.py", "config/settings.py"}
 
 
 @pytest.mark.parametrize("package", sorted(THIRD_PARTY))

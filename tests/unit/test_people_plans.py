@@ -12,7 +12,8 @@ import yaml
 
 from components.incluster.dex import plan_dex
 from components.incluster.profiles import plan_profiles
-from config.people import grants, matrix, remembered
+from config import last_update
+from config.people import grants, matrix
 from tests import dex_schema
 from tests.unit.people_settings import load, person
 
@@ -159,7 +160,7 @@ def test_defaults_are_given_for_what_the_quota_counts_and_for_nothing_else(quota
 
 
 def test_what_the_next_update_is_told(team):
-    rows = {row["name"]: row for row in remembered(team.people)}
+    rows = {row["name"]: row for row in last_update.outputs(team)["people"]}
     assert list(rows) == sorted(rows)
     assert rows["kept"] == {
         "name": "kept",

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from components.incluster.dex import plan_dex
 from components.incluster.objects import resource_name
 from components.incluster.profiles import plan_profiles
+from config import last_update
 from config import settings as stack_settings
-from config.people import grants, matrix, remembered
+from config.people import grants, matrix
 from config.validation import SettingsError
 from tests import dex_schema
 from tests.unit.people_settings import people_config, person
@@ -142,7 +143,7 @@ def test_two_hundred_people_are_planned_within_a_second() -> None:
     found = stack_settings.parse("dev", config)
     planned = [*plan_profiles(found), *plan_dex(found)]
     assert len(matrix(found.people, found.groups)) == 401
-    assert len(remembered(found.people)) == 201
+    assert len(last_update.outputs(found)["people"]) == 201
     seconds = time.process_time() - began
     gc.enable()
     assert len(planned) > 1000

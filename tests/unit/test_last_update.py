@@ -1,11 +1,10 @@
-"""What an update may not do to somebody's data, and what the way is."""
+"""What an update may not do to a cluster or to somebody's data, and what the fix is."""
 
 from __future__ import annotations
 
 import pytest
 
-from config import people_changes
-from config.people import remembered
+from config import last_update
 from config.validation import SettingsError
 from tests.unit.people_settings import load, person
 
@@ -16,7 +15,7 @@ PURGE = {"state": "removed", "data": "purge"}
 def refused(before, now):
     """The problems of going from one list to the other."""
     try:
-        people_changes.check("dev", "kubepark:people", load(now).people, remembered(load(before).people))
+        last_update.check("dev", load(now), last_update.outputs(load(before)))
     except SettingsError as error:
         return [str(problem) for problem in error.problems]
     return []
@@ -84,3 +83,13 @@ def test_another_e_mail_is_another_owner_and_needs_the_manual_order():
         "rolebinding/namespaceAdmin authorizationpolicy/ns-owner-access-istio (Kubeflow makes them anew for the "
         "new owner)"
     )
+
+
+def test_all_that_is_refused_is_in_one_error():
+    before = last_update.outputs(load([ANA]))
+    with pytest.raises(SettingsError) as refusal:
+        last_update.check("dev", load([BO], network__podCidr="172.16.0.0/16"), before)
+    assert [problem.key for problem in refusal.value.problems] == [
+        "kubepark:network.podCidr",
+        "kubepark:people",
+    ]

@@ -1,0 +1,136 @@
+"""What the last update said of the stack, and what this one may therefore not do.
+
+Two stack outputs carry over: what the cluster was made with, and who was in the list of people. A
+difference would otherwise replace the network, be ignored by a control plane that was initialised long
+ago, or lose somebody's data. The cluster itself is not asked: a preview in a pull request cannot reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pulumi
+
+from config.model import Person, Settings
+from config.naming import PROJECT, Naming
+from config.validation import Problem, Problems, SettingsError
+
+# Key of the output `created_with` -> the setting that it comes from.
+_NETWORK = {
+    "vpc_cidr": "network.vpcCidr",
+    "availability_zone": "network.availabilityZone",
+    "cluster": "clusterName",
+}
+_CLUSTER = {
+    "pod_cidr": "network.podCidr",
+    "service_cidr": "network.serviceCidr",
+    "kubernetes": "platform.kubernetes",
+    "platform": "platform.os",
+    "api_name": "clusterName",
+}
+
+
+def previous() -> Mapping[str, Any]:
+    """All outputs of the last successful update; empty on the first."""
+    stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    # The engine's own call behind StackReference, without a resource in the state.
+    answer = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": stack}).value or {}
+    return answer.get("outputs") or {}
+
+
+def outputs(settings: Settings) -> dict[str, Any]:
+    """The stack outputs that the next update is compared with."""
+    people = [
+        {
+            "name": person.key,
+            "email": person.email,
+            "namespace": person.namespace,
+            "state": person.state.value,
+            "purged": person.purge,
+        }
+        for person in sorted(settings.people, key=lambda each: each.key)
+    ]
+    created_with = {
+        "cluster": settings.cluster,
+        "vpc_cidr": str(settings.network.vpc_cidr),
+        "availability_zone": settings.network.availability_zone,
+        "pod_cidr": str(settings.network.pod_cidr),
+        "service_cidr": str(settings.network.service_cidr),
+        "kubernetes": settings.versions.minor,
+        "platform": settings.platform,
+        "api_name": Naming(settings.cluster).api_name,
+        "identity": str(settings.control_plane.identity),
+    }
+    return {"people": people, "created_with": created_with}
+
+
+def check(stack: str, settings: Settings, before: Mapping[str, Any]) -> None:
+    """Compare with the outputs of the last update, as `previous` returns them.
+
+    Raises: SettingsError naming each create-only setting that differs and each person who would lose
+    something, with the fix.
+    """
+    problems = [*_recreated(stack, settings, before), *_lost(stack, settings, before)]
+    if problems:
+        raise SettingsError(stack, problems)
+
+
+def _recreated(stack: str, settings: Settings, before: Mapping[str, Any]) -> Iterator[Problem]:
+    """Settings that only a new cluster can take."""
+    old, new = before.get("created_with") or {}, outputs(settings)["created_with"]
+    same_cluster = old.get("identity") == new["identity"]
+    for name, setting in {**_NETWORK, **(_CLUSTER if same_cluster else {})}.items():
+        if name in old and old[name] != new[name]:
+            yield Problem(
+                key=f"{PROJECT}:{setting}",
+                wrong=f"was {old[name]} when the cluster was made, now {new[name]}",
+                accepted=str(old[name]),
+                fix=f"pulumi config set --stack {stack} --path {PROJECT}:{setting} {old[name]}, "
+                "or destroy the stack and make it anew",
+            )
+
+
+def _lost(stack: str, settings: Settings, before: Mapping[str, Any]) -> Iterator[Problem]:
+    """People who had a namespace and would lose it, or hand it to somebody else."""
+    now = {person.key: (index, person) for index, person in enumerate(settings.people)}
+    for old in before.get("people") or []:
+        if not old.get("namespace") or old.get("purged"):
+            continue
+        if old["name"] not in now:
+            yield _removed(settings.people_path, old)
+        else:
+            index, person = now[old["name"]]
+            yield from _changed(stack, f"{settings.people_path}[{index}]", person, old)
+
+
+def _removed(path: str, old: Mapping[str, Any]) -> Problem:
+    return Problem(
+        key=path,
+        wrong=f"{old['name']} is gone from the list and has the namespace {old['namespace']}",
+        accepted="the line with `state: removed`, and `data: keep` (the namespace stays) or `data: purge`",
+        fix=f"put the line back, then bin/kubepark people remove {old['name']} --data keep (or purge; "
+        "after an update with purge the line may go)",
+    )
+
+
+def _changed(stack: str, where: str, person: Person, old: Mapping[str, Any]) -> Iterator[Problem]:
+    name, namespace, email = old["name"], old["namespace"], old["email"]
+    if person.namespace != namespace:
+        problems = Problems(stack)
+        problems.add(
+            f"{where}.namespace",
+            f"{name} has the namespace {namespace}, and a namespace cannot be renamed",
+            namespace,
+            namespace,
+        )
+        yield from problems.found
+    if email not in (person.email, person.former_email):
+        yield Problem(
+            key=f"{where}.email",
+            wrong=f"{name} was {email}, and Kubeflow knows the owner of {namespace} by that",
+            accepted=f"{email}; or another one, with `formerEmail: {email}` beside it",
+            fix=f"put it back; or, to hand the namespace over, write formerEmail, `up`, and then: "
+            f"kubectl -n {namespace} delete rolebinding/namespaceAdmin "
+            "authorizationpolicy/ns-owner-access-istio (Kubeflow makes them anew for the new owner)",
+        )
