@@ -6,20 +6,21 @@ import pulumi
 import pulumi_aws as aws
 
 from components import preflight
-from components.access import Access
 from components.cluster import Cluster
-from components.control_plane import ControlPlane, with_groups
+from components.iam import Iam
 from components.incluster.calico import Calico
 from components.incluster.dex import Dex
 from components.incluster.gpu import Gpu
 from components.incluster.manifest import Manifest
 from components.incluster.profiles import Profiles
+from components.instances import ControlPlane, Foundation, NodePool, outdated_nodes
+from components.keys import Keys
 from components.network import Network
-from components.node_pool import NodeArgs, NodePool, outdated_nodes
-from components.security import CONTROL_PLANE, NODES, Security, plan_flows
+from components.parameters import Parameters
+from components.security import Security
 from config import last_update, people
 from config.model import Role, Settings
-from config.naming import TAG_CLUSTER, Naming
+from config.naming import API_PORT, TAG_CLUSTER, Naming
 
 
 def main() -> None:
@@ -29,27 +30,23 @@ def main() -> None:
     in_aws = pulumi.ResourceOptions(provider=provider)
 
     network = Network("network", settings.network, naming, in_aws)
-    security = Security("security", network.vpc_id, plan_flows(settings.network.admin_cidrs), naming, in_aws)
-    access = Access("access", settings, plan.nodes, naming, in_aws)
-    args = NodeArgs(
+    security = Security("security", network.vpc_id, settings.network.admin_cidrs, naming, in_aws)
+    keys = Keys("keys", settings.aws, naming, in_aws)
+    iam = Iam("iam", plan.nodes, settings.aws, naming, keys.cluster.arn, in_aws)
+    parameters = Parameters("parameters", plan.nodes, naming, keys.alias.name, in_aws)
+    foundation = Foundation(
         naming=naming,
         user_data=plan.user_data,
-        access=access.nodes,
-        key_arn=access.key.arn,
-        subnet_id=network.node_subnet_id,
-        group_ids=[security.groups[NODES].id],
-        after=[*network.reachable, *security.rules],
+        network=network,
+        security=security,
+        keys=keys,
+        iam=iam,
+        parameters=parameters,
     )
-    master = ControlPlane(
-        "control-plane",
-        plan.of(Role.MASTER)[0],
-        with_groups(args, security.groups[CONTROL_PLANE].id),
-        network.gateway,
-        in_aws,
-    )
-    workers = NodePool("workers", plan.of(Role.WORKER), args, in_aws)
-    gpu_nodes = NodePool("gpu", plan.of(Role.GPU), args, in_aws)
-    instances = {plan.of(Role.MASTER)[0].name: master.instance, **workers.instances, **gpu_nodes.instances}
+    master = ControlPlane("control-plane", plan.master, foundation, in_aws)
+    workers = NodePool("workers", plan.of(Role.WORKER), foundation, in_aws)
+    gpu_nodes = NodePool("gpu", plan.of(Role.GPU), foundation, in_aws)
+    instances = {plan.master.name: master.instance, **workers.instances, **gpu_nodes.instances}
 
     cluster = Cluster("cluster", settings, plan.nodes, instances, provider)
     # When the master goes in `destroy`, so does everything in the cluster: no call to a dead API.
@@ -84,7 +81,7 @@ def main() -> None:
     pulumi.export("dex_issuer", dex.issuer)
     pulumi.export("profiles", profiles.namespaces)
     pulumi.export("access", people.matrix(settings.people, settings.groups))
-    pulumi.export("data_key_id", access.data_key.key_id)
+    pulumi.export("data_key_id", keys.data.key_id)
     for name, value in last_update.outputs(settings).items():
         pulumi.export(name, value)
 
@@ -105,7 +102,9 @@ def aws_provider(settings: Settings) -> aws.Provider:
 def endpoint(settings: Settings, master: ControlPlane) -> pulumi.Output[str]:
     """Where operators reach the API."""
     named = settings.control_plane.api_endpoint
-    return pulumi.Output.from_input(named or pulumi.Output.concat("https://", master.public_ip, ":6443"))
+    return pulumi.Output.from_input(
+        named or pulumi.Output.concat("https://", master.public_ip, f":{API_PORT}")
+    )
 
 
 main()

@@ -20,8 +20,8 @@ import pulumi_kubernetes as kubernetes
 from pulumi_aws import ec2, ssm
 
 from components import waiting
-from components.access import PENDING
-from config.model import NodePlan, Role, Settings
+from components.parameters import PENDING
+from config.model import NodePlan, Settings
 from config.naming import Naming
 
 NEXT = "A node goes on trying by itself: mend the cause, then run `up` again. Nothing needs to be replaced."
@@ -38,7 +38,7 @@ class Cluster(pulumi.ComponentResource):
         self,
         name: str,
         settings: Settings,
-        nodes: Sequence[NodePlan],
+        nodes: Sequence[NodePlan],  # the master first
         instances: Mapping[str, ec2.Instance],
         aws_provider: aws.Provider,
         opts: pulumi.ResourceOptions | None = None,
@@ -48,8 +48,7 @@ class Cluster(pulumi.ComponentResource):
         self._seconds = settings.control_plane.wait_minutes * 60.0
         self._instances = instances
         self._invoke = pulumi.InvokeOutputOptions(provider=aws_provider)
-        self._master = next(node for node in nodes if node.role is Role.MASTER)
-        self._others = [node for node in nodes if node.role is not Role.MASTER]
+        self._master, *self._others = nodes
         self._round: Task[Mapping[str, waiting.Record]] | None = None
         # Awaiting a call's future drops its secretness, so it is put back here, outside.
         self.kubeconfig = pulumi.Output.secret(instances[self._master.name].id.apply(self._await_master))

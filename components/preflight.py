@@ -23,9 +23,13 @@ class Plan:
     """What one run of the program is going to register, as plain values."""
 
     settings: Settings
-    nodes: tuple[NodePlan, ...]
+    nodes: tuple[NodePlan, ...]  # the master first
     user_data: Mapping[str, bytes]  # by node name
     manifests: Mapping[str, tuple[Manifest, ...]]  # by source name
+
+    @property
+    def master(self) -> NodePlan:
+        return self.nodes[0]
 
     def of(self, role: Role) -> tuple[NodePlan, ...]:
         return tuple(node for node in self.nodes if node.role is role)

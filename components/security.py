@@ -2,87 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
+from types import MappingProxyType
+from typing import NamedTuple
 
 import pulumi
 from pulumi_aws import ec2, vpc
 
-from config.naming import Naming
+from config.model import Role
+from config.naming import API_PORT, Naming
 
 NODES = "nodes"
 CONTROL_PLANE = "control-plane"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Flow:
+# Which groups a node is in.
+GROUPS: Mapping[Role, tuple[str, ...]] = MappingProxyType(
+    {Role.MASTER: (NODES, CONTROL_PLANE), Role.WORKER: (NODES,), Role.GPU: (NODES,)}
+)
+Ports = tuple[int, int]  # first and last
+
+
+class Flow(NamedTuple):
     """One allowed flow into or out of a group. `peer` is a group's name or an IPv4 network."""
 
     name: str
     group: str
-    egress: bool = False
     protocol: str
-    ports: tuple[int, int] | None  # None: all ports
+    ports: Ports | None  # None: all
     peer: str | IPv4Network
     why: str
+    egress: bool = False
+
+
+_API = (API_PORT, API_PORT)
+_ANYWHERE = IPv4Network("0.0.0.0/0")
+# NodePorts are closed, and webhooks run over the overlay.
+_FLOWS = (
+    Flow("vxlan", NODES, "udp", (4789, 4789), NODES, "Calico overlay between nodes"),
+    Flow("typha", NODES, "tcp", (5473, 5473), NODES, "Calico agents to Typha"),
+    Flow("kubelet", NODES, "tcp", (10250, 10250), NODES, "API server and metrics to kubelets"),
+    Flow("api-from-nodes", CONTROL_PLANE, "tcp", _API, NODES, "Nodes to the API server"),
+    Flow(
+        "etcd",
+        CONTROL_PLANE,
+        "tcp",
+        (2379, 2380),
+        CONTROL_PLANE,
+        "etcd clients and peers on control-plane nodes",
+    ),
+    # The provider takes AWS's own allow-all egress away, so that it has to be said.
+    Flow("egress", NODES, "-1", None, _ANYWHERE, "Packages, images and AWS", egress=True),
+)
 
 
 def plan_flows(admin_cidrs: Sequence[IPv4Network]) -> tuple[Flow, ...]:
-    """Every flow of the cluster. NodePorts are closed, and webhooks run over the overlay."""
-    between_nodes = (
-        ("vxlan", "udp", 4789, "Calico overlay between nodes"),
-        ("typha", "tcp", 5473, "Calico agents to Typha"),
-        ("kubelet", "tcp", 10250, "API server and metrics to kubelets"),
-    )
-    flows = [
-        Flow(name=name, group=NODES, protocol=protocol, ports=(port, port), peer=NODES, why=why)
-        for name, protocol, port, why in between_nodes
-    ]
-    flows.append(
+    """Every flow of the cluster: the table, and operators to the API server."""
+    operators = [
         Flow(
-            name="api-from-nodes",
-            group=CONTROL_PLANE,
-            protocol="tcp",
-            ports=(6443, 6443),
-            peer=NODES,
-            why="Nodes to the API server",
-        )
-    )
-    flows += [
-        Flow(
-            name=f"api-from-{str(cidr).replace('/', '-')}",
-            group=CONTROL_PLANE,
-            protocol="tcp",
-            ports=(6443, 6443),
-            peer=cidr,
-            why="Operators to the API server",
+            f"api-from-{str(cidr).replace('/', '-')}",
+            CONTROL_PLANE,
+            "tcp",
+            _API,
+            cidr,
+            "Operators to the API server",
         )
         for cidr in sorted(set(admin_cidrs))
     ]
-    flows.append(
-        Flow(
-            name="etcd",
-            group=CONTROL_PLANE,
-            protocol="tcp",
-            ports=(2379, 2380),
-            peer=CONTROL_PLANE,
-            why="etcd clients and peers on control-plane nodes",
-        )
-    )
-    # The provider takes AWS's own allow-all egress away, so that it has to be said.
-    flows.append(
-        Flow(
-            name="egress",
-            group=NODES,
-            egress=True,
-            protocol="-1",
-            ports=None,
-            peer=IPv4Network("0.0.0.0/0"),
-            why="Packages, images and AWS",
-        )
-    )
-    return tuple(flows)
+    return (*_FLOWS, *operators)
 
 
 class Security(pulumi.ComponentResource):
@@ -93,13 +81,14 @@ class Security(pulumi.ComponentResource):
     """
 
     groups: dict[str, ec2.SecurityGroup]
+    of_role: dict[Role, list[pulumi.Output[str]]]  # ids of a node's groups
     rules: list[pulumi.CustomResource]
 
     def __init__(
         self,
         name: str,
         vpc_id: pulumi.Output[str],
-        flows: Sequence[Flow],
+        admin_cidrs: Sequence[IPv4Network],
         naming: Naming,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -118,7 +107,8 @@ class Security(pulumi.ComponentResource):
             )
             for group in (NODES, CONTROL_PLANE)
         }
-        rules = [(flow, self._rule(name, flow, child)) for flow in flows]
+        self.of_role = {role: [self.groups[group].id for group in names] for role, names in GROUPS.items()}
+        rules = [(flow, self._rule(name, flow, child)) for flow in plan_flows(admin_cidrs)]
         self.rules = [rule for _, rule in rules]
         for group, made in self.groups.items():
             of_group = [(flow.egress, rule.id) for flow, rule in rules if flow.group == group]

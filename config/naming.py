@@ -13,6 +13,8 @@ TAG_DIGEST = "kubepark:user-data-digest"
 # The namespace of the stack configuration, and the first part of every component type token.
 PROJECT = "kubepark"
 
+API_PORT = 6443
+
 
 @dataclass(frozen=True)
 class Naming:

@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from config.model import NodePlan, Settings, Taint
-from config.naming import Naming
+from config.naming import API_PORT, Naming
 
-API_PORT = 6443
 AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
 AUDIT_LOG_DIR = "/var/log/kubernetes/audit"
 ENCRYPTION_DIR = "/etc/kubernetes/enc"

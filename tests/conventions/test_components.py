@@ -16,15 +16,17 @@ STACK = "urn:pulumi:dev::kubepark::pulumi:pulumi:Stack::kubepark-dev"
 # Public API: the token is part of the URN of the component and of everything in it, so another token
 # means another resource. It is that of the class, wherever its file lies; a new class adds a line here.
 TOKENS = {
-    "kubepark:index:Access",
     "kubepark:index:Calico",
     "kubepark:index:Cluster",
     "kubepark:index:ControlPlane",
     "kubepark:index:Dex",
     "kubepark:index:Gpu",
+    "kubepark:index:Iam",
+    "kubepark:index:Keys",
     "kubepark:index:Manifest",
     "kubepark:index:Network",
     "kubepark:index:NodePool",
+    "kubepark:index:Parameters",
     "kubepark:index:Profiles",
     "kubepark:index:Security",
 }

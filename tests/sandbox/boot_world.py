@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import boto3
 
 import userdata
-from components.iam_documents import ASSUME_BY_EC2, node_policy
+from components.iam import ASSUME_BY_EC2, node_policy
 from config.model import NodePlan, Settings
 from config.naming import Naming
 from config.nodes import plan_nodes

@@ -16,7 +16,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from components.iam_documents import node_policy
+from components.iam import node_policy
 from sandbox.boot.credentials import RoleKeys
 from sandbox.boot.decisions import Unused, unused, used
 from sandbox.boot.machine import CallFailed

@@ -274,7 +274,7 @@ def test_the_record_of_a_terminated_instance_is_not_believed(project: Project) -
 
 
 def test_a_changed_parameter_keeps_the_value_that_its_node_wrote(project: Project) -> None:
-    source = project.root / "components" / "access.py"
+    source = project.root / "components" / "parameters.py"
     text = source.read_text(encoding="utf-8")
     for words in ('description="Written by the master"', 'description="Written by the node"'):
         assert text.count(words) == 1
@@ -284,7 +284,7 @@ def test_a_changed_parameter_keeps_the_value_that_its_node_wrote(project: Projec
     assert "client-certificate-data" in before[f"/{CLUSTER}/kubeconfig"][0]
     source.write_text(text, encoding="utf-8")
     told = up(project, *QUICK)
-    assert "Parameter access-join updated" in told.text, "the tag is new"
+    assert "Parameter parameters-join updated" in told.text, "the tag is new"
     assert parameters(project) == before, "nobody but the nodes has written"
     ssm = project.aws("ssm")
     tags = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=f"/{CLUSTER}/join")["TagList"]

@@ -61,7 +61,7 @@ def test_a_preview_before_anything_exists_shows_every_resource(life: Life) -> No
     document = life.project.json_of("preview", "--json")
     assert {step["op"] for step in document["steps"]} == {"create"}
     life.previewed = {step["urn"] for step in document["steps"]}
-    assert len(life.previewed) == 105
+    assert len(life.previewed) == 107
 
 
 def test_up_makes_what_the_preview_showed(life: Life) -> None:
@@ -203,8 +203,8 @@ def test_a_new_worker_and_a_changed_script_touch_no_other_instance(life: Life) -
     script = project.root / "userdata" / "node" / "lib.sh"
     script.write_text(script.read_text(encoding="utf-8") + "\n: # changed\n", encoding="utf-8")
     assert project.steps() == {
-        "create": ["access-status-worker04", *["access-worker04"] * 3, "worker04"],
-        "update": ["access-hosts-00"],
+        "create": [*["iam-worker04"] * 3, "parameters-status-worker04", "worker04"],
+        "update": ["parameters-hosts-00"],
     }
     project.ok("up", *QUICK)
     assert ids(project) == before
@@ -235,8 +235,8 @@ def dex_generation(project: Project) -> int:
 
 
 GPU_ONLY = [
-    "access-gpu01",
-    "access-status-gpu01",
+    "iam-gpu01",
+    "parameters-status-gpu01",
     "daemonset-kube-system-nvidia-device-plugin",
     "gpu01",
     "runtimeclass-nvidia",
@@ -250,9 +250,9 @@ def test_a_removed_worker_an_absent_gpu_and_tags_touch_nothing_else(life: Life) 
     project.set("kubepark:gpu", {"power": "absent"})
     steps = project.steps()
     assert set(steps) == {"delete", "update"}
-    worker = {"access-status-worker04", "access-worker04", "worker04"}
+    worker = {"parameters-status-worker04", "iam-worker04", "worker04"}
     assert set(steps["delete"]) == {*worker, *GPU_ONLY}
-    assert steps["update"] == ["access-hosts-00"]
+    assert steps["update"] == ["parameters-hosts-00"]
     project.set("kubepark:tags", {"team": "ml"})
     project.ok("up", *QUICK)
     assert ids(project, "gpu01") == before
@@ -276,7 +276,7 @@ def test_the_gpu_comes_back_and_a_new_person_is_exactly_the_expected_steps(life:
     person = {"limitrange-dana-kubepark-defaults", "namespace-dana", "profile-dana"}
     assert set(steps["create"]) == {*GPU_ONLY, *person}
     dex = ["configmap-auth-dex", "deployment-auth-dex", "secret-auth-dex-passwords"]
-    assert steps["update"] == ["access-hosts-00", *dex]
+    assert steps["update"] == ["parameters-hosts-00", *dex]
     project.ok("up", "--skip-preview")  # with the GPU Job, on the new GPU node
     assert nodes(project)["gpu01"]["status"]["allocatable"]["nvidia.com/gpu"] == "1"
     assert ids(project, "gpu01") == before

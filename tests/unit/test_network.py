@@ -7,9 +7,9 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from components.access import plan_hosts
 from components.network import plan_subnets
-from components.security import CONTROL_PLANE, NODES, Flow, plan_flows
+from components.parameters import plan_hosts
+from components.security import GROUPS, Flow, plan_flows
 from config import settings
 from config.model import Role, Settings
 from config.naming import Naming
@@ -66,17 +66,16 @@ def test_hosts_rows_fit_a_parameter_each(lab: Settings) -> None:
 
 
 ADMIN = IPv4Network("203.0.113.7/32")
-GROUPS_OF = {Role.MASTER: {NODES, CONTROL_PLANE}, Role.WORKER: {NODES}, Role.GPU: {NODES}}
 
 
 def allowed(flows: tuple[Flow, ...], source: Role | str, target: Role, protocol: str, port: int) -> bool:
     """Would AWS let a packet from a node's role or an address pass to a node of role `target`?"""
     for flow in flows:
-        if flow.egress or flow.group not in GROUPS_OF[target] or flow.protocol != protocol:
+        if flow.egress or flow.group not in GROUPS[target] or flow.protocol != protocol:
             continue
         if flow.ports is None or not flow.ports[0] <= port <= flow.ports[1]:
             continue
-        if isinstance(source, Role) and flow.peer in GROUPS_OF[source]:
+        if isinstance(source, Role) and flow.peer in GROUPS[source]:
             return True
         if (
             not isinstance(source, Role)

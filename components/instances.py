@@ -1,4 +1,4 @@
-"""EC2 instances of the node plan: what every node has in common, and the pools of workers."""
+"""EC2 instances of the node plan: what every node has in common, the master, and the pools of workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import pulumi
 from pulumi_aws import ec2
 
 import userdata
-from components.access import NodeAccess
+from components.iam import Iam
+from components.keys import Keys
+from components.network import Network
+from components.parameters import Parameters
+from components.security import Security
 from config import naming as tags
 from config.model import NodePlan, Role
 from config.naming import Naming
@@ -24,22 +28,30 @@ _HOPS = {Role.MASTER: 2, Role.WORKER: 1, Role.GPU: 1}
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodeArgs:
-    """What an instance is made of besides its plan. `after` must exist before its first second."""
+class Foundation:
+    """What an instance is made of besides its plan."""
 
     naming: Naming
-    user_data: Mapping[str, bytes]
-    access: dict[str, NodeAccess]
-    key_arn: pulumi.Output[str]
-    subnet_id: pulumi.Output[str]
-    group_ids: list[pulumi.Output[str]]
-    after: Sequence[pulumi.Resource]
+    user_data: Mapping[str, bytes]  # by node name
+    network: Network
+    security: Security
+    keys: Keys
+    iam: Iam
+    parameters: Parameters
+
+    def before(self, node: NodePlan) -> list[pulumi.Resource]:
+        """What must exist before the node's first second: its way out, its rights, its parameters."""
+        return [
+            *self.network.reachable,
+            *self.security.rules,
+            self.iam.policies[node.name],
+            *self.parameters.before(node.name),
+        ]
 
 
-def instance(
-    name: str,
+def _instance(
     node: NodePlan,
-    args: NodeArgs,
+    foundation: Foundation,
     parent: pulumi.Resource,
     interface: ec2.NetworkInterface | None = None,
     after: Sequence[pulumi.Resource] = (),
@@ -49,19 +61,18 @@ def instance(
     `associate_public_ip_address` is never set: it makes a refresh replace a stopped instance.
     Addresses are fixed, so the old instance must go before the new one can come.
     """
-    access = args.access[node.name]
-    data = args.user_data[node.name]
-    cluster_tag, owned = args.naming.cluster_tag
-    names = {"Name": node.name, tags.TAG_CLUSTER: args.naming.cluster, tags.TAG_NODE: node.name}
+    data, naming = foundation.user_data[node.name], foundation.naming
+    cluster_tag, owned = naming.cluster_tag
+    names = {"Name": node.name, tags.TAG_CLUSTER: naming.cluster, tags.TAG_NODE: node.name}
     return ec2.Instance(
-        name,
+        node.name,
         ami=node.ami,
         instance_type=node.instance_type,
-        subnet_id=None if interface else args.subnet_id,
+        subnet_id=None if interface else foundation.network.node_subnet_id,
         private_ip=None if interface else node.private_ip,
-        vpc_security_group_ids=None if interface else args.group_ids,
+        vpc_security_group_ids=None if interface else foundation.security.of_role[node.role],
         primary_network_interface={"network_interface_id": interface.id} if interface else None,
-        iam_instance_profile=access.profile,
+        iam_instance_profile=foundation.iam.profiles[node.name].name,
         user_data_base64=base64.b64encode(data).decode(),
         metadata_options={
             "http_endpoint": "enabled",
@@ -72,7 +83,7 @@ def instance(
             "volume_type": "gp3",
             "volume_size": node.volume_gb,
             "encrypted": True,
-            "kms_key_id": args.key_arn,
+            "kms_key_id": foundation.keys.cluster.arn,
             "delete_on_termination": True,
             "tags": names,  # default tags do not reach the disks of an instance
         },
@@ -85,12 +96,53 @@ def instance(
         },
         opts=pulumi.ResourceOptions(
             parent=parent,
-            depends_on=[*args.after, *access.ready, *after],
+            depends_on=[*foundation.before(node), *after],
             ignore_changes=IGNORED,
             replacement_trigger=node.generation,
             delete_before_replace=True,
         ),
     )
+
+
+class ControlPlane(pulumi.ComponentResource):
+    """The master and its addresses.
+
+    Interface and Elastic IP are made first, so the public address is there from the instance's first
+    second and stays when the master is replaced. The master is replaced only when its generation
+    changes.
+    """
+
+    instance: ec2.Instance
+    public_ip: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        node: NodePlan,
+        foundation: Foundation,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("kubepark:index:ControlPlane", name, None, opts)
+        interface = ec2.NetworkInterface(
+            f"{name}-interface",
+            subnet_id=foundation.network.node_subnet_id,
+            private_ips=[node.private_ip],
+            security_groups=foundation.security.of_role[node.role],
+            description=f"{node.name} of {foundation.naming.cluster}",
+            tags={"Name": node.name},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=foundation.network.reachable),
+        )
+        address = ec2.Eip(
+            f"{name}-address",
+            domain="vpc",
+            network_interface=interface.id,
+            associate_with_private_ip=node.private_ip,
+            tags={"Name": node.name},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[foundation.network.gateway]),
+        )
+        self.public_ip = address.public_ip
+        self.instance = _instance(node, foundation, self, interface, after=[address])
+        self.register_outputs({"public_ip": self.public_ip, "instance_id": self.instance.id})
 
 
 class NodePool(pulumi.ComponentResource):
@@ -102,11 +154,11 @@ class NodePool(pulumi.ComponentResource):
         self,
         name: str,
         nodes: Sequence[NodePlan],
-        args: NodeArgs,
+        foundation: Foundation,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("kubepark:index:NodePool", name, None, opts)
-        self.instances = {node.name: instance(node.name, node, args, self) for node in nodes}
+        self.instances = {node.name: _instance(node, foundation, self) for node in nodes}
         self.register_outputs({"instance_ids": {n: i.id for n, i in self.instances.items()}})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from components import iam_documents as documents
+from components import iam
 from components.network import plan_subnets
 from config import settings
 from config.model import Role
@@ -25,11 +25,11 @@ def policies() -> dict[str, Any]:
     lab = settings.parse("dev", configuration())
     nodes = plan_nodes(lab, plan_subnets(lab.network)[0].cidr)
     found = {
-        node.name: documents.node_policy(node, lab.aws, Naming(lab.cluster), KEY)
+        node.name: iam.node_policy(node, lab.aws, Naming(lab.cluster), KEY)
         for node in nodes
         if node.name in ("master1", "worker01", "gpu01")
     }
-    return {**found, "key": documents.key_policy(lab.aws), "assume": documents.ASSUME_BY_EC2}
+    return {**found, "key": iam.key_policy(lab.aws), "assume": iam.ASSUME_BY_EC2}
 
 
 @pytest.mark.parametrize("name", sorted(policies()))
@@ -89,7 +89,7 @@ def test_the_master_reads_all_records_and_writes_its_own() -> None:
     [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")],
 )
 def test_partition_of_a_region(region: str, partition: str) -> None:
-    assert documents.partition(region) == partition
+    assert iam.partition(region) == partition
 
 
 def test_roles_are_all_covered() -> None:
