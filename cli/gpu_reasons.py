@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from config.naming import ACCELERATOR, DEVICE_PLUGIN, GPU_LABEL, GPU_RESOURCE
+
 Object = Mapping[str, Any]
 
-GPU = "nvidia.com/gpu"
-ACCELERATOR = "accelerator"
-PLUGIN = "nvidia-device-plugin"
 # Taints that only repeat what is said about the node's conditions.
 _CONDITION_TAINTS = frozenset(
     {
@@ -47,11 +46,7 @@ def explain_pending(
 def is_gpu_node(node: Object) -> bool:
     """By label, or by what the kubelet reports."""
     labels = _labels(node)
-    return (
-        labels.get("nvidia.com/gpu.present") == "true"
-        or ACCELERATOR in labels
-        or _count(node, "capacity") > 0
-    )
+    return labels.get(GPU_LABEL) == "true" or ACCELERATOR in labels or _count(node, "capacity") > 0
 
 
 def accelerators(nodes: Sequence[Object]) -> list[str]:
@@ -81,22 +76,26 @@ def _against(
         used = sum(_requested(other) for other in users)
         if used + wanted > offered:
             by = ", ".join(sorted(_spelled(other) for other in users)) or "nobody"
-            yield f"node {name} offers {offered} {GPU}, the pod asks for {wanted}; in use: {used}, by {by}"
+            yield (
+                f"node {name} offers {offered} {GPU_RESOURCE}, the pod asks for {wanted}; "
+                f"in use: {used}, by {by}"
+            )
 
 
 def _no_device(node: Object, pods: Sequence[Object], daemonsets: Sequence[Object]) -> str:
     """Why a GPU node offers no GPU: the device plugin is absent, not there, not running, or finds none."""
     name = node["metadata"]["name"]
-    nothing = f"node {name} offers no {GPU}"
-    plugin = next((item for item in daemonsets if item["metadata"]["name"] == PLUGIN), None)
+    nothing = f"node {name} offers no {GPU_RESOURCE}"
+    plugin = next((item for item in daemonsets if item["metadata"]["name"] == DEVICE_PLUGIN), None)
     if plugin is None:
-        return f"{nothing}: the DaemonSet {PLUGIN} is missing (kubepark up registers it)"
+        return f"{nothing}: the DaemonSet {DEVICE_PLUGIN} is missing (kubepark up registers it)"
     selector = plugin["spec"]["template"]["spec"].get("nodeSelector") or {}
     if not _labels(node).items() >= selector.items():
-        return f"{nothing}: the DaemonSet {PLUGIN} wants the label {_pairs(selector)}, which the node has not"
+        label = _pairs(selector)
+        return f"{nothing}: the DaemonSet {DEVICE_PLUGIN} wants the label {label}, which the node has not"
     mine = [pod for pod in pods if _owner(pod) == plugin["metadata"]["uid"] and _meant_for(pod) == name]
     if not mine:
-        return f"{nothing}: the DaemonSet {PLUGIN} has no pod there"
+        return f"{nothing}: the DaemonSet {DEVICE_PLUGIN} has no pod there"
     pod = mine[0]
     phase = pod.get("status", {}).get("phase", "Unknown")
     if phase != "Running":
@@ -166,7 +165,7 @@ def _tolerated(taint: Mapping[str, str], tolerations: Sequence[Mapping[str, str]
 def _requested(pod: Object) -> int:
     """GPUs that a pod holds. Limits are looked at: for a GPU the request defaults to them."""
     containers = pod["spec"].get("containers") or []
-    return sum(int((c.get("resources", {}).get("limits") or {}).get(GPU, 0)) for c in containers)
+    return sum(int((c.get("resources", {}).get("limits") or {}).get(GPU_RESOURCE, 0)) for c in containers)
 
 
 def _holds_gpu(pod: Object) -> bool:
@@ -174,7 +173,7 @@ def _holds_gpu(pod: Object) -> bool:
 
 
 def _count(node: Object, field: str) -> int:
-    return int((node.get("status", {}).get(field) or {}).get(GPU, 0))
+    return int((node.get("status", {}).get(field) or {}).get(GPU_RESOURCE, 0))
 
 
 def _condition(item: Object, kind: str) -> Mapping[str, str]:

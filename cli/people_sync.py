@@ -13,12 +13,12 @@ from typing import Any
 
 from cli.dex_sync import Account, SyncRefused, masked, synced
 from config import ROOT
+from config.naming import CHECKSUM
 from config.people import user_id
 from sandbox.errors import SandboxError
 
 KEY = "config.yaml"
 IDS = "kubepark/user-ids"  # on the ConfigMap: the userIDs that we wrote, sorted, as JSON
-CHECKSUM = "kubepark/config-sha256"  # on the pod template: another value makes other pods
 TRIES = 5
 ROLLOUT_SECONDS = 300.0
 

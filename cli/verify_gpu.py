@@ -18,7 +18,8 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
-from cli.gpu_reasons import ACCELERATOR, GPU, accelerators, explain_pending
+from cli.gpu_reasons import accelerators, explain_pending
+from config.naming import ACCELERATOR, GPU_RESOURCE, RUNTIME_CLASS
 from config.versions import VECTOR_ADD_IMAGE
 
 NAMESPACE = "default"
@@ -27,7 +28,7 @@ PASSED = "Test PASSED"
 _POLL_SECONDS = 1.0
 _REQUEST_SECONDS = 10
 _LOG_LINES = 20
-_TOLERATION = {"key": GPU, "operator": "Exists", "effect": "NoSchedule"}
+_TOLERATION = {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}
 
 Out = Callable[[str], None]
 
@@ -38,10 +39,10 @@ class VerifyError(Exception):
 
 def build_job(name: str, accelerator: str, *, timeout: float, tolerate: bool = True) -> dict[str, Any]:
     """The acceptance Job: one GPU of the model `accelerator`, asked for as a user's pod would."""
-    one = {GPU: "1"}  # whole cards; a request other than the limit is refused
+    one = {GPU_RESOURCE: "1"}  # whole cards; a request other than the limit is refused
     pod = {
         "restartPolicy": "Never",
-        "runtimeClassName": "nvidia",
+        "runtimeClassName": RUNTIME_CLASS,
         "automountServiceAccountToken": False,
         "nodeSelector": {ACCELERATOR: accelerator},
         "tolerations": [dict(_TOLERATION)] if tolerate else [],

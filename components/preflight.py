@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 
 import userdata
-from components.incluster.objects import Manifest
+from components.incluster.objects import Object
 from components.incluster.sources import load_all
 from components.network import plan_subnets
 from config import last_update, settings
@@ -25,7 +25,7 @@ class Plan:
     settings: Settings
     nodes: tuple[NodePlan, ...]  # the master first
     user_data: Mapping[str, bytes]  # by node name
-    manifests: Mapping[str, tuple[Manifest, ...]]  # by source name
+    manifests: Mapping[str, tuple[Object, ...]]  # by source name
 
     @property
     def master(self) -> NodePlan:

@@ -14,6 +14,14 @@ TAG_DIGEST = "kubepark:user-data-digest"
 PROJECT = "kubepark"
 
 API_PORT = 6443
+CHECKSUM = (
+    "kubepark/config-sha256"  # pod annotation: what the pod read at its start; another makes other pods
+)
+GPU_RESOURCE = "nvidia.com/gpu"  # what pods ask for, and the key of the GPU nodes' taint
+GPU_LABEL = "nvidia.com/gpu.present"  # of a GPU node: "true"
+ACCELERATOR = "accelerator"  # label of a GPU node: its GPU model
+DEVICE_PLUGIN = "nvidia-device-plugin"
+RUNTIME_CLASS = "nvidia"
 
 
 @dataclass(frozen=True)

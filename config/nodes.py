@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 
 from config.model import NodePlan, NodeSettings, Role, Settings, Taint
+from config.naming import ACCELERATOR, GPU_LABEL, GPU_RESOURCE
 
-GPU_TAINT = Taint(key="nvidia.com/gpu", value="present", effect="NoSchedule")
+GPU_TAINT = Taint(key=GPU_RESOURCE, value="present", effect="NoSchedule")
 CONTROL_PLANE_TAINT = Taint(key="node-role.kubernetes.io/control-plane", value="", effect="NoSchedule")
 
 
@@ -38,8 +39,8 @@ def plan_nodes(settings: Settings, subnet: IPv4Network) -> tuple[NodePlan, ...]:
     for node in settings.gpu.nodes:
         assert settings.gpu.accelerator is not None  # settings.load refuses a GPU node without one
         labels = {
-            "accelerator": settings.gpu.accelerator.label,
-            "nvidia.com/gpu.present": "true",
+            ACCELERATOR: settings.gpu.accelerator.label,
+            GPU_LABEL: "true",
             **settings.gpu.labels,
         }
         plans.append(_plan(node, Role.GPU, subnet, labels, (GPU_TAINT,)))

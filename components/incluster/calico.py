@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import pulumi
 
 from components.incluster.manifest import KubernetesObject, Manifest, register
-from components.incluster.objects import MANAGED_BY
-from components.incluster.objects import Manifest as Object
+from components.incluster.objects import MANAGED_BY, Object
 from config.model import Settings
 
 # One pool, 64 addresses per node and block. The pool's CIDR is ignored once it exists.

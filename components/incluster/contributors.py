@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.incluster.objects import MANAGED_BY
-from components.incluster.objects import Manifest as Object
+from components.incluster.objects import MANAGED_BY, Object
 from config.model import Person
 from config.people import OWNER, Grant, pair_slug
 

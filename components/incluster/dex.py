@@ -27,9 +27,9 @@ from components.incluster.dex_config import (
     password_variable,
 )
 from components.incluster.manifest import KubernetesObject, register
-from components.incluster.objects import CHECKSUM, MANAGED_BY
-from components.incluster.objects import Manifest as Object
+from components.incluster.objects import MANAGED_BY, Object
 from config.model import Settings
+from config.naming import CHECKSUM
 from config.versions import DEX_IMAGE
 
 CONFIG_KEY = "config.yaml"

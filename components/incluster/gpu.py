@@ -14,23 +14,20 @@ import pulumi
 import yaml
 
 from components.incluster.manifest import KubernetesObject, register
-from components.incluster.objects import CHECKSUM, MANAGED_BY
-from components.incluster.objects import Manifest as Object
+from components.incluster.objects import MANAGED_BY, Object
 from config.model import Settings
+from config.naming import CHECKSUM, DEVICE_PLUGIN, GPU_LABEL, GPU_RESOURCE, RUNTIME_CLASS
 from config.versions import DEVICE_PLUGIN_IMAGE
 
-GPU_RESOURCE = "nvidia.com/gpu"
-RUNTIME_CLASS = "nvidia"
 NAMESPACE = "kube-system"  # system-node-critical is allowed here without a quota of its own
-PLUGIN_NAME = "nvidia-device-plugin"
 # The nodes' taint, whatever its effect: the plugin must stay when a node is drained of GPU pods.
 TOLERATION = {"key": GPU_RESOURCE, "operator": "Exists"}
-NODE_SELECTOR = {"nvidia.com/gpu.present": "true"}
+NODE_SELECTOR = {GPU_LABEL: "true"}
 
 _PLUGIN_DIR = "/var/lib/kubelet/device-plugins"
-_CONFIG_DIR = "/etc/nvidia-device-plugin"
+_CONFIG_DIR = f"/etc/{DEVICE_PLUGIN}"
 _CONFIG_KEY = "config.yaml"
-_LABELS = {"app.kubernetes.io/name": PLUGIN_NAME}
+_LABELS = {"app.kubernetes.io/name": DEVICE_PLUGIN}
 
 
 def plan_gpu(settings: Settings) -> tuple[Object, ...]:
@@ -71,7 +68,7 @@ def sharing_config(replicas: int) -> str | None:
 
 
 def _metadata() -> dict[str, Any]:
-    return {"name": PLUGIN_NAME, "namespace": NAMESPACE, "labels": {**_LABELS, **MANAGED_BY}}
+    return {"name": DEVICE_PLUGIN, "namespace": NAMESPACE, "labels": {**_LABELS, **MANAGED_BY}}
 
 
 def _config_map(config: str) -> Object:
@@ -89,7 +86,7 @@ def _daemon_set(config: str | None) -> Object:
     if config is not None:
         container["env"].append({"name": "CONFIG_FILE", "value": f"{_CONFIG_DIR}/{_CONFIG_KEY}"})
         container["volumeMounts"].append({"name": "config", "mountPath": _CONFIG_DIR, "readOnly": True})
-        volumes.append({"name": "config", "configMap": {"name": PLUGIN_NAME}})
+        volumes.append({"name": "config", "configMap": {"name": DEVICE_PLUGIN}})
         # The plugin reads its configuration once: another one needs another pod.
         metadata["annotations"] = {CHECKSUM: hashlib.sha256(config.encode()).hexdigest()}
     return {
@@ -117,7 +114,7 @@ def _daemon_set(config: str | None) -> Object:
 
 def _container() -> dict[str, Any]:
     return {
-        "name": PLUGIN_NAME,
+        "name": DEVICE_PLUGIN,
         "image": DEVICE_PLUGIN_IMAGE,
         # Runs where there is a card; without one it has to fail loudly, not to idle.
         "env": [{"name": "FAIL_ON_INIT_ERROR", "value": "true"}],

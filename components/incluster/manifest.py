@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import pulumi
 
-from components.incluster.objects import Manifest as Object
-from components.incluster.objects import in_order, needs, resource_name, type_token
+from components.incluster.objects import Object, in_order, needs, resource_name, type_token
 
 _SECRET_FIELDS = ("data", "stringData")
 

@@ -11,13 +11,10 @@ from typing import Any
 
 from config.naming import PROJECT
 
-Manifest = dict[str, Any]
+Object = dict[str, Any]  # a Kubernetes object, as its manifest says it
 
 # On everything that we make ourselves: `kubectl get -l` finds it.
 MANAGED_BY: Mapping[str, str] = {"app.kubernetes.io/managed-by": PROJECT}
-
-# Pod annotation: what the pod read at its start. Another value makes another pod.
-CHECKSUM = "kubepark/config-sha256"
 
 _FIRST = frozenset({"Namespace", "CustomResourceDefinition"})
 _WORKLOADS = frozenset({"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "ReplicaSet", "StatefulSet"})
@@ -57,7 +54,7 @@ def resource_name(manifest: Mapping[str, Any]) -> str:
     return "-".join(part for part in parts if part).lower()
 
 
-def in_order(manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:
+def in_order(manifests: Iterable[Object]) -> tuple[Object, ...]:
     """Namespaces and CRDs first, workloads last, otherwise as given."""
     return tuple(sorted(manifests, key=_rank))
 
@@ -89,13 +86,13 @@ def _needs(manifest: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     )
 
 
-def normalise(documents: Iterable[Any], where: str, problems: list[str]) -> tuple[Manifest, ...]:
+def normalise(documents: Iterable[Any], where: str, problems: list[str]) -> tuple[Object, ...]:
     """The objects of one YAML stream in the order of registration; what is wrong goes to `problems`.
 
     Empty documents are dropped, and so is what only a server may write (`status`, and the null
     `creationTimestamp` that generators leave behind). `where` names the stream in the problems.
     """
-    found: list[Manifest] = []
+    found: list[Object] = []
     seen: dict[str, int] = {}
     for number, document in enumerate(documents, start=1):
         if document is None:
@@ -135,6 +132,6 @@ def _spelled(document: Mapping[str, Any]) -> str:
     return "/".join(part for part in (namespace(document), document["metadata"]["name"]) if part)
 
 
-def _cleaned(document: Manifest) -> Manifest:
+def _cleaned(document: Object) -> Object:
     metadata = {key: value for key, value in document["metadata"].items() if key != "creationTimestamp"}
     return {**{key: value for key, value in document.items() if key != "status"}, "metadata": metadata}

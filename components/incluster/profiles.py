@@ -13,8 +13,7 @@ import pulumi
 
 from components.incluster.contributors import plan_contributor, plan_denied
 from components.incluster.manifest import KubernetesObject, register
-from components.incluster.objects import MANAGED_BY
-from components.incluster.objects import Manifest as Object
+from components.incluster.objects import MANAGED_BY, Object
 from config.model import Person, Settings, State
 from config.people import grants
 

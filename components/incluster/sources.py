@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from components.incluster.objects import Manifest, normalise
+from components.incluster.objects import Object, normalise
 from config import ROOT
 from config.manifest_lock import (
     LOCK_COMMAND,
@@ -49,14 +49,14 @@ def cache_dir() -> Path:
 
 def load_all(
     sources: Mapping[str, ManifestSource], root: Path | None = None, cache: Path | None = None
-) -> dict[str, tuple[Manifest, ...]]:
+) -> dict[str, tuple[Object, ...]]:
     """The objects of all sources. Called before anything is registered, so that a fault creates nothing.
 
     Raises: ManifestError with the problems of all of them.
     """
     root, cache = root or ROOT, cache or cache_dir()
     problems: list[str] = []
-    loaded: dict[str, tuple[Manifest, ...]] = {}
+    loaded: dict[str, tuple[Object, ...]] = {}
     remote = any(_is_url(location) for source in sources.values() for location in source.locations)
     pins = _pins_or_problem(root, problems) if remote else {}
     for name, source in sources.items():

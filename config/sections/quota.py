@@ -8,11 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 from config.model import GpuSettings, Person, Tier
+from config.naming import GPU_RESOURCE
 from config.quantities import COUNT_FORM, CPU_FORM, MEMORY_FORM, count, cpu, memory
 from config.validation import Problems, Section, one_of, shown
 
 # The one key that limits GPUs: a quota counts extended resources by what pods request, and nothing else.
-GPU_KEY = "requests.nvidia.com/gpu"
+GPU_KEY = f"requests.{GPU_RESOURCE}"
 _Parse = Callable[[Any], Fraction]
 _KEYS: Mapping[str, tuple[_Parse, str, str]] = MappingProxyType(  # key -> reader, accepted form, example
     {
@@ -32,8 +33,8 @@ _MEANT: Mapping[str, str] = MappingProxyType(
         "cpu": "requests.cpu",
         "memory": "requests.memory",
         "storage": "requests.storage",
-        "nvidia.com/gpu": GPU_KEY,
-        "limits.nvidia.com/gpu": GPU_KEY,
+        GPU_RESOURCE: GPU_KEY,
+        f"limits.{GPU_RESOURCE}": GPU_KEY,
     }
 )
 # What a container gets that asks for nothing, where the quota counts it.

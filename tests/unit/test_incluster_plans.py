@@ -13,9 +13,9 @@ from components.incluster.calico import plan_calico
 from components.incluster.dex import plan_dex
 from components.incluster.dex_config import ISSUER, dex_config, password_variable
 from components.incluster.gpu import plan_gpu
-from components.incluster.objects import CHECKSUM
 from components.incluster.profiles import plan_profiles
 from config.model import KubeflowSettings
+from config.naming import CHECKSUM
 from config.people import user_id
 from tests.unit import incluster_stack as stack
 
