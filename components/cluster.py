@@ -24,7 +24,7 @@ from components.parameters import PENDING
 from config.model import NodePlan, Settings
 from config.naming import Naming
 
-NEXT = "A node goes on trying by itself: mend the cause, then run `up` again. Nothing needs to be replaced."
+NEXT = "A node goes on trying by itself: fix the cause, then run `up` again. Nothing needs to be replaced."
 _GATHER_SECONDS = 0.2  # how long a call is held back for others that want the same answer
 
 
@@ -93,26 +93,25 @@ class Cluster(pulumi.ComponentResource):
         """What went wrong with the node, or None."""
         if pulumi.runtime.is_dry_run():
             return None
-        verdicts = await waiting.wait(
-            (self._expected(node, instance_id),),
+        return await waiting.wait(
+            self._expected(node, instance_id),
             self._read,
             sleep=sleep,
             clock=monotonic,
             today=partial(datetime.now, UTC),
             seconds=self._seconds,
-            say=self._say,
+            log=partial(self._log, node.name),
         )
-        return verdicts[node.name].error
 
     @staticmethod
     def _expected(node: NodePlan, instance_id: str) -> waiting.Expected:
         return waiting.Expected(name=node.name, instance_id=instance_id, generation=node.generation)
 
-    def _say(self, level: str, node: str, text: str) -> None:
+    def _log(self, node: str, level: str, message: str) -> None:
         if level == "error" and node == self._master.name:
-            return  # raised in the same words, in the same moment
-        say = {"info": pulumi.log.info, "warning": pulumi.log.warn, "error": pulumi.log.error}[level]
-        say(text, resource=self._instances[node])
+            return  # the same message is raised in the same moment
+        log = {"info": pulumi.log.info, "warning": pulumi.log.warn, "error": pulumi.log.error}[level]
+        log(message, resource=self._instances[node])
 
     async def _read(self) -> Mapping[str, waiting.Record]:
         """Every node's record, asked for after this call began; those who ask together share the answer."""

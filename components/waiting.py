@@ -1,18 +1,18 @@
-"""Waiting for nodes by their own words: pure loops over status records, with time passed in.
+"""Waiting for a node by its status record: a pure loop, with time passed in.
 
 A record counts only if it is the instance's own and of the planned generation; anything older is
 from a node that is gone. A failure that is there when the wait begins, or of an attempt that was under
-way then, may be of a cause that was mended since (nodes retry by themselves), so it is a warning until
+way then, may have a cause that was fixed since (nodes retry by themselves), so it is a warning until
 the node has tried again.
 
-Texts do not name their node: they are said of its instance, and whoever shows them says of which.
+Messages do not name their node: they are logged on its instance, which whoever shows them names.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ Read = Callable[[], Awaitable[Mapping[str, Record]]]  # node name -> record; mis
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
 Today = Callable[[], datetime]
-Say = Callable[[str, str, str], None]  # level (info, warning, error), node, text
+Log = Callable[[str, str], None]  # level (info, warning, error), message
 
 READY_PHASES = frozenset({"joined", "api-ready"})
 POLL_SECONDS = 2.0
@@ -46,21 +46,6 @@ class Expected:
     generation: int
 
 
-@dataclass
-class Verdict:
-    """How the wait for one node stands. `error` is set when it has failed for good."""
-
-    ready: bool = False
-    error: str | None = None
-    baseline: Attempt | None = None  # failed, or may fail, for a reason from before the wait
-    last: Record | None = None
-    said: set[str] = field(default_factory=set)
-
-    @property
-    def settled(self) -> bool:
-        return self.ready or self.error is not None
-
-
 def parse_record(text: str) -> Record | None:
     """A status record, or None for a placeholder or anything that is not a record (untrusted text)."""
     try:
@@ -73,7 +58,7 @@ def parse_record(text: str) -> Record | None:
 
 
 def describe(record: Record) -> str:
-    """A record as one readable line: step, exit code and the node's own words."""
+    """A record as one readable line: step, exit code and the node's message."""
     message = str(record.get("message", "")).strip()[:3000]
     how = f"exit {record.get('rc')}, attempt {record.get('attempt')}"
     return f"step {record.get('step')} failed ({how}): {message}"
@@ -87,33 +72,42 @@ def owned(expected: Expected, record: Record | None) -> Record | None:
 
 
 async def wait(
-    nodes: tuple[Expected, ...],
+    node: Expected,
     read: Read,
     *,
     sleep: Sleep,
     clock: Clock,
     today: Today,
     seconds: float,
-    say: Say,
-) -> dict[str, Verdict]:
-    """Poll until every node is ready, has failed, or `seconds` have gone by. Never raises for a node."""
-    verdicts = {node.name: Verdict() for node in nodes}
+    log: Log,
+) -> str | None:
+    """Poll until the node is ready, has failed, or `seconds` have gone by; each message is logged once.
+
+    Returns what went wrong, or None. Never raises for a node.
+    """
     end = clock() + seconds
+    last: Record | None = None
+    baseline: Attempt | None = None  # failed, or may fail, for a reason from before the wait
+    logged: set[str] = set()
     first = True
     while True:
-        records = await read()
-        for node in nodes:
-            verdict, record = verdicts[node.name], owned(node, records.get(node.name))
-            if first and record is not None and not _is_fresh(record, today()):
-                verdict.baseline = _attempt(record)
-            if not verdict.settled:
-                judge(node, verdict, record, say=say)
-        if all(verdict.settled for verdict in verdicts.values()):
-            return verdicts
+        record = owned(node, (await read()).get(node.name))
+        if record is not None:
+            last = record
+            if first and not _is_fresh(record, today()):
+                baseline = _attempt(record)
+            level, message = _evaluate(record, baseline)
+            if message not in logged:
+                logged.add(message)
+                log(level, message)
+            if record.get("phase") in READY_PHASES:
+                return None
+            if level == "error":
+                return message
         if clock() >= end:
-            for node in nodes:
-                _expire(node, verdicts[node.name], seconds, say)
-            return verdicts
+            waited = f"not ready after {seconds / 60:g} min"
+            log("error", waited)  # the rest follows at once, with all other nodes that did not come
+            return f"{waited}; {SILENCE if last is None else _last_heard(last)}"
         first = False
         await sleep(min(POLL_SECONDS, max(0.0, end - clock())))
 
@@ -133,40 +127,20 @@ def _is_fresh(record: Record, now: datetime) -> bool:
     return now - began < UNDER_WAY
 
 
-def judge(node: Expected, verdict: Verdict, record: Record | None, *, say: Say) -> None:
-    """Take one record into account."""
-    if record is None:
-        return
-    verdict.last = record
+def _evaluate(record: Record, baseline: Attempt | None) -> tuple[str, str]:
+    """The level and the message of a record."""
     phase, attempt = record.get("phase"), _attempt(record)
     if phase in READY_PHASES:
-        verdict.ready = True
-        say("info", node.name, str(phase))
-    elif phase == "failed" and attempt != verdict.baseline:
-        verdict.error = describe(record)
-        say("error", node.name, verdict.error)
-    elif phase == "failed":
-        _say_once(verdict, "warning", node, f"{describe(record)}; waiting for its next attempt", say)
-    else:
-        _say_once(verdict, "info", node, f"{record.get('step')} (attempt {attempt[1]})", say)
+        return "info", str(phase)
+    if phase != "failed":
+        return "info", f"{record.get('step')} (attempt {attempt[1]})"
+    if attempt == baseline:
+        return "warning", f"{describe(record)}; waiting for its next attempt"
+    return "error", describe(record)
 
 
-def _say_once(verdict: Verdict, level: str, node: Expected, text: str, say: Say) -> None:
-    if text not in verdict.said:
-        verdict.said.add(text)
-        say(level, node.name, text)
-
-
-def _expire(node: Expected, verdict: Verdict, seconds: float, say: Say) -> None:
-    if verdict.settled:
-        return
-    waited = f"not ready after {seconds / 60:g} min"
-    if verdict.last is None:
-        verdict.error = f"{waited}; {SILENCE}"
-    elif verdict.last.get("phase") == "failed":
-        verdict.error = f"{waited}; {describe(verdict.last)}"
-    else:
-        heard = [f"step {verdict.last.get('step')}", verdict.last.get("message")]  # what it waits for
-        words = ": ".join(str(each) for each in heard if each)
-        verdict.error = f"{waited}; last heard at {verdict.last.get('at')}: {words}"
-    say("error", node.name, waited)  # the rest follows at once, with all other nodes that did not come
+def _last_heard(record: Record) -> str:
+    if record.get("phase") == "failed":
+        return describe(record)
+    heard = [f"step {record.get('step')}", record.get("message")]  # what it waits for
+    return f"last heard at {record.get('at')}: {': '.join(str(each) for each in heard if each)}"
