@@ -19,7 +19,7 @@ from components.network import Network
 from components.parameters import Parameters
 from components.security import Security
 from config import last_update, people
-from config.model import Role, Settings
+from config.model import NodeRole, Settings
 from config.naming import API_PORT, TAG_CLUSTER, Naming
 
 
@@ -44,8 +44,8 @@ def main() -> None:
         parameters=parameters,
     )
     master = ControlPlane("control-plane", plan.master, foundation, in_aws)
-    workers = NodePool("workers", plan.of(Role.WORKER), foundation, in_aws)
-    gpu_nodes = NodePool("gpu", plan.of(Role.GPU), foundation, in_aws)
+    workers = NodePool("workers", plan.of(NodeRole.WORKER), foundation, in_aws)
+    gpu_nodes = NodePool("gpu", plan.of(NodeRole.GPU), foundation, in_aws)
     instances = {plan.master.name: master.instance, **workers.instances, **gpu_nodes.instances}
 
     cluster = Cluster("cluster", settings, plan.nodes, instances, provider)

@@ -1,4 +1,4 @@
-"""Why a pod that asks for a GPU does not run, in plain words.
+"""Why a pod that asks for a GPU does not run, in plain language.
 
 Pure functions on API objects as plain dictionaries.
 """
@@ -25,7 +25,7 @@ _CONDITION_TAINTS = frozenset(
 def explain_pending(
     pod: Object, nodes: Sequence[Object], pods: Sequence[Object], daemonsets: Sequence[Object]
 ) -> list[str]:
-    """What keeps `pod` from running, the first thing to mend first; empty if nothing is known."""
+    """What keeps `pod` from running, the first thing to fix first; empty if nothing is known."""
     placed = pod["spec"].get("nodeName")
     if placed:
         return _on_node(pod, placed)

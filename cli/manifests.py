@@ -11,7 +11,7 @@ import yaml
 
 from config import ROOT
 from config.manifest_lock import LOCK_FILE, FetchError, ManifestError, fetch, read_pins
-from config.versions import ROWS, UPSTREAM_MANIFESTS
+from config.versions import RELEASES, UPSTREAM_MANIFESTS
 
 app = typer.Typer(help="Upstream manifests.", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -27,7 +27,7 @@ def manifests() -> None:
 
 @app.command(name="lock")
 def lock_command() -> None:
-    """Fetch every upstream manifest of every version row and write its sha256 to the lock file.
+    """Fetch every upstream manifest of every Kubernetes release and write its sha256 to the lock file.
 
     Look at what it prints before committing: ask why a pin CHANGED under one release.
     """
@@ -41,10 +41,10 @@ def lock_command() -> None:
 
 
 def upstream_urls() -> tuple[str, ...]:
-    """The URLs of all version rows, each once, in the rows' order."""
+    """The URLs of all releases, each once, in their order."""
     urls = [
-        template.format(calico=row.calico)
-        for row in ROWS.values()
+        template.format(calico=release.calico)
+        for release in RELEASES.values()
         for templates in UPSTREAM_MANIFESTS.values()
         for template in templates
     ]
@@ -52,7 +52,7 @@ def upstream_urls() -> tuple[str, ...]:
 
 
 def lock(path: Path, urls: Iterable[str], fetch: Callable[[str], bytes]) -> list[str]:
-    """Pin `urls` in the lock file at `path`; URLs that no row names any more are dropped.
+    """Pin `urls` in the lock file at `path`; URLs that no release names any more are dropped.
 
     Returns one line for each change. Raises: ManifestError when any URL cannot be fetched; the file
     then stays as it was.

@@ -1,4 +1,4 @@
-"""Passwords: asked for, judged, hashed. A password never leaves this process, only its hash does."""
+"""Passwords: asked for, checked, hashed. A password never leaves this process, only its hash does."""
 
 from __future__ import annotations
 

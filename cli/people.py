@@ -289,8 +289,8 @@ def sync(
 
     if not external:
         raise SandboxError("our own Dex follows the list with every `up`; for another one give --external")
-    place = people_sync.Place(namespace, config_map, deployment)
-    people_sync.external(stack, place, remove=remove, dry_run=dry_run, kubeconfig=kubeconfig, context=context)
+    dex = people_sync.DexLocation(namespace, config_map, deployment)
+    people_sync.external(stack, dex, remove=remove, dry_run=dry_run, kubeconfig=kubeconfig, context=context)
 
 
 @app.command(name="hash")

@@ -24,7 +24,7 @@ ROLLOUT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
-class Place:
+class DexLocation:
     """Where that Dex is."""
 
     namespace: str
@@ -44,8 +44,8 @@ def accounts(people: Sequence[Any], hashes: Mapping[str, str]) -> list[Account]:
 class Sync:
     """One cluster's Dex. `core` and `apps` are the kubernetes client's APIs."""
 
-    def __init__(self, core: Any, apps: Any, place: Place, say: Callable[[str], None]) -> None:
-        self._core, self._apps, self._place, self._say = core, apps, place, say
+    def __init__(self, core: Any, apps: Any, dex: DexLocation, log: Callable[[str], None]) -> None:
+        self._core, self._apps, self._dex, self._log = core, apps, dex, log
 
     def run(self, wanted: Sequence[Account], *, dry_run: bool = False) -> bool:
         """Bring the accounts up to date and roll Dex; whether anything changed. Raises `SandboxError`."""
@@ -64,12 +64,12 @@ class Sync:
             self._roll(new)
         if not wanted and self._known(found):
             self._forget()
-        self._say(f"{len(wanted)} accounts of ours in {self._named}" + ("" if new != text else ": no change"))
+        self._log(f"{len(wanted)} accounts of ours in {self._named}" + ("" if new != text else ": no change"))
         return new != text
 
     @property
     def _named(self) -> str:
-        return f"ConfigMap {self._place.namespace}/{self._place.config_map}"
+        return f"ConfigMap {self._dex.namespace}/{self._dex.config_map}"
 
     # -- the ConfigMap -----------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ class Sync:
         from kubernetes.client.exceptions import ApiException
 
         try:
-            return self._core.read_namespaced_config_map(self._place.config_map, self._place.namespace)
+            return self._core.read_namespaced_config_map(self._dex.config_map, self._dex.namespace)
         except ApiException as error:
             if error.status == 404:
                 raise SandboxError(
@@ -112,7 +112,7 @@ class Sync:
         found.metadata.annotations = {**(found.metadata.annotations or {}), IDS: json.dumps(ids)}
         try:
             # With the resourceVersion that was read: whoever wrote meanwhile is not overwritten.
-            self._core.replace_namespaced_config_map(self._place.config_map, self._place.namespace, found)
+            self._core.replace_namespaced_config_map(self._dex.config_map, self._dex.namespace, found)
         except ApiException as error:
             if error.status == 409:
                 return False
@@ -121,7 +121,7 @@ class Sync:
 
     def _forget(self) -> None:
         patch = {"metadata": {"annotations": {IDS: None}}}
-        self._core.patch_namespaced_config_map(self._place.config_map, self._place.namespace, patch)
+        self._core.patch_namespaced_config_map(self._dex.config_map, self._dex.namespace, patch)
 
     def _show(self, text: str, new: str) -> None:
         import difflib
@@ -129,7 +129,7 @@ class Sync:
         lines = difflib.unified_diff(
             masked(text).splitlines(), masked(new).splitlines(), KEY, f"{KEY} (new)", lineterm=""
         )
-        self._say("\n".join(lines) or "no change")
+        self._log("\n".join(lines) or "no change")
 
     # -- the Deployment ----------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class Sync:
         """New pods for a new file: Dex reads it at its start only. None if they have read this one."""
         from kubernetes.client.exceptions import ApiException
 
-        name, namespace = self._place.deployment, self._place.namespace
+        name, namespace = self._dex.deployment, self._dex.namespace
         digest = hashlib.sha256(text.encode()).hexdigest()
         try:
             found = self._apps.read_namespaced_deployment(name, namespace)
@@ -150,7 +150,7 @@ class Sync:
             raise _failed("rolling", f"Deployment {namespace}/{name}", error) from None
 
     def _await(self, name: str, namespace: str) -> None:
-        deadline, said = time.monotonic() + ROLLOUT_SECONDS, ""
+        deadline, logged = time.monotonic() + ROLLOUT_SECONDS, ""
         while True:
             found = self._apps.read_namespaced_deployment(name, namespace)
             status, wanted = found.status, found.spec.replicas
@@ -159,9 +159,9 @@ class Sync:
             if seen and updated == ready == (status.replicas or 0) == wanted:
                 return
             line = f"Deployment {namespace}/{name}: {updated} of {wanted} pods are new, {ready} ready"
-            if line != said:
-                self._say(line)
-                said = line
+            if line != logged:
+                self._log(line)
+                logged = line
             if time.monotonic() > deadline:
                 raise SandboxError(
                     f"{line} after {ROLLOUT_SECONDS:.0f} s; look at: kubectl -n {namespace} describe pods"
@@ -170,7 +170,7 @@ class Sync:
 
 
 def external(
-    stack: str, place: Place, *, remove: bool, dry_run: bool, kubeconfig: str | None, context: str | None
+    stack: str, dex: DexLocation, *, remove: bool, dry_run: bool, kubeconfig: str | None, context: str | None
 ) -> bool:
     """Carry `kubepark people sync --external` out; whether anything changed. Raises `SandboxError`."""
     from kubernetes import client, config
@@ -186,13 +186,13 @@ def external(
         config.load_kube_config(config_file=kubeconfig, context=context)
     except ConfigException as error:
         raise SandboxError(f"no kubeconfig can be used: {error}; see --kubeconfig and --context") from None
-    say = partial(print, file=sys.stderr, flush=True)
-    return Sync(client.CoreV1Api(), client.AppsV1Api(), place, say).run(wanted, dry_run=dry_run)
+    log = partial(print, file=sys.stderr, flush=True)
+    return Sync(client.CoreV1Api(), client.AppsV1Api(), dex, log).run(wanted, dry_run=dry_run)
 
 
 def _failed(what: str, where: str, error: Any) -> SandboxError:
     try:
-        words = json.loads(error.body)["message"]
+        message = json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):
-        words = error.reason
-    return SandboxError(f"{what} {where} failed: {words}")
+        message = error.reason
+    return SandboxError(f"{what} {where} failed: {message}")

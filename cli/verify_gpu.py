@@ -124,7 +124,7 @@ def _verify_model(cluster: _Cluster, model: str, timeout: float, tolerate: bool,
 
 
 def _follow(cluster: _Cluster, name: str, timeout: float, out: Out) -> bool:
-    """Print the Job's events until it ends or time is up; then judge it."""
+    """Print the Job's events until it ends or time is up; then evaluate it."""
     deadline = time.monotonic() + timeout
     seen: set[str] = set()
     reasons: list[str] = []
@@ -134,7 +134,7 @@ def _follow(cluster: _Cluster, name: str, timeout: float, out: Out) -> bool:
         outcome, pod = cluster.outcome(name), cluster.pod(name)
         if outcome is not None:
             log = cluster.log(pod["metadata"]["name"]) if pod else None
-            return judge(outcome, pod, log, out)
+            return evaluate(outcome, pod, log, out)
         now = cluster.reasons(pod) if pod and pod["status"]["phase"] == "Pending" else []
         for reason in now:
             if reason not in reasons:
@@ -149,7 +149,7 @@ def _follow(cluster: _Cluster, name: str, timeout: float, out: Out) -> bool:
         time.sleep(_POLL_SECONDS)
 
 
-def judge(outcome: str, pod: Mapping[str, Any] | None, log: str | None, out: Out) -> bool:
+def evaluate(outcome: str, pod: Mapping[str, Any] | None, log: str | None, out: Out) -> bool:
     """A Job that completed has passed unless its log, where there is one, says otherwise."""
     node = pod["spec"].get("nodeName") if pod else None
     for line in (log or "").splitlines():

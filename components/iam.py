@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 from pulumi_aws import iam
 
-from config.model import AwsSettings, NodePlan, Role
+from config.model import AwsSettings, NodePlan, NodeRole
 from config.naming import Naming
 
 Document = dict[str, Any]
@@ -81,12 +81,12 @@ def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, key_arn: str) 
     data. Both read the host rows and write their own status.
     """
     secrets = [naming.join_parameter]
-    if node.role is Role.MASTER:
+    if node.role is NodeRole.MASTER:
         secrets += [naming.kubeconfig_parameter, naming.encryption_key_parameter]
     arns = [parameter_arn(aws, name) for name in secrets]
     writes = [parameter_arn(aws, naming.status_parameter(node.name))]
     statements: list[Document] = []
-    if node.role is Role.MASTER:
+    if node.role is NodeRole.MASTER:
         writes += arns
         statements.append(
             {
@@ -111,7 +111,7 @@ def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, key_arn: str) 
         {
             "Sid": "Key",
             "Effect": "Allow",
-            "Action": "kms:Encrypt" if node.role is Role.MASTER else "kms:Decrypt",
+            "Action": "kms:Encrypt" if node.role is NodeRole.MASTER else "kms:Decrypt",
             "Resource": key_arn,
             "Condition": {
                 "StringEquals": {

@@ -17,14 +17,14 @@ from components.network import Network
 from components.parameters import Parameters
 from components.security import Security
 from config import naming as tags
-from config.model import NodePlan, Role
+from config.model import NodePlan, NodeRole
 from config.naming import Naming
 
 # An ordinary `up` never replaces an instance: a newer image, changed scripts and the tag that tells
 # of them wait until the node's `generation` is bumped.
 IGNORED = ["ami", "user_data_base64", f'tags["{tags.TAG_DIGEST}"]']
 # Controllers that need the master's role run there in pods, one network hop away.
-_HOPS = {Role.MASTER: 2, Role.WORKER: 1, Role.GPU: 1}
+_HOPS = {NodeRole.MASTER: 2, NodeRole.WORKER: 1, NodeRole.GPU: 1}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pulumi
 from pulumi_aws import ssm
 
-from config.model import NodePlan, Role
+from config.model import NodePlan, NodeRole
 from config.naming import Naming
 
 # Whatever of a parameter changes, except its tags, the AWS provider puts the whole of it: with the value
@@ -27,7 +27,7 @@ def plan_hosts(nodes: Sequence[NodePlan], naming: Naming) -> tuple[str, ...]:
     """The /etc/hosts rows as JSON chunks that fit a standard parameter each."""
     chunks: list[list[tuple[str, list[str]]]] = [[]]
     for node in nodes:
-        names = [node.name] + ([naming.api_name] if node.role is Role.MASTER else [])
+        names = [node.name] + ([naming.api_name] if node.role is NodeRole.MASTER else [])
         row = (node.private_ip, names)
         if len(_hosts_json([*chunks[-1], row])) > _HOSTS_CHUNK:
             chunks.append([])

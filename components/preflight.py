@@ -13,7 +13,7 @@ from components.incluster.sources import load_all
 from components.network import plan_subnets
 from config import last_update, settings
 from config.manifest_lock import ManifestError
-from config.model import NodePlan, Role, Settings
+from config.model import NodePlan, NodeRole, Settings
 from config.nodes import plan_nodes
 from config.validation import Problems, SettingsError
 
@@ -31,7 +31,7 @@ class Plan:
     def master(self) -> NodePlan:
         return self.nodes[0]
 
-    def of(self, role: Role) -> tuple[NodePlan, ...]:
+    def of(self, role: NodeRole) -> tuple[NodePlan, ...]:
         return tuple(node for node in self.nodes if node.role is role)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pulumi
 from pulumi_aws import ec2, vpc
 
-from config.model import Role
+from config.model import NodeRole
 from config.naming import API_PORT, Naming
 
 NODES = "nodes"
@@ -18,8 +18,8 @@ CONTROL_PLANE = "control-plane"
 
 
 # Which groups a node is in.
-GROUPS: Mapping[Role, tuple[str, ...]] = MappingProxyType(
-    {Role.MASTER: (NODES, CONTROL_PLANE), Role.WORKER: (NODES,), Role.GPU: (NODES,)}
+GROUPS: Mapping[NodeRole, tuple[str, ...]] = MappingProxyType(
+    {NodeRole.MASTER: (NODES, CONTROL_PLANE), NodeRole.WORKER: (NODES,), NodeRole.GPU: (NODES,)}
 )
 Ports = tuple[int, int]  # first and last
 
@@ -81,7 +81,7 @@ class Security(pulumi.ComponentResource):
     """
 
     groups: dict[str, ec2.SecurityGroup]
-    of_role: dict[Role, list[pulumi.Output[str]]]  # ids of a node's groups
+    of_role: dict[NodeRole, list[pulumi.Output[str]]]  # ids of a node's groups
     rules: list[pulumi.CustomResource]
 
     def __init__(

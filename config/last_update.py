@@ -57,7 +57,7 @@ def outputs(settings: Settings) -> dict[str, Any]:
         "availability_zone": settings.network.availability_zone,
         "pod_cidr": str(settings.network.pod_cidr),
         "service_cidr": str(settings.network.service_cidr),
-        "kubernetes": settings.versions.minor,
+        "kubernetes": settings.release.minor,
         "platform": settings.platform,
         "api_name": Naming(settings.cluster).api_name,
         "identity": str(settings.control_plane.identity),

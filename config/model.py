@@ -13,10 +13,10 @@ from enum import StrEnum
 from ipaddress import IPv4Network
 from typing import Any
 
-from config.versions import Accelerator, VersionRow
+from config.versions import Accelerator, KubernetesRelease
 
 
-class Role(StrEnum):
+class NodeRole(StrEnum):
     """What a node is for. The master is the only one that can write join data."""
 
     MASTER = "master"
@@ -100,7 +100,7 @@ class Tier:
     default_limit: Mapping[str, str]
 
 
-class Standing(StrEnum):
+class PersonRole(StrEnum):
     """What a person is to the team. A viewer has no namespace and may only look."""
 
     ADMIN = "admin"
@@ -108,7 +108,7 @@ class Standing(StrEnum):
     VIEWER = "viewer"
 
 
-class State(StrEnum):
+class PersonState(StrEnum):
     """Suspended: no login and no access, everything is kept. Removed: see `Person.purge`."""
 
     ACTIVE = "active"
@@ -116,7 +116,7 @@ class State(StrEnum):
     REMOVED = "removed"
 
 
-class Level(StrEnum):
+class AccessLevel(StrEnum):
     """What a contributor may do in somebody else's namespace."""
 
     VIEW = "view"
@@ -137,16 +137,16 @@ class Person:
     display_name: str
     namespace: str
     tier: Tier
-    standing: Standing = Standing.MEMBER
+    role: PersonRole = PersonRole.MEMBER
     groups: tuple[str, ...] = ()
-    access: Mapping[str, Level] = field(default_factory=dict)
-    state: State = State.ACTIVE
+    access: Mapping[str, AccessLevel] = field(default_factory=dict)
+    state: PersonState = PersonState.ACTIVE
     purge: bool = False
     former_email: str = ""
 
     @property
     def active(self) -> bool:
-        return self.state is State.ACTIVE
+        return self.state is PersonState.ACTIVE
 
     @property
     def has_namespace(self) -> bool:
@@ -159,7 +159,7 @@ class Group:
     """What its members may do in whose namespace. Expanded to single bindings: Kubeflow ignores groups."""
 
     name: str
-    access: Mapping[str, Level]
+    access: Mapping[str, AccessLevel]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +197,7 @@ class Settings:
 
     cluster: str
     aws: AwsSettings
-    versions: VersionRow
+    release: KubernetesRelease
     platform: str
     network: NetworkSettings
     control_plane: ControlPlaneSettings
@@ -221,7 +221,7 @@ class NodePlan:
     """One node with everything that is fixed before it exists."""
 
     name: str
-    role: Role
+    role: NodeRole
     private_ip: str
     instance_type: str
     ami: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from config.model import NodePlan, NodeSettings, Role, Settings, Taint
+from config.model import NodePlan, NodeRole, NodeSettings, Settings, Taint
 from config.naming import ACCELERATOR, GPU_LABEL, GPU_RESOURCE
 
 GPU_TAINT = Taint(key=GPU_RESOURCE, value="present", effect="NoSchedule")
@@ -24,18 +24,18 @@ def node_number(name: str) -> int:
     return int(digits)
 
 
-def node_address(role: Role, name: str, subnet: IPv4Network) -> str:
+def node_address(role: NodeRole, name: str, subnet: IPv4Network) -> str:
     """The fixed private address of a node. It depends on the name only, never on other nodes."""
-    if role is Role.MASTER:
+    if role is NodeRole.MASTER:
         return str(subnet[_MASTER_OFFSET])
-    base = _WORKER_OFFSET if role is Role.WORKER else _GPU_OFFSET
+    base = _WORKER_OFFSET if role is NodeRole.WORKER else _GPU_OFFSET
     return str(subnet[base + node_number(name)])
 
 
 def plan_nodes(settings: Settings, subnet: IPv4Network) -> tuple[NodePlan, ...]:
     """Every node of the stack, master first, then workers and GPU nodes by name."""
-    plans = [_plan(settings.control_plane.node, Role.MASTER, subnet, {}, (CONTROL_PLANE_TAINT,))]
-    plans += [_plan(node, Role.WORKER, subnet, {}, ()) for node in settings.workers]
+    plans = [_plan(settings.control_plane.node, NodeRole.MASTER, subnet, {}, (CONTROL_PLANE_TAINT,))]
+    plans += [_plan(node, NodeRole.WORKER, subnet, {}, ()) for node in settings.workers]
     for node in settings.gpu.nodes:
         assert settings.gpu.accelerator is not None  # settings.load refuses a GPU node without one
         labels = {
@@ -43,13 +43,13 @@ def plan_nodes(settings: Settings, subnet: IPv4Network) -> tuple[NodePlan, ...]:
             GPU_LABEL: "true",
             **settings.gpu.labels,
         }
-        plans.append(_plan(node, Role.GPU, subnet, labels, (GPU_TAINT,)))
+        plans.append(_plan(node, NodeRole.GPU, subnet, labels, (GPU_TAINT,)))
     return tuple(plans)
 
 
 def _plan(
     node: NodeSettings,
-    role: Role,
+    role: NodeRole,
     subnet: IPv4Network,
     labels: dict[str, str],
     taints: tuple[Taint, ...],

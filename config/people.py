@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from config.model import Group, Level, Person, Standing, State
+from config.model import AccessLevel, Group, Person, PersonRole, PersonState
 
 OWNER = "owner"
 # Never change it: accounts are known by the user ids that are derived from it.
@@ -39,7 +39,9 @@ def grants(people: Sequence[Person], groups: Sequence[Group]) -> tuple[Grant, ..
         if person.key in shared:
             best[person.key] = (OWNER, "own")
         for owner, level, why in _given(person, known, shared):
-            if owner in shared and (owner not in best or (best[owner][0], level) == (Level.VIEW, Level.EDIT)):
+            if owner in shared and (
+                owner not in best or (best[owner][0], level) == (AccessLevel.VIEW, AccessLevel.EDIT)
+            ):
                 best[owner] = (level.value, why)
         found += [
             Grant(person=person.key, email=person.email, namespace=shared[owner], role=role, why=why)
@@ -49,19 +51,19 @@ def grants(people: Sequence[Person], groups: Sequence[Group]) -> tuple[Grant, ..
 
 
 def _alive(person: Person) -> bool:
-    return person.state is not State.REMOVED
+    return person.state is not PersonState.REMOVED
 
 
 def _given(
     person: Person, groups: Mapping[str, Group], shared: Iterable[str]
-) -> Iterable[tuple[str, Level, str]]:
+) -> Iterable[tuple[str, AccessLevel, str]]:
     """(owner's key, level, why), those first that win among equals."""
     yield from ((owner, level, "access") for owner, level in person.access.items())
     for name in person.groups:
         if name in groups:
             yield from ((owner, level, f"group {name}") for owner, level in groups[name].access.items())
-    if person.standing is Standing.ADMIN:
-        yield from ((owner, Level.EDIT, "admin") for owner in shared)
+    if person.role is PersonRole.ADMIN:
+        yield from ((owner, AccessLevel.EDIT, "admin") for owner in shared)
 
 
 def matrix(people: Sequence[Person], groups: Sequence[Group]) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from config.model import Group, Level, Person, Standing, State
+from config.model import AccessLevel, Group, Person, PersonRole, PersonState
 from config.people import pair_slug
 from config.validation import Problems
 
@@ -20,7 +20,7 @@ def check(problems: Problems, path: str, people: Sequence[Person], groups: Seque
         where = f"{path}[{index}]"
         _check_groups(problems, where, person, known)
         _check_access(problems, f"{where}.access", person.access, owners, person)
-        if person.standing is Standing.VIEWER:
+        if person.role is PersonRole.VIEWER:
             _check_viewer(problems, where, person, known)
     for group in groups:
         _check_access(problems, f"kubepark:groups.{group.name}.access", group.access, owners, None)
@@ -63,7 +63,7 @@ def _check_groups(problems: Problems, where: str, person: Person, known: Mapping
 def _check_access(
     problems: Problems,
     where: str,
-    access: Mapping[str, Level],
+    access: Mapping[str, AccessLevel],
     owners: Mapping[str, Person],
     own: Person | None,
 ) -> None:
@@ -73,9 +73,9 @@ def _check_access(
             wrong = f"{name} is nobody in the list"
         elif own is not None and owner.key == own.key:
             wrong = "is for the own namespace"
-        elif owner.state is State.REMOVED:
+        elif owner.state is PersonState.REMOVED:
             wrong = f"{name} is removed"
-        elif owner.standing is Standing.VIEWER:
+        elif owner.role is PersonRole.VIEWER:
             wrong = f"{name} is a viewer, who has no namespace"
         if wrong:
             problems.add(f"{where}.{name}", wrong, "somebody else who has a namespace", None)
@@ -83,12 +83,12 @@ def _check_access(
 
 def _check_viewer(problems: Problems, where: str, person: Person, known: Mapping[str, Group]) -> None:
     for name, level in person.access.items():
-        if level is Level.EDIT:
+        if level is AccessLevel.EDIT:
             wrong = f"{person.key} is a viewer and would edit the namespace of {name}"
             problems.add(f"{where}.access.{name}", wrong, "view, or role: member", "view")
     for group in (known[name] for name in person.groups if name in known):
         for name, level in group.access.items():
-            if level is Level.EDIT:
+            if level is AccessLevel.EDIT:
                 wrong = (
                     f"{person.key} is a viewer and would edit the namespace of {name} by group {group.name}"
                 )

@@ -23,7 +23,7 @@ _REQUIRED = object()
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: the key, what is wrong, what is accepted, the command that mends it."""
+    """One thing that is wrong: the key, what is wrong, what is accepted, the command that fixes it."""
 
     key: str
     wrong: str

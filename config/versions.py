@@ -1,6 +1,6 @@
-"""Version rows: what runs together, and until when.
+"""Kubernetes releases: what runs together, and until when.
 
-A stack names a row (`kubernetes: "1.36"`) and a platform; it never names a version by itself.
+A stack names a release (`kubernetes: "1.36"`) and a platform; it never names a version by itself.
 Sources are beside each value. Dates are the upstream end of life.
 """
 
@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 
 @dataclass(frozen=True, kw_only=True)
-class VersionRow:
+class KubernetesRelease:
     """One supported Kubernetes minor and the versions that were chosen to go with it."""
 
     minor: str  # "1.36"
@@ -40,9 +40,9 @@ class Accelerator:
 
 # Kubernetes release dates and end of life: https://kubernetes.io/releases/ ; package versions:
 # pkgs.k8s.io (v1.36) and download.docker.com (noble); pause: kubeadm config images list.
-ROWS: Mapping[str, VersionRow] = MappingProxyType(
+RELEASES: Mapping[str, KubernetesRelease] = MappingProxyType(
     {
-        "1.36": VersionRow(
+        "1.36": KubernetesRelease(
             minor="1.36",
             kubernetes="1.36.4",
             package_revision="1.1",
@@ -68,7 +68,7 @@ GPU_INSTANCE_TYPES: Mapping[str, Accelerator] = MappingProxyType(
     }
 )
 
-# Where upstream YAML comes from unless the stack names a file; `{calico}` is the row's version.
+# Where upstream YAML comes from unless the stack names a file; `{calico}` is the release's version.
 # From 3.32 on Calico keeps its CRDs apart from the operator (manifests/ of the release tag). Kubeflow
 # has no single file: nothing is installed unless the stack names one.
 UPSTREAM_MANIFESTS: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -2,7 +2,7 @@
 
 During a preview a property may be unknown. Touching one raises `UnknownValueError`, which ends the
 policy and turns into an advisory, whatever else is wrong with the resource. So every fact is its own
-check and `every` runs them all: what is known is judged, what is not is reported after that.
+check and `every` runs them all: what is known is evaluated, what is not is reported after that.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def mandatory(
 
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
         if args.resource_type not in types:
-            args.not_applicable(f"{args.resource_type} is none of the types this rule judges")
+            args.not_applicable(f"{args.resource_type} is none of the types of this rule")
         check(args, lambda message: report(message, None))
 
     return ResourceValidationPolicy(
@@ -55,7 +55,7 @@ def mandatory(
 
 
 def every(checks: Iterable[Callable[[], None]]) -> None:
-    """Runs all checks; the first unknown value met is raised when all known facts were judged."""
+    """Runs all checks; the first unknown value met is raised when all known facts were evaluated."""
     unknown: UnknownValueError | None = None
     for check in checks:
         try:

@@ -35,7 +35,7 @@ def _gpu_resources(container: Any) -> set[str]:
     return {name for amounts in found for name in amounts if _is_gpu(name)}
 
 
-def _judge_container(container: Any, fail: Fail) -> None:
+def _check_container(container: Any, fail: Fail) -> None:
     for name in sorted(_gpu_resources(container)):
         limit = dig(container, "resources", "limits", name)
         request = dig(container, "resources", "requests", name)
@@ -76,7 +76,7 @@ def _gpu_workload(args: ResourceValidationArgs, fail: Fail) -> None:
     def containers(kind: str) -> None:
         every(
             [
-                lambda: each(dig(spec, kind), lambda container: _judge_container(container, fail)),
+                lambda: each(dig(spec, kind), lambda container: _check_container(container, fail)),
                 lambda: each(dig(spec, kind), note),
             ]
         )

@@ -70,7 +70,7 @@ def _is_everything(resource: str, conditional: bool) -> bool:
     return name == "*" or (not conditional and re.fullmatch(r"[^/:]+[/:]\*", name) is not None)
 
 
-def _judge_statement(statement: Mapping[str, Any], fail: Fail) -> None:
+def _check_statement(statement: Mapping[str, Any], fail: Fail) -> None:
     if statement.get("Effect") != "Allow":
         return
     for inverted in ("NotAction", "NotResource"):
@@ -97,12 +97,12 @@ def _statements(text: Any, fail: Fail) -> list[Any]:
         return []
 
 
-def _judge_document(text: Any, fail: Fail) -> None:
+def _check_document(text: Any, fail: Fail) -> None:
     for statement in _statements(text, fail):
-        _judge_statement(statement, fail)
+        _check_statement(statement, fail)
 
 
-def _judge_trust(text: Any, fail: Fail) -> None:
+def _check_trust(text: Any, fail: Fail) -> None:
     for statement in _statements(text, fail):
         principal = statement.get("Principal")
         named = principal.values() if isinstance(principal, Mapping) else [principal]
@@ -110,7 +110,7 @@ def _judge_trust(text: Any, fail: Fail) -> None:
             fail("Anybody may assume the role: Principal is *.")
 
 
-def _judge_attached(arn: Any, fail: Fail) -> None:
+def _check_attached(arn: Any, fail: Fail) -> None:
     if isinstance(arn, str) and arn.split(":")[4:5] == ["aws"]:
         fail(f"{arn} is AWS's own policy: no preview shows what it allows, and it may grow.")
 
@@ -118,17 +118,17 @@ def _judge_attached(arn: Any, fail: Fail) -> None:
 def _no_wildcards(args: ResourceValidationArgs, fail: Fail) -> None:
     props = args.props
     if args.resource_type in ATTACHMENTS:
-        _judge_attached(props.get("policyArn"), fail)
+        _check_attached(props.get("policyArn"), fail)
     elif args.resource_type in POLICY_DOCUMENTS:
-        _judge_document(props.get("policy"), fail)
+        _check_document(props.get("policy"), fail)
     else:
         every(
             [
-                lambda: _judge_trust(props.get("assumeRolePolicy"), fail),
+                lambda: _check_trust(props.get("assumeRolePolicy"), fail),
                 lambda: each(
-                    props.get("inlinePolicies"), lambda item: _judge_document(item.get("policy"), fail)
+                    props.get("inlinePolicies"), lambda item: _check_document(item.get("policy"), fail)
                 ),
-                lambda: each(props.get("managedPolicyArns"), lambda arn: _judge_attached(arn, fail)),
+                lambda: each(props.get("managedPolicyArns"), lambda arn: _check_attached(arn, fail)),
             ]
         )
 

@@ -54,7 +54,7 @@ def _ports(entry: Entry) -> tuple[int, int]:
 def _no_world_open_ingress(args: ResourceValidationArgs, fail: Fail) -> None:
     declared = args.get_config().get("declared", [])
 
-    def judge(cidr: Any, entry: Entry) -> None:
+    def check_cidr(cidr: Any, entry: Entry) -> None:
         if cidr is None:
             return
         try:
@@ -72,10 +72,10 @@ def _no_world_open_ingress(args: ResourceValidationArgs, fail: Fail) -> None:
     def check(entry: Entry) -> None:
         every(
             [
-                lambda: judge(entry.get("cidrIpv4"), entry),
-                lambda: judge(entry.get("cidrIpv6"), entry),
-                lambda: each(entry.get("cidrBlocks"), lambda cidr: judge(cidr, entry)),
-                lambda: each(entry.get("ipv6CidrBlocks"), lambda cidr: judge(cidr, entry)),
+                lambda: check_cidr(entry.get("cidrIpv4"), entry),
+                lambda: check_cidr(entry.get("cidrIpv6"), entry),
+                lambda: each(entry.get("cidrBlocks"), lambda cidr: check_cidr(cidr, entry)),
+                lambda: each(entry.get("ipv6CidrBlocks"), lambda cidr: check_cidr(cidr, entry)),
             ]
         )
 
@@ -113,7 +113,7 @@ NO_WORLD_OPEN_INGRESS = mandatory(
 NO_SSH = mandatory(
     name="no-ssh",
     description="No security group lets anybody reach port 22: nodes pull, nothing is pushed to them.",
-    remedy="Remove the rule or narrow its ports. A node's own words are in its status record, and "
+    remedy="Remove the rule or narrow its ports. A node's log lines are in its status record, and "
     "`kubectl debug node/<name>` gives a shell on a node of a running cluster.",
     url="https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html",
     types=GROUPS | {INGRESS_RULE, LEGACY_RULE},

@@ -25,7 +25,7 @@ from config.model import (
     Settings,
 )
 from config.nodes import plan_nodes
-from config.versions import GPU_INSTANCE_TYPES, ROWS
+from config.versions import GPU_INSTANCE_TYPES, RELEASES
 
 ROLES = ("master", "worker", "gpu")
 # Whose every step is made to fail: a worker's are a GPU node's without the GPU, so `make test-long` has them.
@@ -40,7 +40,7 @@ def _node(name: str, instance_type: str) -> NodeSettings:
 SETTINGS = Settings(
     cluster="sample",
     aws=AwsSettings(region="eu-central-1", account_id="123456789012", endpoint=None),
-    versions=ROWS["1.36"],
+    release=RELEASES["1.36"],
     platform="ubuntu-24.04",
     network=NetworkSettings(
         vpc_cidr=IPv4Network("10.20.0.0/16"),

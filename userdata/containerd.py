@@ -6,19 +6,19 @@ A drop-in whose version is higher than the root file's stops containerd 2.3 (con
 
 from __future__ import annotations
 
-from config.versions import VersionRow
+from config.versions import KubernetesRelease
 
 ROOT_FILE = "/etc/containerd/config.toml"
 NVIDIA_FILE = "/etc/containerd/conf.d/99-nvidia.toml"
 
 
-def root_config(row: VersionRow) -> str:
+def root_config(release: KubernetesRelease) -> str:
     return f"""\
-version = {row.containerd_config}
+version = {release.containerd_config}
 imports = ["/etc/containerd/conf.d/*.toml"]
 
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
-sandbox = "registry.k8s.io/pause:{row.pause}"
+sandbox = "registry.k8s.io/pause:{release.pause}"
 
 [plugins.'io.containerd.cri.v1.images'.registry]
 config_path = "/etc/containerd/certs.d"
@@ -34,10 +34,10 @@ SystemdCgroup = true
 """
 
 
-def nvidia_dropin(row: VersionRow) -> str:
+def nvidia_dropin(release: KubernetesRelease) -> str:
     """NVIDIA's runtime as the default: Kubeflow notebooks name no RuntimeClass."""
     return f"""\
-version = {row.containerd_config}
+version = {release.containerd_config}
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd]
 default_runtime_name = "nvidia"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from config.model import NodePlan, Role, Settings
+from config.model import NodePlan, NodeRole, Settings
 from config.naming import Naming
 from config.versions import NVIDIA_DRIVER_BRANCH, NVIDIA_TOOLKIT
 from userdata import containerd, kubeadm
@@ -73,32 +73,34 @@ _JOIN = (Step("join", 3600, "boot"),)
 _LAST = (Step("verify", 300, "boot"),)
 
 
-def steps(role: Role) -> tuple[Step, ...]:
+def steps(role: NodeRole) -> tuple[Step, ...]:
     """The bootstrap of a role, in order."""
-    inputs = (containerd.ROOT_FILE, containerd.NVIDIA_FILE) if role is Role.GPU else (containerd.ROOT_FILE,)
+    inputs = (
+        (containerd.ROOT_FILE, containerd.NVIDIA_FILE) if role is NodeRole.GPU else (containerd.ROOT_FILE,)
+    )
     runtime = (Step("containerd", 300, inputs=inputs),)
-    if role is Role.MASTER:
+    if role is NodeRole.MASTER:
         return _FIRST + runtime + _MASTER + _LAST
-    if role is Role.GPU:
+    if role is NodeRole.GPU:
         return _FIRST + _GPU + runtime + _GPU_CHECK + _JOIN + _LAST
     return _FIRST + runtime + _JOIN + _LAST
 
 
 def node_files(node: NodePlan, settings: Settings) -> list[NodeFile]:
     """Every file of the node, interface files first."""
-    row = settings.versions
+    release = settings.release
     found = [NodeFile(f"{CONFIG}/node.json", _node_json(node, settings))]
-    if node.role is Role.MASTER:
+    if node.role is NodeRole.MASTER:
         found.append(NodeFile(_INIT_TEMPLATE, kubeadm.init_template(node, settings)))
     else:
         found.append(NodeFile(_JOIN_TEMPLATE, kubeadm.join_template(node, settings)))
     found += [
         NodeFile(f"{CONFIG}/node.env", _node_env(node, settings)),
         NodeFile(f"{CONFIG}/steps", _plan_text(node.role)),
-        NodeFile(containerd.ROOT_FILE, containerd.root_config(row)),
+        NodeFile(containerd.ROOT_FILE, containerd.root_config(release)),
     ]
-    if node.role is Role.GPU:
-        found.append(NodeFile(containerd.NVIDIA_FILE, containerd.nvidia_dropin(row)))
+    if node.role is NodeRole.GPU:
+        found.append(NodeFile(containerd.NVIDIA_FILE, containerd.nvidia_dropin(release)))
     return found + _copies(node.role) + _scripts(node.role)
 
 
@@ -117,7 +119,7 @@ def _node_json(node: NodePlan, settings: Settings) -> str:
         "apiName": naming.api_name,
         "apiEndpoint": settings.control_plane.api_endpoint,
         "privateIp": node.private_ip,
-        "kubernetesVersion": settings.versions.kubernetes,
+        "kubernetesVersion": settings.release.kubernetes,
         "labels": dict(sorted(node.labels.items())),
         "taints": [{"key": t.key, "value": t.value, "effect": t.effect} for t in node.taints],
         "parameters": {
@@ -134,22 +136,22 @@ def _node_json(node: NodePlan, settings: Settings) -> str:
 
 def _node_env(node: NodePlan, settings: Settings) -> str:
     """The few values that shell steps need."""
-    row = settings.versions
+    release = settings.release
     naming = Naming(settings.cluster)
     values = {
         "NODE_NAME": node.name,
         "ROLE": node.role.value,
         "API_NAME": naming.api_name,
         "UBUNTU_CODENAME": _CODENAMES[settings.platform],
-        "KUBERNETES_MINOR": row.minor,
-        "KUBERNETES_VERSION": row.kubernetes,
-        "KUBERNETES_PACKAGE": f"{row.kubernetes}-{row.package_revision}",
-        "CONTAINERD_PACKAGE": row.containerd_package,
-        "CONTAINER_RUNTIME": "nvidia" if node.role is Role.GPU else "runc",
+        "KUBERNETES_MINOR": release.minor,
+        "KUBERNETES_VERSION": release.kubernetes,
+        "KUBERNETES_PACKAGE": f"{release.kubernetes}-{release.package_revision}",
+        "CONTAINERD_PACKAGE": release.containerd_package,
+        "CONTAINER_RUNTIME": "nvidia" if node.role is NodeRole.GPU else "runc",
     }
-    if node.role is Role.GPU:
+    if node.role is NodeRole.GPU:
         values |= {"NVIDIA_BRANCH": NVIDIA_DRIVER_BRANCH, "NVIDIA_TOOLKIT": NVIDIA_TOOLKIT}
-    if node.role is Role.MASTER:
+    if node.role is NodeRole.MASTER:
         values |= {
             "GENERATION": str(node.generation),
             "API_ENDPOINT": settings.control_plane.api_endpoint or "",
@@ -160,12 +162,12 @@ def _node_env(node: NodePlan, settings: Settings) -> str:
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
-def _plan_text(role: Role) -> str:
+def _plan_text(role: NodeRole) -> str:
     rows = [" ".join([s.name, str(s.deadline), s.when, *s.inputs]) for s in steps(role)]
     return "# step, deadline in seconds, when, files it depends on\n" + "\n".join(rows) + "\n"
 
 
-def _copies(role: Role) -> list[NodeFile]:
+def _copies(role: NodeRole) -> list[NodeFile]:
     """The files that are kept in the tree at their path on the node."""
     found = []
     for part in ("all", role.value):
@@ -175,7 +177,7 @@ def _copies(role: Role) -> list[NodeFile]:
     return found
 
 
-def _scripts(role: Role) -> list[NodeFile]:
+def _scripts(role: NodeRole) -> list[NodeFile]:
     """Programs, by the names they have on the node."""
     names = {
         "kp-aws": "kp_aws.py",
@@ -183,7 +185,7 @@ def _scripts(role: Role) -> list[NodeFile]:
         "refresh-hosts": "refresh_hosts.py",
         "lib.sh": "lib.sh",
     }
-    if role is Role.MASTER:
+    if role is NodeRole.MASTER:
         names |= {
             "refresh-join": "refresh-join.sh",
             "renew-certs": "renew-certs.sh",

@@ -29,7 +29,7 @@ _TOPOLOGY_LABELS = {
 
 def init_template(node: NodePlan, settings: Settings) -> str:
     """Documents for `kubeadm init` on the master."""
-    api = f"kubeadm.k8s.io/{settings.versions.kubeadm_api}"
+    api = f"kubeadm.k8s.io/{settings.release.kubeadm_api}"
     init = {
         "apiVersion": api,
         "kind": "InitConfiguration",
@@ -45,7 +45,7 @@ def join_template(node: NodePlan, settings: Settings) -> str:
     """Document for `kubeadm join`; the CA hash is pinned, always."""
     return _documents(
         {
-            "apiVersion": f"kubeadm.k8s.io/{settings.versions.kubeadm_api}",
+            "apiVersion": f"kubeadm.k8s.io/{settings.release.kubeadm_api}",
             "kind": "JoinConfiguration",
             "discovery": {
                 "bootstrapToken": {
@@ -98,7 +98,7 @@ def _cluster(settings: Settings) -> dict[str, Any]:
     return {
         "kind": "ClusterConfiguration",
         "clusterName": settings.cluster,
-        "kubernetesVersion": f"v{settings.versions.kubernetes}",
+        "kubernetesVersion": f"v{settings.release.kubernetes}",
         "controlPlaneEndpoint": f"{api_name}:{API_PORT}",
         # An RSA kubeconfig has 5.6 KB; a standard parameter holds 4,096 characters.
         "encryptionAlgorithm": "ECDSA-P256",

@@ -14,7 +14,7 @@ import pulumi
 from components.incluster.contributors import plan_contributor, plan_denied
 from components.incluster.manifest import KubernetesObject, register
 from components.incluster.objects import MANAGED_BY, Object
-from config.model import Person, Settings, State
+from config.model import Person, PersonState, Settings
 from config.people import grants
 
 CONTROLLER = "controller"  # kubeflow.profiles: something in the cluster acts on Profiles
@@ -47,7 +47,7 @@ def plan_profiles(settings: Settings) -> tuple[Object, ...]:
 def _plan_person(person: Person, kubeflow: bool) -> tuple[Object, ...]:
     """Of somebody who was removed only the namespace stays, with the data in it."""
     planned = [_namespace(person, _KUBEFLOW_LABELS if kubeflow else {})]
-    if person.state is not State.REMOVED:
+    if person.state is not PersonState.REMOVED:
         planned.append(_profile(person) if kubeflow else _resource_quota(person))
         if person.tier.default_request or person.tier.default_limit:
             planned.append(_limit_range(person))

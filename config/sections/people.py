@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from config import ROOT
-from config.model import Group, Level, Person, Standing, State
+from config.model import AccessLevel, Group, Person, PersonRole, PersonState
 from config.people import default_namespace
 from config.sections.quota import tier
 from config.validation import Section, below_root, dns_label, one_of, shown, text
@@ -34,7 +34,7 @@ _RESERVED = frozenset(
         "tigera-operator",
     }
 )
-_LEVELS = ", ".join(Level)
+_LEVELS = ", ".join(AccessLevel)
 
 
 def people(section: Section) -> tuple[Person, ...]:
@@ -110,15 +110,15 @@ def _person(section: Section) -> Person:
     )
     local = default_namespace(email)
     name = section.value("name", dns_label, accepted="a DNS-1123 label", example=local or "ana", stand_in="")
-    standing = Standing(_word(section, "role", Standing, Standing.MEMBER))
-    state = State(_word(section, "state", State, State.ACTIVE))
+    role = PersonRole(_word(section, "role", PersonRole, PersonRole.MEMBER))
+    state = PersonState(_word(section, "state", PersonState, PersonState.ACTIVE))
     person = Person(
         key=name,
         email=email,
         display_name=section.value("displayName", text, accepted="a text", example="Ana", default=name),
-        namespace=_namespace_of(section, standing, email, local),
+        namespace=_namespace_of(section, role, email, local),
         tier=tier(section),
-        standing=standing,
+        role=role,
         groups=_names(section, "groups"),
         access=_access(section),
         state=state,
@@ -140,8 +140,8 @@ def _word(section: Section, key: str, choices: Any, default: str) -> str:
     return section.value(key, one_of(*choices), accepted=accepted, example=default, default=default)
 
 
-def _namespace_of(section: Section, standing: Standing, email: str, local: str) -> str:
-    if standing is Standing.VIEWER:
+def _namespace_of(section: Section, role: PersonRole, email: str, local: str) -> str:
+    if role is PersonRole.VIEWER:
         for key in ("namespace", "tier", "quota"):
             if section.has(key):
                 section.take(key)
@@ -162,20 +162,20 @@ def _namespace_of(section: Section, standing: Standing, email: str, local: str) 
     return found
 
 
-def _purge(section: Section, state: State) -> bool:
+def _purge(section: Section, state: PersonState) -> bool:
     data = section.value(
         "data", one_of("keep", "purge"), accepted="keep, purge", example="keep", default=None
     )
-    if state is State.REMOVED and not section.has("data"):
+    if state is PersonState.REMOVED and not section.has("data"):
         section.problems.add(
             section.key("data"),
             "is missing for somebody who is removed",
             "keep, purge (deletes the namespace)",
             "keep",
         )
-    if state is not State.REMOVED and section.has("data"):
+    if state is not PersonState.REMOVED and section.has("data"):
         section.problems.add(section.key("data"), f"is given for somebody who is {state}", "none", None)
-    return state is State.REMOVED and data == "purge"
+    return state is PersonState.REMOVED and data == "purge"
 
 
 def _names(section: Section, key: str) -> tuple[str, ...]:
@@ -188,12 +188,12 @@ def _names(section: Section, key: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _access(section: Section) -> Mapping[str, Level]:
+def _access(section: Section) -> Mapping[str, AccessLevel]:
     shared = section.section("access")
     found = {}
     for name in shared.names():
-        found[name] = Level(
-            shared.value(name, one_of(*Level), accepted=_LEVELS, example="view", stand_in="view")
+        found[name] = AccessLevel(
+            shared.value(name, one_of(*AccessLevel), accepted=_LEVELS, example="view", stand_in="view")
         )
     return MappingProxyType(found)
 

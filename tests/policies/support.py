@@ -28,15 +28,15 @@ class _Args(ResourceValidationArgs):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """`violations`: messages. `unknown`: the property that could not be judged yet."""
+class Result:
+    """`violations`: messages. `unknown`: the property that could not be evaluated yet."""
 
     violations: tuple[str, ...]
     unknown: str | None = None
     applicable: bool = True
 
 
-def judge(
+def evaluate(
     policy: ResourceValidationPolicy,
     type_: str,
     props: Mapping[str, Any],
@@ -44,7 +44,7 @@ def judge(
     name: str = "resource",
     provider: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
-) -> Verdict:
+) -> Result:
     """`provider`: the settings of the resource's provider; `config`: the rule's configuration."""
     args = _Args(
         type_,
@@ -66,8 +66,8 @@ def judge(
     except UnknownValueError as error:
         unknown = ".".join(error.props)
     except _NotApplicable:
-        return Verdict(tuple(violations), applicable=False)
-    return Verdict(tuple(violations), unknown)
+        return Result(tuple(violations), applicable=False)
+    return Result(tuple(violations), unknown)
 
 
 def _provider(settings: Mapping[str, Any]) -> PolicyProviderResource:

@@ -16,7 +16,7 @@ from policies.compute import (
     VOLUME,
     VOLUMES_ENCRYPTED,
 )
-from tests.policies.support import UNKNOWN, judge
+from tests.policies.support import UNKNOWN, evaluate
 
 METADATA = {"httpTokens": "required", "httpPutResponseHopLimit": 2, "httpEndpoint": "enabled"}
 ENCRYPTED = {"encrypted": True}
@@ -25,7 +25,7 @@ ENCRYPTED = {"encrypted": True}
 @pytest.mark.parametrize("type_", sorted(MACHINES))
 @pytest.mark.parametrize("options", [METADATA, {"httpTokens": "required"}, {"httpEndpoint": "disabled"}])
 def test_token_metadata_is_compliant(type_, options):
-    assert judge(IMDSV2_REQUIRED, type_, {"metadataOptions": options}).violations == ()
+    assert evaluate(IMDSV2_REQUIRED, type_, {"metadataOptions": options}).violations == ()
 
 
 @pytest.mark.parametrize(
@@ -33,25 +33,25 @@ def test_token_metadata_is_compliant(type_, options):
     [(METADATA | {"httpTokens": "optional"}, "optional"), ({"httpEndpoint": "enabled"}, "not set")],
 )
 def test_token_free_metadata_is_a_violation(options, found):
-    [message] = judge(IMDSV2_REQUIRED, INSTANCE, {"metadataOptions": options}).violations
+    [message] = evaluate(IMDSV2_REQUIRED, INSTANCE, {"metadataOptions": options}).violations
     assert message.startswith(f"metadataOptions.httpTokens is {found};")
 
 
 def test_missing_metadata_options_are_a_violation():
-    assert len(judge(IMDSV2_REQUIRED, INSTANCE, {}).violations) == 1
+    assert len(evaluate(IMDSV2_REQUIRED, INSTANCE, {}).violations) == 1
 
 
 def test_a_long_way_to_the_metadata_is_a_violation():
     options = METADATA | {"httpPutResponseHopLimit": 3}
-    [message] = judge(IMDSV2_REQUIRED, INSTANCE, {"metadataOptions": options}).violations
+    [message] = evaluate(IMDSV2_REQUIRED, INSTANCE, {"metadataOptions": options}).violations
     assert message == "metadataOptions.httpPutResponseHopLimit is 3; at most 2."
 
 
 def test_unknown_tokens_do_not_hide_the_hop_limit():
     options = METADATA | {"httpTokens": UNKNOWN, "httpPutResponseHopLimit": 64}
-    verdict = judge(IMDSV2_REQUIRED, INSTANCE, {"metadataOptions": options})
-    assert len(verdict.violations) == 1
-    assert verdict.unknown == "metadataOptions.httpTokens"
+    result = evaluate(IMDSV2_REQUIRED, INSTANCE, {"metadataOptions": options})
+    assert len(result.violations) == 1
+    assert result.unknown == "metadataOptions.httpTokens"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_unknown_tokens_do_not_hide_the_hop_limit():
     ],
 )
 def test_encrypted_disks_are_compliant(type_, props):
-    assert judge(VOLUMES_ENCRYPTED, type_, props).violations == ()
+    assert evaluate(VOLUMES_ENCRYPTED, type_, props).violations == ()
 
 
 @pytest.mark.parametrize(
@@ -89,40 +89,40 @@ def test_encrypted_disks_are_compliant(type_, props):
     ],
 )
 def test_a_plain_disk_is_a_violation(type_, props, message):
-    assert judge(VOLUMES_ENCRYPTED, type_, props).violations == (message,)
+    assert evaluate(VOLUMES_ENCRYPTED, type_, props).violations == (message,)
 
 
 def test_an_unknown_disk_does_not_hide_a_plain_one():
     props = {"rootBlockDevice": {"encrypted": UNKNOWN}, "ebsBlockDevices": [{"deviceName": "/dev/sdf"}]}
-    verdict = judge(VOLUMES_ENCRYPTED, INSTANCE, props)
-    assert verdict.violations == ("ebsBlockDevices /dev/sdf is not encrypted.",)
-    assert verdict.unknown == "rootBlockDevice.encrypted"
+    result = evaluate(VOLUMES_ENCRYPTED, INSTANCE, props)
+    assert result.violations == ("ebsBlockDevices /dev/sdf is not encrypted.",)
+    assert result.unknown == "rootBlockDevice.encrypted"
 
 
 @pytest.mark.parametrize("type_", sorted(MACHINES))
 def test_a_listed_instance_type_is_compliant(type_):
-    assert judge(INSTANCE_TYPE_ALLOWED, type_, {"instanceType": "g4dn.xlarge"}).violations == ()
+    assert evaluate(INSTANCE_TYPE_ALLOWED, type_, {"instanceType": "g4dn.xlarge"}).violations == ()
 
 
 @pytest.mark.parametrize(
     ("props", "shown"), [({"instanceType": "p5.48xlarge"}, "p5.48xlarge"), ({}, "not set")]
 )
 def test_any_other_instance_type_is_a_violation(props, shown):
-    [message] = judge(INSTANCE_TYPE_ALLOWED, INSTANCE, props).violations
+    [message] = evaluate(INSTANCE_TYPE_ALLOWED, INSTANCE, props).violations
     assert message.startswith(f"Instance type {shown} is not allowed. Allowed: ")
 
 
 def test_configuration_replaces_the_list():
     config = {"allowed": ["p5.48xlarge"]}
     big, small = {"instanceType": "p5.48xlarge"}, {"instanceType": "g4dn.xlarge"}
-    assert judge(INSTANCE_TYPE_ALLOWED, INSTANCE, big, config=config).violations == ()
-    assert len(judge(INSTANCE_TYPE_ALLOWED, INSTANCE, small, config=config).violations) == 1
+    assert evaluate(INSTANCE_TYPE_ALLOWED, INSTANCE, big, config=config).violations == ()
+    assert len(evaluate(INSTANCE_TYPE_ALLOWED, INSTANCE, small, config=config).violations) == 1
 
 
 def test_an_unknown_instance_type_is_reported_as_such():
-    verdict = judge(INSTANCE_TYPE_ALLOWED, INSTANCE, {"instanceType": UNKNOWN})
-    assert verdict.violations == ()
-    assert verdict.unknown == "instanceType"
+    result = evaluate(INSTANCE_TYPE_ALLOWED, INSTANCE, {"instanceType": UNKNOWN})
+    assert result.violations == ()
+    assert result.unknown == "instanceType"
 
 
 def test_the_list_names_only_gpu_types_that_the_program_knows():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from policies.gpu import GPU_REQUEST_EQUALS_LIMIT, POD_SPECS
-from tests.policies.support import UNKNOWN, judge
+from tests.policies.support import UNKNOWN, evaluate
 
 GPU = "nvidia.com/gpu"
 TOLERATION = {"key": GPU, "operator": "Exists", "effect": "NoSchedule"}
@@ -28,8 +28,8 @@ def workload(type_, spec):
     return spec
 
 
-def judged(spec, type_=JOB):
-    return judge(GPU_REQUEST_EQUALS_LIMIT, type_, workload(type_, spec))
+def evaluated(spec, type_=JOB):
+    return evaluate(GPU_REQUEST_EQUALS_LIMIT, type_, workload(type_, spec))
 
 
 EQUAL = container({GPU: 1, "cpu": "1"}, {GPU: "1", "cpu": "2"})
@@ -37,19 +37,19 @@ EQUAL = container({GPU: 1, "cpu": "1"}, {GPU: "1", "cpu": "2"})
 
 @pytest.mark.parametrize("type_", sorted(POD_SPECS))
 def test_equal_request_and_limit_with_toleration_is_compliant(type_):
-    verdict = judged(pod(EQUAL), type_)
-    assert verdict.violations == ()
-    assert verdict.applicable
+    result = evaluated(pod(EQUAL), type_)
+    assert result.violations == ()
+    assert result.applicable
 
 
 @pytest.mark.parametrize("type_", sorted(POD_SPECS))
 def test_a_missing_toleration_is_a_violation_in_every_kind(type_):
-    verdict = judged(pod(EQUAL, tolerations=()), type_)
-    assert verdict.violations == (f"main needs a GPU node, but its taint {GPU} is not tolerated.",)
+    result = evaluated(pod(EQUAL, tolerations=()), type_)
+    assert result.violations == (f"main needs a GPU node, but its taint {GPU} is not tolerated.",)
 
 
 def test_a_limit_alone_is_compliant_because_kubernetes_requests_as_much():
-    assert judged(pod(container(limits={GPU: 1}))).violations == ()
+    assert evaluated(pod(container(limits={GPU: 1}))).violations == ()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_limit_alone_is_compliant_because_kubernetes_requests_as_much():
 @pytest.mark.parametrize("kind", ["containers", "initContainers"])
 def test_unequal_request_and_limit_is_a_violation(requests, limits, message, kind):
     spec = pod() | {kind: [container(requests, limits)]}
-    assert judged(spec).violations == (message,)
+    assert evaluated(spec).violations == (message,)
 
 
 @pytest.mark.parametrize(
@@ -82,27 +82,27 @@ def test_unequal_request_and_limit_is_a_violation(requests, limits, message, kin
     ],
 )
 def test_tolerations_count_as_kubernetes_counts_them(toleration, covers):
-    assert (judged(pod(EQUAL, tolerations=[toleration])).violations == ()) is covers
+    assert (evaluated(pod(EQUAL, tolerations=[toleration])).violations == ()) is covers
 
 
 @pytest.mark.parametrize("label", ["accelerator", "nvidia.com/gpu.present"])
 def test_a_workload_pinned_to_gpu_nodes_needs_the_toleration_too(label):
     pinned = {"nodeSelector": {label: "true"}}
-    assert judged(pod(container(), **pinned)).violations == ()
-    [message] = judged(pod(container(), tolerations=(), **pinned)).violations
+    assert evaluated(pod(container(), **pinned)).violations == ()
+    [message] = evaluated(pod(container(), tolerations=(), **pinned)).violations
     assert message.startswith(f"nodeSelector {label} needs a GPU node")
 
 
-def test_a_workload_without_gpu_is_not_judged():
-    assert not judged(pod(container({"cpu": 1}))).applicable
-    assert not judge(GPU_REQUEST_EQUALS_LIMIT, JOB, {}).applicable
+def test_a_workload_without_gpu_is_not_evaluated():
+    assert not evaluated(pod(container({"cpu": 1}))).applicable
+    assert not evaluate(GPU_REQUEST_EQUALS_LIMIT, JOB, {}).applicable
 
 
 def test_an_unknown_container_does_not_hide_another():
     unequal = container({GPU: 1}, {GPU: 4})
-    verdict = judged(pod({"name": "first", "resources": UNKNOWN}, unequal, tolerations=()))
-    assert verdict.violations == (
+    result = evaluated(pod({"name": "first", "resources": UNKNOWN}, unequal, tolerations=()))
+    assert result.violations == (
         f"Container main: {GPU} requests 1 with a limit of 4.",
         f"main needs a GPU node, but its taint {GPU} is not tolerated.",
     )
-    assert verdict.unknown == "spec.template.spec.containers.0.resources"
+    assert result.unknown == "spec.template.spec.containers.0.resources"

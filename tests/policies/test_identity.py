@@ -7,7 +7,7 @@ import json
 import pytest
 
 from policies.identity import ATTACHMENTS, NO_WILDCARD_MUTATION, ONLY_STAR, POLICY_DOCUMENTS, ROLE
-from tests.policies.support import UNKNOWN, judge
+from tests.policies.support import UNKNOWN, evaluate
 
 POLICY = "aws:iam/rolePolicy:RolePolicy"
 ARN = "arn:aws:ssm:us-east-1:123456789012:parameter/lab/join"
@@ -32,8 +32,8 @@ def allow(action, resource="*", **more):
     return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
 
 
-def judged(*statements):
-    return judge(NO_WILDCARD_MUTATION, POLICY, {"policy": document(*statements)}).violations
+def evaluated(*statements):
+    return evaluate(NO_WILDCARD_MUTATION, POLICY, {"policy": document(*statements)}).violations
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def judged(*statements):
     ],
 )
 def test_reading_and_named_resources_are_compliant(statement):
-    assert judged(statement) == ()
+    assert evaluated(statement) == ()
 
 
 @pytest.mark.parametrize(
@@ -86,58 +86,58 @@ def test_reading_and_named_resources_are_compliant(statement):
     ],
 )
 def test_wildcards_are_violations(statement, message):
-    assert judged(allow("ec2:DescribeInstances"), statement) == (message,)
+    assert evaluated(allow("ec2:DescribeInstances"), statement) == (message,)
 
 
 def test_every_exception_is_exact_and_needed():
-    assert judged(allow(sorted(ONLY_STAR))) == ()
+    assert evaluated(allow(sorted(ONLY_STAR))) == ()
     for action in ONLY_STAR:
-        assert judged(allow(action + "x")) != ()
-        assert judged(allow(action[:-1] + "*")) != ()
+        assert evaluated(allow(action + "x")) != ()
+        assert evaluated(allow(action[:-1] + "*")) != ()
 
 
 @pytest.mark.parametrize("type_", sorted(POLICY_DOCUMENTS))
 @pytest.mark.parametrize("props", [{}, {"policy": "not json"}, {"policy": "{}"}, {"policy": "[]"}])
 def test_a_document_that_is_missing_or_unreadable_is_a_violation(type_, props):
     expected = ("The policy document is not JSON with a Statement.",)
-    assert judge(NO_WILDCARD_MUTATION, type_, props).violations == expected
+    assert evaluate(NO_WILDCARD_MUTATION, type_, props).violations == expected
 
 
 @pytest.mark.parametrize("type_", sorted(ATTACHMENTS))
 def test_only_our_own_policies_may_be_attached(type_):
     ours = {"policyArn": "arn:aws:iam::123456789012:policy/lab"}
     theirs = {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}
-    assert judge(NO_WILDCARD_MUTATION, type_, ours).violations == ()
-    [message] = judge(NO_WILDCARD_MUTATION, type_, theirs).violations
+    assert evaluate(NO_WILDCARD_MUTATION, type_, ours).violations == ()
+    [message] = evaluate(NO_WILDCARD_MUTATION, type_, theirs).violations
     assert "AdministratorAccess" in message
-    assert judge(NO_WILDCARD_MUTATION, type_, {"policyArn": UNKNOWN}).unknown == "policyArn"
+    assert evaluate(NO_WILDCARD_MUTATION, type_, {"policyArn": UNKNOWN}).unknown == "policyArn"
 
 
 def test_a_role_is_judged_by_trust_inline_and_managed_policies():
     clean = {"assumeRolePolicy": TRUST, "inlinePolicies": [{"policy": document(allow("ec2:DescribeVpcs"))}]}
-    assert judge(NO_WILDCARD_MUTATION, ROLE, clean).violations == ()
+    assert evaluate(NO_WILDCARD_MUTATION, ROLE, clean).violations == ()
     open_trust = TRUST.replace('{"Service": "ec2.amazonaws.com"}', '{"AWS": ["*"]}')
     dirty = {
         "assumeRolePolicy": open_trust,
         "inlinePolicies": [{"policy": document(allow("iam:PassRole"))}],
         "managedPolicyArns": ["arn:aws:iam::aws:policy/PowerUserAccess"],
     }
-    messages = judge(NO_WILDCARD_MUTATION, ROLE, dirty).violations
+    messages = evaluate(NO_WILDCARD_MUTATION, ROLE, dirty).violations
     assert [message.split(":")[0] for message in messages] == [
         "Anybody may assume the role",
         "Action iam",
         "arn",
     ]
     star = TRUST.replace('{"Service": "ec2.amazonaws.com"}', '"*"')
-    assert len(judge(NO_WILDCARD_MUTATION, ROLE, {"assumeRolePolicy": star}).violations) == 1
+    assert len(evaluate(NO_WILDCARD_MUTATION, ROLE, {"assumeRolePolicy": star}).violations) == 1
 
 
-def test_an_unknown_document_is_reported_and_the_rest_still_judged():
+def test_an_unknown_document_is_reported_and_the_rest_still_evaluated():
     props = {
         "assumeRolePolicy": TRUST,
         "inlinePolicies": [{"policy": UNKNOWN}, {"policy": document(allow("iam:PassRole"))}],
     }
-    verdict = judge(NO_WILDCARD_MUTATION, ROLE, props)
-    assert verdict.violations == ("Action iam:PassRole is allowed on *.",)
-    assert verdict.unknown == "inlinePolicies.0.policy"
-    assert judge(NO_WILDCARD_MUTATION, POLICY, {"policy": UNKNOWN}).unknown == "policy"
+    result = evaluate(NO_WILDCARD_MUTATION, ROLE, props)
+    assert result.violations == ("Action iam:PassRole is allowed on *.",)
+    assert result.unknown == "inlinePolicies.0.policy"
+    assert evaluate(NO_WILDCARD_MUTATION, POLICY, {"policy": UNKNOWN}).unknown == "policy"

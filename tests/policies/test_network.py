@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from policies.network import GROUPS, INGRESS_RULE, LEGACY_RULE, NO_SSH, NO_WORLD_OPEN_INGRESS
-from tests.policies.support import UNKNOWN, judge
+from tests.policies.support import UNKNOWN, evaluate
 
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
 API = {"ipProtocol": "tcp", "fromPort": 6443, "toPort": 6443}
@@ -23,9 +23,9 @@ INLINE = {"protocol": "tcp", "fromPort": 6443, "toPort": 6443}
     ],
 )
 def test_a_named_network_is_compliant(cidrs):
-    verdict = judge(NO_WORLD_OPEN_INGRESS, INGRESS_RULE, API | cidrs)
-    assert verdict.violations == ()
-    assert verdict.unknown is None
+    result = evaluate(NO_WORLD_OPEN_INGRESS, INGRESS_RULE, API | cidrs)
+    assert result.violations == ()
+    assert result.unknown is None
 
 
 @pytest.mark.parametrize(
@@ -39,54 +39,56 @@ def test_a_named_network_is_compliant(cidrs):
     ],
 )
 def test_the_world_is_a_violation(cidrs, shown):
-    verdict = judge(NO_WORLD_OPEN_INGRESS, INGRESS_RULE, API | cidrs)
-    assert verdict.violations == (f"Ingress tcp/6443 is open to {shown}.",)
+    result = evaluate(NO_WORLD_OPEN_INGRESS, INGRESS_RULE, API | cidrs)
+    assert result.violations == (f"Ingress tcp/6443 is open to {shown}.",)
 
 
 def test_what_is_no_cidr_is_a_violation():
-    verdict = judge(NO_WORLD_OPEN_INGRESS, INGRESS_RULE, API | {"cidrIpv4": "everybody"})
-    assert verdict.violations == ("'everybody' is not a CIDR block.",)
+    result = evaluate(NO_WORLD_OPEN_INGRESS, INGRESS_RULE, API | {"cidrIpv4": "everybody"})
+    assert result.violations == ("'everybody' is not a CIDR block.",)
 
 
-def test_each_block_of_older_rules_is_judged():
+def test_each_block_of_older_rules_is_evaluated():
     world = {"cidrBlocks": ["10.1.0.0/16", "0.0.0.0/0"], "ipv6CidrBlocks": ["::/0"]}
     both = ("Ingress tcp/6443 is open to 0.0.0.0/0.", "Ingress tcp/6443 is open to ::/0.")
-    assert judge(NO_WORLD_OPEN_INGRESS, LEGACY_RULE, INLINE | {"type": "ingress"} | world).violations == both
+    assert (
+        evaluate(NO_WORLD_OPEN_INGRESS, LEGACY_RULE, INLINE | {"type": "ingress"} | world).violations == both
+    )
     for group in GROUPS:
-        verdict = judge(NO_WORLD_OPEN_INGRESS, group, {"ingress": [INLINE | world]})
-        assert verdict.violations == both
+        result = evaluate(NO_WORLD_OPEN_INGRESS, group, {"ingress": [INLINE | world]})
+        assert result.violations == both
 
 
-def test_egress_to_anywhere_is_not_judged():
+def test_egress_to_anywhere_is_not_evaluated():
     egress = {"type": "egress", "protocol": "-1", "fromPort": 0, "toPort": 0, "cidrBlocks": ["0.0.0.0/0"]}
-    assert not judge(NO_WORLD_OPEN_INGRESS, LEGACY_RULE, egress).applicable
-    assert judge(NO_WORLD_OPEN_INGRESS, GROUP, {"egress": [egress]}).violations == ()
+    assert not evaluate(NO_WORLD_OPEN_INGRESS, LEGACY_RULE, egress).applicable
+    assert evaluate(NO_WORLD_OPEN_INGRESS, GROUP, {"egress": [egress]}).violations == ()
     rule = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
-    assert not judge(NO_WORLD_OPEN_INGRESS, rule, {"cidrIpv4": "0.0.0.0/0"}).applicable
+    assert not evaluate(NO_WORLD_OPEN_INGRESS, rule, {"cidrIpv4": "0.0.0.0/0"}).applicable
 
 
 def test_a_declared_opening_may_be_public_and_no_other_port():
     config = {"declared": ["tcp/443"]}
     https = {"ipProtocol": "tcp", "fromPort": 443, "toPort": 443, "cidrIpv4": "0.0.0.0/0"}
-    assert judge(NO_WORLD_OPEN_INGRESS, INGRESS_RULE, https, config=config).violations == ()
-    wider = judge(NO_WORLD_OPEN_INGRESS, INGRESS_RULE, https | {"toPort": 444}, config=config)
+    assert evaluate(NO_WORLD_OPEN_INGRESS, INGRESS_RULE, https, config=config).violations == ()
+    wider = evaluate(NO_WORLD_OPEN_INGRESS, INGRESS_RULE, https | {"toPort": 444}, config=config)
     assert wider.violations == ("Ingress tcp/443-444 is open to 0.0.0.0/0.",)
 
 
 def test_nothing_given_is_compliant():
-    assert judge(NO_WORLD_OPEN_INGRESS, GROUP, {}).violations == ()
-    assert judge(NO_SSH, GROUP, {}).violations == ()
+    assert evaluate(NO_WORLD_OPEN_INGRESS, GROUP, {}).violations == ()
+    assert evaluate(NO_SSH, GROUP, {}).violations == ()
 
 
 def test_an_unknown_block_does_not_hide_a_known_one():
     props = API | {"cidrIpv4": UNKNOWN, "cidrIpv6": "::/0"}
-    verdict = judge(NO_WORLD_OPEN_INGRESS, INGRESS_RULE, props)
-    assert verdict.violations == ("Ingress tcp/6443 is open to ::/0.",)
-    assert verdict.unknown == "cidrIpv4"
+    result = evaluate(NO_WORLD_OPEN_INGRESS, INGRESS_RULE, props)
+    assert result.violations == ("Ingress tcp/6443 is open to ::/0.",)
+    assert result.unknown == "cidrIpv4"
     mixed = {"ingress": [INLINE | {"cidrBlocks": [UNKNOWN, "0.0.0.0/0"]}]}
-    verdict = judge(NO_WORLD_OPEN_INGRESS, GROUP, mixed)
-    assert verdict.violations == ("Ingress tcp/6443 is open to 0.0.0.0/0.",)
-    assert verdict.unknown == "ingress.0.cidrBlocks.0"
+    result = evaluate(NO_WORLD_OPEN_INGRESS, GROUP, mixed)
+    assert result.violations == ("Ingress tcp/6443 is open to 0.0.0.0/0.",)
+    assert result.unknown == "ingress.0.cidrBlocks.0"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_an_unknown_block_does_not_hide_a_known_one():
     ],
 )
 def test_ports_without_22_are_compliant(ports):
-    assert judge(NO_SSH, INGRESS_RULE, ports).violations == ()
+    assert evaluate(NO_SSH, INGRESS_RULE, ports).violations == ()
 
 
 @pytest.mark.parametrize(
@@ -115,13 +117,13 @@ def test_ports_without_22_are_compliant(ports):
 )
 def test_port_22_is_a_violation_however_it_is_written(ports):
     private = ports | {"cidrIpv4": "10.0.0.0/16"}
-    [message] = judge(NO_SSH, INGRESS_RULE, private).violations
+    [message] = evaluate(NO_SSH, INGRESS_RULE, private).violations
     assert message.endswith("opens port 22.")
 
 
-def test_unknown_ports_are_reported_as_such_and_others_still_judged():
+def test_unknown_ports_are_reported_as_such_and_others_still_evaluated():
     ssh = {"protocol": "tcp", "fromPort": 22, "toPort": 22}
     unknown = {"protocol": "tcp", "fromPort": UNKNOWN, "toPort": 22}
-    verdict = judge(NO_SSH, GROUP, {"ingress": [unknown, ssh]})
-    assert verdict.violations == ("Ingress of 22-22 opens port 22.",)
-    assert verdict.unknown == "ingress.0.fromPort"
+    result = evaluate(NO_SSH, GROUP, {"ingress": [unknown, ssh]})
+    assert result.violations == ("Ingress of 22-22 opens port 22.",)
+    assert result.unknown == "ingress.0.fromPort"

@@ -12,7 +12,7 @@ from pulumi_policy import EnforcementLevel
 
 from policies.rules import POLICIES
 from tests.engine_outputs import known_type
-from tests.policies.support import judge
+from tests.policies.support import evaluate
 
 PACK = Path(__file__).parents[2] / "policies"
 NAMES = {
@@ -44,7 +44,7 @@ def test_each_rule_is_mandatory_and_says_what_to_do(policy):
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
 def test_a_rule_leaves_other_types_alone(policy):
-    assert not judge(policy, "aws:s3/bucket:Bucket", {}).applicable
+    assert not evaluate(policy, "aws:s3/bucket:Bucket", {}).applicable
 
 
 def test_the_type_tokens_of_the_rules_exist():

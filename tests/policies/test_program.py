@@ -20,7 +20,7 @@ from tests.configuration import HASH
 from tests.engine import UNKNOWN as NOT_KNOWN_YET
 from tests.engine import Recording, Resource
 from tests.engine_outputs import class_of
-from tests.policies.support import UNKNOWN, Verdict, judge
+from tests.policies.support import UNKNOWN, Result, evaluate
 from tests.program import run
 
 RULES = {policy.name: policy for policy in POLICIES}
@@ -42,11 +42,11 @@ def for_policies(value: Any) -> Any:
     return UNKNOWN if value is NOT_KNOWN_YET else value
 
 
-def verdict(
+def result_of(
     rule: str, resource: Resource, recording: Recording, props: dict[str, Any] | None = None
-) -> Verdict:
+) -> Result:
     provider = recording.resources.get(resource.provider)
-    return judge(
+    return evaluate(
         RULES[rule],
         resource.type,
         for_policies(resource.inputs if props is None else props),
@@ -55,11 +55,11 @@ def verdict(
     )
 
 
-def verdicts(rule: str, *, preview: bool) -> dict[str, Verdict]:
+def results(rule: str, *, preview: bool) -> dict[str, Result]:
     """By resource name, where the rule applies."""
     recording = recorded(preview)
     found = {
-        f"{item.type} {item.name}": verdict(rule, item, recording) for item in recording.resources.values()
+        f"{item.type} {item.name}": result_of(rule, item, recording) for item in recording.resources.values()
     }
     return {name: result for name, result in found.items() if result.applicable}
 
@@ -67,29 +67,29 @@ def verdicts(rule: str, *, preview: bool) -> dict[str, Verdict]:
 @pytest.mark.parametrize("preview", [False, True], ids=["up", "preview"])
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_the_program_violates_nothing_and_each_rule_finds_its_subject(rule, preview):
-    found = verdicts(rule, preview=preview)
+    found = results(rule, preview=preview)
     assert found, f"{rule} applies to nothing that the program registers"
     assert {name: result.violations for name, result in found.items() if result.violations} == {}
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
-def test_nothing_is_left_unjudged_in_an_update(rule):
+def test_nothing_is_left_unevaluated_in_an_update(rule):
     assert {
-        name: result.unknown for name, result in verdicts(rule, preview=False).items() if result.unknown
+        name: result.unknown for name, result in results(rule, preview=False).items() if result.unknown
     } == {}
 
 
-def test_a_preview_from_nothing_leaves_unjudged_only_what_holds_a_key_s_arn():
-    unjudged = {
+def test_a_preview_from_nothing_leaves_unevaluated_only_what_holds_a_key_s_arn():
+    unevaluated = {
         (rule, result.unknown)
         for rule in RULES
-        for result in verdicts(rule, preview=True).values()
+        for result in results(rule, preview=True).values()
         if result.unknown
     }
-    assert unjudged == {("iam-no-wildcard-mutation", "policy")}
+    assert unevaluated == {("iam-no-wildcard-mutation", "policy")}
 
 
-def test_every_type_of_ours_that_takes_tags_is_judged():
+def test_every_type_of_ours_that_takes_tags_is_evaluated():
     types = {item.type for item in recorded(False).resources.values() if item.package == "aws"}
     with_tags = set()
     for token in types:
@@ -160,13 +160,13 @@ BROKEN: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
 def test_one_change_to_a_recorded_resource_is_a_violation(rule):
     recording = recorded(False)
     token, change = BROKEN[rule]
-    subjects = [item for item in recording.of_type(token) if verdict(rule, item, recording).applicable]
+    subjects = [item for item in recording.of_type(token) if result_of(rule, item, recording).applicable]
     assert subjects
     for subject in subjects:
         props = copy.deepcopy(subject.inputs)
         change(props)
         assert props != subject.inputs
-        assert verdict(rule, subject, recording, props).violations, subject.name
+        assert result_of(rule, subject, recording, props).violations, subject.name
 
 
 def test_without_the_provider_s_default_tags_most_of_the_program_has_no_owner():
@@ -175,6 +175,6 @@ def test_without_the_provider_s_default_tags_most_of_the_program_has_no_owner():
     missing = [
         item.name
         for item in bare
-        if judge(RULES["required-tags"], item.type, item.inputs, provider={}).violations
+        if evaluate(RULES["required-tags"], item.type, item.inputs, provider={}).violations
     ]
     assert len(missing) == len(bare) > 30

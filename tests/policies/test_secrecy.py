@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from policies.secrecy import CONFIG_MAPS, NO_SECRET_IN_CONFIG_MAP, PARAMETER, SECURE_STRING_FOR_SECRETS
-from tests.policies.support import UNKNOWN, judge
+from tests.policies.support import UNKNOWN, evaluate
 
 SECURE = {
     "type": "SecureString",
@@ -52,24 +52,24 @@ MAKERS = {
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_a_secure_string_under_our_key_is_compliant(name):
-    assert judge(SECURE_STRING_FOR_SECRETS, PARAMETER, SECURE | {"name": name}).violations == ()
+    assert evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, SECURE | {"name": name}).violations == ()
 
 
 @pytest.mark.parametrize("name", PLAIN_NAMES)
-def test_parameters_without_secrets_are_not_judged(name):
-    assert not judge(SECURE_STRING_FOR_SECRETS, PARAMETER, {"name": name, "type": "String"}).applicable
+def test_parameters_without_secrets_are_not_evaluated(name):
+    assert not evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, {"name": name, "type": "String"}).applicable
 
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_a_plain_secret_is_a_violation(name):
     props = SECURE | {"name": name, "type": "String"}
-    verdict = judge(SECURE_STRING_FOR_SECRETS, PARAMETER, props)
-    assert verdict.violations == (f"{name} holds a secret and is of type String.",)
+    result = evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, props)
+    assert result.violations == (f"{name} holds a secret and is of type String.",)
 
 
 def test_missing_type_and_key_are_violations():
-    verdict = judge(SECURE_STRING_FOR_SECRETS, PARAMETER, {"name": "/lab/join"})
-    assert [message.split(" ", 1)[1].split(";")[0].split(":")[0] for message in verdict.violations] == [
+    result = evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, {"name": "/lab/join"})
+    assert [message.split(" ", 1)[1].split(";")[0].split(":")[0] for message in result.violations] == [
         "holds a secret and is of type not set.",
         "has no keyId",
     ]
@@ -77,21 +77,21 @@ def test_missing_type_and_key_are_violations():
 
 def test_a_value_in_plain_state_is_a_violation_even_while_it_is_unknown():
     props = {key: value for key, value in SECURE.items() if key != "value"} | {"name": "/lab/join"}
-    verdict = judge(SECURE_STRING_FOR_SECRETS, PARAMETER, props | {"insecureValue": UNKNOWN})
-    assert verdict.violations == ("/lab/join is given as insecureValue, which is kept in plain state.",)
+    result = evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, props | {"insecureValue": UNKNOWN})
+    assert result.violations == ("/lab/join is given as insecureValue, which is kept in plain state.",)
 
 
 def test_without_a_name_the_resource_s_own_name_counts():
-    verdict = judge(SECURE_STRING_FOR_SECRETS, PARAMETER, {"type": "String", "keyId": "k"}, name="join")
-    assert len(verdict.violations) == 1
+    result = evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, {"type": "String", "keyId": "k"}, name="join")
+    assert len(result.violations) == 1
 
 
 def test_an_unknown_key_does_not_hide_the_wrong_type():
     props = {"name": "/lab/join", "type": "String", "keyId": UNKNOWN}
-    verdict = judge(SECURE_STRING_FOR_SECRETS, PARAMETER, props)
-    assert len(verdict.violations) == 1
-    assert verdict.unknown == "keyId"
-    assert judge(SECURE_STRING_FOR_SECRETS, PARAMETER, {"name": UNKNOWN}).unknown == "name"
+    result = evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, props)
+    assert len(result.violations) == 1
+    assert result.unknown == "keyId"
+    assert evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, {"name": UNKNOWN}).unknown == "name"
 
 
 @pytest.mark.parametrize("type_", sorted(CONFIG_MAPS))
@@ -110,7 +110,7 @@ def test_an_unknown_key_does_not_hide_the_wrong_type():
     ],
 )
 def test_plain_configuration_is_compliant(type_, props):
-    assert judge(NO_SECRET_IN_CONFIG_MAP, type_, props).violations == ()
+    assert evaluate(NO_SECRET_IN_CONFIG_MAP, type_, props).violations == ()
 
 
 @pytest.mark.parametrize("what", sorted(MAKERS))
@@ -122,17 +122,19 @@ def test_a_secret_is_found_wherever_it_is_and_never_shown(what):
         ("binaryData['x']", {"binaryData": {"x": encoded}}),
         ("metadata.annotations['x']", {"metadata": {"annotations": {"x": secret}}}),
     ):
-        [message] = judge(NO_SECRET_IN_CONFIG_MAP, CONFIG_MAP, props).violations
+        [message] = evaluate(NO_SECRET_IN_CONFIG_MAP, CONFIG_MAP, props).violations
         assert message == f"{section} holds {what}."
         assert secret.strip() not in message
 
 
 def test_an_unknown_entry_does_not_hide_a_secret():
     props = {"data": {"a": UNKNOWN, "b": bcrypt_hash()}}
-    verdict = judge(NO_SECRET_IN_CONFIG_MAP, CONFIG_MAP, props)
-    assert verdict.violations == ("data['b'] holds a bcrypt hash.",)
-    assert verdict.unknown == "data.a"
+    result = evaluate(NO_SECRET_IN_CONFIG_MAP, CONFIG_MAP, props)
+    assert result.violations == ("data['b'] holds a bcrypt hash.",)
+    assert result.unknown == "data.a"
 
 
 def test_a_secret_is_the_place_for_it():
-    assert not judge(NO_SECRET_IN_CONFIG_MAP, "kubernetes:core/v1:Secret", {"data": {"x": jwt()}}).applicable
+    assert not evaluate(
+        NO_SECRET_IN_CONFIG_MAP, "kubernetes:core/v1:Secret", {"data": {"x": jwt()}}
+    ).applicable

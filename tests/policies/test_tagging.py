@@ -7,7 +7,7 @@ import json
 import pytest
 
 from policies.tagging import INSTANCE, REQUIRED_TAGS, TAGGABLE
-from tests.policies.support import UNKNOWN, judge
+from tests.policies.support import UNKNOWN, evaluate
 
 VPC = "aws:ec2/vpc:Vpc"
 OURS = {"kubepark:cluster": "lab"}
@@ -27,9 +27,9 @@ DEFAULT = {"defaultTags": json.dumps({"tags": OURS})}
     ],
 )
 def test_a_cluster_tag_from_any_source_is_compliant(props, provider):
-    verdict = judge(REQUIRED_TAGS, VPC, props, provider=provider)
-    assert verdict.violations == ()
-    assert verdict.unknown is None
+    result = evaluate(REQUIRED_TAGS, VPC, props, provider=provider)
+    assert result.violations == ()
+    assert result.unknown is None
 
 
 @pytest.mark.parametrize(
@@ -44,26 +44,26 @@ def test_a_cluster_tag_from_any_source_is_compliant(props, provider):
 )
 @pytest.mark.parametrize("type_", sorted(TAGGABLE - {INSTANCE}))
 def test_a_missing_cluster_tag_is_a_violation(type_, props, provider):
-    verdict = judge(REQUIRED_TAGS, type_, props, provider=provider)
-    assert verdict.violations == ("The tag kubepark:cluster is missing.",)
+    result = evaluate(REQUIRED_TAGS, type_, props, provider=provider)
+    assert result.violations == ("The tag kubepark:cluster is missing.",)
 
 
 def test_an_instance_also_says_which_node_it_is():
-    assert judge(REQUIRED_TAGS, INSTANCE, {"tags": NODE}, provider=DEFAULT).violations == ()
+    assert evaluate(REQUIRED_TAGS, INSTANCE, {"tags": NODE}, provider=DEFAULT).violations == ()
     for tag in NODE:
         rest = {key: value for key, value in NODE.items() if key != tag}
-        verdict = judge(REQUIRED_TAGS, INSTANCE, {"tags": rest}, provider=DEFAULT)
-        assert verdict.violations == (f"The tag {tag} is missing.",)
+        result = evaluate(REQUIRED_TAGS, INSTANCE, {"tags": rest}, provider=DEFAULT)
+        assert result.violations == (f"The tag {tag} is missing.",)
 
 
 def test_unknown_tags_are_reported_unless_the_provider_has_them():
-    assert judge(REQUIRED_TAGS, VPC, {"tags": UNKNOWN}, provider={}).unknown == "tags"
-    assert judge(REQUIRED_TAGS, VPC, {"tags": UNKNOWN}, provider=DEFAULT).unknown is None
+    assert evaluate(REQUIRED_TAGS, VPC, {"tags": UNKNOWN}, provider={}).unknown == "tags"
+    assert evaluate(REQUIRED_TAGS, VPC, {"tags": UNKNOWN}, provider=DEFAULT).unknown is None
     partly = {"tags": NODE | {"Name": UNKNOWN, "kubepark:role": ""}}
-    verdict = judge(REQUIRED_TAGS, INSTANCE, partly, provider=DEFAULT)
-    assert verdict.violations == ("The tag kubepark:role is missing.",)
-    assert verdict.unknown == "tags.Name"
+    result = evaluate(REQUIRED_TAGS, INSTANCE, partly, provider=DEFAULT)
+    assert result.violations == ("The tag kubepark:role is missing.",)
+    assert result.unknown == "tags.Name"
 
 
-def test_types_without_tags_are_not_judged():
-    assert not judge(REQUIRED_TAGS, "aws:ec2/route:Route", {}).applicable
+def test_types_without_tags_are_not_evaluated():
+    assert not evaluate(REQUIRED_TAGS, "aws:ec2/route:Route", {}).applicable

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from config.versions import ROWS
+from config.versions import RELEASES
 from sandbox.boot.serve import serve
 from sandbox.gomodules import REAL_NODE_MODULES
 from sandbox.images.catalogue import pack
@@ -170,7 +170,7 @@ def test_every_image_of_the_catalogue_is_pulled(pulled, catalogue, registry):
 
 
 def test_kubeadm_and_the_nodes_configuration_name_the_same_pause(catalogue):
-    assert {f"registry.k8s.io/pause:{row.pause}" for row in ROWS.values()} <= set(catalogue.packed)
+    assert {f"registry.k8s.io/pause:{row.pause}" for row in RELEASES.values()} <= set(catalogue.packed)
 
 
 def test_an_unknown_image_is_not_found_and_the_log_says_what_there_is(node, registry):

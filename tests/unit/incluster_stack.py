@@ -26,7 +26,7 @@ from config.model import (
     Settings,
     Tier,
 )
-from config.versions import GPU_INSTANCE_TYPES, ROWS
+from config.versions import GPU_INSTANCE_TYPES, RELEASES
 
 TIER = Tier(
     name="gpu",
@@ -59,7 +59,7 @@ def settings(**changes: Any) -> Settings:
     base = Settings(
         cluster="lab",
         aws=AwsSettings(region="us-east-1", account_id="123456789012", endpoint=None),
-        versions=ROWS["1.36"],
+        release=RELEASES["1.36"],
         platform="ubuntu-24.04",
         network=NetworkSettings(
             vpc_cidr=IPv4Network("10.20.0.0/16"),

@@ -12,7 +12,7 @@ import pytest
 from components import iam
 from components.network import plan_subnets
 from config import settings
-from config.model import Role
+from config.model import NodeRole
 from config.naming import Naming
 from config.nodes import plan_nodes
 from tests.configuration import configuration
@@ -95,4 +95,4 @@ def test_partition_of_a_region(region: str, partition: str) -> None:
 def test_roles_are_all_covered() -> None:
     lab = settings.parse("dev", configuration())
     nodes = plan_nodes(lab, plan_subnets(lab.network)[0].cidr)
-    assert {node.role for node in nodes} == set(Role)
+    assert {node.role for node in nodes} == set(NodeRole)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from cli import manifests
 from cli.manifests import lock, upstream_urls
 from config.manifest_lock import FetchError, ManifestError, read_pins
-from config.versions import ROWS
+from config.versions import RELEASES
 
 CONTENT = {"https://a.example/one.yaml": b"one", "https://a.example/two.yaml": b"two"}
 
@@ -91,6 +91,6 @@ def test_the_command_writes_the_lock_file_of_the_project(monkeypatch, tmp_path):
 
 def test_every_row_has_its_own_release():
     urls = upstream_urls()
-    assert len(urls) == len(set(urls)) == 2 * len({row.calico for row in ROWS.values()})
+    assert len(urls) == len(set(urls)) == 2 * len({row.calico for row in RELEASES.values()})
     assert all("{" not in url for url in urls)
-    assert all(any(f"/{row.calico}/" in url for url in urls) for row in ROWS.values())
+    assert all(any(f"/{row.calico}/" in url for url in urls) for row in RELEASES.values())

@@ -11,7 +11,7 @@ from components.network import plan_subnets
 from components.parameters import plan_hosts
 from components.security import GROUPS, Flow, plan_flows
 from config import settings
-from config.model import Role, Settings
+from config.model import NodeRole, Settings
 from config.naming import Naming
 from config.nodes import NODE_NUMBERS, node_address, plan_nodes
 from tests.configuration import configuration
@@ -33,9 +33,9 @@ def test_subnets_are_in_two_zones_and_apart(lab: Settings) -> None:
 def test_every_possible_address_is_reserved_usable_and_unique(vpc: str) -> None:
     lab = settings.parse("dev", configuration(network__vpcCidr=vpc))
     subnet, _ = plan_subnets(lab.network)
-    addresses = [node_address(Role.MASTER, "master1", subnet.cidr)]
-    addresses += [node_address(Role.WORKER, f"worker{n:02d}", subnet.cidr) for n in NODE_NUMBERS]
-    addresses += [node_address(Role.GPU, f"gpu{n:02d}", subnet.cidr) for n in NODE_NUMBERS]
+    addresses = [node_address(NodeRole.MASTER, "master1", subnet.cidr)]
+    addresses += [node_address(NodeRole.WORKER, f"worker{n:02d}", subnet.cidr) for n in NODE_NUMBERS]
+    addresses += [node_address(NodeRole.GPU, f"gpu{n:02d}", subnet.cidr) for n in NODE_NUMBERS]
     assert len(addresses) == len(set(addresses)) == 1 + 2 * len(NODE_NUMBERS)
     assert subnet.reserved is not None
     kept_by_aws = [subnet.cidr[n] for n in range(4)] + [subnet.cidr[-1]]
@@ -68,17 +68,19 @@ def test_hosts_rows_fit_a_parameter_each(lab: Settings) -> None:
 ADMIN = IPv4Network("203.0.113.7/32")
 
 
-def allowed(flows: tuple[Flow, ...], source: Role | str, target: Role, protocol: str, port: int) -> bool:
+def allowed(
+    flows: tuple[Flow, ...], source: NodeRole | str, target: NodeRole, protocol: str, port: int
+) -> bool:
     """Would AWS let a packet from a node's role or an address pass to a node of role `target`?"""
     for flow in flows:
         if flow.egress or flow.group not in GROUPS[target] or flow.protocol != protocol:
             continue
         if flow.ports is None or not flow.ports[0] <= port <= flow.ports[1]:
             continue
-        if isinstance(source, Role) and flow.peer in GROUPS[source]:
+        if isinstance(source, NodeRole) and flow.peer in GROUPS[source]:
             return True
         if (
-            not isinstance(source, Role)
+            not isinstance(source, NodeRole)
             and isinstance(flow.peer, IPv4Network)
             and IPv4Address(source) in flow.peer
         ):
@@ -86,7 +88,7 @@ def allowed(flows: tuple[Flow, ...], source: Role | str, target: Role, protocol:
     return False
 
 
-M, W, G, INTERNET, OPERATOR = Role.MASTER, Role.WORKER, Role.GPU, "192.0.2.1", "203.0.113.7"
+M, W, G, INTERNET, OPERATOR = NodeRole.MASTER, NodeRole.WORKER, NodeRole.GPU, "192.0.2.1", "203.0.113.7"
 NODE_TO_NODE = [(a, b) for a in (M, W, G) for b in (M, W, G)]
 MUST_PASS = (
     [(a, b, "udp", 4789) for a, b in NODE_TO_NODE]

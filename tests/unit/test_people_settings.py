@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from config import settings
-from config.model import Level, Standing, State
+from config.model import AccessLevel, PersonRole, PersonState
 from config.sections import people as settings_people
 from config.validation import SettingsError
 from tests.unit.people_settings import load, people_config, person, problems
@@ -33,8 +33,8 @@ def test_a_full_entry_is_read():
         namespace="ana-lab",
     )
     found, _ = load([ana, person("bo")], groups=GROUPS).people
-    assert (found.standing, found.state, found.groups) == (Standing.ADMIN, State.SUSPENDED, ("research",))
-    assert dict(found.access) == {"bo": Level.VIEW}
+    assert (found.role, found.state, found.groups) == (PersonRole.ADMIN, PersonState.SUSPENDED, ("research",))
+    assert dict(found.access) == {"bo": AccessLevel.VIEW}
     assert found.namespace == "ana-lab"
     assert dict(found.tier.quota) == {
         "requests.cpu": "4",

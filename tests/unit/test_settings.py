@@ -49,14 +49,14 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         "kubepark:gpu.power_: is not a known key (did you mean power?); accepted: ami, instanceType, labels, "
         "nodes, power, timeSlicing, volumeGb; fix: pulumi config rm --stack dev --path kubepark:gpu.power_",
     ),
-    "unknown row": (
+    "unknown release": (
         {"platform__kubernetes": "1.22"},
-        'kubepark:platform.kubernetes: "1.22" is not one of 1.36; accepted: one of the rows 1.36, quoted; '
+        'kubepark:platform.kubernetes: "1.22" is not one of 1.36; accepted: 1.36, quoted; '
         "fix: pulumi config set --stack dev --path kubepark:platform.kubernetes 1.36",
     ),
-    "row as a number": (
+    "release as a number": (
         {"platform__kubernetes": 1.36},
-        "kubepark:platform.kubernetes: 1.36 is a number, not a text: it needs quotes; accepted: one of the rows "
+        "kubepark:platform.kubernetes: 1.36 is a number, not a text: it needs quotes; accepted: "
         "1.36, quoted; fix: pulumi config set --stack dev --path kubepark:platform.kubernetes 1.36",
     ),
     "unknown platform": (

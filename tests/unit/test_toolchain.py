@@ -122,10 +122,10 @@ def test_real_nodes_need_more_and_no_name_is_built_twice():
 
 
 def test_the_control_plane_is_what_the_program_installs():
-    from config.versions import ROWS
+    from config.versions import RELEASES
 
-    assert plan(MODULES["kubernetes"]).version == f"v{ROWS['1.36'].kubernetes}"
-    package = ROWS["1.36"].containerd_package
+    assert plan(MODULES["kubernetes"]).version == f"v{RELEASES['1.36'].kubernetes}"
+    package = RELEASES["1.36"].containerd_package
     assert plan(MODULES["containerd"]).version == f"v{package.split('-')[0]}"
 
 

@@ -127,7 +127,7 @@ def test_a_worker_knows_the_generation_of_the_master_it_may_join():
 @pytest.mark.parametrize("role", ROLES)
 def test_versions_come_from_the_row(role):
     row = replace(
-        SETTINGS.versions,
+        SETTINGS.release,
         minor="9.87",
         kubernetes="9.87.65",
         package_revision="4.3",
@@ -135,7 +135,7 @@ def test_versions_come_from_the_row(role):
         pause="7.7.7",
         containerd_config=9,
     )
-    content = text(role, replace(SETTINGS, versions=row))
+    content = text(role, replace(SETTINGS, release=row))
     for old in ("1.36", "2.3.6", "3.10", "version = 3"):
         assert old not in content
     assert "KUBERNETES_PACKAGE=9.87.65-4.3" in content

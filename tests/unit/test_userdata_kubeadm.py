@@ -58,7 +58,7 @@ def test_kubeadm_has_the_rows_minor():
     said = subprocess.run(
         [tool("kubeadm"), "version", "-o", "short"], capture_output=True, text=True, check=True
     )
-    assert said.stdout.startswith(f"v{SETTINGS.versions.minor}.")
+    assert said.stdout.startswith(f"v{SETTINGS.release.minor}.")
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -91,8 +91,8 @@ def test_kubeadm_asks_for_the_pause_image_that_containerd_pins(tmp_path):
         text=True,
         check=True,
     )
-    assert f"registry.k8s.io/pause:{SETTINGS.versions.pause}" in said.stdout.split()
-    assert f"registry.k8s.io/kube-apiserver:v{SETTINGS.versions.kubernetes}" in said.stdout.split()
+    assert f"registry.k8s.io/pause:{SETTINGS.release.pause}" in said.stdout.split()
+    assert f"registry.k8s.io/kube-apiserver:v{SETTINGS.release.kubernetes}" in said.stdout.split()
 
 
 def test_skipped_phases_exist():

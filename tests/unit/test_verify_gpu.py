@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from cli.gpu_reasons import accelerators, explain_pending
-from cli.verify_gpu import build_job, judge, verify_gpu
+from cli.verify_gpu import build_job, evaluate, verify_gpu
 
 
 def gpu_node(name="gpu01", allocatable=1, **labels):
@@ -297,6 +297,6 @@ def test_an_api_server_that_is_away_is_one_line(tmp_path):
 )
 def test_the_log_decides_where_there_is_one(outcome, log, passed, says):
     said: list[str] = []
-    assert judge(outcome, plugin_pod(), log, said.append) is passed
+    assert evaluate(outcome, plugin_pod(), log, said.append) is passed
     assert said[-1] == says
     assert said[:-1] == [f"  | {line}" for line in (log or "").splitlines()]

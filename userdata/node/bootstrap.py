@@ -102,7 +102,7 @@ class Step(NamedTuple):
         """Runs the step within its deadline: exit status and last lines, masked.
 
         A line that begins with "waiting: " goes into the record at once. One that begins with "cause: "
-        takes the place of everything before it: what a person must read to know what to mend.
+        takes the place of everything before it: what a person must read to know what to fix.
         """
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         end = time.monotonic() + int(self.deadline)
