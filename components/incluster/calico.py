@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pulumi
 
 from components.incluster.manifest import KubernetesObject, Manifest, register
-from components.incluster.objects import MANAGED_BY, Object
+from components.incluster.objects import Object, make
 from config.model import Settings
 
 # One pool, 64 addresses per node and block. The pool's CIDR is ignored once it exists.
@@ -32,25 +32,19 @@ def plan_calico(settings: Settings) -> tuple[Object, ...]:
         "natOutgoing": "Enabled",
         "nodeSelector": "all()",
     }
-    return (
-        {
-            "apiVersion": "operator.tigera.io/v1",
-            "kind": "Installation",
-            "metadata": {"name": "default", "labels": dict(MANAGED_BY)},
-            "spec": {
-                "variant": "Calico",
-                "cni": {"type": "Calico", "ipam": {"type": "Calico"}},
-                "kubeletVolumePluginPath": "None",  # no CSI driver: nothing here mounts its volumes
-                "calicoNetwork": {
-                    "bgp": "Disabled",
-                    "linuxDataplane": "Iptables",
-                    # The node's own address, fixed by the plan; the first interface may be another.
-                    "nodeAddressAutodetectionV4": {"kubernetes": "NodeInternalIP"},
-                    "ipPools": [pool],
-                },
-            },
+    spec = {
+        "variant": "Calico",
+        "cni": {"type": "Calico", "ipam": {"type": "Calico"}},
+        "kubeletVolumePluginPath": "None",  # no CSI driver: nothing here mounts its volumes
+        "calicoNetwork": {
+            "bgp": "Disabled",
+            "linuxDataplane": "Iptables",
+            # The node's own address, fixed by the plan; the first interface may be another.
+            "nodeAddressAutodetectionV4": {"kubernetes": "NodeInternalIP"},
+            "ipPools": [pool],
         },
-    )
+    }
+    return (make("operator.tigera.io/v1", "Installation", "default", spec=spec),)
 
 
 class Calico(pulumi.ComponentResource):

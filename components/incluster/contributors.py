@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.incluster.objects import MANAGED_BY, Object
+from components.incluster.objects import Object, make
 from config.model import Person
 from config.people import OWNER, Grant, pair_slug
 
@@ -36,38 +36,29 @@ def plan_contributor(grant: Grant, *, kubeflow: bool) -> tuple[Object, ...]:
         "from": [{"source": {"principals": list(_TRUSTED)}}],
         "when": [{"key": _USER_HEADER, "values": [grant.email]}],
     }
-    policy = {"apiVersion": _ISTIO, "kind": "AuthorizationPolicy", "metadata": _metadata(grant)}
-    return (_binding(grant, f"kubeflow-{grant.role}"), {**policy, "spec": {"rules": [rule]}})
+    policy = _of(grant, _ISTIO, "AuthorizationPolicy", spec={"rules": [rule]})
+    return (_binding(grant, f"kubeflow-{grant.role}"), policy)
 
 
 def plan_denied(person: Person) -> Object:
     """Shuts the owner out of the namespace: a token that was given before lives for up to a day."""
-    return {
-        "apiVersion": _ISTIO,
-        "kind": "AuthorizationPolicy",
-        "metadata": {"name": _DENIED, "namespace": person.namespace, "labels": dict(MANAGED_BY)},
-        "spec": {
-            "action": "DENY",
-            "rules": [{"when": [{"key": _USER_HEADER, "values": [person.email]}]}],
-        },
-    }
+    rule = {"when": [{"key": _USER_HEADER, "values": [person.email]}]}
+    spec = {"action": "DENY", "rules": [rule]}
+    return make(_ISTIO, "AuthorizationPolicy", _DENIED, person.namespace, spec=spec)
 
 
 def _binding(grant: Grant, role: str) -> Object:
-    return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": "RoleBinding",
-        "metadata": _metadata(grant),
-        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
-        "subjects": [{"apiGroup": _RBAC, "kind": "User", "name": grant.email}],
-    }
+    return _of(
+        grant,
+        f"{_RBAC}/v1",
+        "RoleBinding",
+        roleRef={"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
+        subjects=[{"apiGroup": _RBAC, "kind": "User", "name": grant.email}],
+    )
 
 
-def _metadata(grant: Grant) -> dict[str, Any]:
-    name = f"user-{pair_slug(grant.email)}-clusterrole-{grant.role}"
-    return {
-        "name": "namespaceAdmin" if grant.role == OWNER else name,
-        "namespace": grant.namespace,
-        "labels": dict(MANAGED_BY),
-        "annotations": {"user": grant.email, "role": "admin" if grant.role == OWNER else grant.role},
-    }
+def _of(grant: Grant, version: str, kind: str, **fields: Any) -> Object:
+    owner = grant.role == OWNER
+    name = "namespaceAdmin" if owner else f"user-{pair_slug(grant.email)}-clusterrole-{grant.role}"
+    annotations = {"user": grant.email, "role": "admin" if owner else grant.role}
+    return make(version, kind, name, grant.namespace, annotations=annotations, **fields)

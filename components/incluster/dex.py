@@ -27,7 +27,7 @@ from components.incluster.dex_config import (
     password_variable,
 )
 from components.incluster.manifest import KubernetesObject, register
-from components.incluster.objects import MANAGED_BY, Object
+from components.incluster.objects import Object, make
 from config.model import Settings
 from config.naming import CHECKSUM
 from config.versions import DEX_IMAGE
@@ -55,11 +55,7 @@ def plan_dex(settings: Settings) -> tuple[Object, ...]:
     }
     connectors = {connector_variable(name): secret for name, secret in settings.connector_secrets.items()}
     return (
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": NAMESPACE, "labels": dict(MANAGED_BY)},
-        },
+        make("v1", "Namespace", NAMESPACE),
         _object("v1", "ConfigMap", CONFIG_MAP, data={CONFIG_KEY: config}),
         _secret(PASSWORDS_SECRET, passwords),
         _secret(CLIENT_SECRET, {**client, **connectors}),
@@ -83,12 +79,8 @@ def checksum(config: str, environment: Mapping[str, str]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _metadata(name: str) -> dict[str, Any]:
-    return {"name": name, "namespace": NAMESPACE, "labels": {**_LABELS, **MANAGED_BY}}
-
-
 def _object(version: str, kind: str, name: str, **fields: Any) -> Object:
-    return {"apiVersion": version, "kind": kind, "metadata": _metadata(name), **fields}
+    return make(version, kind, name, NAMESPACE, labels=_LABELS, **fields)
 
 
 def _secret(name: str, values: Mapping[str, str]) -> Object:
@@ -102,40 +94,21 @@ def _access() -> tuple[Object, ...]:
     group = "rbac.authorization.k8s.io"
     subjects = [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}]
     verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
-    cluster = {"name": NAME, "labels": {**_LABELS, **MANAGED_BY}}
+    own = {"apiGroups": ["dex.coreos.com"], "resources": ["*"], "verbs": verbs}
+    definitions = {
+        "apiGroups": ["apiextensions.k8s.io"],
+        "resources": ["customresourcedefinitions"],
+        "verbs": ["create"],
+    }
+
+    def to(kind: str) -> dict[str, Any]:
+        return {"roleRef": {"apiGroup": group, "kind": kind, "name": NAME}, "subjects": subjects}
+
     return (
-        _object(
-            f"{group}/v1",
-            "Role",
-            NAME,
-            rules=[{"apiGroups": ["dex.coreos.com"], "resources": ["*"], "verbs": verbs}],
-        ),
-        _object(
-            f"{group}/v1",
-            "RoleBinding",
-            NAME,
-            roleRef={"apiGroup": group, "kind": "Role", "name": NAME},
-            subjects=subjects,
-        ),
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "ClusterRole",
-            "metadata": dict(cluster),
-            "rules": [
-                {
-                    "apiGroups": ["apiextensions.k8s.io"],
-                    "resources": ["customresourcedefinitions"],
-                    "verbs": ["create"],
-                }
-            ],
-        },
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": dict(cluster),
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": NAME},
-            "subjects": subjects,
-        },
+        _object(f"{group}/v1", "Role", NAME, rules=[own]),
+        _object(f"{group}/v1", "RoleBinding", NAME, **to("Role")),
+        make(f"{group}/v1", "ClusterRole", NAME, labels=_LABELS, rules=[definitions]),
+        make(f"{group}/v1", "ClusterRoleBinding", NAME, labels=_LABELS, **to("ClusterRole")),
     )
 
 

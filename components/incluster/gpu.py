@@ -14,7 +14,7 @@ import pulumi
 import yaml
 
 from components.incluster.manifest import KubernetesObject, register
-from components.incluster.objects import MANAGED_BY, Object
+from components.incluster.objects import Object, make
 from config.model import Settings
 from config.naming import CHECKSUM, DEVICE_PLUGIN, GPU_LABEL, GPU_RESOURCE, RUNTIME_CLASS
 from config.versions import DEVICE_PLUGIN_IMAGE
@@ -34,14 +34,9 @@ def plan_gpu(settings: Settings) -> tuple[Object, ...]:
     """Nothing without a GPU node (`gpu.power: absent`); else RuntimeClass, plugin and its configuration."""
     if not settings.gpu.nodes:
         return ()
-    runtime_class: Object = {
-        "apiVersion": "node.k8s.io/v1",
-        "kind": "RuntimeClass",
-        "metadata": {"name": RUNTIME_CLASS, "labels": dict(MANAGED_BY)},
-        "handler": RUNTIME_CLASS,
-    }
+    runtime_class = make("node.k8s.io/v1", "RuntimeClass", RUNTIME_CLASS, handler=RUNTIME_CLASS)
     config = sharing_config(settings.gpu.time_slicing_replicas)
-    shared = () if config is None else (_config_map(config),)
+    shared = () if config is None else (_object("v1", "ConfigMap", data={_CONFIG_KEY: config}),)
     return (runtime_class, *shared, _daemon_set(config))
 
 
@@ -67,17 +62,8 @@ def sharing_config(replicas: int) -> str | None:
     )
 
 
-def _metadata() -> dict[str, Any]:
-    return {"name": DEVICE_PLUGIN, "namespace": NAMESPACE, "labels": {**_LABELS, **MANAGED_BY}}
-
-
-def _config_map(config: str) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": _metadata(),
-        "data": {_CONFIG_KEY: config},
-    }
+def _object(version: str, kind: str, **fields: Any) -> Object:
+    return make(version, kind, DEVICE_PLUGIN, NAMESPACE, labels=_LABELS, **fields)
 
 
 def _daemon_set(config: str | None) -> Object:
@@ -89,11 +75,10 @@ def _daemon_set(config: str | None) -> Object:
         volumes.append({"name": "config", "configMap": {"name": DEVICE_PLUGIN}})
         # The plugin reads its configuration once: another one needs another pod.
         metadata["annotations"] = {CHECKSUM: hashlib.sha256(config.encode()).hexdigest()}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": _metadata(),
-        "spec": {
+    return _object(
+        "apps/v1",
+        "DaemonSet",
+        spec={
             "selector": {"matchLabels": dict(_LABELS)},
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
             "template": {
@@ -109,7 +94,7 @@ def _daemon_set(config: str | None) -> Object:
                 },
             },
         },
-    }
+    )
 
 
 def _container() -> dict[str, Any]:

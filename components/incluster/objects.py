@@ -36,6 +36,27 @@ _SUPPORT = frozenset(
 _ABOUT_NAMESPACE = frozenset({"Profile"})
 
 
+def make(
+    version: str,
+    kind: str,
+    name: str,
+    namespace: str | None = None,
+    *,
+    labels: Mapping[str, str] = MANAGED_BY,
+    annotations: Mapping[str, str] | None = None,
+    **fields: Any,
+) -> Object:
+    """An object of ours, with the label that says so; `fields` are what it has besides metadata."""
+    metadata = {
+        "name": name,
+        "namespace": namespace,
+        "labels": {**labels, **MANAGED_BY},
+        "annotations": dict(annotations or {}),
+    }
+    kept = {key: value for key, value in metadata.items() if value}
+    return {"apiVersion": version, "kind": kind, "metadata": kept, **fields}
+
+
 def namespace(manifest: Mapping[str, Any]) -> str | None:
     """The namespace the manifest names; None for a cluster-scoped object."""
     named: str | None = manifest["metadata"].get("namespace")

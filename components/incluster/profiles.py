@@ -13,7 +13,7 @@ import pulumi
 
 from components.incluster.contributors import plan_contributor, plan_denied
 from components.incluster.manifest import KubernetesObject, register
-from components.incluster.objects import MANAGED_BY, Object
+from components.incluster.objects import Object, make
 from config.model import Person, PersonState, Settings
 from config.people import grants
 
@@ -57,32 +57,26 @@ def _plan_person(person: Person, kubeflow: bool) -> tuple[Object, ...]:
 
 
 def _namespace(person: Person, labels: Mapping[str, str]) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {
-            "name": person.namespace,
-            "labels": {**labels, **MANAGED_BY, "kubepark/person": person.key},
-            # Without it, or with another owner, the controller refuses the namespace.
-            "annotations": {"owner": person.email},
-        },
-    }
+    return make(
+        "v1",
+        "Namespace",
+        person.namespace,
+        labels={**labels, "kubepark/person": person.key},
+        # Without it, or with another owner, the controller refuses the namespace.
+        annotations={"owner": person.email},
+    )
 
 
 def _profile(person: Person) -> Object:
-    return {
-        "apiVersion": "kubeflow.org/v1",
-        "kind": "Profile",
-        "metadata": {"name": person.namespace, "labels": dict(MANAGED_BY)},
-        "spec": {
-            "owner": {"kind": "User", "name": person.email},
-            "resourceQuotaSpec": {"hard": dict(person.tier.quota)},
-        },
+    spec = {
+        "owner": {"kind": "User", "name": person.email},
+        "resourceQuotaSpec": {"hard": dict(person.tier.quota)},
     }
+    return make("kubeflow.org/v1", "Profile", person.namespace, spec=spec)
 
 
 def _resource_quota(person: Person) -> Object:
-    return _in_namespace("ResourceQuota", _QUOTA_NAME, person, {"hard": dict(person.tier.quota)})
+    return make("v1", "ResourceQuota", _QUOTA_NAME, person.namespace, spec={"hard": dict(person.tier.quota)})
 
 
 def _limit_range(person: Person) -> Object:
@@ -95,16 +89,7 @@ def _limit_range(person: Person) -> Object:
         limits["defaultRequest"] = dict(person.tier.default_request)
     if person.tier.default_limit:
         limits["default"] = dict(person.tier.default_limit)
-    return _in_namespace("LimitRange", _DEFAULTS_NAME, person, {"limits": [limits]})
-
-
-def _in_namespace(kind: str, name: str, person: Person, spec: dict[str, Any]) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": kind,
-        "metadata": {"name": name, "namespace": person.namespace, "labels": dict(MANAGED_BY)},
-        "spec": spec,
-    }
+    return make("v1", "LimitRange", _DEFAULTS_NAME, person.namespace, spec={"limits": [limits]})
 
 
 class Profiles(pulumi.ComponentResource):
