@@ -11,7 +11,7 @@ import difflib
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -151,6 +151,44 @@ class Section:
                     self.key(key), str(error) or f"{shown(raw)} is not accepted", accepted, example
                 )
         return parse(example) if stand_in is None else stand_in
+
+    def choice(
+        self, key: str, choices: Iterable[str], default: Any = _REQUIRED, *, example: str | None = None
+    ) -> str:
+        """One of a few values; the default is the example, too, unless there is another."""
+        accepted = tuple(choices)
+        return self.value(
+            key, one_of(*accepted), accepted=", ".join(accepted), example=example or default, default=default
+        )
+
+    def number(self, key: str, low: int, high: int, default: int, unit: str = "a whole number") -> int:
+        return self.value(
+            key,
+            whole(low, high),
+            accepted=f"{unit} from {low} to {high}",
+            example=str(default),
+            default=default,
+        )
+
+    def each(
+        self,
+        key: str,
+        parse: Callable[[Any], T],
+        *,
+        accepted: str,
+        example: str | None = None,
+        required: bool = False,
+    ) -> list[T]:
+        """The items of a list, each parsed; those that `parse` refuses are recorded and left out."""
+        listed, found = self.items(key), []
+        if required and not listed:
+            self.problems.add(self.key(f"{key}[0]"), "is missing", accepted, example)
+        for index, raw in enumerate(listed):
+            try:
+                found.append(parse(raw))
+            except ValueError as error:
+                self.problems.add(self.key(f"{key}[{index}]"), str(error), accepted, example)
+        return found
 
     def finish(self) -> None:
         """Record every key that was not asked for, with the nearest name that would be known."""

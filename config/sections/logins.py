@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config.model import Connector, Person
-from config.validation import Problems, Section, dns_label, one_of, shown, text
+from config.validation import Problems, Section, dns_label, shown, text
 
 # Dex accepts costs 10 to 16; above 14 a login takes seconds. Source: dexidp/dex, server/server.go.
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
@@ -96,7 +96,7 @@ def connector_secrets(section: Section, known: Sequence[Connector]) -> Mapping[s
 
 
 def _connector(section: Section) -> Connector:
-    kind = section.value("type", one_of(*TYPES), accepted=", ".join(TYPES), example="oidc")
+    kind = section.choice("type", TYPES, example="oidc")
     connector_id = section.value("id", dns_label, accepted="a DNS-1123 label", example=kind, stand_in="")
     config: dict[str, Any] = {
         "clientID": section.value("clientId", text, accepted="the client's id", example="kubepark"),
@@ -112,11 +112,15 @@ def _connector(section: Section) -> Connector:
 
 def _github(section: Section) -> dict[str, Any]:
     """Without organisations everybody with an account could log in."""
-    return {"orgs": [{"name": name} for name in _texts(section, "orgs", "an organisation's name", "acme")]}
+    names = section.each("orgs", text, accepted="an organisation's name", example="acme", required=True)
+    return {"orgs": [{"name": name} for name in names]}
 
 
 def _google(section: Section) -> dict[str, Any]:
-    return {"hostedDomains": _texts(section, "hostedDomains", "a domain of the company", "acme.org")}
+    domains = section.each(
+        "hostedDomains", text, accepted="a domain of the company", example="acme.org", required=True
+    )
+    return {"hostedDomains": domains}
 
 
 def _oidc(section: Section) -> dict[str, Any]:
@@ -127,20 +131,6 @@ def _oidc(section: Section) -> dict[str, Any]:
 _OF_TYPE: Mapping[str, Callable[[Section], dict[str, Any]]] = MappingProxyType(
     {"github": _github, "google": _google, "oidc": _oidc}
 )
-
-
-def _texts(section: Section, key: str, accepted: str, example: str) -> list[str]:
-    """A list of at least one text."""
-    listed = section.items(key)
-    if not listed:
-        section.problems.add(section.key(f"{key}[0]"), "is missing", accepted, example)
-    found = []
-    for index, raw in enumerate(listed):
-        try:
-            found.append(text(raw))
-        except ValueError as error:
-            section.problems.add(section.key(f"{key}[{index}]"), str(error), accepted, example)
-    return found
 
 
 def _https(raw: Any) -> str:

@@ -52,25 +52,18 @@ def network(section: Section, region: str) -> NetworkSettings:
         service_cidr=service,
         availability_zone=first,
         second_availability_zone=second,
-        admin_cidrs=_admin_cidrs(section),
+        admin_cidrs=tuple(
+            section.each(
+                "adminCidrs",
+                _network(8, 32),
+                accepted="IPv4 networks of /8 or longer that may reach the API",
+                example="203.0.113.7/32",
+                required=True,
+            )
+        ),
     )
     section.finish()
     return settings
-
-
-def _admin_cidrs(section: Section) -> tuple[IPv4Network, ...]:
-    accepted, example = "IPv4 networks of /8 or longer that may reach the API", "203.0.113.7/32"
-    listed = section.items("adminCidrs")
-    found = []
-    for index, raw in enumerate(listed):
-        key = section.key(f"adminCidrs[{index}]")
-        try:
-            found.append(_network(8, 32)(raw))
-        except ValueError as error:
-            section.problems.add(key, str(error), accepted, example)
-    if not listed:
-        section.problems.add(section.key("adminCidrs[0]"), "is missing", accepted, example)
-    return tuple(found)
 
 
 def _network(shortest: int, longest: int) -> Callable[[Any], IPv4Network]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from config.model import ControlPlaneSettings, GpuSettings, NodeSettings
 from config.nodes import NODE_NUMBERS, node_number
-from config.validation import Problems, Section, matching, one_of, shown, text, whole
+from config.validation import Problems, Section, matching, shown, text
 from config.versions import AMI_PARAMETERS, GPU_INSTANCE_TYPES
 
 _NODE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,57}[a-z])?[0-9]{1,4}")
@@ -34,12 +34,8 @@ def control_plane(section: Section, ami: str) -> ControlPlaneSettings:
             example="https://127.0.0.1:6443",
             default=None,
         ),
-        identity=section.value(
-            "identity", whole(1, 10_000), accepted="a whole number from 1", example="1", default=1
-        ),
-        wait_minutes=section.value(
-            "waitMinutes", whole(1, 120), accepted="minutes from 1 to 120", example="30", default=30
-        ),
+        identity=section.number("identity", 1, 10_000, 1),
+        wait_minutes=section.number("waitMinutes", 1, 120, 30, "minutes"),
     )
     section.finish()
     return settings
@@ -52,9 +48,7 @@ def workers(section: Section, ami: str) -> tuple[NodeSettings, ...]:
 
 
 def gpu(section: Section, ami: str) -> GpuSettings:
-    power = section.value(
-        "power", one_of("running", "absent"), accepted="running, absent", example="running", default="running"
-    )
+    power = section.choice("power", ("running", "absent"), "running")
     nodes = _pool(section, ami, "g4dn.xlarge", 100, ("gpu01",))
     for node in nodes:
         if node.instance_type not in GPU_INSTANCE_TYPES:
@@ -66,7 +60,7 @@ def gpu(section: Section, ami: str) -> GpuSettings:
             )
     models = [GPU_INSTANCE_TYPES[n.instance_type] for n in nodes if n.instance_type in GPU_INSTANCE_TYPES]
     slicing = section.section("timeSlicing")
-    replicas = slicing.value("replicas", whole(1, 16), accepted="1 to 16", example="1", default=1)
+    replicas = slicing.number("replicas", 1, 16, 1)
     slicing.finish()
     labels = _labels(section.section("labels"))
     section.finish()
@@ -151,18 +145,8 @@ def _node(
             default=instance_type,
         ),
         ami=section.value("ami", ami_id, accepted=AMI_FORM, example="ami-00000000", default=ami),
-        volume_gb=section.value(
-            "volumeGb",
-            whole(20, 16_384),
-            accepted="GB from 20 to 16384",
-            example=str(volume_gb),
-            default=volume_gb,
-        ),
-        generation=1
-        if pool
-        else section.value(
-            "generation", whole(1, 10_000), accepted="a whole number from 1", example="2", default=1
-        ),
+        volume_gb=section.number("volumeGb", 20, 16_384, volume_gb, "GB"),
+        generation=1 if pool else section.number("generation", 1, 10_000, 1),
     )
 
 

@@ -11,7 +11,7 @@ from config import ROOT
 from config.model import AccessLevel, Group, Person, PersonRole, PersonState
 from config.people import default_namespace
 from config.sections.quota import tier
-from config.validation import Section, below_root, dns_label, one_of, shown, text
+from config.validation import Section, below_root, dns_label, shown, text
 
 _EMAIL = re.compile(
     r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+"
@@ -34,7 +34,6 @@ _RESERVED = frozenset(
         "tigera-operator",
     }
 )
-_LEVELS = ", ".join(AccessLevel)
 
 
 def people(section: Section) -> tuple[Person, ...]:
@@ -110,8 +109,8 @@ def _person(section: Section) -> Person:
     )
     local = default_namespace(email)
     name = section.value("name", dns_label, accepted="a DNS-1123 label", example=local or "ana", stand_in="")
-    role = PersonRole(_word(section, "role", PersonRole, PersonRole.MEMBER))
-    state = PersonState(_word(section, "state", PersonState, PersonState.ACTIVE))
+    role = PersonRole(section.choice("role", PersonRole, PersonRole.MEMBER))
+    state = PersonState(section.choice("state", PersonState, PersonState.ACTIVE))
     person = Person(
         key=name,
         email=email,
@@ -119,7 +118,7 @@ def _person(section: Section) -> Person:
         namespace=_namespace_of(section, role, email, local),
         tier=tier(section),
         role=role,
-        groups=_names(section, "groups"),
+        groups=tuple(dict.fromkeys(section.each("groups", dns_label, accepted="a group's name"))),
         access=_access(section),
         state=state,
         purge=_purge(section, state),
@@ -133,11 +132,6 @@ def _person(section: Section) -> Person:
     )
     section.finish()
     return person
-
-
-def _word(section: Section, key: str, choices: Any, default: str) -> str:
-    accepted = ", ".join(choices)
-    return section.value(key, one_of(*choices), accepted=accepted, example=default, default=default)
 
 
 def _namespace_of(section: Section, role: PersonRole, email: str, local: str) -> str:
@@ -163,9 +157,7 @@ def _namespace_of(section: Section, role: PersonRole, email: str, local: str) ->
 
 
 def _purge(section: Section, state: PersonState) -> bool:
-    data = section.value(
-        "data", one_of("keep", "purge"), accepted="keep, purge", example="keep", default=None
-    )
+    data = section.choice("data", ("keep", "purge"), None, example="keep")
     if state is PersonState.REMOVED and not section.has("data"):
         section.problems.add(
             section.key("data"),
@@ -178,23 +170,11 @@ def _purge(section: Section, state: PersonState) -> bool:
     return state is PersonState.REMOVED and data == "purge"
 
 
-def _names(section: Section, key: str) -> tuple[str, ...]:
-    found = []
-    for index, raw in enumerate(section.items(key)):
-        try:
-            found.append(dns_label(raw))
-        except ValueError as error:
-            section.problems.add(section.key(f"{key}[{index}]"), str(error), "a group's name", None)
-    return tuple(dict.fromkeys(found))
-
-
 def _access(section: Section) -> Mapping[str, AccessLevel]:
     shared = section.section("access")
     found = {}
     for name in shared.names():
-        found[name] = AccessLevel(
-            shared.value(name, one_of(*AccessLevel), accepted=_LEVELS, example="view", stand_in="view")
-        )
+        found[name] = AccessLevel(shared.choice(name, AccessLevel, example="view"))
     return MappingProxyType(found)
 
 

@@ -6,26 +6,15 @@ from collections.abc import Mapping
 
 from config.model import KubeflowSettings, ManifestSource
 from config.sections.nodes import AMI_FORM, ami_id
-from config.validation import Section, below_root, one_of
+from config.validation import Section, below_root
 from config.versions import RELEASES, UPSTREAM_MANIFESTS, KubernetesRelease
 
 
 def platform(section: Section) -> tuple[KubernetesRelease, str, str]:
     """The Kubernetes release, the platform and the AMI pin that all nodes share ("" when there is none)."""
-    newest = max(RELEASES)
-    release = RELEASES[
-        section.value(
-            "kubernetes",
-            one_of(*RELEASES),
-            accepted=f"{', '.join(RELEASES)}, quoted",
-            example=newest,
-            default=newest,
-        )
-    ]
+    release = RELEASES[section.choice("kubernetes", RELEASES, max(RELEASES))]
     known = sorted({name for other in RELEASES.values() for name in other.platforms})
-    name = section.value(
-        "os", one_of(*known), accepted=", ".join(known), example=known[0], default=release.platforms[0]
-    )
+    name = section.choice("os", known, release.platforms[0])
     if name not in release.platforms:
         section.problems.add(
             section.key("os"),
@@ -39,9 +28,7 @@ def platform(section: Section) -> tuple[KubernetesRelease, str, str]:
 
 
 def kubeflow(section: Section) -> KubeflowSettings:
-    profiles = section.value(
-        "profiles", one_of("controller", "none"), accepted="controller, none", example="none", default="none"
-    )
+    profiles = section.choice("profiles", ("controller", "none"), "none")
     section.finish()
     return KubeflowSettings(profiles=profiles)
 

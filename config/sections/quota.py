@@ -10,7 +10,7 @@ from typing import Any
 from config.model import GpuSettings, Person, Tier
 from config.naming import GPU_RESOURCE
 from config.quantities import COUNT_FORM, CPU_FORM, MEMORY_FORM, count, cpu, memory
-from config.validation import Problems, Section, one_of, shown
+from config.validation import Problems, Section, shown
 
 # The one key that limits GPUs: a quota counts extended resources by what pods request, and nothing else.
 GPU_KEY = f"requests.{GPU_RESOURCE}"
@@ -78,9 +78,7 @@ TIERS: Mapping[str, Tier] = MappingProxyType(
 
 def tier(section: Section) -> Tier:
     """The tier of one person: `tier` by name, or `quota` with the keys of a ResourceQuota."""
-    named = TIERS[
-        section.value("tier", one_of(*TIERS), accepted=", ".join(TIERS), example="small", default="small")
-    ]
+    named = TIERS[section.choice("tier", TIERS, "small")]
     quota = section.section("quota")
     if not section.has("quota"):
         return named

@@ -51,13 +51,13 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "unknown release": (
         {"platform__kubernetes": "1.22"},
-        'kubepark:platform.kubernetes: "1.22" is not one of 1.36; accepted: 1.36, quoted; '
+        'kubepark:platform.kubernetes: "1.22" is not one of 1.36; accepted: 1.36; '
         "fix: pulumi config set --stack dev --path kubepark:platform.kubernetes 1.36",
     ),
     "release as a number": (
         {"platform__kubernetes": 1.36},
         "kubepark:platform.kubernetes: 1.36 is a number, not a text: it needs quotes; accepted: "
-        "1.36, quoted; fix: pulumi config set --stack dev --path kubepark:platform.kubernetes 1.36",
+        "1.36; fix: pulumi config set --stack dev --path kubepark:platform.kubernetes 1.36",
     ),
     "unknown platform": (
         {"platform__os": "plan9"},
