@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
 from typing import Any
 
-from cli.people_file import dash_offset
+from cli import round_trip
 from sandbox.errors import SandboxError
 
 LIST, SWITCH = "staticPasswords", "enablePasswordDB"
@@ -51,12 +50,7 @@ def synced(text: str, accounts: Sequence[Account], before: Collection[str]) -> s
         return text
     if LIST not in document:
         document[LIST] = listed
-    return _dump(document, text)
-
-
-def users(text: str) -> list[str]:
-    """The userIDs of all entries."""
-    return [str(entry.get("userID")) for entry in _read(text)[1]]
+    return round_trip.dump(document, text)
 
 
 def masked(text: str) -> str:
@@ -69,13 +63,10 @@ def masked(text: str) -> str:
 
 
 def _read(text: str) -> tuple[Any, list[Any]]:
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    yaml = YAML()
-    yaml.preserve_quotes = True
     try:
-        document = yaml.load(text)
+        document = round_trip.load(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
@@ -120,15 +111,3 @@ def _apply(listed: list[Any], accounts: Sequence[Account], ours: Collection[str]
             changed = True
     listed.extend(wanted.values())
     return changed or bool(wanted)
-
-
-def _dump(document: Any, text: str) -> str:
-    from ruamel.yaml import YAML
-
-    yaml, result = YAML(), StringIO()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    offset = dash_offset(text)
-    yaml.indent(mapping=2, sequence=2 + offset, offset=offset)
-    yaml.dump(document, result)
-    return result.getvalue()

@@ -7,10 +7,10 @@ A pin that is there already stays; what AWS would say today is printed beside it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from cli import round_trip
 from config.versions import AMI_PARAMETERS
 from sandbox.config import read_stack_config, setting
 from sandbox.errors import SandboxError
@@ -92,19 +92,13 @@ def _zones(ec2: Any, gpu_type: str, region: str) -> tuple[str, str]:
 
 def with_pins(text: str, pins: Mapping[str, str]) -> str:
     """The stack file with `pins` set at their paths; comments, order and everything else as they were."""
-    from ruamel.yaml import YAML
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    document = yaml.load(text)
+    document = round_trip.load(text)
     for path, value in pins.items():
         key, field = path.split(".", 1)
         # Quoted: an account id of digits only is a text, not a number.
         document["config"].setdefault(key, {})[field] = (
             DoubleQuotedScalarString(value) if value.isdigit() else value
         )
-    result = StringIO()
-    yaml.dump(document, result)
-    return result.getvalue()
+    return round_trip.dump(document, text)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli import round_trip
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.stackfile import CLIENT_SECRET, HASHES, PEOPLE, PEOPLE_FILE
@@ -66,15 +66,7 @@ class PeopleFile:
 
     def text(self) -> str:
         """The file as it would be now."""
-        from ruamel.yaml import YAML
-
-        yaml, text = YAML(), StringIO()
-        yaml.preserve_quotes = True
-        yaml.width = 4096
-        offset = dash_offset(self.before)
-        yaml.indent(mapping=2, sequence=2 + offset, offset=offset)
-        yaml.dump(self._document, text)
-        return text.getvalue()
+        return round_trip.dump(self._document, self.before)
 
     def difference(self) -> str:
         """The change as a unified diff; empty where there is none."""
@@ -134,15 +126,12 @@ class PeopleFile:
 
     @staticmethod
     def _load(path: Path, text: str) -> Any:
-        from ruamel.yaml import YAML
         from ruamel.yaml.error import YAMLError
 
         from sandbox.config import not_yaml
 
-        yaml = YAML()
-        yaml.preserve_quotes = True
         try:
-            return yaml.load(text)
+            return round_trip.load(text)
         except YAMLError as error:
             raise not_yaml(path.name, error) from None
 
@@ -165,18 +154,6 @@ def append(listed: list[Any], entry: dict[str, Any]) -> None:
     if isinstance(last, CommentedMap) and last.fa.flow_style():
         made.fa.set_flow_style()
     listed.append(made)
-
-
-def dash_offset(text: str) -> int:
-    """How far the dashes of lists stand to the right of their key: 2, or 0 as ruamel would have it."""
-    parent = 0
-    for line in text.splitlines():
-        indent = len(line) - len(line.lstrip())
-        if line.lstrip().startswith("- "):
-            return 2 if indent > parent else 0
-        if line.strip() and not line.lstrip().startswith("#"):
-            parent = indent
-    return 2
 
 
 def rows(people: list[Any]) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,26 +184,22 @@ class _Cluster:
         self._apps = client.AppsV1Api(api)
 
     def nodes(self) -> list[dict[str, Any]]:
-        return self._items(self._core.list_node(_request_timeout=_REQUEST_SECONDS))
+        return self._items(self._core.list_node)
 
     def create_job(self, job: dict[str, Any]) -> None:
-        self._batch.create_namespaced_job(
-            NAMESPACE, job, field_validation="Strict", _request_timeout=_REQUEST_SECONDS
-        )
+        self._ask(self._batch.create_namespaced_job, NAMESPACE, job, field_validation="Strict")
 
     def delete_job(self, name: str) -> None:
         """Delete Job and pod; it may be gone already."""
         try:
-            self._batch.delete_namespaced_job(
-                name, NAMESPACE, propagation_policy="Background", _request_timeout=_REQUEST_SECONDS
-            )
+            self._ask(self._batch.delete_namespaced_job, name, NAMESPACE, propagation_policy="Background")
         except ApiException as error:
             if error.status != 404:
                 raise
 
     def outcome(self, name: str) -> str | None:
         """`Complete` or `Failed: <why>` once the Job has ended."""
-        job = self._plain(self._batch.read_namespaced_job(name, NAMESPACE, _request_timeout=_REQUEST_SECONDS))
+        job = self._ask(self._batch.read_namespaced_job, name, NAMESPACE)
         for condition in job["status"].get("conditions") or []:
             if condition["status"] == "True" and condition["type"] == "Complete":
                 return "Complete"
@@ -211,28 +208,18 @@ class _Cluster:
         return None
 
     def pod(self, job: str) -> dict[str, Any] | None:
-        found = self._items(
-            self._core.list_namespaced_pod(
-                NAMESPACE,
-                label_selector=f"batch.kubernetes.io/job-name={job}",
-                _request_timeout=_REQUEST_SECONDS,
-            )
-        )
-        return found[0] if found else None
+        label = f"batch.kubernetes.io/job-name={job}"
+        return next(iter(self._items(self._core.list_namespaced_pod, NAMESPACE, label_selector=label)), None)
 
     def reasons(self, pod: Mapping[str, Any]) -> list[str]:
         """`explain_pending` with the cluster as it is now."""
-        return explain_pending(
-            pod,
-            self.nodes(),
-            self._items(self._core.list_pod_for_all_namespaces(_request_timeout=_REQUEST_SECONDS)),
-            self._items(self._apps.list_daemon_set_for_all_namespaces(_request_timeout=_REQUEST_SECONDS)),
-        )
+        pods = self._items(self._core.list_pod_for_all_namespaces)
+        daemon_sets = self._items(self._apps.list_daemon_set_for_all_namespaces)
+        return explain_pending(pod, self.nodes(), pods, daemon_sets)
 
     def new_events(self, job: str, seen: set[str]) -> Iterator[str]:
         """Events of the Job and its pod that were not there before; `seen` is updated."""
-        events = self._items(self._core.list_namespaced_event(NAMESPACE, _request_timeout=_REQUEST_SECONDS))
-        for event in events:
+        for event in self._items(self._core.list_namespaced_event, NAMESPACE):
             about = event["involvedObject"].get("name", "")
             if event["metadata"]["uid"] not in seen and (about == job or about.startswith(f"{job}-")):
                 seen.add(event["metadata"]["uid"])
@@ -240,23 +227,20 @@ class _Cluster:
 
     def log(self, pod: str) -> str | None:
         """The end of the pod's log; None where no kubelet serves it."""
+        read = partial(self._core.read_namespaced_pod_log, _request_timeout=_REQUEST_SECONDS)
         try:
             # Raw: what the client makes of a log by itself is the text of a Python bytes literal.
-            answer = self._core.read_namespaced_pod_log(
-                pod,
-                NAMESPACE,
-                tail_lines=_LOG_LINES,
-                _request_timeout=_REQUEST_SECONDS,
-                _preload_content=False,
-            )
+            answer = read(pod, NAMESPACE, tail_lines=_LOG_LINES, _preload_content=False)
         except (ApiException, urllib3.exceptions.HTTPError):
             return None
         text: str = answer.data.decode(errors="replace")
         return text
 
-    def _plain(self, answer: Any) -> dict[str, Any]:
+    def _ask(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> dict[str, Any]:
+        answer = call(*arguments, _request_timeout=_REQUEST_SECONDS, **options)
         plain: dict[str, Any] = self._api.sanitize_for_serialization(answer)
         return plain
 
-    def _items(self, answer: Any) -> list[dict[str, Any]]:
-        return [self._plain(item) for item in answer.items]
+    def _items(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ask(call, *arguments, **options)["items"]
+        return found

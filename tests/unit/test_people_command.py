@@ -10,8 +10,9 @@ import yaml
 from typer.testing import CliRunner
 
 from cli import people
-from cli.people_file import PeopleFile, dash_offset
+from cli.people_file import PeopleFile
 from cli.pulumi import stored_hashes
+from cli.round_trip import dash_offset
 from sandbox import stackfile
 from sandbox.errors import SandboxError
 from tests.sandbox.project import ROOT

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli.dex_sync import Account, SyncRefused, masked, synced, users
+from cli.dex_sync import Account, SyncRefused, masked, synced
 from config.people import user_id
 from tests.configuration import HASH
 
@@ -44,6 +44,10 @@ ANA, BO = account("ana"), account("bo")
 
 def entries(text: str) -> list[dict[str, str]]:
     return yaml.safe_load(text)["staticPasswords"] or []
+
+
+def ids(text: str) -> list[str]:
+    return [entry["userID"] for entry in entries(text)]
 
 
 def test_ours_are_added_behind_theirs_and_nothing_else_changes():
@@ -85,8 +89,8 @@ def test_removal_gives_the_very_text_of_before():
 def test_a_hand_made_entry_is_never_ours():
     v4 = str(uuid.uuid4())
     text = FOREIGN.replace('"15841185641784"', v4)
-    assert users(synced(text, [ANA], [])) == [v4, ANA.user_id]
-    assert users(synced(synced(text, [ANA], []), [], [ANA.user_id])) == [v4]
+    assert ids(synced(text, [ANA], [])) == [v4, ANA.user_id]
+    assert ids(synced(synced(text, [ANA], []), [], [ANA.user_id])) == [v4]
 
 
 def test_a_file_without_any_account_gets_a_list():
