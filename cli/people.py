@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from cli.passwords import PasswordError, hash_password, hint, read_password
+from cli.people_file import PeopleFile, append, put, rows
 from cli.questions import answer, confirm
 from config import ROOT
+from config.people import matrix
 from sandbox.errors import SandboxError
 
 # No pretty traceback: it may show the values of variables.
@@ -44,30 +46,24 @@ def people() -> None:
 @app.command(name="list")
 def list_command(stack: Stack = "sandbox", as_json: Json = False) -> None:
     """Show the list: names, roles, tiers, states, namespaces."""
-    from cli.people_file import PeopleFile, rows
-
-    found = [dict(row) for row in rows(PeopleFile(ROOT, stack).people)]
+    found = rows(PeopleFile(ROOT, stack).people)
     _show(found, as_json, "nobody is in the list; add somebody: bin/kubepark people add NAME --email ...")
 
 
 @app.command()
 def access(stack: Stack = "sandbox", as_json: Json = False) -> None:
     """Show who can do what in whose namespace, as the list says (the stack's output `access` is the same)."""
-    from cli.people_file import PeopleFile
-    from config.people import matrix
-
     settings = PeopleFile(ROOT, stack).settings()
-    rows = matrix(settings.people, settings.groups)
-    _show(rows, as_json, "nobody has access to anything")
+    _show(matrix(settings.people, settings.groups), as_json, "nobody has access to anything")
 
 
-def _show(rows: list[dict[str, Any]], as_json: bool, nothing: str) -> None:
+def _show(found: list[dict[str, str]], as_json: bool, nothing: str) -> None:
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-    elif not rows:
+        typer.echo(json.dumps(found, indent=2))
+    elif not found:
         typer.echo(nothing, err=True)
     else:
-        table = [[key.upper() for key in rows[0]], *([str(value) for value in row.values()] for row in rows)]
+        table = [[key.upper() for key in found[0]], *(list(row.values()) for row in found)]
         widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
         for row in table:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -99,8 +95,6 @@ def add(
     """Add somebody: a line in the list, and a password that is asked for."""
     if not email and sys.stdin.isatty():
         email = answer("E-mail")
-    from cli.people_file import append
-
     entry: dict[str, Any] = {"name": name, "email": email, "displayName": display_name or name.capitalize()}
     optional = {
         "role": "" if role == "member" else role,
@@ -123,8 +117,6 @@ def add(
 @app.command()
 def passwd(name: Name, stack: Stack = "sandbox", no_preview: NoPreview = False) -> None:
     """Ask for a new password twice and keep its hash, encrypted, in the stack's configuration."""
-    from cli.people_file import PeopleFile
-
     PeopleFile(ROOT, stack).person(name)
     _store(stack, name, _ask())
     typer.echo(f"the new password of {name} counts from the next `up` on; Dex rolls then", err=True)
@@ -195,8 +187,6 @@ def _set(
     no_preview: bool,
 ) -> None:
     """Change fields of one entry; None takes one away, for the default is what is meant then."""
-    from cli.people_file import PeopleFile, put
-
     file = PeopleFile(ROOT, stack)
     person = file.person(name)
     put(person, fields)
@@ -211,8 +201,6 @@ def _set(
 def _edit(
     stack: str, change: Callable[[list[Any]], None], *, yes: bool, no_preview: bool, password_of: str
 ) -> None:
-    from cli.people_file import PeopleFile
-
     file = PeopleFile(ROOT, stack)
     change(file.people)
     file.check()
@@ -229,7 +217,7 @@ def _edit(
     _preview(stack, skip=no_preview)
 
 
-def _finish(file: Any, stack: str, *, yes: bool, no_preview: bool) -> None:
+def _finish(file: PeopleFile, stack: str, *, yes: bool, no_preview: bool) -> None:
     """Check, show the difference, ask, write, preview."""
     file.check()
     difference = file.difference()

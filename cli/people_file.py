@@ -8,15 +8,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cli import round_trip
+from config.model import Settings
+from config.people import default_namespace
+from config.validation import SettingsError
+from sandbox.config import not_yaml
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.stackfile import CLIENT_SECRET, HASHES, PEOPLE, PEOPLE_FILE
-
-if TYPE_CHECKING:
-    from config.model import Settings
 
 _PREFIX = "kubepark:"
 _CONNECTORS, _CONNECTOR_SECRETS = "kubepark:connectors", "kubepark:connectorSecrets"
@@ -76,27 +77,26 @@ class PeopleFile:
 
     def settings(self) -> Settings:
         """The stack's settings as the list is now. Raises `SandboxError` with everything that is wrong."""
-        from config import settings
-        from config.validation import SettingsError
-
         try:
-            return settings.parse(self.stack, self._configuration())
+            return self._parsed()
         except SettingsError as error:
             raise SandboxError(str(error)) from None
 
     def check(self) -> None:
         """Raises `SandboxError` with every problem that the changed list would have."""
-        from config import settings
-        from config.validation import SettingsError
-
         try:
-            settings.parse(self.stack, self._configuration())
+            self._parsed()
         except SettingsError as error:
             about = (f"{PEOPLE}", "kubepark:groups", "kubepark:passwordHashes")
             found = [each for each in error.problems if each.key.startswith(about)]
             lines = [f"  - {each.key}: {each.wrong}; accepted: {each.accepted}" for each in found]
             if lines:
                 raise SandboxError("\n".join([f"{self.path.name} was not changed:", *lines])) from None
+
+    def _parsed(self) -> Settings:
+        from config import settings  # only here: it imports pulumi
+
+        return settings.parse(self.stack, self._configuration())
 
     def _configuration(self) -> dict[str, Any]:
         """The stack's configuration with the changed list, and with stand-ins for what is encrypted."""
@@ -128,8 +128,6 @@ class PeopleFile:
     def _load(path: Path, text: str) -> Any:
         from ruamel.yaml.error import YAMLError
 
-        from sandbox.config import not_yaml
-
         try:
             return round_trip.load(text)
         except YAMLError as error:
@@ -158,8 +156,6 @@ def append(listed: list[Any], entry: dict[str, Any]) -> None:
 
 def rows(people: list[Any]) -> list[dict[str, str]]:
     """One row for each person, defaults filled in, as `people list` shows it."""
-    from config.people import default_namespace
-
     found = []
     for entry in (each for each in people if isinstance(each, dict)):
         role = str(entry.get("role") or "member")

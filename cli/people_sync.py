@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import sys
@@ -11,7 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import ConfigException
+
 from cli.dex_sync import Account, SyncRefused, masked, synced
+from cli.people_file import PeopleFile
 from config import ROOT
 from config.naming import CHECKSUM
 from config.people import user_id
@@ -74,8 +80,6 @@ class Sync:
     # -- the ConfigMap -----------------------------------------------------------------------------
 
     def _config_map(self) -> Any:
-        from kubernetes.client.exceptions import ApiException
-
         try:
             return self._core.read_namespaced_config_map(self._dex.config_map, self._dex.namespace)
         except ApiException as error:
@@ -103,8 +107,6 @@ class Sync:
 
     def _write(self, found: Any, text: str, wanted: Sequence[Account]) -> bool:
         """Whether it was written, or need not be. Of those who left the ids stay until Dex has rolled."""
-        from kubernetes.client.exceptions import ApiException
-
         ids = sorted({account.user_id for account in wanted} or set(self._known(found)))
         if text == found.data[KEY] and ids == self._known(found):
             return True
@@ -124,8 +126,6 @@ class Sync:
         self._core.patch_namespaced_config_map(self._dex.config_map, self._dex.namespace, patch)
 
     def _show(self, text: str, new: str) -> None:
-        import difflib
-
         lines = difflib.unified_diff(
             masked(text).splitlines(), masked(new).splitlines(), KEY, f"{KEY} (new)", lineterm=""
         )
@@ -135,8 +135,6 @@ class Sync:
 
     def _roll(self, text: str) -> None:
         """New pods for a new file: Dex reads it at its start only. None if they have read this one."""
-        from kubernetes.client.exceptions import ApiException
-
         name, namespace = self._dex.deployment, self._dex.namespace
         digest = hashlib.sha256(text.encode()).hexdigest()
         try:
@@ -173,10 +171,6 @@ def external(
     stack: str, dex: DexLocation, *, remove: bool, dry_run: bool, kubeconfig: str | None, context: str | None
 ) -> bool:
     """Carry `kubepark people sync --external` out; whether anything changed. Raises `SandboxError`."""
-    from kubernetes import client, config
-    from kubernetes.config import ConfigException
-
-    from cli.people_file import PeopleFile
     from cli.pulumi import password_hashes
 
     wanted: list[Account] = []
