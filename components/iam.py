@@ -32,18 +32,13 @@ ASSUME_BY_EC2: Document = {
 
 # Session Manager's agent. These actions take no resource.
 # Source: AWS Systems Manager user guide, "Create a custom IAM role for Session Manager".
-_SESSION_MANAGER = {
-    "Sid": "SessionManager",
-    "Effect": "Allow",
-    "Action": [
-        "ssm:UpdateInstanceInformation",
-        "ssmmessages:CreateControlChannel",
-        "ssmmessages:CreateDataChannel",
-        "ssmmessages:OpenControlChannel",
-        "ssmmessages:OpenDataChannel",
-    ],
-    "Resource": "*",
-}
+_SESSION_MANAGER = (
+    "ssm:UpdateInstanceInformation",
+    "ssmmessages:CreateControlChannel",
+    "ssmmessages:CreateDataChannel",
+    "ssmmessages:OpenControlChannel",
+    "ssmmessages:OpenDataChannel",
+)
 
 
 def partition(region: str) -> str:
@@ -80,49 +75,38 @@ def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, key_arn: str) 
     back; it reads every status record, to tell whose Node objects are stale. A worker reads the join
     data. Both read the host rows and write their own status.
     """
-    secrets = [naming.join_parameter]
-    if node.role is NodeRole.MASTER:
-        secrets += [naming.kubeconfig_parameter, naming.encryption_key_parameter]
-    arns = [parameter_arn(aws, name) for name in secrets]
-    writes = [parameter_arn(aws, naming.status_parameter(node.name))]
-    statements: list[Document] = []
-    if node.role is NodeRole.MASTER:
-        writes += arns
-        statements.append(
-            {
-                "Sid": "ReadRecords",
-                "Effect": "Allow",
-                "Action": "ssm:GetParametersByPath",
-                "Resource": parameter_arn(aws, naming.status_path),
-            }
-        )
+
+    def arn(parameter: str) -> str:
+        return parameter_arn(aws, parameter)
+
+    master = node.role is NodeRole.MASTER
+    secrets = [arn(naming.join_parameter)]
+    if master:
+        secrets += [arn(naming.kubeconfig_parameter), arn(naming.encryption_key_parameter)]
+    own = arn(naming.status_parameter(node.name))
+    through_ssm = {
+        "kms:ViaService": f"ssm.{aws.region}.amazonaws.com",
+        "kms:EncryptionContext:PARAMETER_ARN": secrets,
+    }
+    if master:
+        reads = _allow("ReadRecords", "ssm:GetParametersByPath", arn(naming.status_path))
     else:
-        statements.append(
-            {"Sid": "ReadJoin", "Effect": "Allow", "Action": "ssm:GetParameter", "Resource": arns}
-        )
-    statements += [
-        {"Sid": "Write", "Effect": "Allow", "Action": "ssm:PutParameter", "Resource": writes},
+        reads = _allow("ReadJoin", "ssm:GetParameter", secrets)
+    statements = [
+        reads,
+        _allow("Write", "ssm:PutParameter", [own, *secrets] if master else [own]),
+        _allow("ReadHosts", "ssm:GetParametersByPath", arn(naming.hosts_path)),
         {
-            "Sid": "ReadHosts",
-            "Effect": "Allow",
-            "Action": "ssm:GetParametersByPath",
-            "Resource": parameter_arn(aws, naming.hosts_path),
+            **_allow("Key", "kms:Encrypt" if master else "kms:Decrypt", key_arn),
+            "Condition": {"StringEquals": through_ssm},
         },
-        {
-            "Sid": "Key",
-            "Effect": "Allow",
-            "Action": "kms:Encrypt" if node.role is NodeRole.MASTER else "kms:Decrypt",
-            "Resource": key_arn,
-            "Condition": {
-                "StringEquals": {
-                    "kms:ViaService": f"ssm.{aws.region}.amazonaws.com",
-                    "kms:EncryptionContext:PARAMETER_ARN": arns,
-                }
-            },
-        },
-        _SESSION_MANAGER,
+        _allow("SessionManager", list(_SESSION_MANAGER), "*"),
     ]
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _allow(sid: str, actions: str | list[str], resources: str | list[str]) -> Document:
+    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
 
 
 class Iam(pulumi.ComponentResource):

@@ -217,15 +217,10 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodePlan:
+class NodePlan(NodeSettings):
     """One node with everything that is fixed before it exists."""
 
-    name: str
     role: NodeRole
     private_ip: str
-    instance_type: str
-    ami: str
-    volume_gb: int
-    generation: int
     labels: Mapping[str, str]
     taints: tuple[Taint, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network
 
 from config.model import NodePlan, NodeRole, NodeSettings, Settings, Taint
@@ -34,34 +35,16 @@ def node_address(role: NodeRole, name: str, subnet: IPv4Network) -> str:
 
 def plan_nodes(settings: Settings, subnet: IPv4Network) -> tuple[NodePlan, ...]:
     """Every node of the stack, master first, then workers and GPU nodes by name."""
-    plans = [_plan(settings.control_plane.node, NodeRole.MASTER, subnet, {}, (CONTROL_PLANE_TAINT,))]
-    plans += [_plan(node, NodeRole.WORKER, subnet, {}, ()) for node in settings.workers]
-    for node in settings.gpu.nodes:
-        assert settings.gpu.accelerator is not None  # settings.load refuses a GPU node without one
-        labels = {
-            ACCELERATOR: settings.gpu.accelerator.label,
-            GPU_LABEL: "true",
-            **settings.gpu.labels,
-        }
-        plans.append(_plan(node, NodeRole.GPU, subnet, labels, (GPU_TAINT,)))
-    return tuple(plans)
 
+    def plan(node: NodeSettings, role: NodeRole, labels: Mapping[str, str], *taints: Taint) -> NodePlan:
+        address = node_address(role, node.name, subnet)
+        return NodePlan(**vars(node), role=role, private_ip=address, labels=labels, taints=taints)
 
-def _plan(
-    node: NodeSettings,
-    role: NodeRole,
-    subnet: IPv4Network,
-    labels: dict[str, str],
-    taints: tuple[Taint, ...],
-) -> NodePlan:
-    return NodePlan(
-        name=node.name,
-        role=role,
-        private_ip=node_address(role, node.name, subnet),
-        instance_type=node.instance_type,
-        ami=node.ami,
-        volume_gb=node.volume_gb,
-        generation=node.generation,
-        labels=labels,
-        taints=taints,
+    gpu = settings.gpu
+    model = {ACCELERATOR: gpu.accelerator.label} if gpu.accelerator else {}
+    gpu_labels = {**model, GPU_LABEL: "true", **gpu.labels}
+    return (
+        plan(settings.control_plane.node, NodeRole.MASTER, {}, CONTROL_PLANE_TAINT),
+        *(plan(node, NodeRole.WORKER, {}) for node in settings.workers),
+        *(plan(node, NodeRole.GPU, gpu_labels, GPU_TAINT) for node in gpu.nodes),
     )

@@ -5,39 +5,37 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
+from itertools import combinations
 from typing import Any
 
 from config.model import NetworkSettings
 from config.validation import Section, matching, shown
 
+_CIDRS = {  # default, shortest and longest prefix
+    "vpcCidr": ("10.20.0.0/16", 16, 20),
+    "podCidr": ("192.168.0.0/16", 12, 20),
+    "serviceCidr": ("10.96.0.0/12", 12, 20),
+}
+
 
 def network(section: Section, region: str) -> NetworkSettings:
-    def cidr(key: str, default: str, shortest: int, longest: int) -> IPv4Network:
-        return section.value(
+    def zone(key: str, letter: str) -> str:
+        return section.value(key, _zone(region), accepted=f"a zone of {region}", example=f"{region}{letter}")
+
+    cidrs = {
+        key: section.value(
             key,
             _network(shortest, longest),
             accepted=f"an IPv4 network from /{shortest} to /{longest}",
             example=default,
             default=IPv4Network(default),
         )
-
-    def zone(key: str, letter: str) -> str:
-        return section.value(key, _zone(region), accepted=f"a zone of {region}", example=f"{region}{letter}")
-
-    vpc, pod = cidr("vpcCidr", "10.20.0.0/16", 16, 20), cidr("podCidr", "192.168.0.0/16", 12, 20)
-    service = cidr("serviceCidr", "10.96.0.0/12", 12, 20)
-    named = (("vpcCidr", vpc), ("podCidr", pod), ("serviceCidr", service))
-    for index, (key, left) in enumerate(named):
-        for other, right in named[index + 1 :]:
-            if left.overlaps(right):
-                section.problems.add(
-                    section.key(other),
-                    f"{right} overlaps {key} {left}",
-                    "three networks that do not overlap",
-                    {"vpcCidr": "10.20.0.0/16", "podCidr": "192.168.0.0/16", "serviceCidr": "10.96.0.0/12"}[
-                        other
-                    ],
-                )
+        for key, (default, shortest, longest) in _CIDRS.items()
+    }
+    for (key, left), (other, right) in combinations(cidrs.items(), 2):
+        if left.overlaps(right):
+            wrong, accepted = f"{right} overlaps {key} {left}", "three networks that do not overlap"
+            section.problems.add(section.key(other), wrong, accepted, _CIDRS[other][0])
     first, second = zone("availabilityZone", "a"), zone("secondAvailabilityZone", "b")
     if first == second:
         section.problems.add(
@@ -47,9 +45,9 @@ def network(section: Section, region: str) -> NetworkSettings:
             f"{region}b" if not first.endswith("b") else f"{region}a",
         )
     settings = NetworkSettings(
-        vpc_cidr=vpc,
-        pod_cidr=pod,
-        service_cidr=service,
+        vpc_cidr=cidrs["vpcCidr"],
+        pod_cidr=cidrs["podCidr"],
+        service_cidr=cidrs["serviceCidr"],
         availability_zone=first,
         second_availability_zone=second,
         admin_cidrs=tuple(
