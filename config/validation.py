@@ -103,6 +103,10 @@ class Section:
     def key(self, key: str) -> str:
         return f"{self.path}.{key}" if self.path[-1] != ":" else self.path + key
 
+    def refuse(self, key: str, wrong: str, accepted: str, example: str | None) -> None:
+        """Record a problem with the value of `key`; see `Problems.add`."""
+        self.problems.add(self.key(key), wrong, accepted, example)
+
     def names(self) -> list[str]:
         return sorted(str(key) for key in self.raw)
 
@@ -123,7 +127,7 @@ class Section:
         if value is None:
             return []
         if not isinstance(value, list):
-            self.problems.add(self.key(key), f"{shown(value)} is not a list", "a list", None)
+            self.refuse(key, f"{shown(value)} is not a list", "a list", None)
             return []
         return value
 
@@ -142,14 +146,12 @@ class Section:
         if raw is None:
             if default is not _REQUIRED:
                 return default  # type: ignore[no-any-return]  # the caller's own value
-            self.problems.add(self.key(key), "is missing", accepted, example)
+            self.refuse(key, "is missing", accepted, example)
         else:
             try:
                 return parse(raw)
             except ValueError as error:
-                self.problems.add(
-                    self.key(key), str(error) or f"{shown(raw)} is not accepted", accepted, example
-                )
+                self.refuse(key, str(error) or f"{shown(raw)} is not accepted", accepted, example)
         return parse(example) if stand_in is None else stand_in
 
     def choice(
@@ -182,12 +184,12 @@ class Section:
         """The items of a list, each parsed; those that `parse` refuses are recorded and left out."""
         listed, found = self.items(key), []
         if required and not listed:
-            self.problems.add(self.key(f"{key}[0]"), "is missing", accepted, example)
+            self.refuse(f"{key}[0]", "is missing", accepted, example)
         for index, raw in enumerate(listed):
             try:
                 found.append(parse(raw))
             except ValueError as error:
-                self.problems.add(self.key(f"{key}[{index}]"), str(error), accepted, example)
+                self.refuse(f"{key}[{index}]", str(error), accepted, example)
         return found
 
     def finish(self) -> None:
@@ -196,9 +198,7 @@ class Section:
             if key not in self._asked:
                 near = difflib.get_close_matches(key, sorted(self._asked), n=1)
                 hint = f" (did you mean {near[0]}?)" if near else ""
-                self.problems.add(
-                    self.key(key), f"is not a known key{hint}", ", ".join(sorted(self._asked)), None
-                )
+                self.refuse(key, f"is not a known key{hint}", ", ".join(sorted(self._asked)), None)
 
 
 def shown(value: Any) -> str:

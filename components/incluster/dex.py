@@ -201,15 +201,8 @@ def _service() -> Object:
 
 def _network_policy() -> Object:
     """`kubectl port-forward` and the kubelet's probes come from the node and pass all the same."""
-    clients = {
-        "matchExpressions": [
-            {
-                "key": "kubernetes.io/metadata.name",
-                "operator": "In",
-                "values": list(_CLIENT_NAMESPACES),
-            }
-        ]
-    }
+    name = "kubernetes.io/metadata.name"
+    clients = {"matchExpressions": [{"key": name, "operator": "In", "values": list(_CLIENT_NAMESPACES)}]}
     return _object(
         "networking.k8s.io/v1",
         "NetworkPolicy",
@@ -218,10 +211,7 @@ def _network_policy() -> Object:
             "podSelector": {"matchLabels": dict(_LABELS)},
             "policyTypes": ["Ingress"],
             "ingress": [
-                {
-                    "from": [{"namespaceSelector": clients}],
-                    "ports": [{"protocol": "TCP", "port": PORT}],
-                }
+                {"from": [{"namespaceSelector": clients}], "ports": [{"protocol": "TCP", "port": PORT}]}
             ],
         },
     )

@@ -36,7 +36,7 @@ def tags(section: Section) -> Mapping[str, str]:
     for key in section.names():
         found[key] = section.value(key, text, accepted="a text of at most 256 characters", example="ml-team")
         if key.startswith(("kubepark:", "aws:", "kubernetes.io/")) or len(key) > 128 or len(found[key]) > 256:
-            section.problems.add(section.key(key), f"{key} cannot be a tag here", "another tag name", None)
+            section.refuse(key, f"{key} cannot be a tag here", "another tag name", None)
     return found
 
 

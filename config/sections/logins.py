@@ -29,24 +29,22 @@ def password_hashes(
     known = {person.key for person in people}
     for key in section.names():
         if key not in known:
-            section.problems.add(
-                section.key(key), "belongs to nobody in kubepark:people", "a person's name", None
-            )
+            section.refuse(key, "belongs to nobody in kubepark:people", "a person's name", None)
     hashes = {}
     for person in (each for each in people if each.key and (each.active or section.has(each.key))):
         value = section.raw.get(person.key)
         match = _BCRYPT.fullmatch(value) if isinstance(value, str) else None
+        wrong = ""
         if value is None:
-            if not connectors:
-                section.problems.add_secret(section.key(person.key), "is missing", _HASH_FORM, source)
+            wrong = "" if connectors else "is missing"
         elif match is None:
-            section.problems.add_secret(section.key(person.key), "is not a bcrypt hash", _HASH_FORM, source)
+            wrong = "is not a bcrypt hash"
         elif not 10 <= int(match[1]) <= 14:
-            section.problems.add_secret(
-                section.key(person.key), f"has cost {int(match[1])}", _HASH_FORM, source
-            )
+            wrong = f"has cost {int(match[1])}"
         elif person.active:
             hashes[person.key] = str(value)
+        if wrong:
+            section.problems.add_secret(section.key(person.key), wrong, _HASH_FORM, source)
     return hashes
 
 
@@ -82,7 +80,7 @@ def connector_secrets(section: Section, known: Sequence[Connector]) -> Mapping[s
     ids = list(dict.fromkeys(each.id for each in known if each.id))
     for key in section.names():
         if key not in ids:
-            section.problems.add(section.key(key), "is no connector's id", ", ".join(ids) or "none", None)
+            section.refuse(key, "is no connector's id", ", ".join(ids) or "none", None)
     secrets = {}
     for name in ids:
         value = section.raw.get(name)

@@ -35,11 +35,11 @@ def network(section: Section, region: str) -> NetworkSettings:
     for (key, left), (other, right) in combinations(cidrs.items(), 2):
         if left.overlaps(right):
             wrong, accepted = f"{right} overlaps {key} {left}", "three networks that do not overlap"
-            section.problems.add(section.key(other), wrong, accepted, _CIDRS[other][0])
+            section.refuse(other, wrong, accepted, _CIDRS[other][0])
     first, second = zone("availabilityZone", "a"), zone("secondAvailabilityZone", "b")
     if first == second:
-        section.problems.add(
-            section.key("secondAvailabilityZone"),
+        section.refuse(
+            "secondAvailabilityZone",
             f"{second} is the zone of the nodes already",
             "another zone: load balancers need two",
             f"{region}b" if not first.endswith("b") else f"{region}a",

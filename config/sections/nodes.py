@@ -52,8 +52,8 @@ def gpu(section: Section, ami: str) -> GpuSettings:
     nodes = _pool(section, ami, "g4dn.xlarge", 100, ("gpu01",))
     for node in nodes:
         if node.instance_type not in GPU_INSTANCE_TYPES:
-            section.problems.add(
-                section.key("instanceType"),
+            section.refuse(
+                "instanceType",
                 f"{node.instance_type} ({node.name}) has no GPU that kubepark knows",
                 ", ".join(GPU_INSTANCE_TYPES),
                 "g4dn.xlarge",
@@ -125,7 +125,7 @@ def _pool(
         try:
             _node_name(name)
         except ValueError as error:
-            section.problems.add(listed.key(name), str(error), _NAME_FORM, None)
+            listed.refuse(name, str(error), _NAME_FORM, None)
             continue
         nodes.append(_node(part, name, common.ami, common.instance_type, common.volume_gb))
         part.finish()
@@ -154,7 +154,7 @@ def _labels(section: Section) -> Mapping[str, str]:
     found = {}
     for key in section.names():
         if not _LABEL_KEY.fullmatch(key) or "kubernetes.io/" in key:
-            section.problems.add(section.key(key), f"{key} cannot be set by a kubelet", "another label", None)
+            section.refuse(key, f"{key} cannot be set by a kubelet", "another label", None)
         found[key] = section.value(
             key,
             matching(_LABEL_VALUE, "a label value"),

@@ -62,28 +62,25 @@ def _listed(section: Section) -> tuple[str, list[Any]]:
     if file is None:
         return section.key("people"), inline
     if inline:
-        section.problems.add(section.key("people"), "is given beside peopleFile", "one of the two", None)
+        section.refuse("people", "is given beside peopleFile", "one of the two", None)
     return file, _read(section, file)
 
 
 def _read(section: Section, file: str) -> list[Any]:
     import yaml  # only where there is a file
 
-    accepted, key = "a YAML file that holds the list of people", section.key("peopleFile")
+    wrong = ""
     try:
         found = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
+        wrong = "" if found is None or isinstance(found, list) else "holds no list"
     except (OSError, UnicodeDecodeError) as error:
-        section.problems.add(
-            key, f"{file} cannot be read: {error.__class__.__name__}", accepted, "people.yaml"
-        )
-        return []
+        wrong = f"cannot be read: {error.__class__.__name__}"
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        section.problems.add(key, f"{file} is not YAML{where}", accepted, "people.yaml")
-        return []
-    if found is not None and not isinstance(found, list):
-        section.problems.add(key, f"{file} holds no list", accepted, "people.yaml")
+        wrong = "is not YAML" + (f" (line {mark.line + 1})" if mark else "")
+    if wrong:
+        accepted = "a YAML file that holds the list of people"
+        section.refuse("peopleFile", f"{file} {wrong}", accepted, "people.yaml")
         return []
     return found or []
 
@@ -96,7 +93,7 @@ def groups(section: Section) -> tuple[Group, ...]:
         try:
             dns_label(name)
         except ValueError as error:
-            section.problems.add(section.key(name), str(error), "a DNS-1123 label as the group's name", None)
+            section.refuse(name, str(error), "a DNS-1123 label as the group's name", None)
         found.append(Group(name=name, access=_access(group)))
         group.finish()
     return tuple(found)
@@ -139,9 +136,7 @@ def _namespace_of(section: Section, role: PersonRole, email: str, local: str) ->
         for key in ("namespace", "tier", "quota"):
             if section.has(key):
                 section.take(key)
-                section.problems.add(
-                    section.key(key), "is given for a viewer, who has no namespace", "none", None
-                )
+                section.refuse(key, "is given for a viewer, who has no namespace", "none", None)
         return ""
     found = section.value(
         "namespace",
@@ -159,14 +154,14 @@ def _namespace_of(section: Section, role: PersonRole, email: str, local: str) ->
 def _purge(section: Section, state: PersonState) -> bool:
     data = section.choice("data", ("keep", "purge"), None, example="keep")
     if state is PersonState.REMOVED and not section.has("data"):
-        section.problems.add(
-            section.key("data"),
+        section.refuse(
+            "data",
             "is missing for somebody who is removed",
             "keep, purge (deletes the namespace)",
             "keep",
         )
     if state is not PersonState.REMOVED and section.has("data"):
-        section.problems.add(section.key("data"), f"is given for somebody who is {state}", "none", None)
+        section.refuse("data", f"is given for somebody who is {state}", "none", None)
     return state is PersonState.REMOVED and data == "purge"
 
 
@@ -182,8 +177,8 @@ def _check_derived(section: Section, namespace: str) -> None:
     try:
         _namespace(namespace)
     except ValueError as error:
-        section.problems.add(
-            section.key("namespace"),
+        section.refuse(
+            "namespace",
             f"the e-mail's local part gives no namespace: {error}",
             "a DNS-1123 label that is not reserved",
             f"{namespace[:50].strip('-') or 'person'}-ns",

@@ -16,8 +16,8 @@ def platform(section: Section) -> tuple[KubernetesRelease, str, str]:
     known = sorted({name for other in RELEASES.values() for name in other.platforms})
     name = section.choice("os", known, release.platforms[0])
     if name not in release.platforms:
-        section.problems.add(
-            section.key("os"),
+        section.refuse(
+            "os",
             f"{name} is not a platform of Kubernetes {release.minor}",
             ", ".join(release.platforms),
             release.platforms[0],

@@ -83,7 +83,7 @@ def tier(section: Section) -> Tier:
     if not section.has("quota"):
         return named
     if section.has("tier"):
-        section.problems.add(section.key("quota"), "is given beside a tier", "one of tier and quota", None)
+        section.refuse("quota", "is given beside a tier", "one of tier and quota", None)
     return tier_of("quota", _quota(quota))
 
 
