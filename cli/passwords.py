@@ -31,28 +31,28 @@ def read_password(
     else:
         line = sys.stdin.buffer.readline().rstrip(b"\r\n")
         password = line.decode(errors="surrogateescape")
-    problems = faults(password)
-    if problems:
-        raise PasswordError("the password cannot be used: " + "; ".join(problems))
+    found = problems(password)
+    if found:
+        raise PasswordError("the password cannot be used: " + "; ".join(found))
     return password
 
 
-def faults(password: str) -> list[str]:
+def problems(password: str) -> list[str]:
     """Why a password is refused; empty when it is accepted."""
     try:
         size = len(password.encode())
     except UnicodeEncodeError:
         return ["it is not UTF-8 text"]
-    problems = []
+    found = []
     if len(password) < LEAST_CHARACTERS:
-        problems.append(f"{len(password)} characters, accepted: at least {LEAST_CHARACTERS}")
+        found.append(f"{len(password)} characters, accepted: at least {LEAST_CHARACTERS}")
     if size > MOST_BYTES:
-        problems.append(f"{size} bytes in UTF-8, accepted: at most {MOST_BYTES} (bcrypt reads no more)")
+        found.append(f"{size} bytes in UTF-8, accepted: at most {MOST_BYTES} (bcrypt reads no more)")
     if "\0" in password:
-        problems.append("it contains a NUL character")
+        found.append("it contains a NUL character")
     if any(default in password for default in KNOWN_DEFAULTS):
-        problems.append("it contains the default password of Kubeflow's manifests")
-    return problems
+        found.append("it contains the default password of Kubeflow's manifests")
+    return found
 
 
 def hash_password(password: str, cost: int) -> str:

@@ -149,6 +149,7 @@ def made_in_apply(tree: ast.Module) -> set[str]:
 
 
 def test_no_resource_is_made_inside_apply():
+    # The last two lines: the search must find what is applied and what is made.
     for source in of("", "components"):
         assert made_in_apply(source.tree) == set(), source.name
     assert sum(len(applied(source.tree)) for source in of("", "components")) >= 4
@@ -176,4 +177,4 @@ def test_no_output_resource_or_configuration_at_module_level():
                 inspected += 1
                 calls = {ast.unparse(node.func) for node in ast.walk(statement) if isinstance(node, ast.Call)}
                 assert not any(call.startswith(tuple(resources)) for call in calls), source.name
-    assert inspected >= 60
+    assert inspected >= 60, "the search must look at them"

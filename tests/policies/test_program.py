@@ -98,7 +98,7 @@ def test_every_type_of_ours_that_takes_tags_is_evaluated():
         assert issubclass(cls, pulumi.CustomResource)
         if "tagsAll" in resource_types(cls):
             with_tags.add(token)
-    assert len(with_tags) >= 15
+    assert len(with_tags) >= 15, "the SDK must say which types have tags"
     assert with_tags - TAGGABLE == set()
 
 

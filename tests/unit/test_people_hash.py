@@ -10,7 +10,7 @@ import sys
 import bcrypt
 import pytest
 
-from cli.passwords import PasswordError, faults, hash_password, hint, read_password
+from cli.passwords import PasswordError, hash_password, hint, problems, read_password
 from config import ROOT
 
 COMMAND = [sys.executable, "-c", "from cli.people import app; app()", "hash"]
@@ -34,17 +34,17 @@ def run(*arguments, given):
     ],
 )
 def test_a_password_that_is_refused(password, says):
-    assert faults(password) == [says]
+    assert problems(password) == [says]
 
 
-def test_all_faults_are_named_at_once():
-    assert len(faults("12341234")) == 2
-    assert faults("12341234")[0] == "8 characters, accepted: at least 12"
+def test_all_problems_are_named_at_once():
+    assert len(problems("12341234")) == 2
+    assert problems("12341234")[0] == "8 characters, accepted: at least 12"
 
 
 @pytest.mark.parametrize("password", ["x" * 12, "x" * 72, "ü" * 36, "a b c d e f g h"])
 def test_a_password_that_is_accepted(password):
-    assert faults(password) == []
+    assert problems(password) == []
 
 
 def test_the_hash_is_one_that_dex_and_the_settings_accept():

@@ -181,7 +181,7 @@ def test_a_file_that_is_no_list(text, message, root):
     assert f"{problem.key}: {problem.wrong}" == message
 
 
-def test_what_is_wrong_in_a_file_is_mended_in_the_file(root):
+def test_what_is_wrong_in_a_file_is_fixed_in_the_file(root):
     (root / "people.yaml").write_text("- {name: ana, email: ana(at)example.org, namespace: ana, rôle: x}\n")
     config = people_config([person("ana")], people=None, peopleFile="people.yaml")
     with pytest.raises(SettingsError) as refused:

@@ -40,7 +40,6 @@ def test_it_fits_with_the_longest_names(role):
     long = sample.with_endpoints("https://" + "e" * 80, "https://" + "a" * 80 + ":6443")
     long = replace(long, cluster="c" * 40, gpu=replace(long.gpu, labels=labels))
     assert userdata.oversize(userdata.render(plan(role, long), long)) == 0
-    assert userdata.MAX_BYTES == 12_288
 
 
 def test_oversize_counts_the_bytes_beyond_the_limit():

@@ -48,7 +48,7 @@ def shellcheck(folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("role", ROLES)
 def test_shell_is_clean(role, tmp_path):
     found = scripts(role, "/bin/bash")
-    assert len(found) >= 9
+    assert len(found) >= 9, "the steps and what they share"
     for path, text in found.items():
         (tmp_path / path.replace("/", "_")).write_text(text)
     (tmp_path / "profile.sh").write_text(
