@@ -90,47 +90,34 @@ class Network(pulumi.ComponentResource):
         self.vpc_id = vpc.id
         self.gateway = gateway
         self.reachable = [route]
+        cluster_tag, _ = naming.cluster_tag
         for plan in plan_subnets(network):
-            subnet = self._subnet(name, plan, naming, vpc, table, child)
+            subnet = ec2.Subnet(
+                f"{name}-{plan.name}",
+                vpc_id=vpc.id,
+                cidr_block=str(plan.cidr),
+                availability_zone=plan.availability_zone,
+                map_public_ip_on_launch=True,
+                tags={
+                    "Name": f"{naming.cluster}-{plan.name}",
+                    cluster_tag: "shared",
+                    "kubernetes.io/role/elb": "1",
+                },
+                opts=child,
+            )
+            association = ec2.RouteTableAssociation(
+                f"{name}-{plan.name}", route_table_id=table.id, subnet_id=subnet.id, opts=child
+            )
+            self.reachable.append(association)
             if plan.reserved:
                 self.node_subnet_id = subnet.id
+                reservation = ec2.SubnetCidrReservation(
+                    f"{name}-{plan.name}",
+                    subnet_id=subnet.id,
+                    cidr_block=str(plan.reserved),
+                    reservation_type="explicit",
+                    # Two reservations of one range cannot stand side by side.
+                    opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
+                )
+                self.reachable.append(reservation)
         self.register_outputs({"vpc_id": self.vpc_id, "node_subnet_id": self.node_subnet_id})
-
-    def _subnet(
-        self,
-        name: str,
-        plan: SubnetPlan,
-        naming: Naming,
-        vpc: ec2.Vpc,
-        table: ec2.RouteTable,
-        child: pulumi.ResourceOptions,
-    ) -> ec2.Subnet:
-        cluster_tag, _ = naming.cluster_tag
-        subnet = ec2.Subnet(
-            f"{name}-{plan.name}",
-            vpc_id=vpc.id,
-            cidr_block=str(plan.cidr),
-            availability_zone=plan.availability_zone,
-            map_public_ip_on_launch=True,
-            tags={
-                "Name": f"{naming.cluster}-{plan.name}",
-                cluster_tag: "shared",
-                "kubernetes.io/role/elb": "1",
-            },
-            opts=child,
-        )
-        association = ec2.RouteTableAssociation(
-            f"{name}-{plan.name}", route_table_id=table.id, subnet_id=subnet.id, opts=child
-        )
-        self.reachable.append(association)
-        if plan.reserved:
-            reservation = ec2.SubnetCidrReservation(
-                f"{name}-{plan.name}",
-                subnet_id=subnet.id,
-                cidr_block=str(plan.reserved),
-                reservation_type="explicit",
-                # Two reservations of one range cannot stand side by side.
-                opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
-            )
-            self.reachable.append(reservation)
-        return subnet
