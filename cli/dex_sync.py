@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cli import round_trip
-from sandbox.errors import SandboxError
+from cli.errors import CommandError
 
 LIST, SWITCH = "staticPasswords", "enablePasswordDB"
 
@@ -29,7 +29,7 @@ class Account:
         return {"email": self.email, "hash": self.hash, "username": self.username, "userID": self.user_id}
 
 
-class SyncRefused(SandboxError):
+class SyncRefused(CommandError):
     """The file cannot be brought up to date. The text lists every reason."""
 
     def __init__(self, reasons: Sequence[str]) -> None:

@@ -7,14 +7,12 @@ A pin that is there already stays; what AWS would say today is printed beside it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cli import round_trip
+from cli.errors import CommandError
+from cli.stackfile import config_of, replace_file, setting, stack_file
 from config.versions import AMI_PARAMETERS
-from sandbox.config import read_stack_config, setting
-from sandbox.errors import SandboxError
-from sandbox.files import atomic_write
 
 ACCOUNT = "kubepark:aws.accountId"
 AMI = "kubepark:platform.ami"
@@ -23,21 +21,20 @@ SECOND_ZONE = "kubepark:network.secondAvailabilityZone"
 DEFAULT_GPU_TYPE = "g4dn.xlarge"
 
 
-def init(root: Path, stack: str, *, write: bool) -> int:
+def init(stack: str, *, write: bool) -> int:
     """Print what AWS answers for `stack`; with `write`, put what is missing into its file."""
-    stack_file = root / f"Pulumi.{stack}.yaml"
-    config = read_stack_config(stack_file)
+    path, config = stack_file(stack), config_of(stack)
     region = setting(config, "kubepark:aws.region")
     if not region:
-        raise SandboxError(
-            f"{stack_file.name}: kubepark:aws.region is missing; "
+        raise CommandError(
+            f"{path.name}: kubepark:aws.region is missing; "
             f"fix: pulumi config set --stack {stack} --path kubepark:aws.region REGION"
         )
     if setting(config, "kubepark:aws.endpoint"):
-        raise SandboxError(f"stack {stack} is a sandbox: its pins are those of the emulator, and in its file")
+        raise CommandError(f"stack {stack} is a sandbox: its pins are those of the emulator, and in its file")
     platform = setting(config, "kubepark:platform.os") or next(iter(AMI_PARAMETERS))
     if platform not in AMI_PARAMETERS:
-        raise SandboxError(
+        raise CommandError(
             f"kubepark:platform.os: {platform} is unknown; accepted: {', '.join(AMI_PARAMETERS)}"
         )
     gpu_type = setting(config, "kubepark:gpu.instanceType") or DEFAULT_GPU_TYPE
@@ -49,15 +46,15 @@ def init(root: Path, stack: str, *, write: bool) -> int:
             missing[key] = value
         print(f"{key:<44} {value}" + (f"  (pinned: {pinned})" if pinned not in (None, value) else ""))
     if write and missing:
-        atomic_write(stack_file, with_pins(stack_file.read_text(encoding="utf-8"), missing), mode=0o644)
-        print(f"wrote {', '.join(missing)} to {stack_file.name}")
+        replace_file(path, with_pins(path.read_text(encoding="utf-8"), missing))
+        print(f"wrote {', '.join(missing)} to {path.name}")
     elif missing:
-        print(f"not in {stack_file.name} yet: {', '.join(missing)}; `--write` puts them there")
+        print(f"not in {path.name} yet: {', '.join(missing)}; `--write` puts them there")
     return 0
 
 
 def look_up(region: str, ami_parameter: str, gpu_type: str) -> dict[str, str]:
-    """Account, zones and AMI as AWS answers with the caller's credentials. `SandboxError` if it does not."""
+    """Account, zones and AMI as AWS answers with the caller's credentials. `CommandError` if it does not."""
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -67,7 +64,7 @@ def look_up(region: str, ami_parameter: str, gpu_type: str) -> dict[str, str]:
         zones = _zones(session.client("ec2"), gpu_type, region)
         ami = session.client("ssm").get_parameter(Name=ami_parameter)["Parameter"]["Value"]
     except (BotoCoreError, ClientError) as error:
-        raise SandboxError(
+        raise CommandError(
             f"AWS does not answer in {region}: {error}. Needed: credentials (`aws sso login`, AWS_PROFILE, "
             f"...) that may call sts:GetCallerIdentity, ec2:DescribeInstanceTypeOfferings, "
             f"ec2:DescribeAvailabilityZones and ssm:GetParameter on {ami_parameter}"
@@ -81,12 +78,12 @@ def _zones(ec2: Any, gpu_type: str, region: str) -> tuple[str, str]:
         LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": [gpu_type]}]
     )["InstanceTypeOfferings"]
     if not offers:
-        raise SandboxError(f"no zone of {region} offers {gpu_type}: choose another region or GPU type")
+        raise CommandError(f"no zone of {region} offers {gpu_type}: choose another region or GPU type")
     first = min(offer["Location"] for offer in offers)
     zones = ec2.describe_availability_zones(Filters=[{"Name": "zone-type", "Values": ["availability-zone"]}])
     others = sorted(zone["ZoneName"] for zone in zones["AvailabilityZones"] if zone["ZoneName"] != first)
     if not others:
-        raise SandboxError(f"{region} has one zone only; load balancers need two")
+        raise CommandError(f"{region} has one zone only; load balancers need two")
     return first, others[0]
 
 

@@ -151,7 +151,7 @@ def init(
     """
     from cli.images import init as look_up
 
-    raise typer.Exit(look_up(ROOT, stack, write=write))
+    raise typer.Exit(look_up(stack, write=write))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,8 @@ from cli import environments, pulumi, recovery
 from cli.aws import client, schedule_key_deletion
 from cli.environments import Environment
 from cli.pulumi import Pulumi
-from cli.stackfile import ROOT, replace_file
+from cli.stackfile import replace_file
+from config import ROOT
 
 # Our own settings check says all that is wrong at once; the CLI's ends at the first wrong type.
 CHECKED_BY_US = ("--policy-pack", str(ROOT / "policies"), "--skip-config-validation")

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.errors import CommandError
 from cli.passwords import PasswordError, hash_password, hint, read_password
 from cli.people_file import PeopleFile, append, put, rows
 from cli.questions import answer, confirm
 from config import ROOT
 from config.people import matrix
-from sandbox.errors import SandboxError
 
 # No pretty traceback: it may show the values of variables.
 app = typer.Typer(
@@ -107,7 +107,7 @@ def add(
     def change(listed: list[Any]) -> None:
         same = [each for each in listed if isinstance(each, dict) and each.get("name") == name]
         if same and same[0] != entry:
-            raise SandboxError(f"{name} is in the list already; change the entry there, or use another name")
+            raise CommandError(f"{name} is in the list already; change the entry there, or use another name")
         if not same:
             append(listed, entry)
 
@@ -148,7 +148,7 @@ def remove(
     """Remove somebody: no login, no access, and the data kept or purged."""
     asked = data == "purge" and not yes and sys.stdin.isatty()
     if asked and answer(f"Everything of {name} will be deleted. Type the name to go on") != name:
-        raise SandboxError("another name was typed; nothing was changed")
+        raise CommandError("another name was typed; nothing was changed")
     _set(stack, name, {"state": "removed", "data": data}, yes=yes, no_preview=no_preview)
 
 
@@ -209,8 +209,8 @@ def _edit(
     if hashed:
         try:
             _store(stack, password_of, hashed)  # after the list: pulumi writes into the same file
-        except SandboxError as error:
-            raise SandboxError(
+        except CommandError as error:
+            raise CommandError(
                 f"{password_of} is in the list, and the password was not stored: {error}\n"
                 f"go on with: bin/kubepark people passwd {password_of}"
             ) from None
@@ -227,7 +227,7 @@ def _finish(file: PeopleFile, stack: str, *, yes: bool, no_preview: bool) -> Non
     typer.echo(difference)
     if not yes:
         if not sys.stdin.isatty():
-            raise SandboxError("nothing was changed: without a terminal to ask on, --yes is needed")
+            raise CommandError("nothing was changed: without a terminal to ask on, --yes is needed")
         confirm(f"Write this to {file.path.name}?")
     file.write()
     _preview(stack, skip=no_preview)
@@ -238,7 +238,7 @@ def _ask() -> str:
     try:
         return hash_password(read_password(), COST)
     except PasswordError as error:
-        raise SandboxError(f"{error}; nothing was changed") from None
+        raise CommandError(f"{error}; nothing was changed") from None
 
 
 def _store(stack: str, name: str, hashed: str) -> None:
@@ -276,7 +276,7 @@ def sync(
     from cli import people_sync
 
     if not external:
-        raise SandboxError("our own Dex follows the list with every `up`; for another one give --external")
+        raise CommandError("our own Dex follows the list with every `up`; for another one give --external")
     dex = people_sync.DexLocation(namespace, config_map, deployment)
     people_sync.external(stack, dex, remove=remove, dry_run=dry_run, kubeconfig=kubeconfig, context=context)
 

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cli import round_trip
+from cli.errors import CommandError
+from cli.stackfile import CLIENT_SECRET, HASHES, PEOPLE, PEOPLE_FILE, not_yaml, replace_file
 from config.model import Settings
 from config.people import default_namespace
 from config.validation import SettingsError
-from sandbox.config import not_yaml
-from sandbox.errors import SandboxError
-from sandbox.files import atomic_write
-from sandbox.stackfile import CLIENT_SECRET, HASHES, PEOPLE, PEOPLE_FILE
 
 _PREFIX = "kubepark:"
 _CONNECTORS, _CONNECTOR_SECRETS = "kubepark:connectors", "kubepark:connectorSecrets"
@@ -50,17 +48,17 @@ class PeopleFile:
             config = self._document.setdefault("config", {})
             found = config.setdefault(PEOPLE, [])
         if not isinstance(found, list):
-            raise SandboxError(f"{self.path.name}: the people are no list; accepted: a list of entries")
+            raise CommandError(f"{self.path.name}: the people are no list; accepted: a list of entries")
         return found
 
     def person(self, name: str) -> dict[str, Any]:
-        """The entry of somebody. Raises `SandboxError` with the nearest name."""
+        """The entry of somebody. Raises `CommandError` with the nearest name."""
         known = {str(entry.get("name")): entry for entry in self.people if isinstance(entry, dict)}
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             listed = ", ".join(known) or "nobody"
-            raise SandboxError(f"{name} is not in {self.path.name}{hint}; there: {listed}")
+            raise CommandError(f"{name} is not in {self.path.name}{hint}; there: {listed}")
         return known[name]
 
     # -- writing -----------------------------------------------------------------------------------
@@ -76,14 +74,14 @@ class PeopleFile:
         return "\n".join(lines)
 
     def settings(self) -> Settings:
-        """The stack's settings as the list is now. Raises `SandboxError` with everything that is wrong."""
+        """The stack's settings as the list is now. Raises `CommandError` with everything that is wrong."""
         try:
             return self._parsed()
         except SettingsError as error:
-            raise SandboxError(str(error)) from None
+            raise CommandError(str(error)) from None
 
     def check(self) -> None:
-        """Raises `SandboxError` with every problem that the changed list would have."""
+        """Raises `CommandError` with every problem that the changed list would have."""
         try:
             self._parsed()
         except SettingsError as error:
@@ -91,7 +89,7 @@ class PeopleFile:
             found = [each for each in error.problems if each.key.startswith(about)]
             lines = [f"  - {each.key}: {each.wrong}; accepted: {each.accepted}" for each in found]
             if lines:
-                raise SandboxError("\n".join([f"{self.path.name} was not changed:", *lines])) from None
+                raise CommandError("\n".join([f"{self.path.name} was not changed:", *lines])) from None
 
     def _parsed(self) -> Settings:
         from config import settings  # only here: it imports pulumi
@@ -115,14 +113,14 @@ class PeopleFile:
 
     def write(self) -> None:
         """Replace the file in one go."""
-        atomic_write(self.path, self.text(), mode=self.path.stat().st_mode & 0o777)
+        replace_file(self.path, self.text())
 
     def _read(self, path: Path) -> str:
         try:
             return path.read_text(encoding="utf-8")
         except FileNotFoundError:
             where = "" if path == self._stack_file else f", which Pulumi.{self.stack}.yaml names"
-            raise SandboxError(f"{path.name} does not exist{where}; the stack is chosen by --stack") from None
+            raise CommandError(f"{path.name} does not exist{where}; the stack is chosen by --stack") from None
 
     @staticmethod
     def _load(path: Path, text: str) -> Any:

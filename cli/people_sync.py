@@ -17,11 +17,11 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException
 
 from cli.dex_sync import Account, SyncRefused, masked, synced
+from cli.errors import CommandError
 from cli.people_file import PeopleFile
 from config import ROOT
 from config.naming import CHECKSUM
 from config.people import user_id
-from sandbox.errors import SandboxError
 
 KEY = "config.yaml"
 IDS = "kubepark/user-ids"  # on the ConfigMap: the userIDs that we wrote, sorted, as JSON
@@ -54,7 +54,7 @@ class Sync:
         self._core, self._apps, self._dex, self._log = core, apps, dex, log
 
     def run(self, wanted: Sequence[Account], *, dry_run: bool = False) -> bool:
-        """Bring the accounts up to date and roll Dex; whether anything changed. Raises `SandboxError`."""
+        """Bring the accounts up to date and roll Dex; whether anything changed. Raises `CommandError`."""
         for _ in range(TRIES):
             found = self._config_map()
             text = self._text(found)
@@ -65,7 +65,7 @@ class Sync:
             if self._write(found, new, wanted):
                 break
         else:
-            raise SandboxError(f"{self._named} was changed by others {TRIES} times meanwhile; run this again")
+            raise CommandError(f"{self._named} was changed by others {TRIES} times meanwhile; run this again")
         if new != text or self._known(found):  # also what an earlier run wrote and did not roll
             self._roll(new)
         if not wanted and self._known(found):
@@ -84,7 +84,7 @@ class Sync:
             return self._core.read_namespaced_config_map(self._dex.config_map, self._dex.namespace)
         except ApiException as error:
             if error.status == 404:
-                raise SandboxError(
+                raise CommandError(
                     f"{self._named} does not exist: see --namespace and --config-map"
                 ) from None
             raise _failed("reading", self._named, error) from None
@@ -161,7 +161,7 @@ class Sync:
                 self._log(line)
                 logged = line
             if time.monotonic() > deadline:
-                raise SandboxError(
+                raise CommandError(
                     f"{line} after {ROLLOUT_SECONDS:.0f} s; look at: kubectl -n {namespace} describe pods"
                 )
             time.sleep(1.0)
@@ -170,7 +170,7 @@ class Sync:
 def external(
     stack: str, dex: DexLocation, *, remove: bool, dry_run: bool, kubeconfig: str | None, context: str | None
 ) -> bool:
-    """Carry `kubepark people sync --external` out; whether anything changed. Raises `SandboxError`."""
+    """Carry `kubepark people sync --external` out; whether anything changed. Raises `CommandError`."""
     from cli.pulumi import password_hashes
 
     wanted: list[Account] = []
@@ -179,14 +179,14 @@ def external(
     try:
         config.load_kube_config(config_file=kubeconfig, context=context)
     except ConfigException as error:
-        raise SandboxError(f"no kubeconfig can be used: {error}; see --kubeconfig and --context") from None
+        raise CommandError(f"no kubeconfig can be used: {error}; see --kubeconfig and --context") from None
     log = partial(print, file=sys.stderr, flush=True)
     return Sync(client.CoreV1Api(), client.AppsV1Api(), dex, log).run(wanted, dry_run=dry_run)
 
 
-def _failed(what: str, where: str, error: Any) -> SandboxError:
+def _failed(what: str, where: str, error: Any) -> CommandError:
     try:
         message = json.loads(error.body)["message"]
     except (TypeError, ValueError, KeyError):
         message = error.reason
-    return SandboxError(f"{what} {where} failed: {message}")
+    return CommandError(f"{what} {where} failed: {message}")

@@ -17,7 +17,7 @@ from typing import Any
 
 from cli import environments
 from cli.errors import CommandError
-from cli.stackfile import ROOT
+from config import ROOT
 
 
 class Pulumi:

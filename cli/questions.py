@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import typer
 
-from sandbox.errors import SandboxError
+from cli.errors import CommandError
 
 _T = TypeVar("_T")
 
@@ -23,10 +23,10 @@ def answer(question: str) -> str:
 def confirm(question: str) -> None:
     """Go on only after a yes.
 
-    Raises: SandboxError at a no; KeyboardInterrupt at Ctrl-C or Ctrl-D.
+    Raises: CommandError at a no; KeyboardInterrupt at Ctrl-C or Ctrl-D.
     """
     if not _ask(typer.confirm, question):
-        raise SandboxError("nothing was changed")
+        raise CommandError("nothing was changed")
 
 
 def _ask(ask: Callable[[str], _T], question: str) -> _T:

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cli.errors import CommandError
+from config import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
+PEOPLE = "kubepark:people"
+PEOPLE_FILE = "kubepark:peopleFile"
+CLIENT_SECRET = "kubepark:oidcClientSecret"
+HASHES = "kubepark:passwordHashes"
 
 
 def stack_file(stack: str) -> Path:

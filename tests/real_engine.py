@@ -1,7 +1,7 @@
 """Runs a small program on the real engine, with the echo provider.
 
-    outcome = engine_run(tmp_path, "tests.unit.test_engine_inheritance:tree", "up")
-    outcome.ok, outcome.output, outcome.resources
+outcome = engine_run(tmp_path, "tests.unit.test_engine_inheritance:tree", "up")
+outcome.ok, outcome.output, outcome.resources
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from cli import environments, images, main, stackfile
-from sandbox.errors import SandboxError
+from cli.errors import CommandError
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBEPARK = ROOT / "bin" / "kubepark"
@@ -151,6 +151,7 @@ def stack_file(tmp_path, monkeypatch):
         "  kubepark:platform: {os: ubuntu-24.04, ami: ami-0}\n  kubepark:flag: off\n"
     )
     asked = []
+    monkeypatch.setattr(stackfile, "ROOT", tmp_path)
     monkeypatch.setattr(images, "look_up", lambda *question: asked.append(question) or dict(FOUND))
     return path, asked
 
@@ -158,7 +159,7 @@ def stack_file(tmp_path, monkeypatch):
 def test_init_prints_and_changes_nothing(stack_file, capsys):
     path, asked = stack_file
     before = path.read_text()
-    assert images.init(path.parent, "dev", write=False) == 0
+    assert images.init("dev", write=False) == 0
     said = capsys.readouterr().out
     assert "ami-1  (pinned: ami-0)" in said
     assert "`--write` puts them there" in said
@@ -170,7 +171,7 @@ def test_init_prints_and_changes_nothing(stack_file, capsys):
 
 def test_init_fills_what_is_missing_and_leaves_pins_comments_and_words_alone(stack_file):
     path, _ = stack_file
-    images.init(path.parent, "dev", write=True)
+    images.init("dev", write=True)
     text = path.read_text()
     assert "ami: ami-0" in text
     assert 'accountId: "123456789012"' in text
@@ -180,16 +181,17 @@ def test_init_fills_what_is_missing_and_leaves_pins_comments_and_words_alone(sta
     assert "kubepark:flag: off" in text
 
 
-def test_init_without_region_or_for_a_sandbox_is_refused(tmp_path):
+def test_init_without_region_or_for_a_sandbox_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(stackfile, "ROOT", tmp_path)
     path = tmp_path / "Pulumi.dev.yaml"
     path.write_text("config: {}\n")
     with pytest.raises(
-        SandboxError, match=r"pulumi config set --stack dev --path kubepark:aws\.region REGION"
+        CommandError, match=r"pulumi config set --stack dev --path kubepark:aws\.region REGION"
     ):
-        images.init(tmp_path, "dev", write=False)
+        images.init("dev", write=False)
     path.write_text('config: {"kubepark:aws": {region: x, endpoint: "http://127.0.0.1:1"}}\n')
-    with pytest.raises(SandboxError, match="is a sandbox"):
-        images.init(tmp_path, "dev", write=False)
+    with pytest.raises(CommandError, match="is a sandbox"):
+        images.init("dev", write=False)
 
 
 @pytest.mark.parametrize(

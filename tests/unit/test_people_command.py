@@ -10,11 +10,11 @@ import yaml
 from typer.testing import CliRunner
 
 from cli import people
+from cli.errors import CommandError
 from cli.people_file import PeopleFile
 from cli.pulumi import stored_hashes
 from cli.round_trip import dash_offset
 from sandbox import stackfile
-from sandbox.errors import SandboxError
 from tests.sandbox.project import ROOT
 
 LIST = """\
@@ -106,7 +106,7 @@ def test_what_is_refused_changes_nothing(words, message, root):
     before = stack_text(root)
     flags = [] if words[0] == "sync" else ["--no-preview", "--yes"]
     done = CliRunner().invoke(people.app, [*words, *flags])
-    assert isinstance(done.exception, SandboxError)
+    assert isinstance(done.exception, CommandError)
     assert message in str(done.exception)
     assert stack_text(root) == before
 
@@ -170,7 +170,7 @@ def test_the_sandbox_knows_the_people_of_such_a_file(root, own_file):
 
 def test_a_file_that_is_not_there(root, own_file):
     own_file.unlink()
-    with pytest.raises(SandboxError) as refused:
+    with pytest.raises(CommandError) as refused:
         PeopleFile(root, "sandbox")
     assert str(refused.value).startswith("people.yaml does not exist, which Pulumi.sandbox.yaml names")
 
