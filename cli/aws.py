@@ -33,7 +33,7 @@ def client(service: str, stack: str, variables: Mapping[str, str]) -> Any:
         profile_name=variables.get("AWS_PROFILE"),
         region_name=region,
     )
-    return session.client(service, endpoint_url=setting(config, "kubepark:aws.endpoint"))
+    return session.client(service, endpoint_url=variables.get("AWS_ENDPOINT_URL"))
 
 
 def schedule_key_deletion(kms: Any, key: str) -> str:

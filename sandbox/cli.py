@@ -48,7 +48,7 @@ class Sandbox:
         config = self.workspace.config
         with SandboxLock(config.lock_file):
             if verb in _NEEDS_CLOUD:
-                local_cloud.start(config)
+                self.workspace = Workspace(local_cloud.start(config))
             elif not config.bin_dir.exists():
                 local_cloud.prepare(config)
             if verb == "up":
@@ -145,6 +145,7 @@ def _clear(workspace: Workspace) -> None:
         checkpoint.remove_dead_locks(workspace)
         checkpoint.forget(workspace)
         local_cloud.stop(workspace.config)
+        workspace.config.ports_file.unlink(missing_ok=True)
 
 
 def _pulumi(*arguments: str, environment: Mapping[str, str]) -> int:

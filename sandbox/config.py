@@ -6,8 +6,9 @@ Everything else in it is the program's business.
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,11 @@ class SandboxConfig:
         return self.state_dir / "ciphers.json"
 
     @property
+    def ports_file(self) -> Path:
+        """The ports of this sandbox where they are not those of the stack file."""
+        return self.state_dir / "ports.json"
+
+    @property
     def kubeconfig(self) -> Path:
         return self.state_dir / "kubeconfig"
 
@@ -145,7 +151,10 @@ def setting(config: dict[str, Any], key: str) -> Any:
 
 
 def load(root: Path, stack: str = "sandbox", stack_file: Path | None = None) -> SandboxConfig:
-    """Read the stack file. Raises one `SandboxError` that lists everything wrong with it."""
+    """Read the stack file, and the ports that this sandbox has in place of those that are named there.
+
+    Raises one `SandboxError` that lists everything wrong with the file.
+    """
     root = root.resolve()
     path = stack_file or root / f"Pulumi.{stack}.yaml"
     config = read_stack_config(path)
@@ -155,7 +164,7 @@ def load(root: Path, stack: str = "sandbox", stack_file: Path | None = None) -> 
     if aws is None or api is None:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise SandboxError("\n".join([f"{path.name} does not describe a sandbox: {count}", *problems]))
-    return SandboxConfig(
+    found = SandboxConfig(
         root=root,
         state_dir=state_dir_of(root),
         stack=stack,
@@ -164,6 +173,10 @@ def load(root: Path, stack: str = "sandbox", stack_file: Path | None = None) -> 
         api=api,
         region=str(setting(config, "kubepark:aws.region") or REGION),
     )
+    if not found.ports_file.exists():
+        return found
+    ports = json.loads(found.ports_file.read_text(encoding="utf-8"))
+    return replace(found, aws=replace(aws, port=ports["aws"]), api=replace(api, port=ports["api"]))
 
 
 def _endpoint(

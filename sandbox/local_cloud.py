@@ -13,14 +13,12 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sandbox import plugins
 from sandbox.config import (
-    API_KEY,
-    AWS_KEY,
     EPOCH_PATH,
     HEALTH_PATH,
     IMAGES_PATH,
@@ -30,9 +28,10 @@ from sandbox.config import (
     read_stack_config,
 )
 from sandbox.errors import SandboxError
+from sandbox.files import atomic_write
 from sandbox.gomodules import ENGINE_MODULES, SANDBOX_MODULES
 from sandbox.nodes import choice
-from sandbox.ports import free_port, require_free
+from sandbox.ports import free_port, holder_of
 from sandbox.processes import Supervisor
 from sandbox.toolchain import ensure_tools
 
@@ -90,17 +89,18 @@ def _choose_nodes(config: SandboxConfig) -> tuple[choice.Kind, str]:
     return running, str(now.get("why_nodes", ""))
 
 
-def start(config: SandboxConfig) -> None:
-    """Bring the local cloud up: idempotent, restarts what died.
+def start(config: SandboxConfig) -> SandboxConfig:
+    """Bring the local cloud up: idempotent, restarts what died. Gives it with the ports that it has.
 
     When the emulator is gone its memory is gone, so everything that was made from it is stopped
-    first. Raises `SandboxError` for a port in use or a part that does not get ready.
+    first. Raises `SandboxError` for a part that does not get ready.
     """
     prepare(config)
     processes = supervisor(config)
-    _start_emulator(config, processes)
+    config = _start_emulator(config, processes)
     _register_images(config)
     _start_boot(config, processes)
+    return config
 
 
 def stop(config: SandboxConfig) -> list[str]:
@@ -149,22 +149,40 @@ def environment(config: SandboxConfig) -> dict[str, str]:
     return {**kept, "PATH": path, "PYTHONPATH": str(config.root), "PYTHONUNBUFFERED": "1"}
 
 
-def _start_emulator(config: SandboxConfig, processes: Supervisor) -> None:
-    url = config.aws.url
-    if processes.alive(EMULATOR) and processes.load().get("aws") == url and healthy(config.aws):
-        return
+def _start_emulator(config: SandboxConfig, processes: Supervisor) -> SandboxConfig:
+    if processes.alive(EMULATOR) and processes.load().get("aws") == config.aws.url and healthy(config.aws):
+        return config
     stop(config)
-    _require_free(config, config.aws, AWS_KEY)
+    config = _with_free_ports(config)
     command = [sys.executable, "-m", "sandbox.emulator", "--host", config.aws.host]
     options = ["--port", str(config.aws.port), "--region", config.region, "--log", config.requests_log]
     with processes.edit() as state:
-        state["aws"] = url
+        state["aws"] = config.aws.url
     processes.start(
         EMULATOR,
         [*command, *map(str, options)],
         env=environment(config),
         cwd=config.root,
         ready=lambda: healthy(config.aws),
+    )
+    return config
+
+
+def _with_free_ports(config: SandboxConfig) -> SandboxConfig:
+    """The same with other ports in place of those that another program has, another checkout say.
+
+    They are remembered, and given up with the sandbox's state.
+    """
+    ports = {}
+    for name, endpoint in (("aws", config.aws), ("api", config.api)):
+        holder = holder_of(endpoint.host, endpoint.port)
+        ports[name] = free_port(endpoint.host) if holder else endpoint.port
+        if holder:
+            print(f"port {endpoint.port} is held by {holder}; {ports[name]} is taken", file=sys.stderr)
+    if ports != {"aws": config.aws.port, "api": config.api.port}:
+        atomic_write(config.ports_file, json.dumps(ports) + "\n")
+    return replace(
+        config, aws=replace(config.aws, port=ports["aws"]), api=replace(config.api, port=ports["api"])
     )
 
 
@@ -177,8 +195,12 @@ def _start_boot(config: SandboxConfig, processes: Supervisor) -> None:
     if processes.alive(BOOT):
         return
     # Control plane processes outlive a boot process that was killed; the next one takes them over.
-    if not any(processes.alive(name) for name in processes.records() if name != EMULATOR):
-        _require_free(config, config.api, API_KEY)
+    ours = any(processes.alive(name) for name in processes.records() if name != EMULATOR)
+    if not ours and (holder := holder_of(config.api.host, config.api.port)):
+        raise SandboxError(
+            f"port {config.api.port} of this sandbox's API server is held by {holder} meanwhile: "
+            "end that program, or `kubepark reset` and begin anew"
+        )
     log = processes.log(BOOT)
     offset = log.stat().st_size if log.exists() else 0
     command = [sys.executable, "-m", "sandbox.boot", "--state-dir", str(config.state_dir)]
@@ -191,12 +213,6 @@ def _start_boot(config: SandboxConfig, processes: Supervisor) -> None:
         cwd=config.root,
         ready=lambda: b"watching" in log.read_bytes()[offset:],  # its first words, once it can work
     )
-
-
-def _require_free(config: SandboxConfig, endpoint: Endpoint, key: str) -> None:
-    other = f"{endpoint.scheme}://{endpoint.host}:{free_port()}"
-    fix = f"pulumi config set --stack {config.stack} --path {key} {other}"
-    require_free(endpoint.host, endpoint.port, key=key, suggestion=fix)
 
 
 def healthy(endpoint: Endpoint) -> bool:

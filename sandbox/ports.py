@@ -6,8 +6,6 @@ import socket
 
 import psutil
 
-from sandbox.errors import SandboxError
-
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that nothing listens on at this moment."""
@@ -25,11 +23,8 @@ def listening(host: str, port: int, timeout: float = 1.0) -> bool:
         return False
 
 
-def require_free(host: str, port: int, *, key: str, suggestion: str) -> None:
-    """Raise `SandboxError` when `port` is taken: names the holder if it can be told, and the way out.
-
-    `key` is the configuration key that chose the port, `suggestion` the command that changes it.
-    """
+def holder_of(host: str, port: int) -> str | None:
+    """Who has `port`, as well as it can be told; None if it is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # As servers do it: a port in TIME_WAIT is free for them.
@@ -37,15 +32,8 @@ def require_free(host: str, port: int, *, key: str, suggestion: str) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise SandboxError(
-                f"port {port} on {host} ({key}) cannot be used: {_reason(port, error)}. "
-                f"End that program, or choose another port: {suggestion}"
-            ) from None
-
-
-def _reason(port: int, error: OSError) -> str:
-    holder = port_holder(port)
-    return f"it is held by {holder}" if holder else str(error.strerror or error).lower()
+            return port_holder(port) or f"another program ({error.strerror})"
+    return None
 
 
 def port_holder(port: int) -> str | None:

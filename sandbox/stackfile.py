@@ -59,6 +59,12 @@ def require_no_secrets(document: Any, name: str) -> None:
         )
 
 
+def set_endpoints(document: Any, aws: str, api: str) -> None:
+    """What the stack file names is the default: two checkouts cannot have the same ports."""
+    document["config"]["kubepark:aws"]["endpoint"] = aws
+    document["config"]["kubepark:controlPlane"]["apiEndpoint"] = api
+
+
 def dump(document: Any) -> str:
     from ruamel.yaml import YAML
 

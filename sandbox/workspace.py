@@ -83,6 +83,7 @@ class Workspace:
             "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
             "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
             "AWS_REGION": self.config.region,
+            "AWS_ENDPOINT_URL": self.config.aws.url,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
@@ -115,7 +116,7 @@ class Workspace:
 
     def _seal(self, source: str) -> str:
         """Digest of everything that the copy is made of, and of the copy itself."""
-        digest = hashlib.sha256(source.encode())
+        digest = hashlib.sha256(f"{self.config.aws.url} {self.config.api.url}\n{source}".encode())
         listed = [self.config.root / name for name in _PEOPLE_FILE.findall(source)]
         for path in (self.config.secrets_file, self.passphrase_file, self.stack_copy, *listed):
             digest.update(path.read_bytes() if path.exists() else b"\0")
@@ -124,6 +125,7 @@ class Workspace:
     def _write_copy(self, source: str) -> None:
         document = stackfile.parse(source, self.config.stack_file.name)
         stackfile.require_no_secrets(document, self.config.stack_file.name)
+        stackfile.set_endpoints(document, self.config.aws.url, self.config.api.url)
         kept = self._kept()
         wanted = stackfile.generated_paths(document, self.config.root)
         stackfile.merge(document, kept, wanted)
