@@ -37,12 +37,13 @@ class AwsRequest:
         return f"{self.service}:{self.action}"
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(Exception):
     """An error as AWS gives it: HTTP 400 with a code and a text."""
 
-    code: str
-    message: str
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
 
 
 def parse(environ: Mapping[str, Any], body: bytes) -> AwsRequest:

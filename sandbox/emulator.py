@@ -1,4 +1,4 @@
-"""The AWS of the sandbox: moto's server behind a front that records and refuses.
+"""The AWS of the sandbox: moto's server behind a front that records, refuses and corrects.
 
 `python -m sandbox.emulator --port N --log FILE` serves on 127.0.0.1 until it is ended. Its state is
 in memory; `/kubepark/epoch` answers with an id that is new whenever that state is new, so that
@@ -40,7 +40,7 @@ from moto.moto_server.werkzeug_app import (  # noqa: E402
 from werkzeug.serving import run_simple  # noqa: E402
 from werkzeug.wrappers import Response  # noqa: E402
 
-from sandbox import strict  # noqa: E402
+from sandbox import answers, strict  # noqa: E402
 from sandbox.awswire import AwsRequest, parse, render_error  # noqa: E402
 from sandbox.config import (  # noqa: E402
     ACCOUNT_ID,
@@ -82,7 +82,7 @@ class Recorder:
 
 
 class Front:
-    """A WSGI application: control paths of ours, else record, refuse or pass to moto.
+    """A WSGI application: control paths of ours, else record, refuse, or pass to moto and correct its answer.
 
     One request at a time: moto's stores are plain dicts that its own threads change while others
     iterate over them, and a check must hold until the call that it allowed is done.
@@ -123,9 +123,12 @@ class Front:
             content_type, answer = render_error(request, refusal)
             response = Response(answer, status=400, content_type=content_type)
         else:
-            response = Response.from_app(self._moto, environ, buffered=True)
+            sent = strict.for_moto(request, body)
+            passed = {**environ, "wsgi.input": BytesIO(sent), "CONTENT_LENGTH": str(len(sent))}
+            response = Response.from_app(self._moto, passed, buffered=True)
             if response.status_code < 300:
                 strict.after(request, response.get_data())
+                response.set_data(answers.complete(request, response.get_data()))
                 self._changes[request.service] += not request.action.startswith(READS)
         self._recorder.write(request, response.status_code, time.monotonic() - begin)
         return response

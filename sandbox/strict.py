@@ -1,154 +1,130 @@
 """What AWS refuses and moto accepts, and what AWS cleans up and moto does not.
 
 Only rules that a caller of this project can meet. Each names AWS's own error code, so that a
-program sees here what it would see there. (moto validates AMI ids and instance types itself when
-asked to: see `emulator.MOTO_SETTINGS`.) The caller holds the emulator's lock.
+program sees here what it would see there. (moto validates AMI ids itself when asked to: see
+`emulator.MOTO_SETTINGS`.) The caller holds the emulator's lock.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
-import copy
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from urllib.parse import urlencode
 
-from moto.ec2.models import ec2_backends
+from moto.core.exceptions import ServiceException
+from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.utils import get_service_model
 
+from sandbox import policy_documents, strict_ec2
 from sandbox.awswire import AwsRequest, Refusal
 from sandbox.config import ACCOUNT_ID
+from sandbox.stores import Stores
+from sandbox.strict_ec2 import Arguments, Check
 
 # https://docs.aws.amazon.com/general/latest/gr/ssm.html (service quotas, characters)
 PARAMETER_LIMITS = {"Standard": 4096, "Advanced": 8192, "Intelligent-Tiering": 8192}
-# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html (bytes, decoded)
-USER_DATA_LIMIT = 16384
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
+_PARAMETER_NAME = re.compile(r"/?[\w.-]+(/[\w.-]+)*", re.ASCII)
+_PARAMETER_LEVELS = 15
+
+
+def arguments_of(request: AwsRequest) -> Arguments:
+    """The arguments of a call, named and nested as in the API's reference."""
+    if request.is_json:
+        return dict(request.params)
+    model = get_service_model(request.service)
+    parser = PROTOCOL_PARSERS[model.metadata["protocol"]](model.operation_model(request.action))
+    return dict(parser.parse({"values": request.params}))
 
 
 def refuse(request: AwsRequest) -> Refusal | None:
     """The error that AWS would give, or None to let moto answer."""
     check = _CHECKS.get(request.operation)
-    return check(request) if check and isinstance(request.params, dict) else None
+    if check is None or not isinstance(request.params, dict):
+        return None
+    try:
+        check(Stores(request.region), arguments_of(request))
+    except Refusal as refusal:
+        return refusal
+    except ServiceException:
+        return None  # of something that does not exist: moto says so itself
+    return None
+
+
+def for_moto(request: AwsRequest, body: bytes) -> bytes:
+    """The body as moto wants it. It decodes the user data of ModifyInstanceAttribute twice."""
+    name = "UserData.Value"
+    if request.operation != "ec2:ModifyInstanceAttribute" or name not in request.params:
+        return body
+    twice = base64.b64encode(request.params[name].encode()).decode()
+    return urlencode({**request.params, name: twice}).encode()
 
 
 def after(request: AwsRequest, answer: bytes) -> None:
     """Bring moto's state to where AWS's would be after a call that succeeded with `answer`."""
     if request.operation == "ec2:RunInstances":
-        _own_interfaces(request, answer.decode())
+        strict_ec2.own_interfaces(Stores(request.region), arguments_of(request), answer.decode())
     elif request.operation == "ec2:TerminateInstances":
-        _release_interfaces(request)
+        strict_ec2.release_interfaces(Stores(request.region), arguments_of(request))
 
 
-def _put_parameter(request: AwsRequest) -> Refusal | None:
-    value = str(request.params.get("Value", ""))
-    tier = request.params.get("Tier", "Standard")
+def _put_parameter(aws: Stores, call: Arguments) -> None:
+    # The messages never show the value: it may be a secret.
+    name, value, tier = call["Name"], call.get("Value", ""), call.get("Tier") or "Standard"
     limit = PARAMETER_LIMITS.get(tier, PARAMETER_LIMITS["Standard"])
-    if len(value) > limit:
-        return Refusal(
-            "ValidationException",
-            f"{tier} tier parameters support a maximum parameter value of {limit} characters.",
+    if not _PARAMETER_NAME.fullmatch(name) or ("/" in name and not name.startswith("/")):
+        message = (
+            "Parameter name must be a fully qualified name of letters, digits and _.-, parts separated by /"
         )
+        raise Refusal("ValidationException", message)
+    if name.count("/") > _PARAMETER_LEVELS:
+        message = f"A hierarchy can have a maximum of {_PARAMETER_LEVELS} levels: {name}"
+        raise Refusal("HierarchyLevelLimitExceededException", message)
     if "{{" in value:
-        return Refusal("ValidationException", "Parameter value can't nest another parameter: {{ }}.")
-    return None
+        raise Refusal("ValidationException", "Parameter value can't nest another parameter: {{ }}.")
+    if len(value) > limit:
+        message = f"{tier} tier parameters support a maximum parameter value of {limit} characters."
+        raise Refusal("ValidationException", message)
+    before = aws.ssm._parameters.get(name)
+    if before and before[-1].tier == "Advanced" and tier == "Standard":
+        message = "You can't downgrade a parameter from the advanced to the standard tier."
+        raise Refusal("ValidationException", message)
+    if call.get("Type") == "SecureString" and call.get("KeyId"):
+        _require_key(aws, call["KeyId"])
 
 
-def _run_instances(request: AwsRequest) -> Refusal | None:
-    params = request.params
-    try:
-        user_data = base64.b64decode(params.get("UserData", ""), validate=False)
-    except binascii.Error:
-        return Refusal("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
-    if len(user_data) > USER_DATA_LIMIT:
-        return Refusal("InvalidParameterValue", f"User data is limited to {USER_DATA_LIMIT} bytes")
-    return _interface_in_use(request) or _address_in_use(request)
+def _require_key(aws: Stores, name: str) -> None:
+    alias = aws.kms.get_alias_name(name)
+    found = aws.kms.get_key_id_from_alias(alias) if alias.startswith("alias/") else name
+    key = aws.kms.keys.get(aws.kms.get_key_id(found)) if found else None
+    if key is None:
+        raise Refusal("InvalidKeyId", f"Invalid keyId {name}")
+    if key.key_state != "Enabled":
+        raise Refusal("InvalidKeyId", f"{key.arn} is not enabled.")
 
 
-def _interface_in_use(request: AwsRequest) -> Refusal | None:
-    backend = _backend(request)
-    for name in _named_interfaces(request):
-        interface = backend.enis.get(name)
-        if interface is not None and interface.attachment_id:
-            return Refusal("InvalidNetworkInterface.InUse", f"Interface: [{name}] is in use.")
-    return None
+def _key_policy(aws: Stores, call: Arguments) -> None:
+    if call.get("Policy"):
+        known = {who.arn for who in (*aws.iam.get_roles(), *aws.iam.users.values())}
+        bypass = call.get("BypassPolicyLockoutSafetyCheck", False)
+        policy_documents.require_key_policy(call["Policy"], ACCOUNT_ID, known.__contains__, bypass=bypass)
 
 
-def _named_interfaces(request: AwsRequest) -> list[str]:
-    """Ids of the existing interfaces that RunInstances is to use."""
-    return [
-        value
-        for key, value in request.params.items()
-        if key.startswith("NetworkInterface.") and key.endswith(".NetworkInterfaceId")
-    ]
+def _trust_policy(aws: Stores, call: Arguments) -> None:
+    policy_documents.require_trust_policy(call.get("AssumeRolePolicyDocument") or call["PolicyDocument"])
 
 
-def _address_in_use(request: AwsRequest) -> Refusal | None:
-    """moto accepts an interface's address twice, and fails with HTTP 500 on an instance's."""
-    for prefix in ("", "NetworkInterface.1."):
-        subnet = request.params.get(f"{prefix}SubnetId")
-        address = request.params.get(f"{prefix}PrivateIpAddress")
-        if address and (subnet, address) in _addresses(_backend(request)):
-            return Refusal("InvalidIPAddress.InUse", f"Address {address} is in use.")
-    return None
+def _role_policy(aws: Stores, call: Arguments) -> None:
+    policy_documents.require_identity_policy(call["PolicyDocument"])
 
 
-def _addresses(backend: Any) -> set[tuple[str, str]]:
-    """(subnet id, private address) of every interface."""
-    return {
-        (interface.subnet.id, address["PrivateIpAddress"])
-        for interface in backend.enis.values()
-        for address in interface.private_ip_addresses
-    }
-
-
-def _modify_instance(request: AwsRequest) -> Refusal | None:
-    instance_id = request.params.get("InstanceId", "")
-    instance = _backend(request).get_instance_by_id(instance_id)
-    attributes = ("InstanceType.Value", "UserData.Value")
-    touched = [name for name in attributes if name in request.params]
-    if instance is None or not touched or instance.state == "stopped":
-        return None
-    return Refusal(
-        "IncorrectInstanceState",
-        f"The instance '{instance_id}' is not in the 'stopped' state, which "
-        f"{touched[0].partition('.')[0]} needs.",
-    )
-
-
-def _own_interfaces(request: AwsRequest, answer: str) -> None:
-    """An interface that RunInstances made ends with its instance unless the call says otherwise."""
-    backend = _backend(request)
-    kept = _named_interfaces(request)
-    if request.params.get("NetworkInterface.1.DeleteOnTermination") == "false":
-        return
-    for instance_id in re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", answer):
-        for interface in backend.get_instance_by_id(instance_id).nics.values():
-            interface.delete_on_termination = interface.id not in kept
-
-
-def _release_interfaces(request: AwsRequest) -> None:
-    """A terminated instance gives back the interfaces that outlive it; moto keeps them `in-use`.
-
-    moto asks a terminated instance for its first interface, so it keeps a copy to answer from.
-    """
-    backend = _backend(request)
-    named = [value for key, value in request.params.items() if key.startswith("InstanceId.")]
-    for instance in filter(None, map(backend.get_instance_by_id, named)):
-        for index, interface in list(instance.nics.items()):
-            remembered = copy.copy(interface)
-            remembered.delete_on_termination = False
-            if interface.id in backend.enis and interface.instance is instance:
-                instance.detach_eni(interface)
-            instance.nics[index] = remembered
-
-
-def _backend(request: AwsRequest) -> Any:
-    return ec2_backends[ACCOUNT_ID][request.region]
-
-
-_CHECKS: Mapping[str, Callable[[AwsRequest], Refusal | None]] = {
+_CHECKS: Mapping[str, Check] = {
+    **strict_ec2.CHECKS,
+    "iam:CreateRole": _trust_policy,
+    "iam:PutRolePolicy": _role_policy,
+    "iam:UpdateAssumeRolePolicy": _trust_policy,
+    "kms:CreateKey": _key_policy,
+    "kms:PutKeyPolicy": _key_policy,
     "ssm:PutParameter": _put_parameter,
-    "ec2:RunInstances": _run_instances,
-    "ec2:CreateNetworkInterface": _address_in_use,
-    "ec2:ModifyInstanceAttribute": _modify_instance,
 }

@@ -49,24 +49,14 @@ class ProviderError(Exception):
 
 
 class PartialCreate(Exception):
-    """The object exists but is not what was asked for; the engine keeps it and repairs it next time.
+    """Raised by `create`: the object exists but is not what was asked for. The engine keeps it and
+    repairs it next time."""
 
-    Raised by `create`, `update` or `read`. `inputs` are what is recorded as declared; None means
-    those of the request.
-    """
-
-    def __init__(
-        self,
-        id: str,
-        outputs: Properties,
-        reasons: Sequence[str],
-        inputs: Properties | None = None,
-    ) -> None:
+    def __init__(self, id: str, outputs: Properties, reasons: Sequence[str]) -> None:
         super().__init__("; ".join(reasons))
         self.id = id
         self.outputs = outputs
         self.reasons = list(reasons)
-        self.inputs = inputs
 
 
 @dataclass(frozen=True)
@@ -100,7 +90,8 @@ CheckFailure = tuple[str, str]  # property path, reason
 
 
 class Backend(Protocol):
-    """One provider. Order of calls: check_config, diff_config, configure, then the rest at will."""
+    """One provider. Order of calls: check_config, diff_config, configure, then the rest at will.
+    `typ` is a type token; inputs and outputs are keyed by the schema's property names."""
 
     name: str
     version: str
@@ -108,20 +99,16 @@ class Backend(Protocol):
     def check_config(self, variables: Mapping[str, Any]) -> list[CheckFailure]:
         """Refuse unknown or malformed provider settings. Nested settings are JSON text, as the
         SDKs send them (`config_value` parses one); values may be UNKNOWN at preview."""
-        ...
 
     def diff_config(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[bool, list[str]]:
         """(anything changed, settings whose change replaces the provider and all its resources)."""
-        ...
 
     def configure(self, variables: Mapping[str, Any]) -> None:
         """Called once, with everything known (the engine leaves a provider with an unknown setting
         unconfigured and does not call it). Raises ProviderError."""
-        ...
 
     def secret_outputs(self, typ: str) -> Collection[str]:
         """Top-level properties of a type that are always secret, whatever the program said."""
-        ...
 
     def check(
         self, urn: str, typ: str, old_inputs: Properties, inputs: Properties, seed: bytes
@@ -129,31 +116,21 @@ class Backend(Protocol):
         """Validate and complete the inputs: (inputs with defaults, failures). `old_inputs` is empty
         for a new resource; `seed` makes automatic names repeatable. The protocol does not tell
         preview and update apart here, but only a preview has UNKNOWN."""
-        ...
 
     def diff(
-        self,
-        typ: str,
-        id: str,
-        old_inputs: Properties,
-        old_outputs: Properties,
-        inputs: Properties,
+        self, typ: str, id: str, old_inputs: Properties, old_outputs: Properties, inputs: Properties
     ) -> DiffResult:
         """Compare checked inputs with those of the last update or refresh."""
-        ...
 
-    def create(self, urn: str, typ: str, inputs: Properties, *, preview: bool, timeout: float) -> Created:
-        """Make the object, or at preview foretell its outputs. `timeout` in seconds, 0: none given.
-        Raises ProviderError (nothing made) or PartialCreate."""
-        ...
+    def create(self, typ: str, inputs: Properties, *, preview: bool) -> Created:
+        """Make the object, or at preview predict its outputs. Raises ProviderError (nothing made)
+        or PartialCreate."""
 
-    def read(self, urn: str, typ: str, id: str, inputs: Properties, outputs: Properties) -> ReadResult | None:
+    def read(self, typ: str, id: str, inputs: Properties, outputs: Properties) -> ReadResult | None:
         """The live object, None if it is gone. For an import `inputs` and `outputs` are empty."""
-        ...
 
     def update(
         self,
-        urn: str,
         typ: str,
         id: str,
         old_inputs: Properties,
@@ -162,24 +139,17 @@ class Backend(Protocol):
         *,
         preview: bool,
         ignore_changes: Sequence[str],
-        timeout: float,
     ) -> Properties:
-        """Change the object in place; the new outputs. Raises ProviderError or PartialCreate."""
-        ...
+        """Change the object in place; the new outputs. Raises ProviderError."""
 
-    def delete(
-        self, urn: str, typ: str, id: str, inputs: Properties, outputs: Properties, *, timeout: float
-    ) -> None:
+    def delete(self, typ: str, id: str, inputs: Properties, outputs: Properties) -> None:
         """Delete the object. One that is gone already is a success; one in use is the API's error."""
-        ...
 
-    def invoke(self, token: str, args: Properties, *, preview: bool) -> Properties:
+    def invoke(self, token: str, args: Properties) -> Properties:
         """Answer a function call. Raises ProviderError for unknown functions and arguments."""
-        ...
 
     def cancel(self) -> None:
         """The user wants to stop: calls that wait should end soon with an error. Must not block."""
-        ...
 
 
 def config_value(value: Any) -> Any:

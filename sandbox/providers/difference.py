@@ -27,12 +27,8 @@ def head(path: str) -> str:
 
 
 def below(path: str, roots: Collection[str]) -> bool:
-    """Whether a path is one of `roots` or lies under one. A root may hold `[*]` for any index."""
-    return any(re.match(_pattern(root) + r"(?=$|[.\[])", path) for root in roots)
-
-
-def _pattern(root: str) -> str:
-    return re.escape(root).replace(re.escape("[*]"), r"\[[^\]]*\]")
+    """Whether a path is one of `roots` or lies under one."""
+    return any(re.match(re.escape(root) + r"(?=$|[.\[])", path) for root in roots)
 
 
 def differences(old: Any, new: Any, path: str = "") -> dict[str, ChangeKind]:

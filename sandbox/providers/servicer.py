@@ -19,54 +19,26 @@ from pulumi.runtime.proto import status_pb2
 
 from sandbox.providers import difference
 from sandbox.providers.backend import (
-    UNKNOWN,
     Backend,
     ChangeKind,
     CheckFailure,
-    Created,
     DiffResult,
     PartialCreate,
     Properties,
     ProviderError,
-    ReadResult,
-    config_value,
     has_unknown,
 )
 from sandbox.providers.codec import Secrets, decode, encode
 
-__all__ = [
-    "UNKNOWN",
-    "Backend",
-    "ChangeKind",
-    "CheckFailure",
-    "Created",
-    "DiffResult",
-    "PartialCreate",
-    "Properties",
-    "ProviderError",
-    "ReadResult",
-    "Servicer",
-    "config_value",
-    "has_unknown",
-]
-
 _Answer = TypeVar("_Answer")
 _Handler = Callable[["Servicer", Any, Any], Awaitable[Any]]
-# Calls that wait (a Deployment becoming ready) must not starve the others: the engine itself allows
+# Calls that wait (an instance becoming ready) must not starve the others: the engine itself allows
 # 4 x cores at a time.
 _THREADS = 64
-_KINDS = {
-    ("add", False): proto.PropertyDiff.ADD,
-    ("add", True): proto.PropertyDiff.ADD_REPLACE,
-    ("update", False): proto.PropertyDiff.UPDATE,
-    ("update", True): proto.PropertyDiff.UPDATE_REPLACE,
-    ("delete", False): proto.PropertyDiff.DELETE,
-    ("delete", True): proto.PropertyDiff.DELETE_REPLACE,
-}
 
 
 def _refusals_as_status(handler: _Handler) -> _Handler:
-    """Turn a ProviderError into a gRPC status that carries its words and nothing else."""
+    """Turn a ProviderError into a gRPC status that carries its message and nothing else."""
 
     async def answer(self: Servicer, request: Any, context: Any) -> Any:
         try:
@@ -116,8 +88,7 @@ class Servicer(proto.ResourceProviderServicer):  # type: ignore[misc]  # the stu
 
     @_refusals_as_status
     async def DiffConfig(self, request: Any, context: Any) -> Any:
-        # Old engines send outputs only; for a provider resource they equal its inputs.
-        old, _ = decode(request.old_inputs if request.HasField("old_inputs") else request.olds)
+        old, _ = decode(request.old_inputs)
         new, _ = decode(request.news)
         changed, replaces = await self._run(self._backend.diff_config, _settings(old), _settings(new))
         changes = proto.DiffResponse.DIFF_SOME if changed else proto.DiffResponse.DIFF_NONE
@@ -126,8 +97,6 @@ class Servicer(proto.ResourceProviderServicer):  # type: ignore[misc]  # the stu
     @_refusals_as_status
     async def Configure(self, request: Any, context: Any) -> Any:
         variables, _ = decode(request.args)
-        if not variables:  # default providers of old engines: `name:config:key`
-            variables = {key.rpartition(":")[2]: value for key, value in request.variables.items()}
         await self._run(self._backend.configure, _settings(variables))
         return proto.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
 
@@ -137,9 +106,8 @@ class Servicer(proto.ResourceProviderServicer):  # type: ignore[misc]  # the stu
     async def Check(self, request: Any, context: Any) -> Any:
         old, _ = decode(request.olds)
         new, secrets = decode(request.news)
-        inputs, failures = await self._run(
-            self._backend.check, request.urn, _type(request), old, new, request.randomSeed
-        )
+        check, typ = self._backend.check, request.type
+        inputs, failures = await self._run(check, request.urn, typ, old, new, request.randomSeed)
         return proto.CheckResponse(
             inputs=encode(inputs, secrets, unknowns=True), failures=_failures(failures)
         )
@@ -149,24 +117,17 @@ class Servicer(proto.ResourceProviderServicer):  # type: ignore[misc]  # the stu
         outputs, _ = decode(request.olds)
         old, _ = decode(request.old_inputs)
         new, _ = decode(request.news)
-        result = await self._run(self._backend.diff, _type(request), request.id, old, outputs, new)
+        result = await self._run(self._backend.diff, request.type, request.id, old, outputs, new)
         return _diff_response(result, list(request.ignoreChanges))
 
     @_refusals_as_status
     async def Create(self, request: Any, context: Any) -> Any:
-        typ = _type(request)
+        typ = request.type
         inputs, secrets = decode(request.properties)
         secrets = secrets.declared(self._backend.secret_outputs(typ))
         _require_known(inputs, request.preview)
         try:
-            created = await self._run(
-                self._backend.create,
-                request.urn,
-                typ,
-                inputs,
-                preview=request.preview,
-                timeout=request.timeout,
-            )
+            created = await self._run(self._backend.create, typ, inputs, preview=request.preview)
         except PartialCreate as partial:
             return await _abort_partial(context, partial, inputs, secrets)
         return proto.CreateResponse(
@@ -176,14 +137,11 @@ class Servicer(proto.ResourceProviderServicer):  # type: ignore[misc]  # the stu
 
     @_refusals_as_status
     async def Read(self, request: Any, context: Any) -> Any:
-        typ = _type(request)
+        typ = request.type
         inputs, input_secrets = decode(request.inputs)
         outputs, output_secrets = decode(request.properties)
         secrets = (input_secrets | output_secrets).declared(self._backend.secret_outputs(typ))
-        try:
-            found = await self._run(self._backend.read, request.urn, typ, request.id, inputs, outputs)
-        except PartialCreate as partial:
-            return await _abort_partial(context, partial, inputs, secrets)
+        found = await self._run(self._backend.read, typ, request.id, inputs, outputs)
         if found is None:
             return proto.ReadResponse()
         return proto.ReadResponse(
@@ -194,58 +152,38 @@ class Servicer(proto.ResourceProviderServicer):  # type: ignore[misc]  # the stu
 
     @_refusals_as_status
     async def Update(self, request: Any, context: Any) -> Any:
-        typ = _type(request)
+        typ = request.type
         outputs, _ = decode(request.olds)
         old, _ = decode(request.old_inputs)
         new, secrets = decode(request.news)
         secrets = secrets.declared(self._backend.secret_outputs(typ))
         _require_known(new, request.preview)
-        try:
-            updated = await self._run(
-                self._backend.update,
-                request.urn,
-                typ,
-                request.id,
-                old,
-                outputs,
-                new,
-                preview=request.preview,
-                ignore_changes=list(request.ignoreChanges),
-                timeout=request.timeout,
-            )
-        except PartialCreate as partial:
-            return await _abort_partial(context, partial, new, secrets)
+        updated = await self._run(
+            self._backend.update,
+            typ,
+            request.id,
+            old,
+            outputs,
+            new,
+            preview=request.preview,
+            ignore_changes=list(request.ignoreChanges),
+        )
         return proto.UpdateResponse(properties=encode(updated, secrets, unknowns=request.preview))
 
     @_refusals_as_status
     async def Delete(self, request: Any, context: Any) -> Any:
         outputs, _ = decode(request.properties)
         inputs, _ = decode(request.old_inputs)
-        await self._run(
-            self._backend.delete,
-            request.urn,
-            _type(request),
-            request.id,
-            inputs,
-            outputs,
-            timeout=request.timeout,
-        )
+        await self._run(self._backend.delete, request.type, request.id, inputs, outputs)
         return Empty()
 
     @_refusals_as_status
     async def Invoke(self, request: Any, context: Any) -> Any:
         """Results carry no secret marks, like those of bridged providers: callers wrap them."""
         args, _ = decode(request.args)
-        result = await self._run(self._backend.invoke, request.tok, args, preview=request.preview)
+        result = await self._run(self._backend.invoke, request.tok, args)
         # `return` is a keyword of Python, so it cannot be written as an argument.
         return proto.InvokeResponse(**{"return": encode(result, Secrets(), unknowns=False)})
-
-
-def _type(request: Any) -> str:
-    """The type token: the last `$` part of the URN's third field (engines may omit `type`)."""
-    if request.type:
-        return str(request.type)
-    return str(request.urn.split("::")[2].rpartition("$")[2])
 
 
 def _settings(variables: Mapping[str, Any]) -> Properties:
@@ -267,7 +205,7 @@ def _require_known(inputs: Properties, preview: bool) -> None:
 def _diff_response(result: DiffResult, ignored: list[str]) -> Any:
     changes = {p: kind for p, kind in result.changes.items() if not difference.below(p, ignored)}
     detailed = {
-        path: proto.PropertyDiff(kind=_KINDS[kind, difference.below(path, result.replaces)], inputDiff=True)
+        path: proto.PropertyDiff(kind=_kind(kind, difference.below(path, result.replaces)), inputDiff=True)
         for path, kind in changes.items()
     }
     replaces = sorted({difference.head(p) for p in changes if difference.below(p, result.replaces)})
@@ -281,12 +219,17 @@ def _diff_response(result: DiffResult, ignored: list[str]) -> Any:
     )
 
 
+def _kind(change: ChangeKind, replaces: bool) -> Any:
+    name = f"{change.upper()}_REPLACE" if replaces else change.upper()
+    return proto.PropertyDiff.Kind.Value(name)
+
+
 async def _abort_partial(context: Any, partial: PartialCreate, inputs: Properties, secrets: Secrets) -> Any:
     """Tell the engine about an object that exists in spite of the error."""
     detail = proto.ErrorResourceInitFailed(
         id=partial.id,
         properties=encode(partial.outputs, secrets, unknowns=False),
-        inputs=encode(inputs if partial.inputs is None else partial.inputs, secrets, unknowns=False),
+        inputs=encode(inputs, secrets, unknowns=False),
         reasons=partial.reasons,
     )
     status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(partial))

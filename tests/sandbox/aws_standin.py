@@ -5,47 +5,42 @@ from __future__ import annotations
 import atexit
 import itertools
 import json
-import logging
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-import boto3
-from moto.server import ThreadedMotoServer
-
+from sandbox.config import ACCOUNT_ID
 from sandbox.providers.aws import schema
 from sandbox.providers.aws.api import SERVICES
 from sandbox.providers.aws.backend import AwsBackend
 from sandbox.providers.backend import CheckFailure, Properties
+from tests.sandbox.emulator_server import IMAGE, OTHER_IMAGE, REGION, Emulator
 
-ACCOUNT = "123456789012"
-REGION = "us-east-1"
-# An image that the emulator knows (8 GiB snapshot), as of its bundled list.
-IMAGE = "ami-785db401"
+ACCOUNT = ACCOUNT_ID
+NO_IMAGE = "ami-00000000000000000"
 DEFAULT_TAGS = {"kubepark:cluster": "test"}
 SEED = b"seed"
 _number = itertools.count(1)
 
 
 @cache
-def emulator() -> str:
-    """The address of a server for all tests of this process; it ends with the process."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    atexit.register(server.stop)
-    host, port = server.get_host_and_port()
-    return f"http://{host}:{port}"
+def server() -> Emulator:
+    """One for all tests of this process; it ends with the process."""
+    folder = tempfile.mkdtemp(prefix="kubepark-emulator-")
+    made = Emulator(Path(folder), IMAGE, OTHER_IMAGE)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(made.stop)
+    return made
 
 
 @cache
 def client(service: str) -> Any:
     """A client that goes behind the provider's back."""
-    session = boto3.session.Session(
-        aws_access_key_id="testing", aws_secret_access_key="testing", region_name=REGION
-    )
-    return session.client(service, endpoint_url=emulator())
+    return server().client(service)
 
 
 def settings(**others: Any) -> dict[str, Any]:
@@ -54,7 +49,7 @@ def settings(**others: Any) -> dict[str, Any]:
         "region": REGION,
         "accessKey": "testing",
         "secretKey": "testing",
-        "endpoints": [dict.fromkeys(SERVICES, emulator())],
+        "endpoints": [dict.fromkeys(SERVICES, server().url)],
         "defaultTags": {"tags": DEFAULT_TAGS},
         "allowedAccountIds": [ACCOUNT],
         **others,
@@ -93,7 +88,7 @@ class Cloud:
         urn = _urn(typ, unique("r"))
         checked, failures = self.backend.check(urn, typ, {}, dict(inputs), SEED)
         assert failures == []
-        created = self.backend.create(urn, typ, checked, preview=False, timeout=0)
+        created = self.backend.create(typ, checked, preview=False)
         return Thing(typ, urn, created.id, checked, created.outputs)
 
     def changes(self, thing: Thing, inputs: Mapping[str, Any]) -> set[str]:
@@ -114,13 +109,12 @@ class Cloud:
         checked, failures = self.backend.check(thing.urn, thing.typ, thing.inputs, wanted, SEED)
         assert failures == []
         outputs = self.backend.update(
-            thing.urn, thing.typ, thing.id, thing.inputs, thing.outputs, checked,
-            preview=False, ignore_changes=[], timeout=0,
+            thing.typ, thing.id, thing.inputs, thing.outputs, checked, preview=False, ignore_changes=[]
         )  # fmt: skip
         return Thing(thing.typ, thing.urn, thing.id, checked, outputs)
 
     def refresh(self, thing: Thing) -> Thing | None:
-        found = self.backend.read(thing.urn, thing.typ, thing.id, thing.inputs, thing.outputs)
+        found = self.backend.read(thing.typ, thing.id, thing.inputs, thing.outputs)
         return None if found is None else Thing(thing.typ, thing.urn, found.id, found.inputs, found.outputs)
 
     def drift(self, thing: Thing) -> set[str]:
@@ -130,7 +124,7 @@ class Cloud:
         return set(self.backend.diff(thing.typ, thing.id, now.inputs, now.outputs, thing.inputs).changes)
 
     def delete(self, thing: Thing) -> None:
-        self.backend.delete(thing.urn, thing.typ, thing.id, thing.inputs, thing.outputs, timeout=0)
+        self.backend.delete(thing.typ, thing.id, thing.inputs, thing.outputs)
 
 
 def outputs_fit_schema(thing: Thing) -> list[CheckFailure]:

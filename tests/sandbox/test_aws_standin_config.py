@@ -98,7 +98,7 @@ def test_an_emulator_that_is_not_there_is_named():
 
 def test_nothing_works_before_configure():
     with pytest.raises(ProviderError, match="has not been configured"):
-        AwsBackend().invoke("aws:index/getCallerIdentity:getCallerIdentity", {}, preview=False)
+        AwsBackend().invoke("aws:index/getCallerIdentity:getCallerIdentity", {})
 
 
 def test_only_a_new_region_replaces_the_provider():

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.aws_program import Program, Run
-from tests.sandbox.aws_standin import ACCOUNT, IMAGE, client, emulator
+from tests.sandbox.aws_standin import ACCOUNT, IMAGE, NO_IMAGE, OTHER_IMAGE, client, server
 from tests.tools import tool
 
 pytestmark = pytest.mark.sandbox
@@ -27,7 +27,7 @@ class Engine:
     """One stack in its own backend; each attribute of `program` may be changed between operations."""
 
     def __init__(self, folder: Path) -> None:
-        self.program = Program(endpoint=emulator(), secret=secrets.token_urlsafe(24))
+        self.program = Program(endpoint=server().url, secret=secrets.token_urlsafe(24))
         self.backend = folder / "backend"
         shims = folder / "bin"
         for made in (self.backend, shims):
@@ -89,11 +89,11 @@ def everything() -> dict[str, list[Any]]:
 
 
 def test_from_nothing_to_nothing(engine: Engine):
-    foretold = engine.run("preview")
-    assert not foretold.failed, foretold.text
+    previewed = engine.run("preview")
+    assert not previewed.failed, previewed.text
     made = engine.run("up")
     assert not made.failed, made.text
-    assert set(foretold.changes) == set(made.changes)
+    assert set(previewed.changes) == set(made.changes)
     assert set(made.changes.values()) == {"create"}
     assert len(made.changes) == RESOURCES
     assert all(everything().values())
@@ -126,8 +126,8 @@ def _drift_is_seen(engine: Engine) -> None:
     ec2.terminate_instances(InstanceIds=[node])
     assert engine.run("preview_refresh").changes == {"node": "delete"}
     assert engine.run("refresh").changes == {"node": "delete"}
-    mended = engine.run("up")
-    assert mended.changes == {"node": "create"}, mended.text
+    repaired = engine.run("up")
+    assert repaired.changes == {"node": "create"}, repaired.text
     assert engine.run("preview_refresh").changes == {}
 
 
@@ -135,7 +135,7 @@ def _ignored_changes_are_ignored(engine: Engine) -> None:
     engine.program.digest, engine.program.script, engine.program.ami = (
         "bbbb",
         "#!/bin/sh -e\n",
-        "ami-1e749f67",
+        OTHER_IMAGE,
     )
     assert engine.run("preview").changes == {}
     ssm = client("ssm")
@@ -166,10 +166,10 @@ def test_a_wrong_account_or_endpoint_stops_everything(engine: Engine, knob: str,
 
 
 def test_a_refusal_is_shown_in_awss_words_and_the_rest_is_kept(engine: Engine):
-    engine.program.ami = "ami-0123456789abcdef0"
+    engine.program.ami = NO_IMAGE
     failed = engine.run("up")
     assert failed.failed
-    assert "InvalidAMIID.NotFound: The image id '[ami-0123456789abcdef0]' does not exist" in failed.text
+    assert f"InvalidAMIID.NotFound: The image id '[{NO_IMAGE}]' does not exist" in failed.text
     assert "Traceback" not in failed.text
     engine.program.ami = IMAGE
     assert engine.run("up").changes == {"node": "create"}

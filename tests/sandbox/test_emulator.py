@@ -6,72 +6,29 @@ import base64
 import json
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from sandbox.config import ACCOUNT_ID
-from sandbox.ports import free_port
-from sandbox.processes import Supervisor
-
-ROOT = Path(__file__).resolve().parents[2]
-IMAGE = "ami-0123456789abcdef0"
-
-
-class Emulator:
-    def __init__(self, folder):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "requests.jsonl"
-        self.supervisor = Supervisor(folder / "state.json", folder)
-        command = [sys.executable, "-m", "sandbox.emulator", "--port", str(self.port), "--log", str(self.log)]
-        self.supervisor.start("emulator", command, cwd=ROOT, ready=self.healthy)
-
-    def call(self, path, method="GET", body=None):
-        request = urllib.request.Request(self.url + path, data=body, method=method)
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return response.read().decode()
-
-    def healthy(self):
-        try:
-            return self.call("/kubepark/health") == "ok"
-        except urllib.error.URLError:
-            return False
-
-    def client(self, service, key="testing"):
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id=key,
-            aws_secret_access_key="testing",
-            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=20),
-        )
-
-    def recorded(self, action):
-        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
-        return [line for line in lines if line["action"] == action]
+from tests.sandbox.emulator_server import IMAGE, OTHER_IMAGE, ROOT, Emulator
 
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory):
-    made = Emulator(tmp_path_factory.mktemp("emulator"))
-    made.call("/kubepark/images", "PUT", json.dumps([IMAGE]).encode())
+    made = Emulator(tmp_path_factory.mktemp("emulator"), IMAGE)
     yield made
-    made.supervisor.stop_all()
+    made.stop()
 
 
 @pytest.fixture
 def subnet(emulator):
     ec2 = emulator.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
-    return ec2.create_subnet(VpcId=vpc, CidrBlock="10.20.0.0/22")["Subnet"]["SubnetId"]
+    return ec2.create_subnet(VpcId=vpc, CidrBlock="10.20.0.0/22", AvailabilityZone="us-east-1a")["Subnet"][
+        "SubnetId"
+    ]
 
 
 def launch(ec2, **more):
@@ -141,7 +98,7 @@ def test_what_ec2_refuses_at_launch(emulator, subnet):
 
     assert refused(PrivateIpAddress="10.20.0.11") == "InvalidIPAddress.InUse"
     assert refused(ImageId="ami-deadbeef") == "InvalidAMIID.NotFound"
-    assert refused(InstanceType="m5.enormous") == "InvalidInstanceType.NotFound"
+    assert refused(InstanceType="m5.enormous") == "InvalidParameterValue"
     assert refused(UserData=b"x" * 16385) == "InvalidParameterValue"
     assert launch(ec2, SubnetId=subnet, UserData=b"x" * 16384)
 
@@ -193,7 +150,7 @@ def test_the_type_of_a_running_instance_stays(emulator, subnet):
 
 def test_pinned_images_exist_and_more_can_come(emulator):
     ec2 = emulator.client("ec2")
-    other = "ami-0fedcba9876543210"
+    other = OTHER_IMAGE
     assert error_code(ec2.describe_images, ImageIds=[other]) == "InvalidAMIID.NotFound"
     emulator.call("/kubepark/images", "PUT", json.dumps([IMAGE, other]).encode())
     images = ec2.describe_images(ImageIds=[IMAGE, other])["Images"]
@@ -219,19 +176,18 @@ def test_many_callers_at_once_get_one_address_each(emulator, subnet):
 
 
 def test_the_epoch_names_this_memory(tmp_path):
-    first = Emulator(tmp_path)
+    first = Emulator(tmp_path, IMAGE)
     try:
         epoch = first.call("/kubepark/epoch")
         assert len(epoch) == 16
         assert first.call("/kubepark/epoch") == epoch
-        first.call("/kubepark/images", "PUT", json.dumps([IMAGE]).encode())
         first.client("ssm").put_parameter(Name="/x", Value="1", Type="String")
         first.call("/moto-api/reset", "POST", b"")
         assert first.call("/kubepark/epoch") != epoch
         assert error_code(first.client("ssm").get_parameter, Name="/x") == "ParameterNotFound"
         assert first.client("ec2").describe_images(ImageIds=[IMAGE])["Images"]
     finally:
-        first.supervisor.stop_all()
+        first.stop()
 
 
 def test_it_refuses_to_serve_other_machines():

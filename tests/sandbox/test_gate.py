@@ -218,7 +218,7 @@ def test_a_permissions_boundary_limits_the_role(worker: Node, lab: World) -> Non
 @pytest.mark.parametrize(
     ("principal", "effect", "why"),
     [
-        ("arn:aws:iam::123456789012:role/somebody", "Allow", "because no resource-based policy allows the"),
+        ("arn:aws:iam::999999999999:role/somebody", "Allow", "because no resource-based policy allows the"),
         ("arn:aws:iam::123456789012:role/worker01", "Deny", "with an explicit deny in a resource-based"),
     ],
 )
@@ -255,7 +255,12 @@ def test_a_keys_policy_may_allow_by_itself(worker: Node, lab: World) -> None:
 
 
 def put_key_policy(lab: World, policy: dict[str, Any]) -> None:
-    lab.kms.put_key_policy(KeyId=lab.key_arn, PolicyName="default", Policy=json.dumps(policy))
+    lab.kms.put_key_policy(
+        KeyId=lab.key_arn,
+        PolicyName="default",
+        Policy=json.dumps(policy),
+        BypassPolicyLockoutSafetyCheck=True,
+    )
 
 
 def test_keys_that_the_gate_did_not_issue_are_unknown(worker: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,14 @@ from sandbox.providers.backend import ProviderError
 
 SERVICES = ("ec2", "iam", "kms", "ssm", "sts")
 Tags = dict[str, str]
+# No proxies: every endpoint is loopback. Few retries: the emulator is there or it is not.
+_CONFIG = Config(
+    proxies={},
+    connect_timeout=5,
+    read_timeout=60,
+    retries={"total_max_attempts": 2},
+    max_pool_connections=32,
+)
 _ABSENT = re.compile(r"NotFound|NoSuchEntity|\.Malformed$")
 
 
@@ -47,56 +55,31 @@ class Api:
     def _session(self) -> botocore.session.Session:
         return botocore.session.Session()
 
-    @property
-    def ec2(self) -> Any:
-        return self._client("ec2")
-
-    @property
-    def iam(self) -> Any:
-        return self._client("iam")
-
-    @property
-    def kms(self) -> Any:
-        return self._client("kms")
-
-    @property
-    def ssm(self) -> Any:
-        return self._client("ssm")
-
-    @property
-    def sts(self) -> Any:
-        return self._client("sts")
+    ec2 = property(lambda self: self._client("ec2"))
+    iam = property(lambda self: self._client("iam"))
+    kms = property(lambda self: self._client("kms"))
+    ssm = property(lambda self: self._client("ssm"))
+    sts = property(lambda self: self._client("sts"))
 
     def _client(self, service: str) -> Any:
-        """Made on first use: most runs need few of them. sessions are not thread-safe."""
+        """Made on first use: most runs need few of them. Sessions are not thread-safe."""
+        where = {"region_name": self.region, "endpoint_url": self.endpoints[service]}
         with self._lock:
             if service not in self._clients:
-                self._clients[service] = self._make_client(service)
+                make = self._session.create_client
+                self._clients[service] = make(service, **where, **self.credentials, config=_CONFIG)
             return self._clients[service]
-
-    def _make_client(self, service: str) -> Any:
-        # No proxies: every endpoint is loopback. Few retries: the emulator is there or it is not.
-        config = Config(
-            proxies={},
-            connect_timeout=5,
-            read_timeout=60,
-            retries={"total_max_attempts": 2},
-            max_pool_connections=32,
-        )
-        where = {"region_name": self.region, "endpoint_url": self.endpoints[service]}
-        return self._session.create_client(service, **where, **self.credentials, config=config)
 
     def identify(self) -> None:
         """Ask STS whose account this is."""
         self.account = self.sts.get_caller_identity()["Account"]
 
     def arn(self, service: str, resource: str) -> str:
-        region = "" if service == "iam" else self.region
-        return f"arn:aws:{service}:{region}:{self.account}:{resource}"
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
 
 
 @contextlib.contextmanager
-def in_aws_words() -> Iterator[None]:
+def aws_errors() -> Iterator[None]:
     """Turn what botocore raises into a ProviderError with the API's own code and message."""
     try:
         yield
@@ -111,7 +94,7 @@ def in_aws_words() -> Iterator[None]:
 def if_there(call: Callable[..., Any], **arguments: Any) -> Any:
     """The answer of a call, or None when AWS says that the thing does not exist."""
     try:
-        with in_aws_words():
+        with aws_errors():
             return call(**arguments)
     except AwsError as error:
         if error.absent:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sandbox.providers.aws import compare, config, invokes, schema
-from sandbox.providers.aws.api import Api, AwsError, Tags, in_aws_words
+from sandbox.providers.aws.api import Api, AwsError, Tags, aws_errors
 from sandbox.providers.aws.rows import ROWS
 from sandbox.providers.aws.table import Change, Row
 from sandbox.providers.backend import (
@@ -98,36 +98,31 @@ class AwsBackend:
         return {"tagsAll": merged} if merged else {}
 
     def diff(
-        self,
-        typ: str,
-        id: str,
-        old_inputs: Properties,
-        old_outputs: Properties,
-        inputs: Properties,
+        self, typ: str, id: str, old_inputs: Properties, old_outputs: Properties, inputs: Properties
     ) -> DiffResult:
         row = _row(typ)
         old, new = _plain(old_inputs), _plain(inputs)
         changes = _changes(row, old, new, old_outputs)
         # Two objects cannot have one name: where the program chose it, the old one goes first.
         chosen = row.name_prefix is not None and "name" not in inputs.get(_FILLED_IN, [])
-        return DiffResult(changes, row.replaces(new), chosen and "name" not in changes)
+        return DiffResult(changes, row.force_new, chosen and "name" not in changes)
 
-    def create(self, urn: str, typ: str, inputs: Properties, *, preview: bool, timeout: float) -> Created:
+    def create(self, typ: str, inputs: Properties, *, preview: bool) -> Created:
         row, declared = _row(typ), _plain(inputs)
         if preview:
-            return Created("", _foretold(row, declared))
+            return Created("", _predicted(row, declared))
         full = row.with_defaults(declared)
-        with in_aws_words():
+        with aws_errors():
             id = row.create(self._api, full)
         try:
-            with in_aws_words():
+            with aws_errors():
                 row.finish(self._api, id, full)
         except ProviderError as error:
             outputs = self._outputs(row, id, full) or {"id": id, **full}
             raise PartialCreate(id, outputs, [str(error)]) from None
         return Created(id, self._read_back(row, id, full))
 
-    def read(self, urn: str, typ: str, id: str, inputs: Properties, outputs: Properties) -> ReadResult | None:
+    def read(self, typ: str, id: str, inputs: Properties, outputs: Properties) -> ReadResult | None:
         row, known = _row(typ), schema.resource(typ)
         declared = _plain(inputs)
         live = self._outputs(row, id, {**outputs, **declared})
@@ -142,7 +137,6 @@ class AwsBackend:
 
     def update(
         self,
-        urn: str,
         typ: str,
         id: str,
         old_inputs: Properties,
@@ -151,7 +145,6 @@ class AwsBackend:
         *,
         preview: bool,
         ignore_changes: Sequence[str],
-        timeout: float,
     ) -> Properties:
         row = _row(typ)
         old, new = _plain(old_inputs), _plain(inputs)
@@ -160,7 +153,7 @@ class AwsBackend:
         if preview:
             moving = dict.fromkeys(row.volatile, UNKNOWN) if names - {"tags", "tagsAll"} else {}
             return {**old_outputs, **new, **moving}
-        with in_aws_words():
+        with aws_errors():
             if "tagsAll" in names:
                 self._retag(row, id, old_outputs.get("tagsAll") or {}, new.get("tagsAll") or {})
             change = Change(
@@ -174,14 +167,12 @@ class AwsBackend:
         changed = {key: value for key, value in new.items() if old.get(key) != value}
         row.retag(self._api, id, sorted(old.keys() - new.keys()), changed)
 
-    def delete(
-        self, urn: str, typ: str, id: str, inputs: Properties, outputs: Properties, *, timeout: float
-    ) -> None:
+    def delete(self, typ: str, id: str, inputs: Properties, outputs: Properties) -> None:
         row, state = _row(typ), {**outputs, **_plain(inputs)}
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                with in_aws_words():
+                with aws_errors():
                     if row.read(self._api, id, state) is not None:
                         row.delete(self._api, id, state)
                 return
@@ -192,20 +183,20 @@ class AwsBackend:
                     raise
             self._cancelled.wait(_PAUSE)
 
-    def invoke(self, token: str, args: Properties, *, preview: bool) -> Properties:
+    def invoke(self, token: str, args: Properties) -> Properties:
         faults = list(schema.function(token).faults(args))
         if faults:
             raise ProviderError("", f"{token}: " + "; ".join(f"{path}: {why}" for path, why in faults))
         if has_unknown(args):
             raise ProviderError("", f"{token}: unknown argument")
-        with in_aws_words():
+        with aws_errors():
             return invokes.call(self._api, token, args)
 
     # --- state ------------------------------------------------------------------------------------
 
     def _outputs(self, row: Row, id: str, known: Properties) -> Properties | None:
         """The whole state of an object, as AWS has it."""
-        with in_aws_words():
+        with aws_errors():
             live = row.read(self._api, id, known)
         if live is None:
             return None
@@ -280,7 +271,7 @@ def _kept(live: Properties) -> Properties:
     return {"tagsAll": live["tagsAll"]} if live.get("tagsAll") else {}
 
 
-def _foretold(row: Row, declared: Properties) -> Properties:
+def _predicted(row: Row, declared: Properties) -> Properties:
     """Outputs at preview: what is declared, and everything else yet to be known."""
     names = schema.resource(row.token).outputs.fields or {}
     unsettled = {name: UNKNOWN for name in names if name not in declared and name not in row.defaults}

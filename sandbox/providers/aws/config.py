@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from sandbox.config import is_loopback as is_loopback_host
 from sandbox.providers.aws import schema
-from sandbox.providers.aws.api import SERVICES, Api, in_aws_words
+from sandbox.providers.aws.api import SERVICES, Api, aws_errors
 from sandbox.providers.backend import UNKNOWN, CheckFailure, ProviderError, config_value, has_unknown
 from sandbox.providers.difference import join
 
@@ -78,19 +78,10 @@ def merge_endpoints(endpoints: list[dict[str, str]]) -> dict[str, str]:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL names this machine. Host names other than `localhost` are not resolved: what
-    they mean is somebody else's decision."""
+    """Whether a URL names this machine."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        return False
-    if parts.scheme not in ("http", "https") or not host:
-        return False
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
+        return parts.scheme in ("http", "https") and is_loopback_host(parts.hostname or "")
     except ValueError:
         return False
 
@@ -110,7 +101,7 @@ def connect(settings: Mapping[str, Any]) -> Api:
     tags = (settings.get("defaultTags") or {}).get("tags") or {}
     endpoints = merge_endpoints(settings["endpoints"])
     api = Api(endpoints, settings["region"], credentials, dict(tags))
-    with in_aws_words():
+    with aws_errors():
         api.identify()
     allowed = settings.get("allowedAccountIds") or [api.account]
     if api.account not in allowed or api.account in (settings.get("forbiddenAccountIds") or []):

@@ -1,29 +1,70 @@
-"""What the EC2 rows share: tags at creation, and who is using what."""
+"""What the EC2 rows share: calls named by what they are about, tags at creation."""
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from sandbox.providers.aws.api import Api, AwsError, Tags, first, if_there, tag_list, tag_map
+from sandbox.providers.aws.api import Api, Tags, first, given, if_there, tag_list, tag_map
 from sandbox.providers.aws.table import Row
 from sandbox.providers.backend import Properties
 
-# The emulator leaves the interfaces of a terminated instance attached; AWS frees them.
+# AWS lists a terminated instance for an hour.
 _GONE = ("terminated", "shutting-down")
 
 
 class Ec2Row(Row):
-    """An EC2 object: tags by TagSpecifications, errors `<noun>.NotFound`."""
+    """An EC2 object. Its kind, as in ARNs and tag specifications (`internet-gateway`), gives the
+    names of its calls, of their arguments and of their answers, unless a row says otherwise."""
 
-    resource_type: ClassVar[str]
+    kind: ClassVar[str]
+    # Inputs that the create call takes as they are, and outputs that stand in the answer as they are.
+    arguments: ClassVar[frozenset[str]] = frozenset()
+    fields: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def noun(self) -> str:
+        return "".join(part.capitalize() for part in self.kind.split("-"))
+
+    @property
+    def id_name(self) -> str:
+        return f"{self.noun}Id"
+
+    def call(self, api: Api, verb: str, plural: str = "") -> Callable[..., Any]:
+        call: Callable[..., Any] = getattr(api.ec2, f"{verb}_{self.kind.replace('-', '_')}{plural}")
+        return call
+
+    def create(self, api: Api, inputs: Properties) -> str:
+        taken = given(**{capital(name): inputs.get(name) for name in self.arguments})
+        answer = self.call(api, "create")(**taken, **self.specifications(inputs))
+        return str(answer.get(self.noun, answer)[self.id_name])
 
     def specifications(self, inputs: Properties) -> dict[str, Any]:
         """The argument that puts tags on with the create call itself."""
         tags = inputs.get("tagsAll")
         if not tags:
             return {}
-        return {"TagSpecifications": [{"ResourceType": self.resource_type, "Tags": tag_list(tags)}]}
+        return {"TagSpecifications": [{"ResourceType": self.kind, "Tags": tag_list(tags)}]}
+
+    def find(self, api: Api, id: str) -> dict[str, Any] | None:
+        answer = if_there(self.call(api, "describe", "s"), **{f"{self.id_name}s": [id]})
+        found: dict[str, Any] | None = first(answer, f"{self.noun}s")
+        return found
+
+    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
+        found = self.find(api, id)
+        if found is None:
+            return None
+        return {
+            "arn": api.arn("ec2", f"{self.kind}/{id}"),
+            **{name: found.get(capital(name)) for name in self.fields},
+            **self.details(api, found, known),
+            "tagsAll": tag_map(found.get("Tags", found.get("TagSet"))),
+        }
+
+    def details(self, api: Api, found: dict[str, Any], known: Properties) -> Properties:
+        """Outputs that are not among `fields`."""
+        return {}
 
     def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
         if removed:
@@ -31,80 +72,25 @@ class Ec2Row(Row):
         if tags:
             api.ec2.create_tags(Resources=[id], Tags=tag_list(tags))
 
+    def delete(self, api: Api, id: str, state: Properties) -> None:
+        self.call(api, "delete")(**{self.id_name: id})
 
-def tags_of(thing: Any, key: str = "Tags") -> Tags:
-    return tag_map(thing.get(key))
+
+def capital(name: str) -> str:
+    """A property's name as the API spells it."""
+    return name[0].upper() + name[1:]
 
 
-def filters(**values: str | list[str]) -> list[dict[str, Any]]:
+def filters(**values: str) -> list[dict[str, Any]]:
     """`vpc_id="x"` as the API's list of filters; `__` stands for a dot."""
     return [
-        {
-            "Name": name.replace("__", ".").replace("_", "-"),
-            "Values": [value] if isinstance(value, str) else value,
-        }
+        {"Name": name.replace("__", ".").replace("_", "-"), "Values": [value]}
         for name, value in values.items()
     ]
 
 
 def instance(api: Api, id: str) -> dict[str, Any] | None:
-    """An instance that still exists: a terminated one is gone, though AWS lists it for an hour."""
+    """An instance that still exists."""
     reservation = first(if_there(api.ec2.describe_instances, InstanceIds=[id]), "Reservations")
     found: dict[str, Any] | None = first(reservation, "Instances")
     return None if found is None or found["State"]["Name"] in _GONE else found
-
-
-def interfaces(api: Api, **values: str | list[str]) -> list[dict[str, Any]]:
-    """Interfaces by filter, without those that only a terminated instance of the emulator still has
-    and that AWS would have deleted with it (made by RunInstances itself)."""
-    found = api.ec2.describe_network_interfaces(Filters=filters(**values))["NetworkInterfaces"]
-    return [item for item in found if not (_automatic(item) and user_of(api, item) is None and _held(item))]
-
-
-def user_of(api: Api, interface: dict[str, Any]) -> str | None:
-    """The live instance that an interface is attached to."""
-    owner = (interface.get("Attachment") or {}).get("InstanceId")
-    return owner if owner and instance(api, owner) is not None else None
-
-
-def _held(interface: dict[str, Any]) -> bool:
-    return bool((interface.get("Attachment") or {}).get("InstanceId"))
-
-
-def _automatic(interface: dict[str, Any]) -> bool:
-    return bool(interface.get("Description") == "Primary network interface")
-
-
-def require_free_address(api: Api, subnet_id: str, address: str) -> None:
-    """Refuse an address that is taken, reserved by AWS or outside the subnet."""
-    subnet = first(api.ec2.describe_subnets(SubnetIds=[subnet_id]), "Subnets")
-    network = ipaddress.ip_network(subnet["CidrBlock"])
-    try:
-        wanted = ipaddress.ip_address(address)
-    except ValueError:
-        raise AwsError("InvalidParameterValue", f"invalid value for parameter address: {address}") from None
-    if wanted not in network:
-        raise AwsError("InvalidParameterValue", "Address does not fall within the subnet's address range")
-    if int(wanted) - int(network.network_address) < 4 or wanted == network.broadcast_address:
-        raise AwsError("InvalidParameterValue", "Address is in subnet's reserved address range")
-    if interfaces(api, subnet_id=subnet_id, addresses__private_ip_address=address):
-        raise AwsError("InvalidIPAddress.InUse", f"Address {address} is in use.")
-
-
-def require_groups(api: Api, subnet_id: str, groups: list[str]) -> None:
-    """Security groups that exist, in the network of the subnet."""
-    if not groups:
-        return
-    subnet = first(api.ec2.describe_subnets(SubnetIds=[subnet_id]), "Subnets")
-    for group in api.ec2.describe_security_groups(GroupIds=groups)["SecurityGroups"]:
-        if group["VpcId"] != subnet["VpcId"]:
-            message = (
-                f"Security group {group['GroupId']} and subnet {subnet_id} belong to different networks."
-            )
-            raise AwsError("InvalidParameter", message)
-
-
-def require_no_interfaces(api: Api, noun: str, id: str, **values: str | list[str]) -> None:
-    """AWS does not delete what an interface is in; the emulator does."""
-    if interfaces(api, **values):
-        raise AwsError("DependencyViolation", f"The {noun} '{id}' has dependencies and cannot be deleted.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from sandbox.providers.aws.api import Api
 from sandbox.providers.backend import Properties, ProviderError
@@ -17,11 +16,6 @@ def call(api: Api, token: str, args: Properties) -> Properties:
     if args.get("region") not in (None, api.region):
         raise ProviderError("", f"{token}: the stand-in provider serves {api.region} only")
     return function(api, {name: value for name, value in args.items() if value is not None})
-
-
-def _caller_identity(api: Api, args: Properties) -> Properties:
-    who = api.sts.get_caller_identity()
-    return {"id": who["Account"], "accountId": who["Account"], "arn": who["Arn"], "userId": who["UserId"]}
 
 
 def _parameter(api: Api, args: Properties) -> Properties:
@@ -49,58 +43,14 @@ def _parameters_by_path(api: Api, args: Properties) -> Properties:
         Path=path, Recursive=recursive, WithDecryption=decrypt
     )
     found = [parameter for page in pages for parameter in page["Parameters"]]
+    lists = {"arns": "ARN", "names": "Name", "types": "Type", "values": "Value"}
     return {
         "id": path,
         "path": path,
         "recursive": recursive,
         "withDecryption": decrypt,
         "region": api.region,
-        "arns": [parameter["ARN"] for parameter in found],
-        "names": [parameter["Name"] for parameter in found],
-        "types": [parameter["Type"] for parameter in found],
-        "values": [parameter["Value"] for parameter in found],
-    }
-
-
-def _offerings(api: Api, args: Properties) -> list[Any]:
-    wanted = [{"Name": item["name"], "Values": item["values"]} for item in args.get("filters", [])]
-    pages = api.ec2.get_paginator("describe_instance_type_offerings").paginate(
-        LocationType=args.get("locationType", "region"), Filters=wanted
-    )
-    found = [item for page in pages for item in page["InstanceTypeOfferings"]]
-    return sorted(found, key=lambda item: (item["InstanceType"], item["Location"]))
-
-
-def _instance_type_offerings(api: Api, args: Properties) -> Properties:
-    found = _offerings(api, args)
-    return {
-        "id": api.region,
-        **args,
-        "region": api.region,
-        "instanceTypes": [item["InstanceType"] for item in found],
-        "locations": [item["Location"] for item in found],
-        "locationTypes": [item["LocationType"] for item in found],
-    }
-
-
-def _instance_type_offering(api: Api, args: Properties) -> Properties:
-    found = _offerings(api, args)
-    names = {item["InstanceType"]: item for item in found}
-    preferred = [name for name in args.get("preferredInstanceTypes", []) if name in names]
-    if not found:
-        raise ProviderError(
-            "", "no EC2 Instance Type Offerings found matching criteria; try different search"
-        )
-    if not preferred and len(found) > 1:
-        raise ProviderError("", "multiple EC2 Instance Offerings found; use additional constraints")
-    chosen = names[preferred[0]] if preferred else found[0]
-    return {
-        "id": chosen["InstanceType"],
-        **args,
-        "region": api.region,
-        "instanceType": chosen["InstanceType"],
-        "location": chosen["Location"],
-        "locationType": chosen["LocationType"],
+        **{name: [parameter[field] for parameter in found] for name, field in lists.items()},
     }
 
 
@@ -112,9 +62,6 @@ def _needed(args: Properties, name: str) -> str:
 
 
 _FUNCTIONS: dict[str, Callable[[Api, Properties], Properties]] = {
-    "aws:index/getCallerIdentity:getCallerIdentity": _caller_identity,
     "aws:ssm/getParameter:getParameter": _parameter,
     "aws:ssm/getParametersByPath:getParametersByPath": _parameters_by_path,
-    "aws:ec2/getInstanceTypeOffering:getInstanceTypeOffering": _instance_type_offering,
-    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": _instance_type_offerings,
 }

@@ -15,73 +15,47 @@ _ALIAS = re.compile(r"alias/[\w/-]+", re.ASCII)
 
 class Key(Row):
     token = "aws:kms/key:Key"
-    handles = paths(
-        "description policy enableKeyRotation rotationPeriodInDays deletionWindowInDays isEnabled multiRegion"
-        " bypassPolicyLockoutSafetyCheck"
-    )
-    force_new = paths("multiRegion")
+    handles = paths("description policy enableKeyRotation deletionWindowInDays")
     defaults = MappingProxyType(
         {
             "description": "Managed by Pulumi",
             "enableKeyRotation": False,
             "isEnabled": True,
             "multiRegion": False,
-            "bypassPolicyLockoutSafetyCheck": False,
         }
     )
     computed = paths("policy rotationPeriodInDays")
-    local = paths("deletionWindowInDays bypassPolicyLockoutSafetyCheck")
+    local = paths("deletionWindowInDays")
     same = MappingProxyType({"policy": policy.same})
 
     def check(self, inputs: Properties) -> list[CheckFailure]:
-        found = policy.failures(inputs, "policy")
-        for name, least, most in (("deletionWindowInDays", 7, 30), ("rotationPeriodInDays", 90, 2560)):
-            days = inputs.get(name)
-            if isinstance(days, int) and not least <= days <= most:
-                found.append((name, f"expected {name} to be in the range ({least} - {most}), got {days}"))
+        found, days = policy.failures(inputs, "policy"), inputs.get("deletionWindowInDays")
+        if isinstance(days, int) and not 7 <= days <= 30:
+            why = f"expected deletionWindowInDays to be in the range (7 - 30), got {days}"
+            found.append(("deletionWindowInDays", why))
         return found
 
     def create(self, api: Api, inputs: Properties) -> str:
-        self._check_policy(api, inputs)
         answer = api.kms.create_key(
             Description=inputs["description"],
-            MultiRegion=inputs["multiRegion"],
             Tags=tag_list(inputs.get("tagsAll") or {}, "TagKey", "TagValue"),
             **given(Policy=inputs.get("policy")),
         )
         return str(answer["KeyMetadata"]["KeyId"])
 
     def finish(self, api: Api, id: str, inputs: Properties) -> None:
-        self._rotate(api, id, inputs)
-        if not inputs["isEnabled"]:
-            api.kms.disable_key(KeyId=id)
-
-    def _rotate(self, api: Api, id: str, inputs: Properties) -> None:
         if inputs["enableKeyRotation"]:
-            period = given(RotationPeriodInDays=inputs.get("rotationPeriodInDays"))
-            api.kms.enable_key_rotation(KeyId=id, **period)
-        else:
-            api.kms.disable_key_rotation(KeyId=id)
-
-    def _check_policy(self, api: Api, inputs: Properties) -> None:
-        if inputs.get("policy") is None:
-            return
-        bypass = inputs["bypassPolicyLockoutSafetyCheck"]
-        policy.require_key_policy(inputs["policy"], api.account, lambda arn: _exists(api, arn), bypass=bypass)
+            api.kms.enable_key_rotation(KeyId=id)
 
     def update(self, api: Api, id: str, change: Change) -> None:
         new = change.new
-        if change.of("isEnabled") and new["isEnabled"]:
-            api.kms.enable_key(KeyId=id)
-        if change.of("enableKeyRotation", "rotationPeriodInDays"):
-            self._rotate(api, id, new)
+        if change.of("enableKeyRotation"):
+            rotate = api.kms.enable_key_rotation if new["enableKeyRotation"] else api.kms.disable_key_rotation
+            rotate(KeyId=id)
         if change.of("description"):
             api.kms.update_key_description(KeyId=id, Description=new["description"])
         if change.of("policy"):
-            self._check_policy(api, new)
             api.kms.put_key_policy(KeyId=id, PolicyName="default", Policy=new["policy"])
-        if change.of("isEnabled") and not new["isEnabled"]:
-            api.kms.disable_key(KeyId=id)
 
     def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
         if removed:
@@ -101,27 +75,18 @@ class Key(Row):
             "keyId": key["KeyId"],
             "description": key["Description"],
             "isEnabled": key["Enabled"],
-            "keyUsage": key.get("KeyUsage", "ENCRYPT_DECRYPT"),
-            "customerMasterKeySpec": key.get("CustomerMasterKeySpec", "SYMMETRIC_DEFAULT"),
+            "keyUsage": key["KeyUsage"],
+            "customerMasterKeySpec": key["CustomerMasterKeySpec"],
             "multiRegion": key["MultiRegion"],
             "policy": api.kms.get_key_policy(KeyId=id, PolicyName="default")["Policy"],
             "enableKeyRotation": rotation["KeyRotationEnabled"],
-            # The emulator does not keep the period.
-            "rotationPeriodInDays": rotation.get("RotationPeriodInDays", known.get("rotationPeriodInDays")),
+            "rotationPeriodInDays": rotation.get("RotationPeriodInDays"),
             "tagsAll": tag_map(tags, "TagKey", "TagValue"),
         }
 
     def delete(self, api: Api, id: str, state: Properties) -> None:
         window = given(PendingWindowInDays=state.get("deletionWindowInDays"))
         api.kms.schedule_key_deletion(KeyId=id, **window)
-
-
-def _exists(api: Api, arn: str) -> bool:
-    kind, _, name = arn.partition(":iam::")[2].partition(":")[2].partition("/")
-    name = name.rpartition("/")[2]
-    if kind == "role":
-        return if_there(api.iam.get_role, RoleName=name) is not None
-    return if_there(api.iam.get_user, UserName=name) is not None
 
 
 class Alias(Row):

@@ -6,31 +6,30 @@ import ipaddress
 from types import MappingProxyType
 from typing import Any
 
-from sandbox.providers.aws.api import Api, AwsError, first, given, if_there
-from sandbox.providers.aws.ec2 import Ec2Row, filters, interfaces, require_no_interfaces, tags_of
-from sandbox.providers.aws.table import Change, Row, paths
+from sandbox.providers.aws.api import Api, first, if_there
+from sandbox.providers.aws.ec2 import Ec2Row, capital, filters
+from sandbox.providers.aws.table import Change, paths
 from sandbox.providers.backend import UNKNOWN, CheckFailure, Properties, ProviderError
 
 
-def cidr_failures(inputs: Properties, *names: str) -> list[CheckFailure]:
-    """Properties that are no CIDR block, or one with host bits set."""
-    found = []
-    for name in names:
-        text = inputs.get(name)
-        if text is None or text is UNKNOWN:
-            continue
-        try:
-            ipaddress.ip_network(text)
-        except ValueError as error:
-            found.append((name, f"{text!r} is not a valid CIDR block: {error}"))
-    return found
+def cidr_failures(inputs: Properties, name: str) -> list[CheckFailure]:
+    """A property that is no CIDR block, or one with host bits set."""
+    text = inputs.get(name)
+    if text is None or text is UNKNOWN:
+        return []
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        return [(name, f"{text!r} is not a valid CIDR block: {error}")]
+    return []
 
 
 class Vpc(Ec2Row):
     token = "aws:ec2/vpc:Vpc"
-    resource_type = "vpc"
-    handles = paths("cidrBlock enableDnsHostnames enableDnsSupport instanceTenancy")
-    force_new = paths("cidrBlock")
+    kind = "vpc"
+    arguments = force_new = paths("cidrBlock")
+    handles = paths("cidrBlock enableDnsHostnames enableDnsSupport")
+    fields = paths("cidrBlock instanceTenancy dhcpOptionsId ownerId")
     defaults = MappingProxyType(
         {"enableDnsSupport": True, "enableDnsHostnames": False, "instanceTenancy": "default"}
     )
@@ -38,94 +37,44 @@ class Vpc(Ec2Row):
     def check(self, inputs: Properties) -> list[CheckFailure]:
         return cidr_failures(inputs, "cidrBlock")
 
-    def create(self, api: Api, inputs: Properties) -> str:
-        size = ipaddress.ip_network(inputs.get("cidrBlock", "0.0.0.0/0")).prefixlen
-        if not 16 <= size <= 28:
-            raise AwsError("InvalidVpc.Range", f"The CIDR '{inputs.get('cidrBlock')}' is invalid.")
-        answer = api.ec2.create_vpc(
-            CidrBlock=inputs["cidrBlock"],
-            InstanceTenancy=inputs["instanceTenancy"],
-            **self.specifications(inputs),
-        )
-        return str(answer["Vpc"]["VpcId"])
-
     def finish(self, api: Api, id: str, inputs: Properties) -> None:
-        self._set_attributes(api, id, inputs)
+        # One attribute per call, as the API wants it; names on need support on.
+        for name in ("enableDnsSupport", "enableDnsHostnames"):
+            api.ec2.modify_vpc_attribute(VpcId=id, **{capital(name): {"Value": inputs[name]}})
 
     def update(self, api: Api, id: str, change: Change) -> None:
-        if change.of("instanceTenancy"):
-            api.ec2.modify_vpc_tenancy(VpcId=id, InstanceTenancy=change.new["instanceTenancy"])
-        self._set_attributes(api, id, change.new)
+        self.finish(api, id, change.new)
 
-    def _set_attributes(self, api: Api, id: str, inputs: Properties) -> None:
-        # One attribute per call, as the API wants it; names on need support on.
-        api.ec2.modify_vpc_attribute(VpcId=id, EnableDnsSupport={"Value": inputs["enableDnsSupport"]})
-        api.ec2.modify_vpc_attribute(VpcId=id, EnableDnsHostnames={"Value": inputs["enableDnsHostnames"]})
-
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        vpc = first(if_there(api.ec2.describe_vpcs, VpcIds=[id]), "Vpcs")
-        if vpc is None:
-            return None
+    def details(self, api: Api, found: dict[str, Any], known: Properties) -> Properties:
+        id = found["VpcId"]
         tables = api.ec2.describe_route_tables(Filters=filters(vpc_id=id, association__main="true"))
         acls = api.ec2.describe_network_acls(Filters=filters(vpc_id=id, default="true"))
         groups = api.ec2.describe_security_groups(Filters=filters(vpc_id=id, group_name="default"))
-        main = (first(tables, "RouteTables") or {}).get("RouteTableId")
+        main = first(tables, "RouteTables")["RouteTableId"]
         return {
-            "arn": api.arn("ec2", f"vpc/{id}"),
-            "cidrBlock": vpc["CidrBlock"],
-            "instanceTenancy": vpc["InstanceTenancy"],
-            "enableDnsSupport": self._attribute(api, id, "enableDnsSupport"),
-            "enableDnsHostnames": self._attribute(api, id, "enableDnsHostnames"),
-            "dhcpOptionsId": vpc["DhcpOptionsId"],
+            **{name: self._attribute(api, id, name) for name in ("enableDnsSupport", "enableDnsHostnames")},
             "mainRouteTableId": main,
             "defaultRouteTableId": main,
-            "defaultNetworkAclId": (first(acls, "NetworkAcls") or {}).get("NetworkAclId"),
-            "defaultSecurityGroupId": (first(groups, "SecurityGroups") or {}).get("GroupId"),
-            "ownerId": vpc["OwnerId"],
-            "tagsAll": tags_of(vpc),
+            "defaultNetworkAclId": first(acls, "NetworkAcls")["NetworkAclId"],
+            "defaultSecurityGroupId": first(groups, "SecurityGroups")["GroupId"],
         }
 
     def _attribute(self, api: Api, id: str, name: str) -> bool:
         answer = api.ec2.describe_vpc_attribute(VpcId=id, Attribute=name)
-        return bool(answer[name[0].upper() + name[1:]]["Value"])
-
-    def delete(self, api: Api, id: str, state: Properties) -> None:
-        here = filters(vpc_id=id)
-        tables = api.ec2.describe_route_tables(Filters=here)["RouteTables"]
-        groups = api.ec2.describe_security_groups(Filters=here)["SecurityGroups"]
-        blockers = [
-            api.ec2.describe_subnets(Filters=here)["Subnets"],
-            [table for table in tables if not any(row["Main"] for row in table["Associations"])],
-            [group for group in groups if group["GroupName"] != "default"],
-            api.ec2.describe_internet_gateways(Filters=filters(attachment__vpc_id=id))["InternetGateways"],
-        ]
-        if any(blockers):
-            raise AwsError("DependencyViolation", f"The vpc '{id}' has dependencies and cannot be deleted.")
-        api.ec2.delete_vpc(VpcId=id)
+        return bool(answer[capital(name)]["Value"])
 
 
 class Subnet(Ec2Row):
     token = "aws:ec2/subnet:Subnet"
-    resource_type = "subnet"
-    handles = paths("vpcId cidrBlock availabilityZone availabilityZoneId mapPublicIpOnLaunch")
-    force_new = paths("vpcId cidrBlock availabilityZone availabilityZoneId")
+    kind = "subnet"
+    arguments = force_new = paths("vpcId cidrBlock availabilityZone")
+    handles = paths("vpcId cidrBlock availabilityZone mapPublicIpOnLaunch")
+    fields = handles | paths("availabilityZoneId ownerId")
     defaults = MappingProxyType({"mapPublicIpOnLaunch": False})
     computed = paths("availabilityZone availabilityZoneId")
 
     def check(self, inputs: Properties) -> list[CheckFailure]:
         return cidr_failures(inputs, "cidrBlock")
-
-    def create(self, api: Api, inputs: Properties) -> str:
-        answer = api.ec2.create_subnet(
-            VpcId=inputs["vpcId"],
-            **given(
-                CidrBlock=inputs.get("cidrBlock"),
-                AvailabilityZone=inputs.get("availabilityZone"),
-                AvailabilityZoneId=inputs.get("availabilityZoneId"),
-            ),
-            **self.specifications(inputs),
-        )
-        return str(answer["Subnet"]["SubnetId"])
 
     def finish(self, api: Api, id: str, inputs: Properties) -> None:
         value = {"Value": inputs["mapPublicIpOnLaunch"]}
@@ -134,30 +83,12 @@ class Subnet(Ec2Row):
     def update(self, api: Api, id: str, change: Change) -> None:
         self.finish(api, id, change.new)
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        subnet = first(if_there(api.ec2.describe_subnets, SubnetIds=[id]), "Subnets")
-        if subnet is None:
-            return None
-        return {
-            "arn": api.arn("ec2", f"subnet/{id}"),
-            "vpcId": subnet["VpcId"],
-            "cidrBlock": subnet["CidrBlock"],
-            "availabilityZone": subnet["AvailabilityZone"],
-            "availabilityZoneId": subnet["AvailabilityZoneId"],
-            "mapPublicIpOnLaunch": subnet["MapPublicIpOnLaunch"],
-            "ownerId": subnet["OwnerId"],
-            "tagsAll": tags_of(subnet),
-        }
 
-    def delete(self, api: Api, id: str, state: Properties) -> None:
-        require_no_interfaces(api, "subnet", id, subnet_id=id)
-        api.ec2.delete_subnet(SubnetId=id)
-
-
-class SubnetCidrReservation(Row):
+class SubnetCidrReservation(Ec2Row):
     token = "aws:ec2/subnetCidrReservation:SubnetCidrReservation"
-    handles = paths("subnetId cidrBlock reservationType description")
-    force_new = handles
+    kind = "subnet-cidr-reservation"
+    handles = force_new = paths("subnetId cidrBlock reservationType")
+    arguments = paths("subnetId reservationType cidr")
 
     def check(self, inputs: Properties) -> list[CheckFailure]:
         found = cidr_failures(inputs, "cidrBlock")
@@ -166,96 +97,45 @@ class SubnetCidrReservation(Row):
         return found
 
     def create(self, api: Api, inputs: Properties) -> str:
-        subnet = first(api.ec2.describe_subnets(SubnetIds=[inputs["subnetId"]]), "Subnets")
-        inside = ipaddress.ip_network(subnet["CidrBlock"])
-        if not ipaddress.ip_network(inputs["cidrBlock"]).subnet_of(inside):  # type: ignore[arg-type]
-            message = f"Reservation CIDR {inputs['cidrBlock']} is not within the subnet {inside}"
-            raise AwsError("InvalidParameterValue", message)
-        answer = api.ec2.create_subnet_cidr_reservation(
-            SubnetId=inputs["subnetId"],
-            Cidr=inputs["cidrBlock"],
-            ReservationType=inputs["reservationType"],
-            **given(Description=inputs.get("description")),
-        )
-        return str(answer["SubnetCidrReservation"]["SubnetCidrReservationId"])
+        return super().create(api, {**inputs, "cidr": inputs["cidrBlock"]})
 
     def read(self, api: Api, id: str, known: Properties) -> Properties | None:
         subnet, _, reservation = id.rpartition(":")
         subnet = subnet or known.get("subnetId", "")
         if not subnet:
             raise ProviderError("", f"{id}: import a reservation as SUBNET_ID:RESERVATION_ID")
-        answer = if_there(api.ec2.get_subnet_cidr_reservations, SubnetId=subnet)
-        for item in (answer or {}).get("SubnetIpv4CidrReservations", []):
+        answer = if_there(api.ec2.get_subnet_cidr_reservations, SubnetId=subnet) or {}
+        for item in answer.get("SubnetIpv4CidrReservations", []):
             if item["SubnetCidrReservationId"] == reservation:
-                return _reservation(item)
+                names = ("subnetId", "reservationType", "ownerId")
+                return {"cidrBlock": item["Cidr"], **{name: item.get(capital(name)) for name in names}}
         return None
 
     def canonical_id(self, id: str) -> str:
         return id.rpartition(":")[2]
 
-    def delete(self, api: Api, id: str, state: Properties) -> None:
-        api.ec2.delete_subnet_cidr_reservation(SubnetCidrReservationId=id)
-
-
-def _reservation(item: Any) -> Properties:
-    return {
-        "subnetId": item["SubnetId"],
-        "cidrBlock": item["Cidr"],
-        "reservationType": item["ReservationType"],
-        "description": item.get("Description"),
-        "ownerId": item["OwnerId"],
-    }
-
 
 class InternetGateway(Ec2Row):
     token = "aws:ec2/internetGateway:InternetGateway"
-    resource_type = "internet-gateway"
-    handles = paths("vpcId")
-    computed = paths("vpcId")
-
-    def create(self, api: Api, inputs: Properties) -> str:
-        answer = api.ec2.create_internet_gateway(**self.specifications(inputs))
-        return str(answer["InternetGateway"]["InternetGatewayId"])
+    kind = "internet-gateway"
+    handles = computed = paths("vpcId")
 
     def finish(self, api: Api, id: str, inputs: Properties) -> None:
         if inputs.get("vpcId"):
-            self._attach(api, id, inputs["vpcId"])
-
-    def _attach(self, api: Api, id: str, vpc: str) -> None:
-        others = api.ec2.describe_internet_gateways(Filters=filters(attachment__vpc_id=vpc))
-        if others["InternetGateways"]:
-            message = f"Resource {vpc} already has an internet gateway attached"
-            raise AwsError("Resource.AlreadyAssociated", message)
-        api.ec2.attach_internet_gateway(InternetGatewayId=id, VpcId=vpc)
+            api.ec2.attach_internet_gateway(InternetGatewayId=id, VpcId=inputs["vpcId"])
 
     def update(self, api: Api, id: str, change: Change) -> None:
-        if change.old.get("vpcId"):
-            self._detach(api, id, change.old["vpcId"])
-        if change.new.get("vpcId"):
-            self._attach(api, id, change.new["vpcId"])
+        self._detach(api, id)
+        self.finish(api, id, change.new)
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        gateway = first(
-            if_there(api.ec2.describe_internet_gateways, InternetGatewayIds=[id]), "InternetGateways"
-        )
-        if gateway is None:
-            return None
-        attachments = gateway["Attachments"]
-        return {
-            "arn": api.arn("ec2", f"internet-gateway/{id}"),
-            "vpcId": attachments[0]["VpcId"] if attachments else None,
-            "ownerId": gateway.get("OwnerId", api.account),
-            "tagsAll": tags_of(gateway),
-        }
+    def details(self, api: Api, found: dict[str, Any], known: Properties) -> Properties:
+        vpc = first(found, "Attachments") or {}
+        return {"vpcId": vpc.get("VpcId"), "ownerId": found["OwnerId"]}
 
     def delete(self, api: Api, id: str, state: Properties) -> None:
-        live = self.read(api, id, state) or {}
-        if live.get("vpcId"):
-            self._detach(api, id, live["vpcId"])
-        api.ec2.delete_internet_gateway(InternetGatewayId=id)
+        self._detach(api, id)
+        super().delete(api, id, state)
 
-    def _detach(self, api: Api, id: str, vpc: str) -> None:
-        if any((item.get("Association") or {}).get("PublicIp") for item in interfaces(api, vpc_id=vpc)):
-            message = f"Network {vpc} has some mapped public address(es)."
-            raise AwsError("DependencyViolation", message)
-        api.ec2.detach_internet_gateway(InternetGatewayId=id, VpcId=vpc)
+    def _detach(self, api: Api, id: str) -> None:
+        for attachment in (self.find(api, id) or {}).get("Attachments", []):
+            api.ec2.detach_internet_gateway(InternetGatewayId=id, VpcId=attachment["VpcId"])

@@ -71,10 +71,6 @@ class Row:
     def delete(self, api: Api, id: str, state: Properties) -> None:
         raise NotImplementedError
 
-    def replaces(self, inputs: Properties) -> frozenset[str]:
-        """`force_new`, for types where it depends on another property."""
-        return self.force_new
-
     def canonical_id(self, id: str) -> str:
         """The id that an import names, as it is in state."""
         return id
