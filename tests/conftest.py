@@ -28,7 +28,6 @@ _LONGEST_FIRST = (
     "test_driver_faults",
     "test_boot_cluster",
     "test_userdata_boot",
-    "test_aws_standin_engine",
     "test_driver",
     "test_userdata_faults",
     "test_kubernetes_standin_waits",

@@ -24,6 +24,29 @@ ACCOUNT = ACCOUNT_ID
 NO_IMAGE = "ami-00000000000000000"
 DEFAULT_TAGS = {"kubepark:cluster": "test"}
 SEED = b"seed"
+# Type tokens.
+VPC = "aws:ec2/vpc:Vpc"
+SUBNET = "aws:ec2/subnet:Subnet"
+RESERVATION = "aws:ec2/subnetCidrReservation:SubnetCidrReservation"
+GATEWAY = "aws:ec2/internetGateway:InternetGateway"
+TABLE = "aws:ec2/routeTable:RouteTable"
+ROUTE = "aws:ec2/route:Route"
+ASSOCIATION = "aws:ec2/routeTableAssociation:RouteTableAssociation"
+GROUP = "aws:ec2/securityGroup:SecurityGroup"
+DEFAULT_GROUP = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"
+INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
+EXCLUSIVE = "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive"
+INTERFACE = "aws:ec2/networkInterface:NetworkInterface"
+ADDRESS = "aws:ec2/eip:Eip"
+INSTANCE = "aws:ec2/instance:Instance"
+STATE = "aws:ec2transitgateway/instanceState:InstanceState"
+ROLE = "aws:iam/role:Role"
+ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
+PROFILE = "aws:iam/instanceProfile:InstanceProfile"
+KEY = "aws:kms/key:Key"
+ALIAS = "aws:kms/alias:Alias"
+PARAMETER = "aws:ssm/parameter:Parameter"
 _number = itertools.count(1)
 
 
@@ -157,38 +180,38 @@ class World:
     cloud: Cloud
 
     def __post_init__(self) -> None:
-        self.vpc = self.cloud.make("aws:ec2/vpc:Vpc", {"cidrBlock": "10.20.0.0/16"})
+        self.vpc = self.cloud.make(VPC, {"cidrBlock": "10.20.0.0/16"})
         self.subnet = self.cloud.make(
-            "aws:ec2/subnet:Subnet",
+            SUBNET,
             {"vpcId": self.vpc.id, "cidrBlock": "10.20.0.0/22", "availabilityZone": "us-east-1a"},
         )
 
     def group(self) -> Thing:
         inputs = {"vpcId": self.vpc.id, "name": unique("group"), "description": "nodes"}
-        return self.cloud.make("aws:ec2/securityGroup:SecurityGroup", inputs)
+        return self.cloud.make(GROUP, inputs)
 
     def interface(self, address: str = "10.20.0.10", **others: Any) -> Thing:
         inputs = {"subnetId": self.subnet.id, "privateIps": [address], **others}
-        return self.cloud.make("aws:ec2/networkInterface:NetworkInterface", inputs)
+        return self.cloud.make(INTERFACE, inputs)
 
     def gateway(self) -> Thing:
-        return self.cloud.make("aws:ec2/internetGateway:InternetGateway", {"vpcId": self.vpc.id})
+        return self.cloud.make(GATEWAY, {"vpcId": self.vpc.id})
 
     def table(self) -> Thing:
-        return self.cloud.make("aws:ec2/routeTable:RouteTable", {"vpcId": self.vpc.id})
+        return self.cloud.make(TABLE, {"vpcId": self.vpc.id})
 
     def address(self) -> Thing:
-        return self.cloud.make("aws:ec2/eip:Eip", {"domain": "vpc"})
+        return self.cloud.make(ADDRESS, {"domain": "vpc"})
 
     def role(self) -> Thing:
-        return self.cloud.make("aws:iam/role:Role", {"name": unique("role"), "assumeRolePolicy": TRUST})
+        return self.cloud.make(ROLE, {"name": unique("role"), "assumeRolePolicy": TRUST})
 
     def key(self) -> Thing:
-        return self.cloud.make("aws:kms/key:Key", {"deletionWindowInDays": 7, "policy": ROOT_ONLY})
+        return self.cloud.make(KEY, {"deletionWindowInDays": 7, "policy": ROOT_ONLY})
 
     def parameter(self, **others: Any) -> Thing:
         inputs = {"name": f"/{unique('cluster')}/join", "type": "String", "value": "pending", **others}
-        return self.cloud.make("aws:ssm/parameter:Parameter", inputs)
+        return self.cloud.make(PARAMETER, inputs)
 
     def launch(self, **others: Any) -> dict[str, Any]:
         """Inputs of a small instance at a fixed address."""
@@ -202,5 +225,10 @@ class World:
             **others,
         }
 
+    def launch_on_interface(self) -> dict[str, Any]:
+        """The same on an interface that is there already."""
+        kept = {name: v for name, v in self.launch().items() if name not in ("subnetId", "privateIp")}
+        return {**kept, "primaryNetworkInterface": {"networkInterfaceId": self.interface().id}}
+
     def instance(self, **others: Any) -> Thing:
-        return self.cloud.make("aws:ec2/instance:Instance", self.launch(**others))
+        return self.cloud.make(INSTANCE, self.launch(**others))

@@ -14,10 +14,28 @@ from sandbox.providers.aws.backend import AwsBackend
 from sandbox.providers.backend import UNKNOWN, ProviderError
 from tests.sandbox.aws_standin import (
     ACCOUNT,
+    ALIAS,
+    ASSOCIATION,
+    DEFAULT_GROUP,
+    GATEWAY,
+    GROUP,
     IMAGE,
+    INGRESS,
+    INSTANCE,
+    INTERFACE,
+    KEY,
     NO_IMAGE,
+    PARAMETER,
+    PROFILE,
+    RESERVATION,
+    ROLE,
+    ROLE_POLICY,
     ROOT_ONLY,
+    ROUTE,
+    STATE,
+    SUBNET,
     TRUST,
+    VPC,
     Cloud,
     Thing,
     World,
@@ -28,23 +46,6 @@ from tests.sandbox.aws_standin import (
     unique,
 )
 
-VPC = "aws:ec2/vpc:Vpc"
-SUBNET = "aws:ec2/subnet:Subnet"
-INTERFACE = "aws:ec2/networkInterface:NetworkInterface"
-INSTANCE = "aws:ec2/instance:Instance"
-GROUP = "aws:ec2/securityGroup:SecurityGroup"
-INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
-ROLE = "aws:iam/role:Role"
-ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
-PROFILE = "aws:iam/instanceProfile:InstanceProfile"
-KEY = "aws:kms/key:Key"
-ALIAS = "aws:kms/alias:Alias"
-PARAMETER = "aws:ssm/parameter:Parameter"
-RESERVATION = "aws:ec2/subnetCidrReservation:SubnetCidrReservation"
-ASSOCIATION = "aws:ec2/routeTableAssociation:RouteTableAssociation"
-GATEWAY = "aws:ec2/internetGateway:InternetGateway"
-ROUTE = "aws:ec2/route:Route"
-STATE = "aws:ec2transitgateway/instanceState:InstanceState"
 NODE = {"ami": IMAGE, "instanceType": "t3.large"}
 CIDR = "10.0.0.0/16"
 
@@ -82,7 +83,7 @@ def world(cloud: Cloud) -> World:
         (ROUTE, {"routeTableId": "r", "gatewayId": "g"}, "destinationCidrBlock", "missing required"),
         (ROUTE, {"routeTableId": "r", "destinationCidrBlock": "0.0.0.0/0"}, "gatewayId", "missing required"),
         (ASSOCIATION, {"routeTableId": "r"}, "subnetId", "one of gatewayId, subnetId must be given"),
-        ("aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", {}, "vpcId", "required"),
+        (DEFAULT_GROUP, {}, "vpcId", "required"),
         (INTERFACE, {"subnetId": "s", "privateIps": ["10.0.0.4", "10.0.0.5"]}, "privateIps", "exactly one"),
         (INSTANCE, {"ami": IMAGE}, "instanceType", "missing required property"),
         (INSTANCE, {**NODE, "hibernation": True}, "hibernation", "not implemented by the stand-in provider"),
@@ -228,11 +229,6 @@ def launch(**change: Any) -> Make:
     return lambda w: w.launch(**change)
 
 
-def on_interface(world: World) -> dict[str, Any]:
-    inputs = {name: v for name, v in world.launch().items() if name not in ("subnetId", "privateIp")}
-    return {**inputs, "primaryNetworkInterface": {"networkInterfaceId": world.interface().id}}
-
-
 def group_elsewhere(world: World) -> list[str]:
     return [World(world.cloud).group().id]
 
@@ -312,7 +308,11 @@ REFUSED: list[tuple[str, Make, str]] = [
         "InvalidParameter: .* different networks",
     ),
     (INSTANCE, twice(INSTANCE, launch()), "InvalidIPAddress.InUse: Address 10.20.0.11 is in use."),
-    (INSTANCE, twice(INSTANCE, on_interface), "InvalidNetworkInterface.InUse: Interface: .*eni-.* in use"),
+    (
+        INSTANCE,
+        twice(INSTANCE, World.launch_on_interface),
+        "InvalidNetworkInterface.InUse: Interface: .*eni-.* in use",
+    ),
     (INSTANCE, launch(ami="ami-ubuntu"), 'InvalidAMIID.Malformed: Invalid id: "ami-ubuntu"'),
     (INSTANCE, launch(ami=NO_IMAGE), "InvalidAMIID.NotFound"),
     (INSTANCE, launch(instanceType="t9.huge"), STARTED_TYPE),
@@ -478,7 +478,7 @@ def test_things_in_use_are_not_deleted(cloud: Cloud, world: World):
     cloud.change(address, networkInterface=held.id)
     role = world.role()
     cloud.make(ROLE_POLICY, inline(document(statement(Action="ssm:*")))(world) | {"role": role.id})
-    launched = on_interface(World(cloud))
+    launched = World(cloud).launch_on_interface()
     cloud.make(INSTANCE, launched)
     with_gateway, with_group = World(cloud), World(cloud)
     with_gateway.gateway(), with_group.group()

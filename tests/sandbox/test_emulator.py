@@ -70,39 +70,6 @@ def test_the_record_is_private(emulator):
     assert emulator.log.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize(("size", "tier", "accepted"), [
-    (4096, "Standard", True), (4097, "Standard", False), (8192, "Advanced", True), (8193, "Advanced", False),
-])  # fmt: skip
-def test_parameter_size(emulator, size, tier, accepted):
-    ssm = emulator.client("ssm")
-    wanted = {"Name": f"/c/size/{tier}/{size}", "Value": "x" * size, "Type": "String", "Tier": tier}
-    if accepted:
-        ssm.put_parameter(**wanted)
-        assert len(ssm.get_parameter(Name=wanted["Name"])["Parameter"]["Value"]) == size
-    else:
-        assert error_code(ssm.put_parameter, **wanted) == "ValidationException"
-        assert error_code(ssm.get_parameter, Name=wanted["Name"]) == "ParameterNotFound"
-
-
-def test_parameter_values_cannot_hold_double_braces(emulator):
-    ssm = emulator.client("ssm")
-    assert error_code(ssm.put_parameter, Name="/c/b", Value="{{x}}", Type="String") == "ValidationException"
-
-
-def test_what_ec2_refuses_at_launch(emulator, subnet):
-    ec2 = emulator.client("ec2")
-    launch(ec2, SubnetId=subnet, PrivateIpAddress="10.20.0.11")
-
-    def refused(**more):
-        return error_code(lambda: launch(ec2, SubnetId=subnet, **more))
-
-    assert refused(PrivateIpAddress="10.20.0.11") == "InvalidIPAddress.InUse"
-    assert refused(ImageId="ami-deadbeef") == "InvalidAMIID.NotFound"
-    assert refused(InstanceType="m5.enormous") == "InvalidParameterValue"
-    assert refused(UserData=b"x" * 16385) == "InvalidParameterValue"
-    assert launch(ec2, SubnetId=subnet, UserData=b"x" * 16384)
-
-
 def test_an_interface_serves_one_instance_and_outlives_it(emulator, subnet):
     ec2 = emulator.client("ec2")
     wanted = {"SubnetId": subnet, "PrivateIpAddress": "10.20.0.10"}
