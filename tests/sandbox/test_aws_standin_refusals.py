@@ -46,7 +46,7 @@ from tests.sandbox.aws_standin import (
     unique,
 )
 
-NODE = {"ami": IMAGE, "instanceType": "t3.large"}
+PRIMARY = {"networkInterfaceId": "eni-1"}
 CIDR = "10.0.0.0/16"
 
 
@@ -63,91 +63,84 @@ def world(cloud: Cloud) -> World:
 # --- before any call ------------------------------------------------------------------------------
 
 
+VALID: dict[str, dict[str, Any]] = {
+    VPC: {"cidrBlock": CIDR},
+    SUBNET: {"vpcId": "vpc-1", "cidrBlock": CIDR},
+    RESERVATION: {"subnetId": "subnet-1", "cidrBlock": CIDR, "reservationType": "explicit"},
+    ROUTE: {"routeTableId": "rtb-1", "destinationCidrBlock": CIDR, "gatewayId": "igw-1"},
+    ASSOCIATION: {"routeTableId": "rtb-1", "subnetId": "subnet-1"},
+    DEFAULT_GROUP: {"vpcId": "vpc-1"},
+    INTERFACE: {"subnetId": "subnet-1", "privateIps": ["10.0.0.4"]},
+    INSTANCE: {"ami": IMAGE, "instanceType": "t3.large", "primaryNetworkInterface": PRIMARY},
+    STATE: {"instanceId": "i-1", "state": "running"},
+    ROLE: {"assumeRolePolicy": TRUST},
+    ROLE_POLICY: {"role": "r", "policy": ROOT_ONLY},
+    PROFILE: {"name": "p"},
+    KEY: {"deletionWindowInDays": 7},
+    ALIAS: {"name": "alias/a", "targetKeyId": "key"},
+    PARAMETER: {"type": "String", "value": "x"},
+    INGRESS: {"securityGroupId": "sg-1", "ipProtocol": "-1", "cidrIpv4": CIDR},
+}
+NOT_HANDLED = "not implemented by the stand-in provider"
+
+
+@pytest.mark.parametrize("typ", VALID)
+def test_check_passes_what_is_right_and_what_is_not_known_yet(cloud: Cloud, typ: str):
+    assert cloud.check(typ, VALID[typ]) == []
+    assert cloud.check(typ, dict.fromkeys(VALID[typ], UNKNOWN)) == []
+
+
 @pytest.mark.parametrize(
-    ("typ", "inputs", "path", "reason"),
+    ("typ", "change", "path", "reason"),
     [
         (VPC, {"cidrBlock": 10}, "cidrBlock", "expected a string, got the number 10"),
         (VPC, {"cidrBlok": CIDR}, "cidrBlok", "unknown property; known: "),
         (VPC, {"cidrBlock": "10.0.0.1/16"}, "cidrBlock", "is not a valid CIDR block"),
-        (VPC, {"cidrBlock": CIDR, "tags": {"a.b": 1}}, 'tags["a.b"]', "expected a string"),
-        (VPC, {"cidrBlock": CIDR, "tags": "x"}, "tags", "expected a map, got a string"),
-        (VPC, {"ipv4IpamPoolId": "x"}, "ipv4IpamPoolId", "not implemented by the stand-in provider"),
-        (VPC, {"cidrBlock": CIDR, "region": "eu-west-1"}, "region", "serves us-east-1 only"),
-        (SUBNET, {"cidrBlock": CIDR}, "vpcId", "missing required property"),
-        (
-            RESERVATION,
-            {"subnetId": "s", "cidrBlock": CIDR, "reservationType": "x"},
-            "reservationType",
-            "one of",
-        ),
-        (ROUTE, {"routeTableId": "r", "gatewayId": "g"}, "destinationCidrBlock", "missing required"),
-        (ROUTE, {"routeTableId": "r", "destinationCidrBlock": "0.0.0.0/0"}, "gatewayId", "missing required"),
-        (ASSOCIATION, {"routeTableId": "r"}, "subnetId", "one of gatewayId, subnetId must be given"),
-        (DEFAULT_GROUP, {}, "vpcId", "required"),
-        (INTERFACE, {"subnetId": "s", "privateIps": ["10.0.0.4", "10.0.0.5"]}, "privateIps", "exactly one"),
-        (INSTANCE, {"ami": IMAGE}, "instanceType", "missing required property"),
-        (INSTANCE, {**NODE, "hibernation": True}, "hibernation", "not implemented by the stand-in provider"),
+        (VPC, {"tags": {"a.b": 1}}, 'tags["a.b"]', "expected a string"),
+        (VPC, {"tags": "x"}, "tags", "expected a map, got a string"),
+        (VPC, {"ipv4IpamPoolId": "x"}, "ipv4IpamPoolId", NOT_HANDLED),
+        (VPC, {"region": "eu-west-1"}, "region", "serves us-east-1 only"),
+        (SUBNET, {"vpcId": None}, "vpcId", "missing required property"),
+        (RESERVATION, {"reservationType": "x"}, "reservationType", "one of: prefix, explicit"),
+        (ROUTE, {"destinationCidrBlock": None}, "destinationCidrBlock", "missing required property"),
+        (ROUTE, {"gatewayId": None}, "gatewayId", "missing required property"),
+        (ASSOCIATION, {"subnetId": None}, "subnetId", "one of gatewayId, subnetId must be given"),
+        (DEFAULT_GROUP, {"vpcId": None}, "vpcId", "required"),
+        (INTERFACE, {"privateIps": ["10.0.0.4", "10.0.0.5"]}, "privateIps", "exactly one address"),
+        (INSTANCE, {"instanceType": None}, "instanceType", "missing required property"),
+        (INSTANCE, {"hibernation": True}, "hibernation", NOT_HANDLED),
+        (INSTANCE, {"metadataOptions": {"a": "b"}}, "metadataOptions.a", "unknown property; known: "),
         (
             INSTANCE,
-            {**NODE, "metadataOptions": {"httpToken": "x"}},
-            "metadataOptions.httpToken",
-            "unknown prop",
-        ),
-        (
-            INSTANCE,
-            {**NODE, "metadataOptions": {"httpTokens": "x"}},
+            {"metadataOptions": {"httpTokens": "x"}},
             "metadataOptions.httpTokens",
-            "one of: opt",
+            "optional, required",
         ),
-        (
-            INSTANCE,
-            {**NODE, "metadataOptions": {"httpProtocolIpv6": "enabled"}},
-            "metadataOptions.httpProtocolIpv6",
-            "not implemented",
-        ),
-        (
-            INSTANCE,
-            {**NODE, "subnetId": "s", "primaryNetworkInterface": {"networkInterfaceId": "eni-1"}},
-            "subnetId",
-            "conflicts with primaryNetworkInterface",
-        ),
-        (INSTANCE, {**NODE, "userDataBase64": "no base64"}, "userDataBase64", "expected base64"),
-        (STATE, {"instanceId": "i", "state": "gone"}, "state", "one of: running, stopped"),
+        (INSTANCE, {"rootBlockDevice": {"iops": 1}}, "rootBlockDevice.iops", NOT_HANDLED),
+        (INSTANCE, {"subnetId": "subnet-1"}, "subnetId", "conflicts with primaryNetworkInterface"),
+        (INSTANCE, {"userDataBase64": "no base64"}, "userDataBase64", "expected base64"),
+        (STATE, {"state": "gone"}, "state", "one of: running, stopped"),
         (ROLE, {"assumeRolePolicy": "{"}, "assumeRolePolicy", "contains an invalid JSON policy"),
-        (ROLE_POLICY, {"role": "r", "policy": "[]"}, "policy", "not a JSON object"),
-        (ROLE, {"assumeRolePolicy": TRUST, "name": "a b"}, "name", "expected 1 to 64 of letters"),
+        (ROLE, {"name": "a b"}, "name", "expected 1 to 64 of letters"),
+        (ROLE_POLICY, {"policy": "[]"}, "policy", "not a JSON object"),
         (PROFILE, {"name": "x" * 129}, "name", "expected 1 to 128 of letters"),
         (KEY, {"deletionWindowInDays": 3}, "deletionWindowInDays", "in the range (7 - 30), got 3"),
-        (ALIAS, {"name": "kubepark", "targetKeyId": "x"}, "name", "expected alias/"),
-        (ALIAS, {"name": "alias/aws/x", "targetKeyId": "x"}, "name", "not alias/aws/"),
-        (PARAMETER, {"type": "String"}, "value", "missing required property"),
-        (PARAMETER, {"type": "Text", "value": "x"}, "type", "one of: String, StringList, SecureString"),
-        (PARAMETER, {"type": "String", "value": "x", "tier": "Big"}, "tier", "one of: Standard"),
-        (
-            PARAMETER,
-            {"type": "String", "value": "x", "description": "d" * 1025},
-            "description",
-            "at most 1024",
-        ),
-        (INGRESS, {"securityGroupId": "sg-1", "ipProtocol": "-1"}, "cidrIpv4", "exactly one of cidrIpv4"),
-        (
-            INGRESS,
-            {"securityGroupId": "sg-1", "ipProtocol": "-1", "cidrIpv4": CIDR, "fromPort": 1},
-            "fromPort",
-            "have no meaning",
-        ),
-        (
-            INGRESS,
-            {"securityGroupId": "sg-1", "ipProtocol": "tcp", "cidrIpv4": CIDR},
-            "fromPort",
-            "required for tcp and udp",
-        ),
+        (ALIAS, {"name": "kubepark"}, "name", "expected alias/"),
+        (ALIAS, {"name": "alias/aws/x"}, "name", "not alias/aws/"),
+        (PARAMETER, {"value": None}, "value", "missing required property"),
+        (PARAMETER, {"type": "Text"}, "type", "one of: String, StringList, SecureString"),
+        (PARAMETER, {"tier": "Big"}, "tier", "one of: Standard, Advanced, Intelligent-Tiering"),
+        (PARAMETER, {"description": "d" * 1025}, "description", "at most 1024 characters"),
+        (INGRESS, {"cidrIpv4": None}, "cidrIpv4", "exactly one of cidrIpv4, referencedSecurityGroupId"),
+        (INGRESS, {"fromPort": 1}, "fromPort", "have no meaning when ipProtocol is -1"),
+        (INGRESS, {"ipProtocol": "tcp"}, "fromPort", "required for tcp and udp"),
     ],
 )
 def test_check_names_the_property_and_what_is_wrong(
-    cloud: Cloud, typ: str, inputs: dict[str, Any], path: str, reason: str
+    cloud: Cloud, typ: str, change: dict[str, Any], path: str, reason: str
 ):
-    failures = dict(cloud.check(typ, inputs))
+    changed = {**VALID[typ], **change}
+    failures = dict(cloud.check(typ, {name: value for name, value in changed.items() if value is not None}))
     assert list(failures) == [path]
     assert reason in failures[path]
 
@@ -155,10 +148,6 @@ def test_check_names_the_property_and_what_is_wrong(
 def test_check_lists_every_problem(cloud: Cloud):
     found = cloud.check(SUBNET, {"cidrBlock": 5, "nope": 1, "region": "eu-west-1"})
     assert {path for path, _ in found} == {"vpcId", "cidrBlock", "nope", "region"}
-
-
-def test_unknown_values_are_anything(cloud: Cloud):
-    assert cloud.check(SUBNET, {"vpcId": UNKNOWN, "cidrBlock": UNKNOWN, "tags": UNKNOWN}) == []
 
 
 @pytest.mark.parametrize(
@@ -233,6 +222,10 @@ def group_elsewhere(world: World) -> list[str]:
     return [World(world.cloud).group().id]
 
 
+def of_another_network(world: World) -> dict[str, Any]:
+    return {"subnetId": world.subnet.id, "securityGroups": group_elsewhere(world)}
+
+
 def where_gpus_are_not(world: World) -> dict[str, Any]:
     ec2 = client("ec2")
     zones = {zone["ZoneName"] for zone in ec2.describe_availability_zones()["AvailabilityZones"]}
@@ -276,6 +269,14 @@ def subnet(**inputs: Any) -> Make:
     return lambda w: {"vpcId": w.vpc.id, **inputs}
 
 
+def association(world: World) -> dict[str, Any]:
+    return {"routeTableId": world.table().id, "subnetId": world.subnet.id}
+
+
+def alias(world: World) -> dict[str, Any]:
+    return {"name": f"alias/{unique('a')}", "targetKeyId": world.key().id}
+
+
 def reservation(cidr: str) -> Make:
     return lambda w: {"subnetId": w.subnet.id, "reservationType": "explicit", "cidrBlock": cidr}
 
@@ -289,39 +290,23 @@ REFUSED: list[tuple[str, Make, str]] = [
     (SUBNET, subnet(cidrBlock="10.20.8.0/24", availabilityZone="us-east-1q"), "availabilityZone is invalid"),
     (RESERVATION, reservation("10.99.0.0/24"), "should be within subnet"),
     (RESERVATION, twice(RESERVATION, reservation("10.20.0.0/24")), "overlap"),
-    (
-        ASSOCIATION,
-        twice(ASSOCIATION, lambda w: {"routeTableId": w.table().id, "subnetId": w.subnet.id}),
-        "Resource.AlreadyAssociated",
-    ),
+    (ASSOCIATION, twice(ASSOCIATION, association), "Resource.AlreadyAssociated"),
     (
         INTERFACE,
         twice(INTERFACE, interface("10.20.0.10")),
-        "InvalidIPAddress.InUse: Address 10.20.0.10 is in use.",
+        "InvalidIPAddress.InUse: Address 10.20.0.10 is in",
     ),
     (INTERFACE, interface("10.99.0.10"), "does not fall within the subnet"),
     (INTERFACE, interface("10.20.0.3"), "reserved address range"),
     (INTERFACE, interface("10.20.3.255"), "reserved address range"),
-    (
-        INTERFACE,
-        lambda w: {"subnetId": w.subnet.id, "securityGroups": group_elsewhere(w)},
-        "InvalidParameter: .* different networks",
-    ),
+    (INTERFACE, of_another_network, "InvalidParameter: .* different networks"),
     (INSTANCE, twice(INSTANCE, launch()), "InvalidIPAddress.InUse: Address 10.20.0.11 is in use."),
-    (
-        INSTANCE,
-        twice(INSTANCE, World.launch_on_interface),
-        "InvalidNetworkInterface.InUse: Interface: .*eni-.* in use",
-    ),
+    (INSTANCE, twice(INSTANCE, World.launch_on_interface), "InvalidNetworkInterface.InUse: .*eni-.* in use"),
     (INSTANCE, launch(ami="ami-ubuntu"), 'InvalidAMIID.Malformed: Invalid id: "ami-ubuntu"'),
     (INSTANCE, launch(ami=NO_IMAGE), "InvalidAMIID.NotFound"),
     (INSTANCE, launch(instanceType="t9.huge"), STARTED_TYPE),
     (INSTANCE, where_gpus_are_not, "Unsupported: .*g4dn.xlarge.*us-east-1"),
-    (
-        INSTANCE,
-        launch(iamInstanceProfile="nobody"),
-        "InvalidParameterValue: .*Invalid IAM Instance Profile name",
-    ),
+    (INSTANCE, launch(iamInstanceProfile="nobody"), "InvalidParameterValue: .*Invalid IAM Instance Profile"),
     (
         INSTANCE,
         launch(userDataBase64=USER_DATA),
@@ -332,7 +317,7 @@ REFUSED: list[tuple[str, Make, str]] = [
     (
         INSTANCE,
         launch(rootBlockDevice={"volumeSize": 4}),
-        "InvalidBlockDeviceMapping: .* is smaller than snapshot",
+        "InvalidBlockDeviceMapping: .* smaller than snapshot",
     ),
     (GROUP, twice(GROUP, lambda w: {"vpcId": w.vpc.id, "name": unique("g")}), "InvalidGroup.Duplicate"),
     (INGRESS, twice(INGRESS, rule()), "InvalidPermission.Duplicate"),
@@ -347,11 +332,7 @@ REFUSED: list[tuple[str, Make, str]] = [
     (ROLE_POLICY, inline(document(statement(Principal="*"))), "should not specify a principal"),
     (ROLE_POLICY, inline(document(statement(Resource=["x" * 100] * 110))), "Maximum policy size of 10240"),
     (ROLE_POLICY, inline('{"Version": "2020-01-01", "Statement": []}'), "valid version"),
-    (
-        ALIAS,
-        twice(ALIAS, lambda w: {"name": f"alias/{unique('a')}", "targetKeyId": w.key().id}),
-        "AlreadyExistsException",
-    ),
+    (ALIAS, twice(ALIAS, alias), "AlreadyExistsException"),
     (PARAMETER, twice(PARAMETER, parameter()), "ParameterAlreadyExists"),
     (PARAMETER, parameter(value="x" * 4097), "ValidationException: Standard tier .* maximum .* 4096"),
     (PARAMETER, parameter(value="x" * 8193, tier="Advanced"), "maximum parameter value of 8192"),
