@@ -146,11 +146,11 @@ def release_interfaces(aws: Stores, call: Arguments) -> None:
     """
     for instance in filter(None, map(aws.ec2.get_instance_by_id, call["InstanceIds"])):
         for index, interface in list(instance.nics.items()):
-            remembered = copy.copy(interface)
-            remembered.delete_on_termination = False
+            cached = copy.copy(interface)
+            cached.delete_on_termination = False
             if interface.id in aws.ec2.enis and interface.instance is instance:
                 instance.detach_eni(interface)
-            instance.nics[index] = remembered
+            instance.nics[index] = cached
 
 
 # --- network ---------------------------------------------------------------------------------
@@ -222,12 +222,12 @@ def _modify_rules(aws: Stores, call: Arguments) -> None:
         id, new = change["SecurityGroupRuleId"], change["SecurityGroupRule"]
         wanted = tuple(map(new.get, ("IpProtocol", "FromPort", "ToPort", "CidrIpv4", "ReferencedGroupId")))
         for rules in (group.ingress_rules, group.egress_rules):
-            others = [_what(rule) for rule in rules if rule.id != id]
+            others = [_identity(rule) for rule in rules if rule.id != id]
             if len(others) < len(rules) and wanted in others:
                 raise Refusal("InvalidPermission.Duplicate", f"the specified rule {wanted} already exists")
 
 
-def _what(rule: Any) -> tuple[Any, ...]:
+def _identity(rule: Any) -> tuple[Any, ...]:
     ports = (-1, -1) if rule.ip_protocol == "-1" else (rule.from_port, rule.to_port)
     return (rule.ip_protocol, *ports, rule.cidr_ipv4, rule.source_group.get("GroupId"))
 

@@ -40,7 +40,7 @@ def has_unknown(value: Any) -> bool:
 
 
 class ProviderError(Exception):
-    """A refusal in the API's own words, shown by the engine as `code: message`, without traceback."""
+    """A refusal with the API's code and message; the engine shows `code: message`, no traceback."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}" if code else message)
@@ -108,7 +108,7 @@ class Backend(Protocol):
         unconfigured and does not call it). Raises ProviderError."""
 
     def secret_outputs(self, typ: str) -> Collection[str]:
-        """Top-level properties of a type that are always secret, whatever the program said."""
+        """Top-level properties of a type that are always secret, whatever the program declares."""
 
     def check(
         self, urn: str, typ: str, old_inputs: Properties, inputs: Properties, seed: bytes

@@ -81,14 +81,14 @@ def _plain(value: PropertyValue, path: Path, paths: set[Path], texts: set[str], 
         return int(content)
     if content is None or isinstance(content, bool | float):
         return content
-    raise ProviderError("", f"{_spell(path)}: a {type(content).__name__} is not supported")
+    raise ProviderError("", f"{_path_text(path)}: a {type(content).__name__} is not supported")
 
 
 def _wrapped(value: Any, path: Path, secrets: Secrets, unknowns: bool) -> PropertyValue:
     content: Any = value
     if value is UNKNOWN:
         if not unknowns:
-            raise ProviderError("", f"{_spell(path)}: unknown outside a preview")
+            raise ProviderError("", f"{_path_text(path)}: unknown outside a preview")
         content = rpc.UNKNOWN
     elif isinstance(value, Mapping):
         content = {
@@ -103,7 +103,7 @@ def _wrapped(value: Any, path: Path, secrets: Secrets, unknowns: bool) -> Proper
     return PropertyValue(content, is_secret=secrets.covers(path, value))
 
 
-def _spell(path: Path) -> str:
+def _path_text(path: Path) -> str:
     return "".join(_parts(path))
 
 

@@ -85,7 +85,7 @@ def unique(stem: str) -> str:
 
 
 @dataclass
-class Thing:
+class Resource:
     """A resource as the engine would keep it."""
 
     typ: str
@@ -99,7 +99,7 @@ class Thing:
 class Cloud:
     """Does with the backend what the engine does."""
 
-    backend: AwsBackend = field(default_factory=lambda: AwsBackend(patience=0))
+    backend: AwsBackend = field(default_factory=lambda: AwsBackend(delete_timeout=0))
 
     def __post_init__(self) -> None:
         self.backend.configure(settings())
@@ -107,52 +107,64 @@ class Cloud:
     def check(self, typ: str, inputs: Mapping[str, Any]) -> list[CheckFailure]:
         return self.backend.check(_urn(typ, "x"), typ, {}, dict(inputs), SEED)[1]
 
-    def make(self, typ: str, inputs: Mapping[str, Any]) -> Thing:
+    def make(self, typ: str, inputs: Mapping[str, Any]) -> Resource:
         urn = _urn(typ, unique("r"))
         checked, failures = self.backend.check(urn, typ, {}, dict(inputs), SEED)
         assert failures == []
         created = self.backend.create(typ, checked, preview=False)
-        return Thing(typ, urn, created.id, checked, created.outputs)
+        return Resource(typ, urn, created.id, checked, created.outputs)
 
-    def changes(self, thing: Thing, inputs: Mapping[str, Any]) -> set[str]:
-        checked, failures = self.backend.check(thing.urn, thing.typ, thing.inputs, dict(inputs), SEED)
+    def changes(self, resource: Resource, inputs: Mapping[str, Any]) -> set[str]:
+        checked, failures = self.backend.check(
+            resource.urn, resource.typ, resource.inputs, dict(inputs), SEED
+        )
         assert failures == []
-        return set(self.backend.diff(thing.typ, thing.id, thing.inputs, thing.outputs, checked).changes)
+        return set(
+            self.backend.diff(resource.typ, resource.id, resource.inputs, resource.outputs, checked).changes
+        )
 
-    def replaces(self, thing: Thing, **inputs: Any) -> bool:
+    def replaces(self, resource: Resource, **inputs: Any) -> bool:
         """Whether the engine would make a new one for these changed inputs."""
-        new = {**thing.inputs, **inputs}
-        result = self.backend.diff(thing.typ, thing.id, thing.inputs, thing.outputs, new)
+        new = {**resource.inputs, **inputs}
+        result = self.backend.diff(resource.typ, resource.id, resource.inputs, resource.outputs, new)
         assert result.changes
         return any(path.startswith(root) for path in result.changes for root in result.replaces)
 
-    def change(self, thing: Thing, **inputs: Any) -> Thing:
+    def change(self, resource: Resource, **inputs: Any) -> Resource:
         """Update in place."""
-        wanted = {k: v for k, v in {**thing.inputs, **inputs}.items() if k not in ("tagsAll", "__defaults")}
-        checked, failures = self.backend.check(thing.urn, thing.typ, thing.inputs, wanted, SEED)
+        wanted = {
+            k: v for k, v in {**resource.inputs, **inputs}.items() if k not in ("tagsAll", "__defaults")
+        }
+        checked, failures = self.backend.check(resource.urn, resource.typ, resource.inputs, wanted, SEED)
         assert failures == []
         outputs = self.backend.update(
-            thing.typ, thing.id, thing.inputs, thing.outputs, checked, preview=False, ignore_changes=[]
+            resource.typ, resource.id, resource.inputs, resource.outputs, checked, preview=False, ignore_changes=[]
         )  # fmt: skip
-        return Thing(thing.typ, thing.urn, thing.id, checked, outputs)
+        return Resource(resource.typ, resource.urn, resource.id, checked, outputs)
 
-    def refresh(self, thing: Thing) -> Thing | None:
-        found = self.backend.read(thing.typ, thing.id, thing.inputs, thing.outputs)
-        return None if found is None else Thing(thing.typ, thing.urn, found.id, found.inputs, found.outputs)
+    def refresh(self, resource: Resource) -> Resource | None:
+        found = self.backend.read(resource.typ, resource.id, resource.inputs, resource.outputs)
+        return (
+            None
+            if found is None
+            else Resource(resource.typ, resource.urn, found.id, found.inputs, found.outputs)
+        )
 
-    def drift(self, thing: Thing) -> set[str]:
+    def drift(self, resource: Resource) -> set[str]:
         """What a refresh shows: the difference between what is and what was declared."""
-        now = self.refresh(thing)
+        now = self.refresh(resource)
         assert now is not None
-        return set(self.backend.diff(thing.typ, thing.id, now.inputs, now.outputs, thing.inputs).changes)
+        return set(
+            self.backend.diff(resource.typ, resource.id, now.inputs, now.outputs, resource.inputs).changes
+        )
 
-    def delete(self, thing: Thing) -> None:
-        self.backend.delete(thing.typ, thing.id, thing.inputs, thing.outputs)
+    def delete(self, resource: Resource) -> None:
+        self.backend.delete(resource.typ, resource.id, resource.inputs, resource.outputs)
 
 
-def outputs_fit_schema(thing: Thing) -> list[CheckFailure]:
-    known = schema.resource(thing.typ).outputs
-    return list(known.faults({name: value for name, value in thing.outputs.items() if name != "id"}))
+def outputs_fit_schema(resource: Resource) -> list[CheckFailure]:
+    known = schema.resource(resource.typ).outputs
+    return list(known.failures({name: value for name, value in resource.outputs.items() if name != "id"}))
 
 
 def _urn(typ: str, name: str) -> str:
@@ -186,30 +198,30 @@ class World:
             {"vpcId": self.vpc.id, "cidrBlock": "10.20.0.0/22", "availabilityZone": "us-east-1a"},
         )
 
-    def group(self) -> Thing:
+    def group(self) -> Resource:
         inputs = {"vpcId": self.vpc.id, "name": unique("group"), "description": "nodes"}
         return self.cloud.make(GROUP, inputs)
 
-    def interface(self, address: str = "10.20.0.10", **others: Any) -> Thing:
+    def interface(self, address: str = "10.20.0.10", **others: Any) -> Resource:
         inputs = {"subnetId": self.subnet.id, "privateIps": [address], **others}
         return self.cloud.make(INTERFACE, inputs)
 
-    def gateway(self) -> Thing:
+    def gateway(self) -> Resource:
         return self.cloud.make(GATEWAY, {"vpcId": self.vpc.id})
 
-    def table(self) -> Thing:
+    def table(self) -> Resource:
         return self.cloud.make(TABLE, {"vpcId": self.vpc.id})
 
-    def address(self) -> Thing:
+    def address(self) -> Resource:
         return self.cloud.make(ADDRESS, {"domain": "vpc"})
 
-    def role(self) -> Thing:
+    def role(self) -> Resource:
         return self.cloud.make(ROLE, {"name": unique("role"), "assumeRolePolicy": TRUST})
 
-    def key(self) -> Thing:
+    def key(self) -> Resource:
         return self.cloud.make(KEY, {"deletionWindowInDays": 7, "policy": ROOT_ONLY})
 
-    def parameter(self, **others: Any) -> Thing:
+    def parameter(self, **others: Any) -> Resource:
         inputs = {"name": f"/{unique('cluster')}/join", "type": "String", "value": "pending", **others}
         return self.cloud.make(PARAMETER, inputs)
 
@@ -230,5 +242,5 @@ class World:
         kept = {name: v for name, v in self.launch().items() if name not in ("subnetId", "privateIp")}
         return {**kept, "primaryNetworkInterface": {"networkInterfaceId": self.interface().id}}
 
-    def instance(self, **others: Any) -> Thing:
+    def instance(self, **others: Any) -> Resource:
         return self.cloud.make(INSTANCE, self.launch(**others))

@@ -37,7 +37,7 @@ from tests.sandbox.aws_standin import (
     TRUST,
     VPC,
     Cloud,
-    Thing,
+    Resource,
     World,
     client,
     document,
@@ -436,7 +436,7 @@ DISK = {"encrypted": True, "volumeType": "gp3", "volumeSize": 20}
     ],
 )
 def test_what_is_not_changed(
-    cloud: Cloud, world: World, make: Callable[[World], Thing], change: dict[str, Any], message: str
+    cloud: Cloud, world: World, make: Callable[[World], Resource], change: dict[str, Any], message: str
 ):
     with pytest.raises(ProviderError, match=message):
         cloud.change(make(world), **change)
@@ -465,7 +465,7 @@ def test_things_in_use_are_not_deleted(cloud: Cloud, world: World):
     with_gateway.gateway(), with_group.group()
     for each in (with_gateway, with_group):
         cloud.delete(each.subnet)
-    for thing, code in (
+    for resource, code in (
         (world.vpc, "DependencyViolation"),
         (with_gateway.vpc, "DependencyViolation"),
         (with_group.vpc, "DependencyViolation"),
@@ -476,8 +476,8 @@ def test_things_in_use_are_not_deleted(cloud: Cloud, world: World):
         (role, "DeleteConflict"),
     ):
         with pytest.raises(ProviderError, match=code):
-            cloud.delete(thing)
-        assert cloud.refresh(thing) is not None
+            cloud.delete(resource)
+        assert cloud.refresh(resource) is not None
     with pytest.raises(Exception, match="is currently in use"):
         client("ec2").delete_network_interface(**_interface_of(launched))
 
@@ -487,7 +487,7 @@ def _interface_of(launched: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_delete_waits_for_what_is_about_to_go(world: World):
-    backend = AwsBackend(patience=20)
+    backend = AwsBackend(delete_timeout=20)
     backend.configure(settings())
     held, subnet = world.interface(), world.subnet
     later = threading.Timer(1, world.cloud.delete, [held])
@@ -498,7 +498,7 @@ def test_a_delete_waits_for_what_is_about_to_go(world: World):
 
 
 def test_a_cancelled_delete_stops_waiting(world: World):
-    backend = AwsBackend(patience=600)
+    backend = AwsBackend(delete_timeout=600)
     backend.configure(settings())
     world.interface()
     backend.cancel()

@@ -71,7 +71,7 @@ class Stub:
 
     def __init__(self, **answers: Callable[..., Any]) -> None:
         self.answers = answers
-        self.heard: dict[str, Any] = {}
+        self.calls: dict[str, Any] = {}
         self.cancelled = False
 
     def secret_outputs(self, typ: str) -> set[str]:
@@ -82,7 +82,7 @@ class Stub:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
-            self.heard[name] = (args, options)
+            self.calls[name] = (args, options)
             return self.answers[name](*args, **options)
 
         return call
@@ -181,7 +181,7 @@ def test_create_keeps_secrets_and_gives_the_backend_plain_values():
     )
     request = proto.CreateRequest(urn=URN, type=TYPE, properties=struct(value=secret(SECRET)))
     answer = ask(backend, "Create", request)
-    assert backend.heard["create"] == ((TYPE, {"value": SECRET}), {"preview": False})
+    assert backend.calls["create"] == ((TYPE, {"value": SECRET}), {"preview": False})
     assert answer.id == "i-1"
     assert plain(answer.properties) == {
         "value": secret(SECRET), "arn": "x", "password": secret("generated")
@@ -248,7 +248,7 @@ def test_diff_compares_old_inputs_and_marks_replacements():
         ignoreChanges=["tags"],
     )
     answer = ask(backend, "Diff", request)
-    assert backend.heard["diff"][0] == (TYPE, "i", {"a": 1}, {"out": 1}, {"a": 2})
+    assert backend.calls["diff"][0] == (TYPE, "i", {"a": 1}, {"out": 1}, {"a": 2})
     kinds = {path: diff.kind for path, diff in answer.detailedDiff.items()}
     assert kinds == {"disk.size": proto.PropertyDiff.UPDATE, "disk.kind": proto.PropertyDiff.UPDATE_REPLACE}
     assert (list(answer.diffs), list(answer.replaces)) == (["disk"], ["disk"])
@@ -279,7 +279,7 @@ def test_update_passes_old_new_and_what_is_ignored():
         type=TYPE, id="i", olds=struct(o=1), old_inputs=struct(a=1), news=struct(a=2), ignoreChanges=["x"]
     )
     assert plain(ask(backend, "Update", request).properties) == {"a": 2}
-    args, options = backend.heard["update"]
+    args, options = backend.calls["update"]
     assert args == (TYPE, "i", {"a": 1}, {"o": 1}, {"a": 2})
     assert options == {"preview": False, "ignore_changes": ["x"]}
 
@@ -289,13 +289,13 @@ def test_check_returns_completed_inputs_and_failures():
     answer = ask(backend, "Check", proto.CheckRequest(urn=URN, news=struct(v=rpc.UNKNOWN), randomSeed=b"s"))
     assert plain(answer.inputs) == {"name": "auto", "v": rpc.UNKNOWN}
     assert [(failure.property, failure.reason) for failure in answer.failures] == [("cidr", "bad")]
-    assert backend.heard["check"][0][4] == b"s"
+    assert backend.calls["check"][0][4] == b"s"
 
 
 def test_settings_come_without_the_engines_own():
     backend = Stub(configure=lambda variables: None)
     answer = ask(backend, "Configure", proto.ConfigureRequest(args=struct(region="r", version="7")))
-    assert backend.heard["configure"][0] == ({"region": "r"},)
+    assert backend.calls["configure"][0] == ({"region": "r"},)
     assert answer.acceptSecrets
     assert answer.supportsPreview
 
@@ -306,7 +306,7 @@ def test_config_check_and_diff():
     assert plain(checked.inputs) == {"key": secret(SECRET)}
     assert checked.failures[0].property == "x"
     answer = ask(backend, "DiffConfig", proto.DiffRequest(old_inputs=struct(a=1), news=struct(a=2)))
-    assert backend.heard["diff_config"][0] == ({"a": 1}, {"a": 2})
+    assert backend.calls["diff_config"][0] == ({"a": 1}, {"a": 2})
     assert (answer.changes, list(answer.replaces)) == (proto.DiffResponse.DIFF_SOME, ["region"])
 
 
@@ -314,7 +314,7 @@ def test_invoke_and_the_small_calls():
     backend = Stub(invoke=lambda *a, **o: {"names": ["a"]})
     answer = ask(backend, "Invoke", proto.InvokeRequest(tok="t", args=struct(path="/c"), preview=True))
     assert plain(getattr(answer, "return")) == {"names": ["a"]}
-    assert backend.heard["invoke"] == (("t", {"path": "/c"}), {})
+    assert backend.calls["invoke"] == (("t", {"path": "/c"}), {})
     assert ask(backend, "GetPluginInfo", None).version == "1.2.3"
     assert ask(backend, "Handshake", None).accept_secrets
     ask(backend, "Attach", None)

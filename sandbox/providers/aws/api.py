@@ -1,4 +1,4 @@
-"""The AWS API of the emulator: clients, errors in AWS's own words, tags in their several spellings."""
+"""The AWS API of the emulator: clients, errors with the API's code and message, tags."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _ABSENT = re.compile(r"NotFound|NoSuchEntity|\.Malformed$")
 
 
 class AwsError(ProviderError):
-    """An error answer of the API, or the stand-in refusing in AWS's words what the emulator accepts."""
+    """An error answer of the API, or the stand-in refusing with a code of AWS."""
 
     @property
     def absent(self) -> bool:
-        """Whether it says that the thing asked for does not exist."""
+        """Whether it says that the resource asked for does not exist."""
         return bool(_ABSENT.search(self.code))
 
 
 @dataclass
 class Api:
-    """Everything a row needs. `account` is known once `identify` has been called."""
+    """What the resource types call. `account` is known once `identify` has been called."""
 
     endpoints: Mapping[str, str]
     region: str
@@ -92,7 +92,7 @@ def aws_errors() -> Iterator[None]:
 
 
 def if_there(call: Callable[..., Any], **arguments: Any) -> Any:
-    """The answer of a call, or None when AWS says that the thing does not exist."""
+    """The answer of a call, or None when AWS says that the resource does not exist."""
     try:
         with aws_errors():
             return call(**arguments)

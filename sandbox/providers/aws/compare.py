@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from sandbox.providers import difference
+from sandbox.providers.aws.resource_type import ResourceType
 from sandbox.providers.aws.schema import Shape
-from sandbox.providers.aws.table import Row
 from sandbox.providers.backend import ChangeKind, Properties
 from sandbox.providers.difference import join
 
 
 def changes(
-    row: Row,
+    type_: ResourceType,
     shape: Shape,
     old: Mapping[str, Any],
     new: Mapping[str, Any],
@@ -28,10 +28,10 @@ def changes(
         before, after = old.get(name), new.get(name)
         field = (shape.fields or {}).get(name)
         if before is None and after is not None:
-            before = live.get(name, row.defaults.get(where))
+            before = live.get(name, type_.defaults.get(where))
             if field is not None and field.kind == "object":
                 before = _like(after, before)
-        if after is None and (where in row.computed or before == row.defaults.get(where)):
+        if after is None and (where in type_.computed or before == type_.defaults.get(where)):
             continue
         if (
             field is not None
@@ -40,8 +40,10 @@ def changes(
             and isinstance(after, dict)
         ):
             inner = live.get(name)
-            found.update(changes(row, field, before, after, inner if isinstance(inner, dict) else {}, where))
-        elif not equal(row, where, before, after):
+            found.update(
+                changes(type_, field, before, after, inner if isinstance(inner, dict) else {}, where)
+            )
+        elif not equal(type_, where, before, after):
             found.update(difference.differences(before, after, where))
     return found
 
@@ -53,16 +55,16 @@ def _like(declared: Any, live: Any) -> Any:
     return live
 
 
-def equal(row: Row, path: str, old: Any, new: Any) -> bool:
+def equal(type_: ResourceType, path: str, old: Any, new: Any) -> bool:
     """Equality as AWS sees it."""
     if not difference.differences(old, new):
         return True
-    loose = row.same.get(path)
+    loose = type_.same.get(path)
     return loose is not None and old is not None and new is not None and loose(old, new)
 
 
 def rebuilt(
-    row: Row, shape: Shape, declared: Mapping[str, Any], live: Mapping[str, Any], path: str = ""
+    type_: ResourceType, shape: Shape, declared: Mapping[str, Any], live: Mapping[str, Any], path: str = ""
 ) -> Properties:
     """The inputs of a refresh: what was declared, with the values that AWS has now. Members of maps
     and lists appear and vanish with the live ones; members of objects only if they were declared."""
@@ -70,27 +72,32 @@ def rebuilt(
     for name, value in declared.items():
         where, now = join(path, name), live.get(name)
         field = (shape.fields or {}).get(name)
-        if value is None or equal(row, where, value, now):
+        if value is None or equal(type_, where, value, now):
             inputs[name] = value
         elif (
             field is not None and field.kind == "object" and isinstance(value, dict) and isinstance(now, dict)
         ):
-            inputs[name] = rebuilt(row, field, value, now, where)
+            inputs[name] = rebuilt(type_, field, value, now, where)
         elif now is not None:
             inputs[name] = now
     return inputs
 
 
-def imported(row: Row, shape: Shape, live: Mapping[str, Any], path: str = "") -> Properties:
+def imported(type_: ResourceType, shape: Shape, live: Mapping[str, Any], path: str = "") -> Properties:
     """The inputs of an import: what a program must declare to have exactly this."""
     inputs: Properties = {}
     for name, field in (shape.fields or {}).items():
         where, value = join(path, name), live.get(name)
-        if value is None or where in row.computed or value == row.defaults.get(where) or value in ({}, []):
+        if (
+            value is None
+            or where in type_.computed
+            or value == type_.defaults.get(where)
+            or value in ({}, [])
+        ):
             continue
         if field.kind == "object":
-            value = imported(row, field, value, where)
-        elif where not in row.handles:
+            value = imported(type_, field, value, where)
+        elif where not in type_.handles:
             continue
         if value != {}:
             inputs[name] = value

@@ -49,18 +49,18 @@ def _decoded(name: str, value: Any) -> Any:
         raise ProviderError("", f"{name}: {error}") from None
 
 
-def faults(settings: Mapping[str, Any]) -> list[CheckFailure]:
+def failures(settings: Mapping[str, Any]) -> list[CheckFailure]:
     """Everything that is wrong with parsed settings."""
-    found = list(schema.provider().faults(dict(settings)))
+    found = list(schema.provider().failures(dict(settings)))
     known = schema.provider().fields or {}
     for name in sorted(known.keys() & settings.keys() - _HANDLED):
         found.append((name, "this setting is not implemented by the stand-in provider"))
     if not settings.get("region"):
         found.append(("region", "missing: the stand-in provider takes no region from elsewhere"))
-    return found or list(_endpoint_faults(settings.get("endpoints")))
+    return found or list(_endpoint_failures(settings.get("endpoints")))
 
 
-def _endpoint_faults(endpoints: Any) -> Iterator[CheckFailure]:
+def _endpoint_failures(endpoints: Any) -> Iterator[CheckFailure]:
     if has_unknown(endpoints):
         return
     merged = merge_endpoints(endpoints or [])
@@ -88,7 +88,7 @@ def is_loopback(url: str) -> bool:
 
 def connect(settings: Mapping[str, Any]) -> Api:
     """A ready API. Raises ProviderError for bad settings and for an account that is not allowed."""
-    found = faults(settings)
+    found = failures(settings)
     if found:
         raise ProviderError("", "; ".join(f"{path}: {reason}" for path, reason in found))
     names = {"accessKey": "aws_access_key_id", "secretKey": "aws_secret_access_key"}

@@ -1,4 +1,4 @@
-"""What the EC2 rows share: calls named by what they are about, tags at creation."""
+"""What the EC2 types share: calls named by what they are about, tags at creation."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from sandbox.providers.aws.api import Api, Tags, first, given, if_there, tag_list, tag_map
-from sandbox.providers.aws.table import Row
+from sandbox.providers.aws.resource_type import ResourceType
 from sandbox.providers.backend import Properties
 
 # AWS lists a terminated instance for an hour.
 _GONE = ("terminated", "shutting-down")
 
 
-class Ec2Row(Row):
-    """An EC2 object. Its kind, as in ARNs and tag specifications (`internet-gateway`), gives the
-    names of its calls, of their arguments and of their answers, unless a row says otherwise."""
+class Ec2ResourceType(ResourceType):
+    """An EC2 object. Its `resource_type`, as in ARNs and tag specifications (`internet-gateway`), gives the
+    names of its calls, of their arguments and of their answers, unless a class says otherwise."""
 
-    kind: ClassVar[str]
+    resource_type: ClassVar[str]
     # Inputs that the create call takes as they are, and outputs that stand in the answer as they are.
     arguments: ClassVar[frozenset[str]] = frozenset()
     fields: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def noun(self) -> str:
-        return "".join(part.capitalize() for part in self.kind.split("-"))
+        return "".join(part.capitalize() for part in self.resource_type.split("-"))
 
     @property
     def id_name(self) -> str:
         return f"{self.noun}Id"
 
     def call(self, api: Api, verb: str, plural: str = "") -> Callable[..., Any]:
-        call: Callable[..., Any] = getattr(api.ec2, f"{verb}_{self.kind.replace('-', '_')}{plural}")
+        call: Callable[..., Any] = getattr(api.ec2, f"{verb}_{self.resource_type.replace('-', '_')}{plural}")
         return call
 
     def create(self, api: Api, inputs: Properties) -> str:
@@ -44,7 +44,7 @@ class Ec2Row(Row):
         tags = inputs.get("tagsAll")
         if not tags:
             return {}
-        return {"TagSpecifications": [{"ResourceType": self.kind, "Tags": tag_list(tags)}]}
+        return {"TagSpecifications": [{"ResourceType": self.resource_type, "Tags": tag_list(tags)}]}
 
     def find(self, api: Api, id: str) -> dict[str, Any] | None:
         answer = if_there(self.call(api, "describe", "s"), **{f"{self.id_name}s": [id]})
@@ -56,7 +56,7 @@ class Ec2Row(Row):
         if found is None:
             return None
         return {
-            "arn": api.arn("ec2", f"{self.kind}/{id}"),
+            "arn": api.arn("ec2", f"{self.resource_type}/{id}"),
             **{name: found.get(capital(name)) for name in self.fields},
             **self.details(api, found, known),
             "tagsAll": tag_map(found.get("Tags", found.get("TagSet"))),

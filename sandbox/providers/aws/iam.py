@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 from sandbox.providers.aws import policy
 from sandbox.providers.aws.api import Api, Tags, first, given, if_there, tag_list, tag_map
-from sandbox.providers.aws.table import Change, Row, paths
+from sandbox.providers.aws.resource_type import Change, ResourceType, paths
 from sandbox.providers.backend import CheckFailure, Properties
 
 _NAME = re.compile(r"[\w+=,.@-]+", re.ASCII)
 
 
-class _Named(Row):
+class _Named(ResourceType):
     """An IAM object that is known by a name, given or automatic."""
 
     longest: ClassVar[int] = 128

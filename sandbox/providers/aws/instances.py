@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from sandbox.providers.aws.api import Api, first, given, tag_list, tag_map
-from sandbox.providers.aws.ec2 import Ec2Row, capital, filters, instance
-from sandbox.providers.aws.table import Change, Row, as_set, paths
+from sandbox.providers.aws.ec2 import Ec2ResourceType, capital, filters, instance
+from sandbox.providers.aws.resource_type import Change, ResourceType, as_set, paths
 from sandbox.providers.backend import UNKNOWN, CheckFailure, Properties
 
 _METADATA = ("httpEndpoint", "httpTokens", "httpPutResponseHopLimit")
@@ -19,9 +19,9 @@ _WITH_OWN_INTERFACE = ("subnetId", "vpcSecurityGroupIds", "privateIp")
 _WAIT = {"Delay": 1, "MaxAttempts": 120}
 
 
-class Instance(Ec2Row):
+class Instance(Ec2ResourceType):
     token = "aws:ec2/instance:Instance"
-    kind = "instance"
+    resource_type = "instance"
     _nested = paths(
         " ".join(f"metadataOptions.{name}" for name in _METADATA)
         + " " + " ".join(f"rootBlockDevice.{name}" for name in _DISK)
@@ -167,7 +167,7 @@ class Instance(Ec2Row):
         _wait(api, id, "terminated")
 
 
-class InstanceState(Row):
+class InstanceState(ResourceType):
     """Whether an instance runs. Deleting it leaves the instance as it is."""
 
     token = "aws:ec2transitgateway/instanceState:InstanceState"

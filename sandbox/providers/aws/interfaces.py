@@ -6,14 +6,14 @@ from types import MappingProxyType
 from typing import Any
 
 from sandbox.providers.aws.api import Api, first, given, if_there
-from sandbox.providers.aws.ec2 import Ec2Row
-from sandbox.providers.aws.table import Change, as_set, paths
+from sandbox.providers.aws.ec2 import Ec2ResourceType
+from sandbox.providers.aws.resource_type import Change, as_set, paths
 from sandbox.providers.backend import CheckFailure, Properties
 
 
-class NetworkInterface(Ec2Row):
+class NetworkInterface(Ec2ResourceType):
     token = "aws:ec2/networkInterface:NetworkInterface"
-    kind = "network-interface"
+    resource_type = "network-interface"
     handles = paths("subnetId privateIps securityGroups description")
     arguments = paths("subnetId description privateIpAddress groups")
     fields = paths("subnetId description sourceDestCheck interfaceType macAddress ownerId")
@@ -60,9 +60,9 @@ def _attachment(found: dict[str, Any]) -> Properties:
     }
 
 
-class Eip(Ec2Row):
+class Eip(Ec2ResourceType):
     token = "aws:ec2/eip:Eip"
-    kind = "elastic-ip"
+    resource_type = "elastic-ip"
     handles = paths("domain networkInterface associateWithPrivateIp")
     force_new = paths("domain")
     defaults = MappingProxyType({"domain": "vpc"})

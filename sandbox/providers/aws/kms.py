@@ -7,13 +7,13 @@ from types import MappingProxyType
 
 from sandbox.providers.aws import policy
 from sandbox.providers.aws.api import Api, Tags, given, if_there, tag_list, tag_map
-from sandbox.providers.aws.table import Change, Row, paths
+from sandbox.providers.aws.resource_type import Change, ResourceType, paths
 from sandbox.providers.backend import CheckFailure, Properties
 
 _ALIAS = re.compile(r"alias/[\w/-]+", re.ASCII)
 
 
-class Key(Row):
+class Key(ResourceType):
     token = "aws:kms/key:Key"
     handles = paths("description policy enableKeyRotation deletionWindowInDays")
     defaults = MappingProxyType(
@@ -89,7 +89,7 @@ class Key(Row):
         api.kms.schedule_key_deletion(KeyId=id, **window)
 
 
-class Alias(Row):
+class Alias(ResourceType):
     token = "aws:kms/alias:Alias"
     handles = paths("name targetKeyId")
     force_new = paths("name")

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 from sandbox.providers.aws.api import Api, first, if_there
-from sandbox.providers.aws.ec2 import Ec2Row, capital, filters
-from sandbox.providers.aws.table import Change, paths
+from sandbox.providers.aws.ec2 import Ec2ResourceType, capital, filters
+from sandbox.providers.aws.resource_type import Change, paths
 from sandbox.providers.backend import UNKNOWN, CheckFailure, Properties, ProviderError
 
 
@@ -24,9 +24,9 @@ def cidr_failures(inputs: Properties, name: str) -> list[CheckFailure]:
     return []
 
 
-class Vpc(Ec2Row):
+class Vpc(Ec2ResourceType):
     token = "aws:ec2/vpc:Vpc"
-    kind = "vpc"
+    resource_type = "vpc"
     arguments = force_new = paths("cidrBlock")
     handles = paths("cidrBlock enableDnsHostnames enableDnsSupport")
     fields = paths("cidrBlock instanceTenancy dhcpOptionsId ownerId")
@@ -64,9 +64,9 @@ class Vpc(Ec2Row):
         return bool(answer[capital(name)]["Value"])
 
 
-class Subnet(Ec2Row):
+class Subnet(Ec2ResourceType):
     token = "aws:ec2/subnet:Subnet"
-    kind = "subnet"
+    resource_type = "subnet"
     arguments = force_new = paths("vpcId cidrBlock availabilityZone")
     handles = paths("vpcId cidrBlock availabilityZone mapPublicIpOnLaunch")
     fields = handles | paths("availabilityZoneId ownerId")
@@ -84,9 +84,9 @@ class Subnet(Ec2Row):
         self.finish(api, id, change.new)
 
 
-class SubnetCidrReservation(Ec2Row):
+class SubnetCidrReservation(Ec2ResourceType):
     token = "aws:ec2/subnetCidrReservation:SubnetCidrReservation"
-    kind = "subnet-cidr-reservation"
+    resource_type = "subnet-cidr-reservation"
     handles = force_new = paths("subnetId cidrBlock reservationType")
     arguments = paths("subnetId reservationType cidr")
 
@@ -115,9 +115,9 @@ class SubnetCidrReservation(Ec2Row):
         return id.rpartition(":")[2]
 
 
-class InternetGateway(Ec2Row):
+class InternetGateway(Ec2ResourceType):
     token = "aws:ec2/internetGateway:InternetGateway"
-    kind = "internet-gateway"
+    resource_type = "internet-gateway"
     handles = computed = paths("vpcId")
 
     def finish(self, api: Api, id: str, inputs: Properties) -> None:

@@ -6,15 +6,15 @@ import zlib
 from typing import Any
 
 from sandbox.providers.aws.api import Api, first, if_there
-from sandbox.providers.aws.ec2 import Ec2Row, filters
+from sandbox.providers.aws.ec2 import Ec2ResourceType, filters
 from sandbox.providers.aws.network import cidr_failures
-from sandbox.providers.aws.table import Change, Row, paths
+from sandbox.providers.aws.resource_type import Change, ResourceType, paths
 from sandbox.providers.backend import CheckFailure, Properties, ProviderError
 
 
-class RouteTable(Ec2Row):
+class RouteTable(Ec2ResourceType):
     token = "aws:ec2/routeTable:RouteTable"
-    kind = "route-table"
+    resource_type = "route-table"
     # Inline `routes` are left out on purpose: they fight with Route resources.
     handles = arguments = force_new = paths("vpcId")
     fields = paths("vpcId ownerId")
@@ -28,7 +28,7 @@ class RouteTable(Ec2Row):
         return {"routes": routes, "propagatingVgws": []}
 
 
-class Route(Row):
+class Route(ResourceType):
     token = "aws:ec2/route:Route"
     handles = paths("routeTableId destinationCidrBlock gatewayId")
     force_new = paths("routeTableId destinationCidrBlock")
@@ -76,7 +76,7 @@ def _key(route: Properties) -> dict[str, str]:
     return {"RouteTableId": route["routeTableId"], "DestinationCidrBlock": route["destinationCidrBlock"]}
 
 
-class RouteTableAssociation(Row):
+class RouteTableAssociation(ResourceType):
     token = "aws:ec2/routeTableAssociation:RouteTableAssociation"
     # The real provider changes the table in place and takes over the new association's id, which
     # the engine's protocol has no room for: an update cannot change an id. So it is a new one here.
@@ -98,7 +98,7 @@ class RouteTableAssociation(Row):
         )
         # The filter selects tables, so their associations are matched again.
         tables = api.ec2.describe_route_tables(Filters=here)["RouteTables"]
-        for row in (row for found in tables for row in found["Associations"]):
+        for row in (row for table in tables for row in table["Associations"]):
             if id in (row["RouteTableAssociationId"], f"{row.get('SubnetId')}/{row['RouteTableId']}"):
                 return {
                     "id": row["RouteTableAssociationId"],

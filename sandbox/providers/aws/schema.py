@@ -2,7 +2,7 @@
 
 Nothing is listed by hand: input classes (`VpcArgs`), resource classes and invoke functions of
 `pulumi_aws` carry it all in their annotations. Reading them loads the whole SDK, so what was read
-is remembered (see `memory`).
+is cached (see `cache`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import pulumi
 from pulumi import _types
 
-from sandbox.providers.aws.memory import remembered
+from sandbox.providers.aws.cache import cached
 from sandbox.providers.backend import UNKNOWN, CheckFailure, ProviderError
 from sandbox.providers.difference import join
 
@@ -45,12 +45,12 @@ class Shape:
         item = None if self.item is None else self.item.plain()
         return {"kind": self.kind, "item": item, "fields": fields, "required": sorted(self.required)}
 
-    def faults(self, value: Any, path: str = "") -> Iterator[CheckFailure]:
+    def failures(self, value: Any, path: str = "") -> Iterator[CheckFailure]:
         """Every place where a value is not of this shape. An unknown value may be anything."""
         if value is UNKNOWN or value is None:
             return
         if self.kind == "object":
-            yield from self._object_faults(value, path)
+            yield from self._object_failures(value, path)
         elif self.kind == "map":
             yield from self._members(value, dict, path)
         elif self.kind == "list":
@@ -65,9 +65,9 @@ class Shape:
             return
         members = value if isinstance(value, dict) else dict(enumerate(value))
         for key, member in members.items():
-            yield from self.item.faults(member, join(path, key))
+            yield from self.item.failures(member, join(path, key))
 
-    def _object_faults(self, value: Any, path: str) -> Iterator[CheckFailure]:
+    def _object_failures(self, value: Any, path: str) -> Iterator[CheckFailure]:
         assert self.fields is not None
         if not isinstance(value, dict):
             yield (path, f"expected an object, got {_name(value)}")
@@ -78,7 +78,7 @@ class Shape:
             if name not in self.fields:
                 yield (join(path, name), f"unknown property; known: {', '.join(sorted(self.fields))}")
             else:
-                yield from self.fields[name].faults(item, join(path, name))
+                yield from self.fields[name].failures(item, join(path, name))
 
 
 ANY = Shape("any")
@@ -123,18 +123,18 @@ def provider() -> Shape:
 
 @functools.cache
 def _resource(token: str) -> ResourceSchema:
-    shapes = remembered(f"resource-{token}", lambda: _read_resource(token))
+    shapes = cached(f"resource-{token}", lambda: _read_resource(token))
     return ResourceSchema(shape_of(shapes["inputs"]), shape_of(shapes["outputs"]))
 
 
 @functools.cache
 def _function(token: str) -> Shape:
-    return shape_of(remembered(f"function-{token}", lambda: _read_function(token)))
+    return shape_of(cached(f"function-{token}", lambda: _read_function(token)))
 
 
 @functools.cache
 def _provider() -> Shape:
-    return shape_of(remembered("provider", lambda: _object(_sdk().ProviderArgs).plain()))
+    return shape_of(cached("provider", lambda: _object(_sdk().ProviderArgs).plain()))
 
 
 def _sdk() -> Any:

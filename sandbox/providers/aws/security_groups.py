@@ -7,18 +7,18 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from sandbox.providers.aws.api import Api, AwsError, first, given, if_there
-from sandbox.providers.aws.ec2 import Ec2Row, filters
+from sandbox.providers.aws.ec2 import Ec2ResourceType, filters
 from sandbox.providers.aws.network import cidr_failures
-from sandbox.providers.aws.table import Change, Row, as_set, paths
+from sandbox.providers.aws.resource_type import Change, ResourceType, as_set, paths
 from sandbox.providers.backend import CheckFailure, Properties
 
 _SOURCES = ("cidrIpv4", "referencedSecurityGroupId")
 
 
-class _Group(Ec2Row):
+class _Group(Ec2ResourceType):
     """A security group, as AWS has it."""
 
-    kind = "security-group"
+    resource_type = "security-group"
     id_name = "GroupId"
     fields = paths("description vpcId ownerId")
 
@@ -105,11 +105,11 @@ def _revoke(api: Api, group: str, ids: list[str], *, egress: bool) -> None:
         revoke(GroupId=group, SecurityGroupRuleIds=ids)
 
 
-class _Rule(Ec2Row):
+class _Rule(Ec2ResourceType):
     """A rule of either direction."""
 
     egress: ClassVar[bool]
-    kind = "security-group-rule"
+    resource_type = "security-group-rule"
     handles = paths(
         "securityGroupId ipProtocol fromPort toPort cidrIpv4 referencedSecurityGroupId description"
     )
@@ -183,7 +183,7 @@ class SecurityGroupEgressRule(_Rule):
     egress = True
 
 
-class SecurityGroupRulesExclusive(Row):
+class SecurityGroupRulesExclusive(ResourceType):
     """All rules of a group: what is not listed is revoked. Deleting it revokes nothing."""
 
     token = "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive"

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sandbox.providers.aws.api import Api, Tags, first, given, if_there, tag_list, tag_map
-from sandbox.providers.aws.table import Change, Row, paths
+from sandbox.providers.aws.resource_type import Change, ResourceType, paths
 from sandbox.providers.backend import UNKNOWN, CheckFailure, Properties
 
 _CHOICES = {
@@ -15,7 +15,7 @@ _CHOICES = {
 }
 
 
-class Parameter(Row):
+class Parameter(ResourceType):
     token = "aws:ssm/parameter:Parameter"
     handles = paths("name type value description tier keyId")
     force_new = paths("name")

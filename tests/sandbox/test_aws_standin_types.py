@@ -1,4 +1,4 @@
-"""Each row of the stand-in's table from create to delete, against the emulator."""
+"""Each resource type of the stand-in from create to delete, against the emulator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.providers.aws.rows import ROWS
+from sandbox.providers.aws.resource_types import RESOURCE_TYPES
 from sandbox.providers.backend import UNKNOWN, PartialCreate, ProviderError
 from tests.sandbox.aws_standin import (
     ADDRESS,
@@ -140,45 +140,45 @@ def cloud() -> Cloud:
     return Cloud()
 
 
-def test_every_row_has_a_sample():
-    assert SAMPLES.keys() == ROWS.keys()
+def test_every_type_has_a_sample():
+    assert SAMPLES.keys() == RESOURCE_TYPES.keys()
 
 
 @pytest.mark.parametrize("typ", sorted(SAMPLES))
-def test_life_of_a_row(cloud: Cloud, typ: str):
+def test_life_of_a_resource(cloud: Cloud, typ: str):
     sample = SAMPLES[typ]
-    thing = cloud.make(typ, sample.inputs(World(cloud)))
-    assert outputs_fit_schema(thing) == []
-    assert thing.outputs["id"] == thing.id
-    again = cloud.refresh(thing)
+    resource = cloud.make(typ, sample.inputs(World(cloud)))
+    assert outputs_fit_schema(resource) == []
+    assert resource.outputs["id"] == resource.id
+    again = cloud.refresh(resource)
     assert again is not None
-    assert (again.inputs, again.outputs) == (thing.inputs, thing.outputs), "a refresh finds no drift"
+    assert (again.inputs, again.outputs) == (resource.inputs, resource.outputs), "a refresh finds no drift"
 
-    imported = cloud.backend.read(typ, sample.import_id(thing.inputs, thing.id), {}, {})
+    imported = cloud.backend.read(typ, sample.import_id(resource.inputs, resource.id), {}, {})
     assert imported is not None
-    assert imported.id == thing.id
-    shown = cloud.backend.diff(typ, thing.id, imported.inputs, imported.outputs, thing.inputs)
+    assert imported.id == resource.id
+    shown = cloud.backend.diff(typ, resource.id, imported.inputs, imported.outputs, resource.inputs)
     assert shown.changes.keys() == sample.import_shows
 
     if sample.change:
-        assert cloud.changes(thing, {**_declared(thing.inputs), **sample.change})
-        assert not cloud.replaces(thing, **sample.change)
-        thing = cloud.change(thing, **sample.change)
-        assert all(thing.outputs[name] == value for name, value in sample.change.items() if name != "tags")
-        assert cloud.drift(thing) == set()
+        assert cloud.changes(resource, {**_declared(resource.inputs), **sample.change})
+        assert not cloud.replaces(resource, **sample.change)
+        resource = cloud.change(resource, **sample.change)
+        assert all(resource.outputs[name] == value for name, value in sample.change.items() if name != "tags")
+        assert cloud.drift(resource) == set()
 
-    cloud.delete(thing)
-    assert (cloud.refresh(thing) is not None) is sample.survives
-    cloud.delete(thing)  # gone already: no error
+    cloud.delete(resource)
+    assert (cloud.refresh(resource) is not None) is sample.survives
+    cloud.delete(resource)  # gone already: no error
 
 
 @pytest.mark.parametrize("typ", sorted(t for t, s in SAMPLES.items() if "tags" in s.change))
 def test_tags_are_put_on_changed_and_taken_off(cloud: Cloud, typ: str):
-    thing = cloud.make(typ, {**SAMPLES[typ].inputs(World(cloud)), "tags": {"one": "1", "two": "2"}})
-    assert thing.outputs["tagsAll"] == {"one": "1", "two": "2", **DEFAULT_TAGS}
-    assert thing.outputs["tags"] == {"one": "1", "two": "2"}
-    thing = cloud.change(thing, tags={"two": "3"})
-    now = cloud.refresh(thing)
+    resource = cloud.make(typ, {**SAMPLES[typ].inputs(World(cloud)), "tags": {"one": "1", "two": "2"}})
+    assert resource.outputs["tagsAll"] == {"one": "1", "two": "2", **DEFAULT_TAGS}
+    assert resource.outputs["tags"] == {"one": "1", "two": "2"}
+    resource = cloud.change(resource, tags={"two": "3"})
+    now = cloud.refresh(resource)
     assert now is not None
     assert now.outputs["tagsAll"] == {"two": "3", **DEFAULT_TAGS}
 

@@ -1,4 +1,4 @@
-"""A resource type as a row: its calls, what forces a new one, what AWS fills in by itself."""
+"""A resource type: its calls, what forces a new one, what AWS fills in by itself."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Change:
         return not self.names.isdisjoint(names)
 
 
-class Row:
+class ResourceType:
     """One resource type. Subclasses say what is particular; `AwsBackend` does what is common."""
 
     token: ClassVar[str]
-    # Property paths that this row acts on. Everything else that the schema knows is refused:
+    # Property paths that this type acts on. Everything else that the schema knows is refused:
     # a property that is accepted and ignored would be a silent success.
     handles: ClassVar[frozenset[str]]
     # Paths whose change needs a new resource.
@@ -42,7 +42,7 @@ class Row:
     # Outputs that an update may change.
     volatile: ClassVar[frozenset[str]] = frozenset()
     secrets: ClassVar[frozenset[str]] = frozenset()
-    # Prefix of automatic names, for types whose `name` may be left out; None: no such thing.
+    # Prefix of automatic names, for types whose `name` may be left out; None: `name` is required or absent.
     name_prefix: ClassVar[str | None] = None
 
     def check(self, inputs: Properties) -> list[CheckFailure]:

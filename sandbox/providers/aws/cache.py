@@ -1,4 +1,4 @@
-"""What was read from the SDK, kept between runs: one small JSON file for each thing.
+"""What was read from the SDK, kept between runs: one small JSON file for each type or function.
 
 Every engine operation starts the plugin anew, and loading the SDK's modules takes most of its
 start. The folder is named by everything that the answers depend on, so nothing in it gets stale.
@@ -30,7 +30,7 @@ def folder() -> Path:
     return base / "kubepark" / "schema" / digest
 
 
-def remembered(name: str, read: Callable[[], Any]) -> Any:
+def cached(name: str, read: Callable[[], Any]) -> Any:
     """The JSON value known by `name`, or what `read()` gives, which is then kept.
 
     What `read` raises is raised and not kept. A cache that cannot be written is no cache, no error.

@@ -1,11 +1,11 @@
-"""The table: every resource type that the stand-in implements."""
+"""Every resource type that the stand-in implements."""
 
 from __future__ import annotations
 
 from sandbox.providers.aws import iam, instances, interfaces, kms, network, routes, security_groups, ssm
-from sandbox.providers.aws.table import Row
+from sandbox.providers.aws.resource_type import ResourceType
 
-_ALL: tuple[Row, ...] = (
+_ALL: tuple[ResourceType, ...] = (
     network.Vpc(),
     network.Subnet(),
     network.SubnetCidrReservation(),
@@ -29,4 +29,4 @@ _ALL: tuple[Row, ...] = (
     kms.Alias(),
     ssm.Parameter(),
 )
-ROWS: dict[str, Row] = {row.token: row for row in _ALL}
+RESOURCE_TYPES: dict[str, ResourceType] = {each.token: each for each in _ALL}
