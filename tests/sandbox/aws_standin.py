@@ -107,59 +107,48 @@ class Cloud:
     def check(self, typ: str, inputs: Mapping[str, Any]) -> list[CheckFailure]:
         return self.backend.check(_urn(typ, "x"), typ, {}, dict(inputs), SEED)[1]
 
+    def _checked(self, urn: str, typ: str, old: Properties, inputs: Mapping[str, Any]) -> Properties:
+        checked, failures = self.backend.check(urn, typ, old, dict(inputs), SEED)
+        assert failures == []
+        return checked
+
     def make(self, typ: str, inputs: Mapping[str, Any]) -> Resource:
         urn = _urn(typ, unique("r"))
-        checked, failures = self.backend.check(urn, typ, {}, dict(inputs), SEED)
-        assert failures == []
+        checked = self._checked(urn, typ, {}, inputs)
         created = self.backend.create(typ, checked, preview=False)
         return Resource(typ, urn, created.id, checked, created.outputs)
 
-    def changes(self, resource: Resource, inputs: Mapping[str, Any]) -> set[str]:
-        checked, failures = self.backend.check(
-            resource.urn, resource.typ, resource.inputs, dict(inputs), SEED
-        )
-        assert failures == []
-        return set(
-            self.backend.diff(resource.typ, resource.id, resource.inputs, resource.outputs, checked).changes
-        )
+    def changes(self, old: Resource, inputs: Mapping[str, Any]) -> set[str]:
+        checked = self._checked(old.urn, old.typ, old.inputs, inputs)
+        return set(self.backend.diff(old.typ, old.id, old.inputs, old.outputs, checked).changes)
 
-    def replaces(self, resource: Resource, **inputs: Any) -> bool:
+    def replaces(self, old: Resource, **inputs: Any) -> bool:
         """Whether the engine would make a new one for these changed inputs."""
-        new = {**resource.inputs, **inputs}
-        result = self.backend.diff(resource.typ, resource.id, resource.inputs, resource.outputs, new)
+        result = self.backend.diff(old.typ, old.id, old.inputs, old.outputs, {**old.inputs, **inputs})
         assert result.changes
         return any(path.startswith(root) for path in result.changes for root in result.replaces)
 
-    def change(self, resource: Resource, **inputs: Any) -> Resource:
+    def change(self, old: Resource, **inputs: Any) -> Resource:
         """Update in place."""
-        wanted = {
-            k: v for k, v in {**resource.inputs, **inputs}.items() if k not in ("tagsAll", "__defaults")
-        }
-        checked, failures = self.backend.check(resource.urn, resource.typ, resource.inputs, wanted, SEED)
-        assert failures == []
+        wanted = {k: v for k, v in {**old.inputs, **inputs}.items() if k not in ("tagsAll", "__defaults")}
+        checked = self._checked(old.urn, old.typ, old.inputs, wanted)
         outputs = self.backend.update(
-            resource.typ, resource.id, resource.inputs, resource.outputs, checked, preview=False, ignore_changes=[]
-        )  # fmt: skip
-        return Resource(resource.typ, resource.urn, resource.id, checked, outputs)
-
-    def refresh(self, resource: Resource) -> Resource | None:
-        found = self.backend.read(resource.typ, resource.id, resource.inputs, resource.outputs)
-        return (
-            None
-            if found is None
-            else Resource(resource.typ, resource.urn, found.id, found.inputs, found.outputs)
+            old.typ, old.id, old.inputs, old.outputs, checked, preview=False, ignore_changes=[]
         )
+        return Resource(old.typ, old.urn, old.id, checked, outputs)
 
-    def drift(self, resource: Resource) -> set[str]:
+    def refresh(self, old: Resource) -> Resource | None:
+        found = self.backend.read(old.typ, old.id, old.inputs, old.outputs)
+        return None if found is None else Resource(old.typ, old.urn, found.id, found.inputs, found.outputs)
+
+    def drift(self, old: Resource) -> set[str]:
         """What a refresh shows: the difference between what is and what was declared."""
-        now = self.refresh(resource)
+        now = self.refresh(old)
         assert now is not None
-        return set(
-            self.backend.diff(resource.typ, resource.id, now.inputs, now.outputs, resource.inputs).changes
-        )
+        return set(self.backend.diff(old.typ, old.id, now.inputs, now.outputs, old.inputs).changes)
 
-    def delete(self, resource: Resource) -> None:
-        self.backend.delete(resource.typ, resource.id, resource.inputs, resource.outputs)
+    def delete(self, old: Resource) -> None:
+        self.backend.delete(old.typ, old.id, old.inputs, old.outputs)
 
 
 def outputs_fit_schema(resource: Resource) -> list[CheckFailure]:

@@ -60,6 +60,7 @@ class Sample:
     change: dict[str, Any] = field(default_factory=dict)
     import_id: Callable[[dict[str, Any], str], str] = lambda inputs, id: id
     import_shows: frozenset[str] = frozenset()  # settings that AWS does not store
+    loses: frozenset[str] = frozenset()  # outputs that end with the change
     survives: bool = False  # deleting it leaves what it manages
 
 
@@ -129,6 +130,7 @@ SAMPLES: dict[str, Sample] = {
         lambda w: {"enableKeyRotation": True, "deletionWindowInDays": 7, "policy": ROOT_ONLY},
         {"description": "cluster", "enableKeyRotation": False},
         import_shows=frozenset({"deletionWindowInDays"}),
+        loses=frozenset({"rotationPeriodInDays"}),
     ),
     ALIAS: Sample(lambda w: {"name": f"alias/{unique('k')}/x", "targetKeyId": w.key().id}),
     PARAMETER: Sample(_parameter, {"value": "ready", "description": "join record"}),
@@ -163,7 +165,9 @@ def test_life_of_a_resource(cloud: Cloud, typ: str):
     if sample.change:
         assert cloud.changes(resource, {**_declared(resource.inputs), **sample.change})
         assert not cloud.replaces(resource, **sample.change)
+        before = resource.outputs.keys()
         resource = cloud.change(resource, **sample.change)
+        assert before - resource.outputs.keys() == sample.loses
         assert all(resource.outputs[name] == value for name, value in sample.change.items() if name != "tags")
         assert cloud.drift(resource) == set()
 

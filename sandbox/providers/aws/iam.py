@@ -72,7 +72,7 @@ class Role(_Named):
         if change.of("assumeRolePolicy"):
             api.iam.update_assume_role_policy(RoleName=id, PolicyDocument=change.new["assumeRolePolicy"])
         if change.of("description"):
-            api.iam.update_role(RoleName=id, Description=change.new["description"])
+            api.iam.update_role_description(RoleName=id, Description=change.new["description"])
 
     def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
         if removed:
