@@ -72,7 +72,7 @@ def _require_type(aws: Stores, name: str | None, zone: str | None) -> None:
 
 
 def _require_images(aws: Stores, call: Arguments) -> None:
-    for name in call.get("ImageIds") or [call.get("ImageId", "ami-00000000")]:
+    for name in filter(None, (call.get("ImageId"), *(call.get("ImageIds") or ()))):
         if not re.fullmatch(r"ami-([0-9a-f]{8}|[0-9a-f]{17})", name):
             raise Refusal("InvalidAMIID.Malformed", f'Invalid id: "{name}"')
 
