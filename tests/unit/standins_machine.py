@@ -7,6 +7,7 @@ goes when its process 1 ends.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -26,6 +27,16 @@ SCRIPTS = f"{HOME}/sandbox/standins"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INIT = ("/usr/bin/python3", f"{SCRIPTS}/init.py", "--boot", "/usr/local/bin/boot")
 IDLE = ("/bin/sleep", "infinity")
+UNITS = "/etc/systemd/system/"
+# Follows the definition of a Handler.
+_SERVE = """
+import subprocess
+from http.server import HTTPServer
+
+Handler.log_message = lambda *_: None
+subprocess.run(["ip", "addr", "add", "169.254.169.254/32", "dev", "lo"], check=True)
+HTTPServer(("169.254.169.254", {port}), Handler).serve_forever()
+"""
 _OWN = ("etc", "run", "usr/local", "var/lib", "var/log")
 _FOLDERS = ("usr/local/sbin", "etc/sysctl.d", "etc/apt/sources.list.d", "etc/systemd/system")
 _COPIED = ("passwd", "group", "nsswitch.conf", "ld.so.cache", "hosts")
@@ -76,8 +87,10 @@ class Machine:
         for name in (*_OWN, *_FOLDERS):
             self.path(name).mkdir(parents=True, exist_ok=True)
         image.install(folder)
-        self.link("nvidia-smi", "commands.py")
-        self.link("stat", "commands.py")
+        for name in ("nvidia-smi", "stat"):  # that a package brings, or that the image has on some hosts
+            path = self.path(f"/usr/local/sbin/{name}")
+            path.unlink(missing_ok=True)
+            path.symlink_to(f"{SCRIPTS}/commands.py")
         for name in _COPIED:
             if Path("/etc", name).exists():
                 shutil.copy(Path("/etc", name), self.path("etc"))
@@ -93,12 +106,6 @@ class Machine:
         target.write_text(text)
         target.chmod(0o755 if text.startswith("#!") else 0o644)
         return target
-
-    def link(self, command: str, script: str) -> None:
-        """A stand-in that the image has only on some hosts, or that a package brings."""
-        path = self.path(f"/usr/local/sbin/{command}")
-        path.unlink(missing_ok=True)
-        path.symlink_to(f"{SCRIPTS}/{script}")
 
     def text(self, path: str) -> str:
         found = self.path(path)
@@ -154,26 +161,43 @@ class Machine:
             check=False,
         )
 
-    def processes(self) -> list[psutil.Process]:
-        """Everything that runs inside besides process 1: orphans are its children, too."""
-        return psutil.Process(self.pid).children(recursive=True)
-
     def commands(self) -> list[str]:
-        """Command lines of what runs inside."""
+        """Command lines of what runs inside besides process 1: orphans are its children, too."""
         found = []
-        for each in self.processes():
+        for each in psutil.Process(self.pid).children(recursive=True):
             try:
                 found.append(" ".join(each.cmdline()))
             except psutil.NoSuchProcess:  # has just ended
                 continue
         return found
 
-    def power_button(self, seconds: float) -> float:
-        """SIGTERM to process 1: after how many seconds the machine is off."""
-        began = time.monotonic()
-        os.kill(self.pid, signal.SIGTERM)
-        self.off(seconds)
-        return time.monotonic() - began
+    def unit(self, name: str, *lines: str, unit: tuple[str, ...] = (), install: str = "") -> str:
+        """Write a service: lines of its sections [Service], [Unit] and [Install]."""
+        text = ["[Unit]", *unit, "[Service]", *lines, *(["[Install]", install] if install else [])]
+        self.put(f"{UNITS}{name}.service", "\n".join([*text, ""]))
+        return f"{name}.service"
+
+    def systemctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.run("systemctl", *words)
+
+    def state(self, name: str) -> str:
+        return self.systemctl("is-active", name).stdout.strip()
+
+    def journal(self, name: str) -> list[str]:
+        """Lines of what a service and the stand-in wrote about it."""
+        return self.text(f"/var/log/kubepark-journal/{name}.service.log").splitlines()
+
+    def calls(self) -> list[tuple[list[str], int | None]]:
+        """Every call of a stand-in, with its exit code."""
+        lines = self.text("/var/log/kubepark-sandbox.jsonl").splitlines()
+        return [(each["command"], each["code"]) for each in map(json.loads, lines)]
+
+    def serve(self, program: str, port: int) -> Machine:
+        """Switch it on with a web server at the metadata service's address as its process 1."""
+        self.put("/usr/local/bin/server", program + _SERVE.format(port=port))
+        self.start("/usr/bin/python3", "/usr/local/bin/server")
+        wait_for("its port", lambda: f":{port:04X} " in self.run("cat", "/proc/net/tcp").stdout)
+        return self
 
     def __enter__(self) -> Machine:
         return self
