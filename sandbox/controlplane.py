@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Container
 from pathlib import Path
@@ -28,7 +27,7 @@ from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.nodes.api import Api, ApiError, Unavailable
 from sandbox.ports import free_port
-from sandbox.processes import Supervisor
+from sandbox.processes import Supervisor, output
 from sandbox.staticpods import API_SERVER, COMPONENTS, ETCD, LOOPBACK, PORTS, arguments
 
 ADMINS = "kubeadm:cluster-admins"
@@ -97,23 +96,8 @@ class ControlPlane:
         environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.disk)}
         if dry_run_dir:
             environment["KUBEADM_INIT_DRYRUN_DIR"] = str(dry_run_dir)
-        try:
-            done = subprocess.run(
-                [self.tools / "kubeadm", *arguments],
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=_KUBEADM_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise SandboxError(f"kubeadm {arguments[0]}: no end within {_KUBEADM_SECONDS:.0f} s") from None
-        except OSError as error:
-            raise SandboxError(f"cannot run {self.tools / 'kubeadm'}: {error.strerror}") from None
-        if done.returncode:
-            words = "\n".join(done.stderr.strip().splitlines()[-15:])
-            raise SandboxError(f"kubeadm {arguments[0]}: exit {done.returncode}: {words}")
-        return done.stdout
+        command = [self.tools / "kubeadm", *arguments]
+        return output(command, env=environment, timeout=_KUBEADM_SECONDS)
 
     def _write(self, name: str, text: str) -> Path:
         atomic_write(self.disk / name, text)
@@ -172,8 +156,8 @@ class ControlPlane:
     def mark(self, node: str, document: str) -> None:
         """What the phase mark-control-plane does; it has no flag for another kubeconfig."""
         labels = {CONTROL_PLANE_ROLE: "", "node.kubernetes.io/exclude-from-external-load-balancers": ""}
-        registration = configuration(document, "InitConfiguration")["nodeRegistration"]
-        taints = registration.get("taints", [{"key": CONTROL_PLANE_ROLE, "effect": "NoSchedule"}])
+        default = [{"key": CONTROL_PLANE_ROLE, "effect": "NoSchedule"}]
+        taints = registration(document).get("taints", default)
         self.api().patch(
             f"/api/v1/nodes/{node}", {"metadata": {"labels": labels}, "spec": {"taints": taints}}
         )
@@ -298,9 +282,15 @@ def with_server(kubeconfig: str, server: str) -> str:
     return yaml.safe_dump(document)
 
 
-def configuration(document: str, kind: str) -> dict[str, Any]:
-    """One of the documents of a kubeadm file. Raises `SandboxError` when it is not there."""
+def configuration(document: str, *kinds: str) -> dict[str, Any]:
+    """The first document of these kinds in a kubeadm file. Raises `SandboxError` if there is none."""
     for each in yaml.safe_load_all(document):
-        if each and each.get("kind") == kind:
+        if each and each.get("kind") in kinds:
             return dict(each)
-    raise SandboxError(f"the kubeadm configuration has no {kind}")
+    raise SandboxError(f"the kubeadm configuration has no {' or '.join(kinds)}")
+
+
+def registration(document: str) -> dict[str, Any]:
+    """`nodeRegistration` of a kubeadm Init- or JoinConfiguration."""
+    found = configuration(document, "InitConfiguration", "JoinConfiguration")["nodeRegistration"]
+    return dict(found)

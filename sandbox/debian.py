@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from sandbox.errors import SandboxError
 from sandbox.files import exclusive
+from sandbox.processes import output
 from sandbox.progress import step
 
 
@@ -49,9 +49,14 @@ def _fetch(packages: Sequence[str], target: Path) -> None:
     ):
         staged = Path(folder) / "root"
         staged.mkdir()
-        _download(packages, Path(folder))
+        try:
+            _download(packages, Path(folder))
+        except SandboxError as error:
+            raise SandboxError(
+                f"{error}\nCheck that the machine's package mirror is reachable, then run this again."
+            ) from None
         for package in sorted(Path(folder).glob("*.deb")):
-            _run(["dpkg", "-x", str(package), str(staged)], Path(folder))
+            output(["dpkg", "-x", package, staged])
         staged.rename(target)
 
 
@@ -60,22 +65,11 @@ def _download(packages: Sequence[str], folder: Path) -> None:
     # As root apt would fetch as the user _apt, which cannot write here.
     apt = ["apt-get", "--quiet", "-o", "APT::Sandbox::User=root"]
     try:
-        _run([*apt, "download", *packages], folder)
+        output([*apt, "download", *packages], cwd=folder)
     except SandboxError:
         lists, archives = folder / "lists", folder / "archives"
         apt += ["-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={archives}"]
         for needed in (lists, archives):
             (needed / "partial").mkdir(parents=True)
-        _run([*apt, "update"], folder)
-        _run([*apt, "download", *packages], folder)
-
-
-def _run(command: list[str], folder: Path) -> None:
-    answer = subprocess.run(
-        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if answer.returncode != 0:
-        raise SandboxError(
-            f"{' '.join(command)} failed:\n{answer.stderr.strip()}\n"
-            "Check that the machine's package mirror is reachable, then run the same command again."
-        )
+        output([*apt, "update"])
+        output([*apt, "download", *packages], cwd=folder)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 
 def atomic_write(path: Path, data: str | bytes, *, mode: int = 0o600) -> None:
@@ -35,5 +38,16 @@ def exclusive(path: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def append_json(path: Path, entry: Mapping[str, Any]) -> None:
+    """Add a line to a private log of JSON objects, with the time; of several threads' lines none mix."""
+    stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, (json.dumps(stamped) + "\n").encode())
     finally:
         os.close(descriptor)

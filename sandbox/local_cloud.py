@@ -113,7 +113,7 @@ def stop(config: SandboxConfig) -> list[str]:
     stopped = [BOOT] if processes.stop(BOOT, grace=0) else []
     stopped += processes.stop_all(grace=0)
     if processes.load().get("nodes") == "real":
-        from sandbox.nodes.real.kind import clear
+        from sandbox.nodes.real.backend import clear
 
         clear(config.state_dir)
     return stopped

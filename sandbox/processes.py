@@ -268,6 +268,26 @@ def _group_id(pid: int) -> int | None:
         return None
 
 
+def output(command: Sequence[str | Path], **options: Any) -> str:
+    """Standard output of a program that ends well; `options` are those of `subprocess.run`.
+
+    Raises `SandboxError` with the command and the end of what it wrote to standard error.
+    """
+    shown = " ".join([Path(command[0]).name, *map(str, command[1:])])
+    if "input" not in options:
+        options["stdin"] = subprocess.DEVNULL
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    except subprocess.TimeoutExpired as error:
+        raise SandboxError(f"{shown}: did not end within {error.timeout:.0f} s") from None
+    except OSError as error:
+        raise SandboxError(f"cannot run {command[0]}: {error.strerror}") from None
+    if done.returncode:
+        end = "\n".join(done.stderr.strip().splitlines()[-TAIL_LINES:])
+        raise SandboxError(f"{shown}: exit {done.returncode}: {end}")
+    return str(done.stdout)
+
+
 class SandboxLock:
     """One command at a time per sandbox. The kernel frees the lock when its holder dies."""
 

@@ -1,4 +1,4 @@
-"""From one AWS request to the IAM calls that AWS would judge for it.
+"""From one AWS request to the IAM calls that AWS would authorize for it.
 
 A request is often more than one call: a SecureString is encrypted and decrypted in the caller's name,
 so the caller needs the key too. Sources: the Systems Manager user guide, "AWS KMS encryption for
@@ -25,7 +25,7 @@ _SECRET = "SecureString"
 Parameters = Mapping[str, Any]
 
 
-class Unjudged(Exception):
+class Unsupported(Exception):
     """What the request needs is not known here. The text names it."""
 
 
@@ -53,14 +53,14 @@ class _Parameter:
 
 
 def needed(cloud: Cloud, instance: Instance, operation: str, parameters: Parameters) -> Iterator[Call]:
-    """The calls behind `ssm:GetParameter` and the like, in the order in which AWS judges them.
+    """The calls behind `ssm:GetParameter` and the like, in the order in which AWS authorizes them.
 
     Lazy: what a later call depends on is looked up when the calls before it have been allowed, as the
     service itself does, so that nobody learns of a parameter by how it is refused.
-    Raises `Unjudged` and `LookupRefused`.
+    Raises `Unsupported` and `LookupRefused`.
     """
     if operation not in _NEEDED:
-        raise Unjudged(operation)
+        raise Unsupported(operation)
     yield from _NEEDED[operation](_Store(cloud, instance), parameters)
 
 
@@ -100,7 +100,7 @@ class _Store:
         """What reading the value needs beside the read itself."""
         if found.type == _SECRET and not _flag(parameters, "WithDecryption"):
             # AWS would give the ciphertext; the emulator has none, only the value.
-            raise Unjudged(f"the ciphertext of {found.name}")
+            raise Unsupported(f"the ciphertext of {found.name}")
         if found.encrypted:
             yield self.key_call("kms:Decrypt", found.key, found.name)
 
@@ -148,11 +148,11 @@ def _get_parameters_by_path(store: _Store, parameters: Parameters) -> Iterator[C
 def _put_parameter(store: _Store, parameters: Parameters) -> Iterator[Call]:
     name = _text(parameters, "Name")
     yield store.call("ssm:PutParameter", name, **_own(parameters, "Overwrite"))
-    kind = parameters.get("Type")
-    if kind is None and (before := store.parameter(name)):
-        kind = before.type  # an update keeps it
+    type_ = parameters.get("Type")
+    if type_ is None and (before := store.parameter(name)):
+        type_ = before.type  # an update keeps it
     key = parameters.get("KeyId", _AWS_KEY)  # also where the value was under another key before
-    if kind == _SECRET and key != _AWS_KEY:
+    if type_ == _SECRET and key != _AWS_KEY:
         # An advanced parameter is encrypted with a data key, a standard one with the key itself.
         standard = parameters.get("Tier", "Standard") == "Standard"
         yield store.key_call("kms:Encrypt" if standard else "kms:GenerateDataKey", str(key), name)
@@ -168,14 +168,14 @@ _NEEDED: Mapping[str, Callable[[_Store, Parameters], Iterator[Call]]] = {
 def _text(parameters: Parameters, field: str) -> str:
     value = parameters.get(field)
     if not isinstance(value, str) or not value or value.startswith("arn:"):
-        raise Unjudged(f"a call with {field} {value!r}")
+        raise Unsupported(f"a call with {field} {value!r}")
     return value
 
 
 def _flag(parameters: Parameters, field: str) -> bool:
     value = parameters.get(field, False)
     if not isinstance(value, bool):
-        raise Unjudged(f"a call with {field} {value!r}")
+        raise Unsupported(f"a call with {field} {value!r}")
     return value
 
 
@@ -188,5 +188,5 @@ def _look(what: str, method: Callable[..., Any], **arguments: Any) -> Any:
     try:
         return method(**arguments)
     except ClientError as error:
-        said = error.response["Error"]
-        raise LookupRefused(what, said["Code"], said.get("Message", "")) from None
+        answer = error.response["Error"]
+        raise LookupRefused(what, answer["Code"], answer.get("Message", "")) from None

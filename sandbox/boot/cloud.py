@@ -6,7 +6,7 @@ import base64
 import json
 import urllib.request
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import boto3
@@ -49,6 +49,7 @@ class Instance:
     vpc_id: str
     groups: frozenset[str]
     profile: str | None  # name of the instance profile
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # the whole answer
 
     @property
     def provider_id(self) -> str:
@@ -117,13 +118,18 @@ class Cloud:
         """One instance now; None if the emulator does not know it. Raises a `CloudError`."""
         return self.instances().get(instance_id)
 
+    def running(self, instance_id: str) -> Instance | None:
+        """One instance if it runs at this moment. Raises a `CloudError`."""
+        found = self.instance(instance_id)
+        return found if found and found.state == RUNNING else None
+
     def user_data(self, instance_id: str) -> bytes:
         """The bytes that the metadata service would give; empty when there are none."""
         answer = self.ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
         return base64.b64decode(answer.get("UserData", {}).get("Value", ""))
 
     def role(self, profile: str) -> str | None:
-        """Name of the role behind an instance profile; None if there is none."""
+        """Name of the role behind an instance profile; None if there is none. Raises a `CloudError`."""
         return self._roles.get(profile, lambda: self._read_role(profile))
 
     def _read_role(self, profile: str) -> str | None:
@@ -168,6 +174,7 @@ def _instance(data: Mapping[str, Any]) -> Instance:
         profile=data["IamInstanceProfile"]["Arn"].rsplit("/", 1)[-1]
         if data.get("IamInstanceProfile")
         else None,
+        raw=data,
     )
 
 

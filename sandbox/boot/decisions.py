@@ -6,23 +6,21 @@ Lines name actions and resources; no value of a parameter and no secret is ever 
 from __future__ import annotations
 
 import json
-import os
-import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sandbox.boot.statements import Statement, names_action
+from sandbox.files import append_json
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """One decision. `statement` is the Sid of what decided, `pattern` the resource that it names.
 
-    Both are empty where nothing spoke; `error` is AWS's code of a request that was never judged.
+    Both are empty where nothing spoke; `error` is AWS's code of a request that was never evaluated.
     """
 
     instance: str
@@ -35,22 +33,9 @@ class Line:
     error: str = ""
 
 
-class Decisions:
-    """The log of one sandbox. Gates of all machines write to it at once."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._lock = threading.Lock()
-
-    def add(self, line: Line) -> None:
-        entry: dict[str, Any] = {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
-        entry |= {name: value for name, value in vars(line).items() if value != ""}
-        text = json.dumps(entry) + "\n"
-        with self._lock:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
+def record(log: Path, line: Line) -> None:
+    """Add a line to the log of one sandbox. Gates of all machines write to it at once."""
+    append_json(log, {name: value for name, value in vars(line).items() if value != ""})
 
 
 class Used(NamedTuple):

@@ -22,10 +22,12 @@ MODES = ("fail", "hang", "silent")
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong at one step."""
+    """What goes wrong at one step, and how often (None: always)."""
 
+    step: str
     mode: str
     message: str
+    times: int | None
 
 
 class Faults:
@@ -34,24 +36,20 @@ class Faults:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._used: dict[str, tuple[str, int]] = {}
+        self._taken: dict[str, tuple[Fault, int]] = {}  # node -> its last fault, and how often that was
 
     def present(self, node: str, step: str) -> Fault | None:
         """The fault at this step, used up or not: a hang lasts while its entry is there."""
-        entry = self._read().get(node)
-        if not entry or entry.get("step") != step or entry.get("mode") not in MODES:
+        entry = self._read(node)
+        if entry.get("step") != step or entry.get("mode") not in MODES:
             return None
-        message = entry.get("message") or f"{step} failed (injected)"
-        return Fault(str(entry["mode"]), str(message))
+        times = entry.get("times")
+        message = str(entry.get("message") or f"{step} failed (injected)")
+        return Fault(step, str(entry["mode"]), message, None if times is None else int(times))
 
     def silent(self, node: str) -> bool:
         """Whether this node is cut off, at whatever step it is."""
-        return self._read().get(node, {}).get("mode") == "silent"
-
-    def entry(self, node: str, step: str) -> dict[str, Any] | None:
-        """What faults.json says about this step, for machines that count by themselves."""
-        found = self._read().get(node)
-        return found if found and self.present(node, step) else None
+        return self._read(node).get("mode") == "silent"
 
     def take(self, node: str, step: str) -> Fault | None:
         """The fault to apply now, counted; None if there is none (any more)."""
@@ -59,20 +57,16 @@ class Faults:
             fault = self.present(node, step)
             if fault is None:
                 return None
-            entry = self._read()[node]
-            count = self._count(node, entry)
-            if entry.get("times") is not None and count >= int(entry["times"]):
+            last, count = self._taken.get(node, (fault, 0))
+            count = count if last == fault else 0
+            if fault.times is not None and count >= fault.times:
                 return None
-            self._used[node] = (json.dumps(entry, sort_keys=True), count + 1)
+            self._taken[node] = (fault, count + 1)
             return fault
 
-    def _count(self, node: str, entry: dict[str, Any]) -> int:
-        seen, count = self._used.get(node, ("", 0))
-        return count if seen == json.dumps(entry, sort_keys=True) else 0
-
-    def _read(self) -> dict[str, dict[str, Any]]:
+    def _read(self, node: str) -> dict[str, Any]:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):  # absent, or half written: looked at again soon
             return {}
-        return found if isinstance(found, dict) else {}
+        return found.get(node, {}) if isinstance(found, dict) else {}

@@ -16,12 +16,11 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
 from sandbox.awswire import AwsRequest, Refusal, parse, render_error
-from sandbox.boot.calls import LookupRefused, Unjudged, needed
+from sandbox.boot.account import HTTPS, Account
+from sandbox.boot.calls import LookupRefused, Unsupported, needed
 from sandbox.boot.cloud import CloudError, Instance
 from sandbox.boot.credentials import RoleKeys
-from sandbox.boot.decisions import Decisions, Line
-from sandbox.boot.machine import HTTPS, Surroundings
-from sandbox.boot.permissions import Decision
+from sandbox.boot.decisions import Line, record
 from sandbox.boot.serve import NoAnswer
 from sandbox.boot.signature import Unauthenticated, authorization, owner, verify
 from sandbox.boot.statements import Call
@@ -52,10 +51,10 @@ class Gate:
     that does not run are not accepted, though on AWS they live until they expire.
     """
 
-    def __init__(self, around: Surroundings, keys: RoleKeys, upstream: str, log: Path) -> None:
-        self._around = around
+    def __init__(self, account: Account, keys: RoleKeys, upstream: str, log: Path) -> None:
+        self._account = account
         self._keys = keys
-        self._decisions = Decisions(log)
+        self._log = log
         parts = urlsplit(upstream)
         self._upstream = (str(parts.hostname), int(parts.port or 80))
 
@@ -81,11 +80,11 @@ class Gate:
         instance = self._caller(request, service, operation)
         self._check_form(request, asked, instance, operation)
         try:
-            for call in needed(self._around.cloud, instance, operation, asked.params):
-                self._judge(instance, call)
+            for call in needed(self._account.cloud, instance, operation, asked.params):
+                self._authorize(instance, call)
         except LookupRefused as error:
             raise Refused(_LOOKUP_CODES.get(error.code, error.code), error.message) from None
-        except Unjudged as error:
+        except Unsupported as error:
             raise self._unknown(instance, operation, str(error)) from None
         return self._forward(request)
 
@@ -93,30 +92,38 @@ class Gate:
         """The instance that signed the request, if its packet gets here at all."""
         instance_id = "-"
         try:
-            said = authorization(request)
-            instance_id, secret = owner(said, self._keys)
-            instance = self._around.running(instance_id)
-            if instance is None or not self._around.online(instance, HTTPS):
-                self._decisions.add(Line(instance=instance_id, role="-", action=operation, error="NoAnswer"))
+            claimed = authorization(request)
+            instance_id, secret = owner(claimed, self._keys)
+            instance = self._account.cloud.running(instance_id)
+            if instance is None or not self._account.network.reaches_internet(instance, HTTPS):
+                self._record_error(instance_id, "-", operation, "NoAnswer")
                 raise NoAnswer("the instance is off, or no route or no rule lets its packets out")
-            verify(request, said, secret, service, self._around.cloud.region, self._keys.now())
+            verify(request, claimed, secret, service, self._account.cloud.region, self._keys.now())
         except Unauthenticated as error:
-            line = Line(instance=instance_id, role="-", action=operation, error=error.code)
-            self._decisions.add(line)
+            self._record_error(instance_id, "-", operation, error.code)
             raise Refused(error.code, str(error)) from None
         return instance
 
     def _check_form(self, request: Request, asked: AwsRequest, instance: Instance, operation: str) -> None:
-        """Only requests that can be read in one way: what is judged must be what the emulator does."""
+        """Only requests that can be read in one way: what is authorized must be what the emulator does."""
         form = (request.method, request.path, request.query_string, request.mimetype)
         if form != ("POST", "/", b"", _JSON) or not isinstance(asked.params, dict) or not asked.is_json:
             raise self._unknown(instance, operation, "a request that is not of the JSON 1.1 protocol")
 
-    def _judge(self, instance: Instance, call: Call) -> None:
+    def _authorize(self, instance: Instance, call: Call) -> None:
         """The role's policies, as they are now, must allow the call."""
-        decision = self._around.permissions.judge(instance.profile, call)
+        decision = self._account.permissions.evaluate(instance.profile, call)
         role = self._role(instance)
-        self._decisions.add(_line(instance, role, call, decision))
+        line = Line(
+            instance=instance.id,
+            role=role,
+            action=call.action,
+            resource=call.resource,
+            allowed=decision.allowed,
+            statement=decision.statement.name if decision.statement else "",
+            pattern=decision.pattern,
+        )
+        record(self._log, line)
         if not decision.allowed:
             raise Refused(
                 "AccessDeniedException",
@@ -127,12 +134,14 @@ class Gate:
     def _unknown(self, instance: Instance, operation: str, what: str) -> Refused:
         """Denied because the sandbox does not know what AWS would want for it."""
         code = "AccessDeniedException"
-        line = Line(instance=instance.id, role=self._role(instance), action=operation, error=code)
-        self._decisions.add(line)
+        self._record_error(instance.id, self._role(instance), operation, code)
         return Refused(code, f"{operation}: the sandbox does not know which permissions this needs: {what}")
 
+    def _record_error(self, instance_id: str, role: str, operation: str, code: str) -> None:
+        record(self._log, Line(instance=instance_id, role=role, action=operation, error=code))
+
     def _role(self, instance: Instance) -> str:
-        role = self._around.permissions.role(instance.profile)
+        role = self._account.permissions.role(instance.profile)
         return role.name if role else "-"
 
     def _forward(self, request: Request) -> Response:
@@ -161,15 +170,3 @@ def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """The emulator's headers without those that the server of this gate writes itself."""
     own = {"connection", "transfer-encoding", "content-length", "date", "server"}
     return [(name, value) for name, value in headers if name.lower() not in own]
-
-
-def _line(instance: Instance, role: str, call: Call, decision: Decision) -> Line:
-    return Line(
-        instance=instance.id,
-        role=role,
-        action=call.action,
-        resource=call.resource,
-        allowed=decision.allowed,
-        statement=decision.statement.name if decision.statement else "",
-        pattern=decision.pattern,
-    )

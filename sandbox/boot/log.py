@@ -1,4 +1,4 @@
-"""One line per event on stdout, masked; a line that repeats itself is said once."""
+"""One line per event on stdout, masked; a line that repeats itself is written once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _last: dict[str, str] = {}
 _lock = threading.Lock()
 
 
-def say(who: str, text: str) -> None:
-    """`who` is a node's name or a part of the boot."""
-    line = mask(text)
+def log(source: str, message: str) -> None:
+    """`source` is a node's name or a part of the boot."""
+    line = mask(message)
     with _lock:
-        if _last.get(who) == line:
+        if _last.get(source) == line:
             return
-        _last[who] = line
-        print(f"{time.strftime('%H:%M:%S')} {who}: {line}", flush=True)
+        _last[source] = line
+        print(f"{time.strftime('%H:%M:%S')} {source}: {line}", flush=True)

@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
+from sandbox.boot.account import HTTPS, Account, unreachable
 from sandbox.boot.calls import LookupRefused, needed
-from sandbox.boot.cloud import RUNNING, Cloud, Instance, Versioned
+from sandbox.boot.cloud import Instance
 from sandbox.boot.cloudinit import UserData
-from sandbox.boot.network import Network
-from sandbox.boot.permissions import Permissions
 from sandbox.boot.record import Origin, encode
 from sandbox.boot.statements import Call
-
-HTTPS = 443
-
-
-def unreachable(host: str, port: int) -> str:
-    """curl's words where no packet comes back."""
-    return f"curl: (28) Failed to connect to {host} port {port}: Could not connect to server"
 
 
 class CallFailed(Exception):
@@ -38,37 +29,13 @@ class PowerLost(Exception):
     """The instance is not running any more: whatever the machine was doing has ended."""
 
 
-@dataclass
-class Surroundings:
-    """What all machines of one emulator share."""
-
-    cloud: Cloud
-    network: Network = field(init=False)
-    permissions: Permissions = field(init=False)
-    _online: Versioned[bool] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.network = Network(self.cloud)
-        self.permissions = Permissions(self.cloud)
-        self._online = Versioned(lambda: self.cloud.version("ec2"))
-
-    def running(self, instance_id: str) -> Instance | None:
-        """The instance if it runs at this moment. Raises a `CloudError`."""
-        found = self.cloud.instance(instance_id)
-        return found if found and found.state == RUNNING else None
-
-    def online(self, instance: Instance, port: int) -> bool:
-        """Whether the instance can open a TCP connection to a public host. Raises a `CloudError`."""
-        return self._online.get((instance.id, port), lambda: self.network.reaches_internet(instance, port))
-
-
 class Machine:
     """A running instance with its user data. `instance` is as fresh as the last call."""
 
     def __init__(
-        self, around: Surroundings, instance: Instance, user_data: UserData, powered: Callable[[], bool]
+        self, account: Account, instance: Instance, user_data: UserData, powered: Callable[[], bool]
     ) -> None:
-        self.around = around
+        self.account = account
         self.instance = instance
         self.user_data = user_data
         self._powered = powered
@@ -77,19 +44,15 @@ class Machine:
 
     def check_power(self) -> None:
         """Raises `PowerLost` unless the instance runs at this moment."""
-        found = self.around.running(self.instance.id) if self._powered() else None
+        found = self.account.cloud.running(self.instance.id) if self._powered() else None
         if found is None:
             raise PowerLost(self.instance.id)
         self.instance = found
 
-    def online(self, port: int) -> bool:
-        """Whether a TCP connection to a public host can be opened."""
-        return self.around.online(self.instance, port)
-
     def fetch(self, host: str, port: int) -> None:
         """Stands for a download from a public host. Raises `CallFailed` in curl's words."""
         self.check_power()
-        if not self.online(port):
+        if not self.account.network.reaches_internet(self.instance, port):
             raise CallFailed(unreachable(host, port))
 
     def identity(self) -> dict[str, str]:
@@ -101,7 +64,7 @@ class Machine:
             "PRIVATE_IP": instance.private_ip,
             "PUBLIC_IP": instance.public_ip or instance.private_ip,  # behind a NAT gateway
             "AVAILABILITY_ZONE": instance.zone,
-            "REGION": self.around.cloud.region,
+            "REGION": self.account.cloud.region,
             "PROVIDER_ID": instance.provider_id,
         }
 
@@ -126,17 +89,17 @@ class Machine:
 
     def put_parameter(self, name: str, value: str, *, secure: bool = False) -> None:
         """Overwrite a parameter, as a SecureString under the cluster's key if `secure`."""
-        kind = {"Type": "String"}
+        parameters = {"Name": name, "Value": value, "Overwrite": True, "Type": "String"}
         if secure:
-            kind = {"Type": "SecureString", "KeyId": str(self.user_data.node["clusterKeyAlias"])}
-        self._ssm("PutParameter", f"put-parameter {name}", Name=name, Value=value, Overwrite=True, **kind)
+            parameters |= {"Type": "SecureString", "KeyId": str(self.user_data.node["clusterKeyAlias"])}
+        self._ssm("PutParameter", f"put-parameter {name}", **parameters)
 
     def _ssm(self, action: str, what: str, **parameters: Any) -> Any:
         """One call of Parameter Store, if AWS would let the machine make it. `what`: the verb of kp-aws."""
-        cloud = self.around.cloud
+        cloud = self.account.cloud
         try:
             for call in needed(cloud, self.instance, f"ssm:{action}", parameters):
-                self._may(what, call)
+                self._authorize(what, call)
         except LookupRefused as error:
             raise CallFailed(f"kp-aws {error}") from None
         if len(parameters.get("Value", "")) > 4096:
@@ -145,16 +108,16 @@ class Machine:
         try:
             return method(**parameters)
         except ClientError as error:
-            said = error.response["Error"]
-            raise CallFailed(f"kp-aws {what}: {said['Code']}: {said.get('Message', '')}") from None
+            answer = error.response["Error"]
+            raise CallFailed(f"kp-aws {what}: {answer['Code']}: {answer.get('Message', '')}") from None
 
-    def _may(self, what: str, call: Call) -> None:
+    def _authorize(self, what: str, call: Call) -> None:
         """Power, network and role, in the order in which a machine meets them."""
         self.check_power()
-        if not self.online(HTTPS):
-            url = f"https://ssm.{self.around.cloud.region}.amazonaws.com/"
+        if not self.account.network.reaches_internet(self.instance, HTTPS):
+            url = f"https://ssm.{self.account.cloud.region}.amazonaws.com/"
             raise CallFailed(f"kp-aws {what}: {url}: <urlopen error timed out>")
-        if not self.around.permissions.allowed(self.instance.profile, call):
+        if not self.account.permissions.evaluate(self.instance.profile, call).allowed:
             raise CallFailed(
                 f"kp-aws {what}: AccessDeniedException: the role of {self.instance.id} "
                 f"is not authorized to perform: {call.action} on resource: {call.resource}"

@@ -19,7 +19,7 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from sandbox.boot.cloud import RUNNING, Cloud, CloudError, Versioned
+from sandbox.boot.cloud import Cloud, CloudError, Instance
 from sandbox.boot.credentials import RoleKeys
 from sandbox.boot.record import rfc3339
 from sandbox.boot.serve import Application, NoAnswer
@@ -63,15 +63,13 @@ class _Service:
         self._keys = keys
         self._instance_id = instance_id
         self._tokens = _Tokens(clock)
-        self._described: Versioned[Mapping[str, Any]] = Versioned(lambda: cloud.version("ec2"))
 
     def answer(self, request: Request) -> Response:
         try:
-            seen = self._cloud.instance(self._instance_id)
-            if seen is None or seen.state != RUNNING:
+            instance = self._cloud.running(self._instance_id)
+            if instance is None:
                 raise NoAnswer("the instance is off")
-            instance = self._described.get("", self._describe)
-            options = instance.get("MetadataOptions", {})
+            options = instance.raw.get("MetadataOptions", {})
             if options.get("HttpEndpoint") == "disabled":
                 return _page(HTTPStatus.FORBIDDEN)
             if request.path == TOKEN_PATH:
@@ -80,14 +78,9 @@ class _Service:
                 return _page(HTTPStatus.UNAUTHORIZED)
             if request.method not in ("GET", "HEAD"):
                 return _page(HTTPStatus.METHOD_NOT_ALLOWED)
-            return self._found(instance, seen.public_ip, request.path)
+            return self._found(instance, request.path)
         except CloudError as error:
             return Response(str(error), status=503, content_type="text/plain")
-
-    def _describe(self) -> Mapping[str, Any]:
-        answer = self._cloud.ec2.describe_instances(InstanceIds=[self._instance_id])
-        instance: Mapping[str, Any] = answer["Reservations"][0]["Instances"][0]
-        return instance
 
     def _token(self, request: Request) -> Response:
         if request.method != "PUT":
@@ -99,33 +92,34 @@ class _Service:
             return _page(HTTPStatus.BAD_REQUEST)
         return Response(self._tokens.make(int(given)), content_type="text/plain", headers={_TTL: given})
 
-    def _found(self, instance: Mapping[str, Any], public_ip: str | None, path: str) -> Response:
+    def _found(self, instance: Instance, path: str) -> Response:
         """What is at a path: the versions, a listing, a value, or AWS's page for nothing."""
         version, _, name = path.lstrip("/").partition("/")
         if not version:
             return Response("\n".join(VERSIONS), content_type="text/plain")
         if version not in VERSIONS:
             return _page(HTTPStatus.NOT_FOUND)
-        tree = self._tree(instance, public_ip)
+        tree = self._tree(instance)
         if name in tree:
-            kind = "application/octet-stream" if name == "user-data" else "text/plain"
-            return Response(tree[name](), content_type=kind)
+            content_type = "application/octet-stream" if name == "user-data" else "text/plain"
+            return Response(tree[name](), content_type=content_type)
         listing = _listing(tree, name.strip("/"))
         return Response(listing, content_type="text/plain") if listing else _page(HTTPStatus.NOT_FOUND)
 
-    def _tree(self, instance: Mapping[str, Any], public_ip: str | None) -> Tree:
+    def _tree(self, instance: Instance) -> Tree:
+        raw = instance.raw
         values = {
-            "ami-id": instance["ImageId"],
-            "ami-launch-index": instance["AmiLaunchIndex"],
-            "hostname": instance["PrivateDnsName"],
-            "instance-id": self._instance_id,
-            "instance-type": instance["InstanceType"],
-            "local-hostname": instance["PrivateDnsName"],
-            "local-ipv4": instance["PrivateIpAddress"],
-            "mac": next((each["MacAddress"] for each in instance.get("NetworkInterfaces", [])), None),
-            "placement/availability-zone": instance["Placement"]["AvailabilityZone"],
+            "ami-id": raw["ImageId"],
+            "ami-launch-index": raw["AmiLaunchIndex"],
+            "hostname": raw["PrivateDnsName"],
+            "instance-id": instance.id,
+            "instance-type": instance.type,
+            "local-hostname": raw["PrivateDnsName"],
+            "local-ipv4": instance.private_ip,
+            "mac": next((each["MacAddress"] for each in raw.get("NetworkInterfaces", [])), None),
+            "placement/availability-zone": instance.zone,
             "placement/region": self._cloud.region,
-            "public-ipv4": public_ip,
+            "public-ipv4": instance.public_ip,
         }
         tree: dict[str, Callable[[], str | bytes]] = {
             f"meta-data/{name}": partial(str, value) for name, value in values.items() if value is not None
@@ -133,10 +127,9 @@ class _Service:
         tree["dynamic/instance-identity/document"] = lambda: self._document(instance)
         if user_data := self._cloud.user_data(self._instance_id):
             tree["user-data"] = lambda: user_data
-        profile = instance.get("IamInstanceProfile")
-        role = self._cloud.role(profile["Arn"].rsplit("/", 1)[-1]) if profile else None
+        role = self._cloud.role(instance.profile) if instance.profile else None
         if role:
-            tree["meta-data/iam/info"] = lambda: self._profile(instance["IamInstanceProfile"])
+            tree["meta-data/iam/info"] = lambda: self._profile(raw["IamInstanceProfile"])
             tree[f"meta-data/iam/security-credentials/{role}"] = self._credentials
         return tree
 
@@ -160,17 +153,17 @@ class _Service:
             Expiration=rfc3339(issued.expires),
         )
 
-    def _document(self, instance: Mapping[str, Any]) -> str:
+    def _document(self, instance: Instance) -> str:
         """The instance's identity. Nobody but AWS can sign it, so there are no signatures beside it."""
         return _json(
             accountId=ACCOUNT_ID,
-            architecture=instance["Architecture"],
-            availabilityZone=instance["Placement"]["AvailabilityZone"],
-            imageId=instance["ImageId"],
-            instanceId=self._instance_id,
-            instanceType=instance["InstanceType"],
-            pendingTime=rfc3339(instance["LaunchTime"]),
-            privateIp=instance["PrivateIpAddress"],
+            architecture=instance.raw["Architecture"],
+            availabilityZone=instance.zone,
+            imageId=instance.raw["ImageId"],
+            instanceId=instance.id,
+            instanceType=instance.type,
+            pendingTime=rfc3339(instance.raw["LaunchTime"]),
+            privateIp=instance.private_ip,
             region=self._cloud.region,
             version="2017-09-30",
         )

@@ -7,13 +7,16 @@ ingress rules for one TCP port. Network ACLs are not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from sandbox.boot.cloud import Cloud, Instance
+from sandbox.boot.cloud import Cloud, Instance, Versioned
 
 _ANYWHERE = "0.0.0.0/0"
+_PROTOCOLS = {"tcp": "tcp", "6": "tcp", "udp": "udp", "17": "udp"}
+Rule = Mapping[str, Any]  # as DescribeSecurityGroups shows it
 # Documentation address (RFC 5737): stands for any host on the internet.
 _SOME_PUBLIC_HOST = "203.0.113.1"
 
@@ -23,9 +26,13 @@ class Network:
 
     def __init__(self, cloud: Cloud) -> None:
         self.ec2 = cloud.ec2
+        self._internet: Versioned[bool] = Versioned(lambda: cloud.version("ec2"))
 
     def reaches_internet(self, instance: Instance, port: int) -> bool:
-        """Whether the instance can open a TCP connection to a public host."""
+        """Whether the instance can open a TCP connection to a public host. Raises a `CloudError`."""
+        return self._internet.get((instance.id, port), lambda: self._reaches_internet(instance, port))
+
+    def _reaches_internet(self, instance: Instance, port: int) -> bool:
         rules = self._rules(instance.groups, "IpPermissionsEgress")
         return any(_allows(rule, port, _SOME_PUBLIC_HOST) for rule in rules) and self._routed(
             instance.vpc_id, instance.subnet_id, has_address=instance.public_ip is not None
@@ -86,13 +93,43 @@ class Network:
         return False
 
 
-def _allows(rule: Mapping[str, Any], port: int, peer: str, peer_groups: frozenset[str] = frozenset()) -> bool:
+def _allows(rule: Rule, port: int, peer: str, peer_groups: frozenset[str] = frozenset()) -> bool:
     """Whether one rule lets TCP traffic on `port` pass to or from `peer`."""
-    protocol = rule["IpProtocol"]
-    if protocol not in ("-1", "tcp", "6"):
-        return False
-    if protocol != "-1" and not rule["FromPort"] <= port <= rule["ToPort"]:
-        return False
+    allowed = port_range(rule)
+    one = PortRange("tcp", port, port)
+    return allowed is not None and allowed.meet(one) is not None and concerns(rule, peer, peer_groups)
+
+
+@dataclass(frozen=True)
+class PortRange:
+    """A protocol (`*`: all) and a range of ports."""
+
+    protocol: str
+    low: int
+    high: int
+
+    def meet(self, other: PortRange) -> PortRange | None:
+        """What both allow; None if that is nothing."""
+        if "*" in (self.protocol, other.protocol):
+            return other if self.protocol == "*" else self
+        low, high = max(self.low, other.low), min(self.high, other.high)
+        return (
+            PortRange(self.protocol, low, high) if self.protocol == other.protocol and low <= high else None
+        )
+
+
+def port_range(rule: Rule) -> PortRange | None:
+    """What a rule speaks about; None for protocols that no node uses."""
+    protocol = str(rule["IpProtocol"])
+    if protocol == "-1":
+        return PortRange("*", 0, 65535)
+    known = _PROTOCOLS.get(protocol)
+    return PortRange(known, int(rule["FromPort"]), int(rule["ToPort"])) if known else None
+
+
+def concerns(rule: Rule, peer: str, peer_groups: Container[str]) -> bool:
+    """Whether a rule speaks about this peer, by group or by address."""
     if any(pair.get("GroupId") in peer_groups for pair in rule.get("UserIdGroupPairs", [])):
         return True
-    return any(ip_address(peer) in ip_network(row["CidrIp"]) for row in rule.get("IpRanges", []))
+    address = ip_address(peer)
+    return any(address in ip_network(row["CidrIp"]) for row in rule.get("IpRanges", []))

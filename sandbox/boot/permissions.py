@@ -1,6 +1,6 @@
 """What an instance's role may do, by the policies that the emulator holds.
 
-moto's own IAM mode looks at neither resources nor conditions. This judges the few calls that a node
+moto's own IAM mode looks at neither resources nor conditions. This evaluates the few calls that a node
 makes as AWS does within one account: an explicit deny wins; a permissions boundary has to allow too;
 a key's own policy has to let IAM decide, or allows by itself. Organizations' and sessions' policies
 do not exist in the emulator. Source: "Policy evaluation logic" in the IAM user guide.
@@ -13,13 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from sandbox.boot.cloud import Cloud, Versioned
-from sandbox.boot.statements import Call, Context, Statement, applies, listed, statements
+from sandbox.boot.statements import Call, Statement, applies, listed, statements
 from sandbox.config import ACCOUNT_ID
-
-__all__ = ["Call", "Context", "Decision", "Permissions", "Role", "applies"]
 
 _ROOT = (ACCOUNT_ID, f"arn:aws:iam::{ACCOUNT_ID}:root")  # the account as a principal: IAM decides
 
@@ -51,7 +47,7 @@ class Decision:
 
 
 class Permissions:
-    """Judges calls of the roles behind instance profiles."""
+    """Evaluates calls of the roles behind instance profiles."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
@@ -63,22 +59,18 @@ class Permissions:
         """The role of an instance profile; None where there is no such profile or it has no role."""
         return self._roles.get(profile, lambda: self._read(profile)) if profile else None
 
-    def allowed(self, profile: str | None, call: Call) -> bool:
-        """Whether a machine with this instance profile may make the call. No profile: nothing."""
-        return self.judge(profile, call).allowed
-
-    def judge(self, profile: str | None, call: Call) -> Decision:
-        """As `allowed`, with what decided it. Raises a `CloudError`."""
+    def evaluate(self, profile: str | None, call: Call) -> Decision:
+        """Whether a machine with this instance profile may make the call. Raises a `CloudError`."""
         role = self.role(profile)
         if role is None:
             return _by_default("identity-based policy", call)
         call = Call(call.action, call.resource, {**call.context, "aws:PrincipalArn": role.arn})
-        own = _judged(role.statements, call, "identity-based policy")
+        own = _evaluate(role.statements, call, "identity-based policy")
         parts = [own]
         if role.boundary is not None:
-            parts.append(_judged(role.boundary, call, "permissions boundary"))
+            parts.append(_evaluate(role.boundary, call, "permissions boundary"))
         if call.action.startswith("kms:"):
-            key = self._judged_by_key(role, call)
+            key = self._evaluate_key_policy(role, call)
             granted = key.allowed and key.statement is not None and _names(key.statement, (role.arn, "*"))
             if granted and own.statement is None:
                 parts[0] = key  # the key's policy alone is enough
@@ -86,13 +78,13 @@ class Permissions:
         denied = [each for each in parts if not each.allowed]
         return min(denied, key=lambda each: each.statement is None) if denied else parts[0]
 
-    def _judged_by_key(self, role: Role, call: Call) -> Decision:
+    def _evaluate_key_policy(self, role: Role, call: Call) -> Decision:
         """By the key's policy: what it says about the role, else about the whole account."""
         key = call.resource
         policy = self._keys.get(key, lambda: self._key_policy(key))
         theirs = tuple(each for each in policy if _names(each, (role.arn, "*")))
         account = tuple(each for each in policy if _names(each, _ROOT))
-        return _judged((*theirs, *account), call, "resource-based policy")
+        return _evaluate((*theirs, *account), call, "resource-based policy")
 
     def _key_policy(self, key: str) -> tuple[Statement, ...]:
         text = self.cloud.kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]
@@ -102,15 +94,9 @@ class Permissions:
     # -- reading ---------------------------------------------------------------------------------
 
     def _read(self, profile: str) -> Role | None:
-        try:
-            roles = self.iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Roles"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "NoSuchEntity":
-                return None
-            raise
-        if not roles:
+        name = self.cloud.role(profile)
+        if name is None:
             return None
-        name = roles[0]["RoleName"]  # a profile holds one at most
         boundary = self.iam.get_role(RoleName=name)["Role"].get("PermissionsBoundary")
         limit = self._managed(boundary["PermissionsBoundaryArn"]) if boundary else None
         return Role(name, self._policies(name), limit)
@@ -131,7 +117,7 @@ class Permissions:
         return tuple(statements(arn.rsplit("/", 1)[-1], document))
 
 
-def _judged(speaking: tuple[Statement, ...], call: Call, kind: str) -> Decision:
+def _evaluate(speaking: tuple[Statement, ...], call: Call, kind: str) -> Decision:
     """By one policy or several of one kind: explicit deny, then allow, else deny."""
     found = [each for each in speaking if applies(each.body, call)]
     for each in found:

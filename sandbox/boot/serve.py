@@ -17,7 +17,7 @@ from typing import Any
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from sandbox.boot.log import say
+from sandbox.boot.log import log
 from sandbox.config import is_loopback
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -34,7 +34,7 @@ class _Server(ThreadedWSGIServer):  # type: ignore[misc]  # werkzeug is not foll
 
     def log(self, type: str, message: str, *args: Any) -> None:
         if type == "error":
-            say("serve", message % args if args else message)
+            log("serve", message % args if args else message)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         self.log("error", f"{client_address}: {traceback.format_exc()}")

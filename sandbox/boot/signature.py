@@ -35,7 +35,7 @@ _MISMATCH = (
 )
 
 
-class _Again(SigV4Auth):  # type: ignore[misc]  # botocore has no types
+class _Resigner(SigV4Auth):  # type: ignore[misc]  # botocore has no types
     """Signs what the caller signed. botocore leaves out headers that proxies change; others do not."""
 
     def headers_to_sign(self, request: AWSRequest) -> Any:
@@ -72,16 +72,21 @@ def authorization(request: Request) -> Authorization:
     return Authorization(parts["key"], parts["scope"], headers, parts["signature"])
 
 
-def owner(said: Authorization, keys: RoleKeys) -> tuple[str, RoleCredentials]:
+def owner(claimed: Authorization, keys: RoleKeys) -> tuple[str, RoleCredentials]:
     """The instance that the key was issued to, with the set. Raises `Unauthenticated`."""
-    found = keys.find(said.key)
+    found = keys.find(claimed.key)
     if found is None:
         raise Unauthenticated(*_INVALID_TOKEN)
     return found
 
 
 def verify(
-    request: Request, said: Authorization, secret: RoleCredentials, service: str, region: str, now: datetime
+    request: Request,
+    claimed: Authorization,
+    secret: RoleCredentials,
+    service: str,
+    region: str,
+    now: datetime,
 ) -> None:
     """Raises `Unauthenticated` unless the request was signed with `secret`, and not long ago.
 
@@ -95,9 +100,9 @@ def verify(
         )
     stamp = request.headers.get("X-Amz-Date", "")
     _check_date(stamp, now)
-    _check_signed(request, said)
-    scope, signature = _expected(request, said, stamp, secret, service, region)
-    if not (_same(scope, said.scope) and _same(signature, said.signature)):
+    _check_signed(request, claimed)
+    scope, signature = _expected(request, claimed, stamp, secret, service, region)
+    if not (_same(scope, claimed.scope) and _same(signature, claimed.signature)):
         raise Unauthenticated(_INVALID, _MISMATCH)
 
 
@@ -116,31 +121,31 @@ def _check_date(stamp: str, now: datetime) -> None:
         raise Unauthenticated(_INVALID, f"Signature not yet current: {stamp} is still later than {late}")
 
 
-def _check_signed(request: Request, said: Authorization) -> None:
+def _check_signed(request: Request, claimed: Authorization) -> None:
     """The host and every header that AWS acts on must be signed, or anybody could change them."""
     needed = {"host", *(name.lower() for name, _ in request.headers if name.lower().startswith("x-amz-"))}
-    for name in sorted(needed - said.headers):
+    for name in sorted(needed - claimed.headers):
         raise Unauthenticated(_INVALID, f"'{name}' must be a 'SignedHeader' in the AWS Authorization.")
 
 
 def _expected(
-    request: Request, said: Authorization, stamp: str, secret: RoleCredentials, service: str, region: str
+    request: Request, claimed: Authorization, stamp: str, secret: RoleCredentials, service: str, region: str
 ) -> tuple[str, str]:
     """Scope and signature as botocore makes them of the headers that the caller says it signed."""
     body = request.get_data()
-    again = AWSRequest(
+    resigned = AWSRequest(
         request.method,
         f"http://{request.headers.get('Host', '')}{request.full_path.removesuffix('?')}",
         data=body,
-        headers={name: request.headers.get(name, "") for name in said.headers},
+        headers={name: request.headers.get(name, "") for name in claimed.headers},
     )
     # botocore believes this header where there is one.
-    if again.headers.get(_BODY_HASH) not in (None, hashlib.sha256(body).hexdigest()):
+    if resigned.headers.get(_BODY_HASH) not in (None, hashlib.sha256(body).hexdigest()):
         raise Unauthenticated(_INVALID, _MISMATCH)
-    again.context["timestamp"] = stamp
-    signer = _Again(Credentials(secret.access_key_id, secret.secret_access_key), service, region)
-    text = signer.string_to_sign(again, signer.canonical_request(again))
-    return signer.credential_scope(again), signer.signature(text, again)
+    resigned.context["timestamp"] = stamp
+    signer = _Resigner(Credentials(secret.access_key_id, secret.secret_access_key), service, region)
+    text = signer.string_to_sign(resigned, signer.canonical_request(resigned))
+    return signer.credential_scope(resigned), signer.signature(text, resigned)
 
 
 def _same(one: str, other: str) -> bool:

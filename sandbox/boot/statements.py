@@ -20,7 +20,7 @@ _Body = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Call:
-    """One AWS call to judge: `ssm:PutParameter` on an ARN, with the values of condition keys."""
+    """One AWS call to evaluate: `ssm:PutParameter` on an ARN, with the values of condition keys."""
 
     action: str
     resource: str

@@ -1,12 +1,13 @@
-"""The loop: what the emulator's instances are, and what the node kind is told about it."""
+"""The loop: what the emulator's instances are, and what the node backend is told about it."""
 
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from sandbox.boot.cloud import RUNNING, Cloud, CloudError
-from sandbox.boot.log import say
-from sandbox.nodes.kind import NodeKind
+from sandbox.boot.log import log
+from sandbox.nodes.backend import NodeBackend, Power
 
 POLL_SECONDS = 0.5
 _GONE = ("shutting-down", "terminated")
@@ -16,9 +17,9 @@ _OFF = ("stopping", "stopped")
 class Watcher:
     """Follows one emulator until `stop` is set."""
 
-    def __init__(self, cloud: Cloud, kind: NodeKind, stop: threading.Event) -> None:
+    def __init__(self, cloud: Cloud, backend: NodeBackend[Any], stop: threading.Event) -> None:
         self.cloud = cloud
-        self.kind = kind
+        self.backend = backend
         self.stop = stop
 
     def run(self) -> None:
@@ -26,19 +27,19 @@ class Watcher:
             try:
                 self.compare()
             except CloudError as error:  # it starts, restarts or is gone: machines run on meanwhile
-                say("boot", f"emulator: {error}")
-            self.kind.tick()
+                log("boot", f"emulator: {error}")
+            self.backend.tick()
 
     def compare(self) -> None:
         """One look. Instances that the emulator forgot are gone. Raises a `CloudError`."""
         instances = self.cloud.instances()
-        known = self.kind.known()
+        known = self.backend.known()
         for instance_id in known:
             if instance_id not in instances or instances[instance_id].state in _GONE:
-                self.kind.terminate(instance_id)
+                self.backend.switch(instance_id, Power.TERMINATED)
         for instance in instances.values():
             powered = known.get(instance.id)
             if instance.state == RUNNING and not powered:
-                self.kind.power_on(instance)
+                self.backend.switch(instance.id, Power.ON)
             elif instance.state in _OFF and powered:
-                self.kind.power_off(instance.id)
+                self.backend.switch(instance.id, Power.OFF)

@@ -8,7 +8,6 @@ change here as well.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from sandbox.errors import SandboxError
 from sandbox.gomodules import MODULES, plan
 from sandbox.images.netfilter import iptables
 from sandbox.images.oci import Files, Packed, Start, Store
+from sandbox.processes import output
 
 KUBERNETES_REGISTRY = "registry.k8s.io"
 COREDNS = f"{KUBERNETES_REGISTRY}/coredns/coredns"
@@ -144,16 +144,8 @@ def wanted_tags(kubeadm: Path, repositories: Collection[str]) -> dict[str, str]:
     version. (The tag of etcd trails its patch releases.)
     """
     kubernetes, coredns = plan(MODULES["kubernetes"]).version, plan(MODULES["coredns"]).version
-    answer = subprocess.run(
-        [str(kubeadm), "config", "images", "list", "--kubernetes-version", kubernetes],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if answer.returncode != 0:
-        raise SandboxError(f"{kubeadm} config images list failed: {answer.stderr.strip()}")
-    tags = dict(line.rsplit(":", 1) for line in answer.stdout.split())
+    listed = output([kubeadm, "config", "images", "list", "--kubernetes-version", kubernetes], timeout=60)
+    tags = dict(line.rsplit(":", 1) for line in listed.split())
     if differing := sorted(set(tags) ^ set(repositories)):
         raise SandboxError(
             f"kubeadm {kubernetes} and the sandbox's catalogue of images differ: {', '.join(differing)}"

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from sandbox.debian import unpacked
 from sandbox.errors import SandboxError
 from sandbox.images.oci import Files
+from sandbox.processes import output
 
 PACKAGES = (
     "iptables", "libip4tc2", "libip6tc2", "libxtables12", "libnftnl11", "libmnl0", "libnfnetlink0",
@@ -44,17 +44,10 @@ def iptables(cache: Path) -> Files:
 
 def _libraries(binaries: Iterable[Path], folder: Path) -> list[Path]:
     """What the dynamic loader would load for the binaries, itself included."""
-    answer = subprocess.run(
-        ["ldd", *map(str, binaries)],
-        env={**os.environ, "LD_LIBRARY_PATH": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if answer.returncode != 0 or "not found" in answer.stdout:
-        missing = sorted({line.strip() for line in answer.stdout.splitlines() if "not found" in line})
-        raise SandboxError(f"the libraries of iptables: {'; '.join(missing) or answer.stderr.strip()}")
-    return [Path(name) for name in sorted(set(_LIBRARY.findall(answer.stdout)))]
+    listed = output(["ldd", *binaries], env={**os.environ, "LD_LIBRARY_PATH": str(folder)})
+    if missing := sorted({line.strip() for line in listed.splitlines() if "not found" in line}):
+        raise SandboxError(f"the libraries of iptables: {'; '.join(missing)}")
+    return [Path(name) for name in sorted(set(_LIBRARY.findall(listed)))]
 
 
 def _place(path: Path, root: Path) -> str:

@@ -7,17 +7,16 @@ API is that of the OCI distribution specification, as far as a pull goes.
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
+from sandbox.files import append_json
 from sandbox.images.catalogue import Catalogue
 from sandbox.images.oci import MANIFEST_TYPE
 
@@ -55,7 +54,6 @@ class Registry:
     def __init__(self, catalogue: Catalogue, log: Path) -> None:
         self.catalogue = catalogue
         self.log = log
-        self._lock = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ)
@@ -69,7 +67,7 @@ class Registry:
             body = json.dumps({"errors": [{"code": error.code, "message": str(error)}]})
             response = _response(body, "application/json", error.status)
             line |= {"status": error.status, "message": str(error)}
-        self._record(line)
+        append_json(self.log, line)
         answer: Iterable[bytes] = response(environ, start_response)
         return answer
 
@@ -98,11 +96,6 @@ class Registry:
         response.content_length = path.stat().st_size
         response.headers["Docker-Content-Digest"] = digest
         return response
-
-    def _record(self, line: Mapping[str, Any]) -> None:
-        stamped = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **line}
-        with self._lock, self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(stamped) + "\n")
 
 
 def _route(request: Request) -> tuple[str, dict[str, str]]:

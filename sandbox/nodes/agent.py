@@ -1,8 +1,8 @@
 """What the kubelets of all simulated nodes do together, once there is an API server.
 
-KWOK plays heartbeats and pods, in two processes: one acts for every running node but starts only pods
+KWOK emulates heartbeats and pods, in two processes: one acts for every running node but starts only pods
 on the host's network, the other starts pods where the network is up. This module decides when that is
-the case, and plays the pods that bring a device plugin, because of what they change on the node.
+the case, and emulates the pods that bring a device plugin, because of what they change on the node.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from sandbox.boot.log import say
+from sandbox.boot.log import log
 from sandbox.files import atomic_write
 from sandbox.nodes import kubelet
 from sandbox.nodes.api import Api, ApiError, Unavailable
@@ -24,7 +24,7 @@ from sandbox.processes import Supervisor
 
 STAGES = Path(__file__).parent.parent / "kwok"
 KWOK_HOST, KWOK_PODS = "kwok-host", "kwok-pods"
-_INSTALLATION = "/apis/operator.tigera.io/v1/installations/default"
+INSTALLATION = "/apis/operator.tigera.io/v1/installations/default"
 _OPERATOR = "/apis/apps/v1/namespaces/tigera-operator/deployments/tigera-operator"
 _WAITING = f"{kubelet.RUNNING_LABEL},!{kubelet.NETWORK_LABEL}"
 
@@ -72,7 +72,7 @@ class Agent:
                 self._look(self._api)
             self._plugins.reconcile()
         except (Unavailable, ApiError) as error:
-            say("agent", str(error))
+            log("agent", str(error))
 
     def _look(self, api: Api) -> None:
         self._waiting.clear()
@@ -97,7 +97,7 @@ class Agent:
 
 def network_is_up(api: Api) -> bool:
     """Whether Calico is installed: its Installation exists and its operator runs."""
-    if api.find(_INSTALLATION) is None:
+    if api.find(INSTALLATION) is None:
         return False
     operator = api.find(_OPERATOR)
     return bool(operator and operator.get("status", {}).get("availableReplicas"))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-
-import yaml
 
 from sandbox.boot.cloud import Hardware
 from sandbox.boot.record import rfc3339
@@ -23,19 +21,11 @@ NO_CNI = (
     "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
     "message:Network plugin returns error: cni plugin not initialized"
 )
-_FINE = (
-    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-)
-
-
-def registration(document: str) -> dict[str, Any]:
-    """`nodeRegistration` of a kubeadm Init- or JoinConfiguration."""
-    for each in yaml.safe_load_all(document):
-        if each and each.get("kind") in ("InitConfiguration", "JoinConfiguration"):
-            return dict(each["nodeRegistration"])
-    raise ValueError("the kubeadm document registers no node")
+_PRESSURES = {
+    "MemoryPressure": ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    "DiskPressure": ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    "PIDPressure": ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+}
 
 
 def node_object(
@@ -107,20 +97,16 @@ def _info(version: str, boot_id: str) -> dict[str, str]:
 
 def conditions(*, ready: bool, reason: str, message: str) -> list[dict[str, str]]:
     """All conditions of a live node, with Ready as told."""
+    rows = [(each, "False", *text) for each, text in _PRESSURES.items()]
+    return _conditions([*rows, ("Ready", "True" if ready else "False", reason, message)])
+
+
+def _conditions(rows: Iterable[tuple[str, str, str, str]]) -> list[dict[str, str]]:
+    """Of type, status, reason and message."""
     now = rfc3339(datetime.now(UTC))
-    rows = [(kind, "False", why, text) for kind, why, text in _FINE]
-    rows.append(("Ready", "True" if ready else "False", reason, message))
-    return [
-        {
-            "type": kind,
-            "status": status,
-            "reason": why,
-            "message": text,
-            "lastHeartbeatTime": now,
-            "lastTransitionTime": now,
-        }
-        for kind, status, why, text in rows
-    ]
+    times = {"lastHeartbeatTime": now, "lastTransitionTime": now}
+    fields = ("type", "status", "reason", "message")
+    return [{**dict(zip(fields, row, strict=True)), **times} for row in rows]
 
 
 def is_ready(node: Mapping[str, Any]) -> bool:
@@ -161,27 +147,19 @@ def set_ready(api: Api, name: str) -> None:
     api.patch(f"/api/v1/nodes/{name}", {"metadata": {"labels": {NETWORK_LABEL: "ready"}}}, STRATEGIC)
 
 
-def set_lost(api: Api, name: str, provider_id: str) -> None:
+def set_lost(api: Api, name: str, lost: str) -> None:
     """What the node lifecycle controller does when a kubelet is silent, without its 50 s of patience.
 
-    Nothing happens if the name belongs to another machine by now.
+    `lost` is an instance id. Nothing happens if the name belongs to another machine by now.
     """
     found = api.find(f"/api/v1/nodes/{name}")
-    if not found or found["spec"].get("providerID") != provider_id:
+    if not found or not lost or instance_id(found) != lost:
         return
     gone = {RUNNING_LABEL: None, NETWORK_LABEL: None}
     api.patch(f"/api/v1/nodes/{name}", {"metadata": {"labels": gone}}, STRATEGIC)
-    now = rfc3339(datetime.now(UTC))
-    unknown = [
-        {
-            "type": kind,
-            "status": "Unknown",
-            "reason": "NodeStatusUnknown",
-            "message": "Kubelet stopped posting node status.",
-            "lastTransitionTime": now,
-        }
-        for kind in ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
-    ]
+    text = "Kubelet stopped posting node status."
+    rows = [(each, "Unknown", "NodeStatusUnknown", text) for each in (*_PRESSURES, "Ready")]
+    unknown = _conditions(rows)
     api.patch(f"/api/v1/nodes/{name}/status", {"status": {"conditions": unknown}}, STRATEGIC)
 
 

@@ -12,45 +12,40 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sandbox.boot.cloud import CloudError
-from sandbox.boot.cloudinit import Step, UserData, UserDataError, parse
-from sandbox.boot.disk import Disk
+from sandbox.boot.cloudinit import Step
 from sandbox.boot.faults import Fault
-from sandbox.boot.log import say
-from sandbox.boot.machine import CallFailed, Machine, PowerLost
+from sandbox.boot.machine import CallFailed, Machine
 from sandbox.boot.record import Origin
 from sandbox.controlplane import ControlPlane, initialised
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.nodes import kubelet, reaper, steps
 from sandbox.nodes.api import Api, ApiError, Unavailable
-from sandbox.nodes.pool import Power, Wanted
-from sandbox.nodes.site import Site
+from sandbox.nodes.backend import API_PORT, IDLE, SOON, Node, Power
+from sandbox.nodes.disk import SimulatedDisk
 
-TIMED_OUT = 124  # as timeout(1) and the bootstrap runner say it
+if TYPE_CHECKING:
+    from sandbox.nodes.simulated import SimulatedBackend
+
+TIMED_OUT = 124  # as timeout(1) and the bootstrap runner report it
 _REGISTRATION = "registration.json"
 FINAL = ("joined", "api-ready")
-_API_PORT = 6443
-_LOOK_AGAIN = 0.5  # seconds between looks at something that is awaited
-_IDLE = 30.0  # seconds between looks at a node that is done
 _REFRESH_SECONDS = 6 * 3600.0  # as the master's timer
 _BACK_OFF = (1.0, 10.0)  # seconds before the second attempt, and the longest pause
 
 
-class SimulatedNode:
-    """One instance that KWOK and this process play."""
+class SimulatedNode(Node):
+    """One instance that KWOK and this process emulate."""
 
-    def __init__(self, site: Site, disk: Disk) -> None:
-        self.site = site
-        self.disk = disk
-        self.power = Power(Wanted.ON if disk.memory.powered else Wanted.OFF)
-        self.gone = False
-        self.name = disk.instance_id  # until its user data was read
+    disk: SimulatedDisk
+
+    def __init__(self, backend: SimulatedBackend, disk: SimulatedDisk) -> None:
+        super().__init__(backend.account, disk)
+        self.backend = backend
         self.machine: Machine
-        self.user_data: UserData
         self._reaper = reaper.Reaper(self)
         self._running = False  # in this process: false after a restart of the boot
         self._kubelet_runs = False
@@ -66,22 +61,7 @@ class SimulatedNode:
 
     # -- power -------------------------------------------------------------------------------------
 
-    def advance(self) -> float:
-        """Bring the node closer to what is wanted: seconds to the next look."""
-        try:
-            return self._advance()
-        except PowerLost:
-            return _LOOK_AGAIN
-        except CloudError as error:  # the emulator is away or refuses: a machine would try again
-            self._say(f"emulator: {error}")
-            return 2.0
-        except UserDataError as error:
-            self._say(f"cannot boot: {error}")
-            return _IDLE
-
-    def _advance(self) -> float:
-        if self.power.wanted is not Wanted.ON:
-            return self._go_off()
+    def keep_on(self) -> float:
         if not self._running:
             self._come_up()
         self._keep_kubelet()
@@ -91,63 +71,53 @@ class SimulatedNode:
 
     def _come_up(self) -> None:
         """Power on, or the boot process itself was restarted under a running machine."""
-        instance = self.site.around.cloud.instance(self.disk.instance_id)
-        if instance is None:
-            raise PowerLost(self.disk.instance_id)
-        self.user_data = parse(self.site.around.cloud.user_data(instance.id))
-        self.name = self.user_data.name
-        self.machine = Machine(self.site.around, instance, self.user_data, lambda: self.power.on)
-        memory = self.disk.memory
+        instance, data, memory = self.running_instance(), self.user_data, self.disk.memory
+        self.machine = Machine(self.account, instance, data, lambda: self.on)
         resumed = memory.powered
         if self.disk.fresh:
-            self.disk.write_files(self.user_data.files)
+            self.disk.write_files(data.files)
         if not resumed:
-            memory.powered, memory.boot_id, memory.phase, memory.attempt = (
-                True,
-                str(uuid.uuid4()),
-                "pending",
-                0,
-            )
+            memory.powered, memory.boot_id = True, str(uuid.uuid4())
+            memory.phase, memory.attempt = "pending", 0
         if memory.phase not in FINAL:
             self._new_attempt()
         self.disk.save()
-        hardware = self.site.around.cloud.hardware(instance.type)
-        if hardware.gpus:
-            self.site.gpus[instance.id] = hardware.gpus
+        if gpus := self.account.cloud.hardware(instance.type).gpus:
+            self.backend.gpus[instance.id] = gpus
         self._start_control_plane()
         self._kubelet_runs = resumed and memory.phase in FINAL
         self._running = True
 
-    def _go_off(self) -> float:
-        memory = self.disk.memory
-        if memory.powered or self._running:
-            self._mark_lost()
-            self.site.release(self.disk.instance_id)
-            memory.powered = self._running = self._kubelet_runs = False
+    def go_off(self) -> float:
+        if self.disk.memory.powered or self._running:
+            self._mark_lost(self.disk.instance_id)
+            self.backend.release(self)
+            self.disk.memory.powered = self._running = self._kubelet_runs = False
             self.disk.save()
-        if self.power.wanted is Wanted.GONE:
+        self.forget_user_data()
+        if self.wanted is Power.TERMINATED:
             self.disk.wipe()
-            self.site.gpus.pop(self.disk.instance_id, None)
+            self.backend.gpus.pop(self.disk.instance_id, None)
             self.gone = True
-        return _IDLE
+        return IDLE
 
-    def _mark_lost(self, provider_id: str | None = None) -> None:
+    def _mark_lost(self, instance_id: str) -> None:
         """The kubelet falls silent; whoever is left notices, here without the 50 s that it takes."""
-        plane = self.site.control_plane
-        if plane is None or self.site.master_id == self.disk.instance_id or not self._running:
+        plane = self.backend.control_plane
+        if plane is None or self.backend.master is self or not self._running:
             return
         try:
-            kubelet.set_lost(plane.api(), self.name, provider_id or self.machine.instance.provider_id)
+            kubelet.set_lost(plane.api(), self.name, instance_id)
         except (Unavailable, ApiError) as error:
-            self._say(f"node not marked: {error}")
+            self.log(f"node not marked: {error}")
 
     # -- what runs on the machine apart from its bootstrap -----------------------------------------
 
     def control_plane(self) -> ControlPlane:
         """This master's control plane. `Wait` while another machine has its place."""
         endpoint = urlsplit(str(self.user_data.node.get("apiEndpoint") or ""))
-        port = endpoint.port or _API_PORT
-        plane = self.site.claim(self.disk.instance_id, self.name, self.disk.folder, port)
+        port = endpoint.port or API_PORT
+        plane = self.backend.claim(self, port)
         if plane is None:
             raise steps.Wait("another master is still there")
         return plane
@@ -158,9 +128,9 @@ class SimulatedNode:
             return
         try:
             self.control_plane()
-            self.site.up(steps.document(self))
+            self.backend.up(steps.document(self))
         except (SandboxError, steps.Wait, steps.StepFailed) as error:
-            self._say(f"control plane: {error}")
+            self.log(f"control plane: {error}")
 
     def register(self, api: Api, given: Mapping[str, Any]) -> dict[str, Any]:
         """The kubelet's registration: its Node, or the one that another machine left under the name.
@@ -168,7 +138,7 @@ class SimulatedNode:
         `given` is kubeadm's nodeRegistration; it is kept for later boots.
         """
         atomic_write(self.disk.folder / _REGISTRATION, json.dumps(given))
-        hardware = self.site.around.cloud.hardware(self.machine.instance.type)
+        hardware = self.account.cloud.hardware(self.machine.instance.type)
         node = kubelet.node_object(
             given,
             hardware,
@@ -178,24 +148,24 @@ class SimulatedNode:
         )
         registered = kubelet.register(api, node)
         self._kubelet_runs = True
-        self.site.agent.node_appeared()
+        self.backend.agent.node_appeared()
         return registered
 
     def reset(self, provider_id: str) -> None:
         """`kubeadm reset`: the kubelet stops, and the Node with this provider id hears of it no more."""
         self.kubeconfig.unlink()
         self._kubelet_runs = False
-        self._mark_lost(provider_id)
+        self._mark_lost(provider_id.rpartition("/")[2])
 
     def _keep_kubelet(self) -> None:
         """A kubelet that has credentials runs at every boot and finds the API whenever it is there."""
-        if self._kubelet_runs or not self.kubeconfig.exists() or self.site.control_plane is None:
+        if self._kubelet_runs or not self.kubeconfig.exists() or self.backend.control_plane is None:
             return
         given = json.loads((self.disk.folder / _REGISTRATION).read_text(encoding="utf-8"))
         try:
             self.register(Api.from_kubeconfig(self.kubeconfig), given)
         except (Unavailable, ApiError) as error:
-            self._say(f"kubelet: {error}")
+            self.log(f"kubelet: {error}")
 
     def _run_timers(self) -> float:
         """What a node does once it is done: seconds to the next look."""
@@ -204,7 +174,7 @@ class SimulatedNode:
             if self._reaper.installed:
                 self._reaper.tick()
                 return reaper.SECONDS
-        return _IDLE if self._kubelet_runs else _LOOK_AGAIN
+        return IDLE if self._kubelet_runs else SOON
 
     def _refresh_join(self) -> None:
         """The master's six-hourly timer: a token is always good for at least 18 hours."""
@@ -212,7 +182,7 @@ class SimulatedNode:
             try:
                 steps.publish(self)
             except (steps.Wait, CallFailed, SandboxError) as error:
-                self._say(f"refresh-join: {error}")
+                self.log(f"refresh-join: {error}")
             self.disk.save()
 
     # -- the bootstrap -----------------------------------------------------------------------------
@@ -236,7 +206,7 @@ class SimulatedNode:
                 self._do(step)
             except steps.Wait as waiting:
                 if time.monotonic() - self._entered[1] <= step.deadline:
-                    return _LOOK_AGAIN
+                    return SOON
                 late = f"step {step.name} was stopped after its deadline of {step.deadline:.0f} s"
                 return self._fail(step, TIMED_OUT, f"{waiting}\n{late}")
             except (steps.StepFailed, CallFailed, SandboxError, ApiError, Unavailable) as error:
@@ -251,14 +221,14 @@ class SimulatedNode:
         if self._entered[0] != self._position:
             self._entered = (self._position, time.monotonic())
             self._waits = {}
-            self._fault = self.site.faults.take(self.name, step.name)
+            self._fault = self.backend.faults.take(self.name, step.name)
             self._report("running", step.name)
 
     def _do(self, step: Step) -> None:
         fault = self._fault
         if fault and fault.mode == "fail":
             raise steps.StepFailed(fault.message)
-        if fault and self.site.faults.present(self.name, step.name):  # hangs, or is cut off
+        if fault and self.backend.faults.present(self.name, step.name):  # hangs, or is cut off
             raise steps.Wait(fault.message)
         if fault and fault.mode == "silent":  # heard of again
             self._fault = None
@@ -285,7 +255,7 @@ class SimulatedNode:
             return _BACK_OFF[1]
         self.disk.memory.phase = phase
         self.disk.save()
-        return _LOOK_AGAIN
+        return SOON
 
     def _report(self, phase: str, step: str, rc: int = 0, message: str = "") -> bool:
         if self._fault and self._fault.mode == "silent":
@@ -298,11 +268,8 @@ class SimulatedNode:
             attempt=self.disk.memory.attempt,
             since=self._since,
         )
-        self._say(f"{phase} {step} {message}".strip())
+        self.log(f"{phase} {step} {message}".strip())
         problem = self.machine.report(origin, phase, step, rc, message)
         if problem:
-            self._say(f"not reported: {problem}")
+            self.log(f"not reported: {problem}")
         return problem is None
-
-    def _say(self, text: str) -> None:
-        say(self.name, text)

@@ -22,7 +22,7 @@ Pod = dict[str, Any]
 
 
 class DevicePlugins:
-    """Watches the cluster's pods for device plugins and plays them.
+    """Watches the cluster's pods for device plugins and emulates them.
 
     `gpus` (instance id -> count) may change at any time: a machine comes before that which had its node's
     name is all gone.

@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sandbox.boot.log import say
 from sandbox.boot.machine import CallFailed
 from sandbox.nodes import kubelet
 from sandbox.nodes.api import Api, ApiError, Unavailable
@@ -32,7 +31,6 @@ class Reaper:
     def __init__(self, node: SimulatedNode) -> None:
         self.node = node
         self._due = 0.0
-        self._said = ""
 
     @property
     def installed(self) -> bool:
@@ -40,19 +38,15 @@ class Reaper:
         return {SCRIPT, TIMER} <= set(self.node.user_data.files)
 
     def tick(self) -> None:
-        """One run, if it is due. What goes wrong is said once and tried again."""
-        plane = self.node.site.control_plane
+        """One run, if it is due. What goes wrong is logged and tried again."""
+        plane = self.node.backend.control_plane
         if not self.installed or plane is None or time.monotonic() < self._due:
             return
         self._due = time.monotonic() + SECONDS
-        problem = ""
         try:
             self._reap(plane.api("admin"))
         except (CallFailed, ApiError, Unavailable) as error:
-            problem = str(error)
-        if problem and problem != self._said:
-            say(self.node.name, f"reap-nodes: {problem}")
-        self._said = problem
+            self.node.log(f"reap-nodes: {error}")
 
     def _reap(self, api: Api) -> None:
         nodes = api.get("/api/v1/nodes")["items"]  # before the records, as the script does
@@ -65,7 +59,7 @@ class Reaper:
             name, uid = each["metadata"]["name"], each["metadata"]["uid"]
             if name != self.node.name and stale(name, each, records):
                 api.request("DELETE", f"/api/v1/nodes/{name}", {"preconditions": {"uid": uid}})
-                say(self.node.name, f"reap-nodes: deleted the Node {name}")
+                self.node.log(f"reap-nodes: deleted the Node {name}")
 
 
 def stale(name: str, node: Mapping[str, Any], records: Mapping[str, str]) -> bool:

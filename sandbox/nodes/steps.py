@@ -20,10 +20,10 @@ import yaml
 
 from sandbox.boot.cloud import RUNNING
 from sandbox.boot.record import rfc3339
-from sandbox.controlplane import configuration
+from sandbox.controlplane import configuration, registration
 from sandbox.files import atomic_write
-from sandbox.nodes import kubelet
 from sandbox.nodes.api import Api
+from sandbox.nodes.backend import API_PORT
 from sandbox.nodes.discovery import (
     CLUSTER_INFO,
     UNPROVEN,
@@ -42,7 +42,6 @@ _SPARE = timedelta(minutes=10)  # a token must live at least that long
 _PENDING_SECONDS = 1500.0  # how long a node waits for the first join record
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
-_API_PORT = 6443
 _PREFLIGHT = "error execution phase preflight: "
 
 
@@ -51,7 +50,7 @@ class Wait(Exception):
 
 
 class StepFailed(Exception):
-    """The step ended with an error. The text is the node's own words."""
+    """The step ended with an error. The text is the node's own message."""
 
 
 def packages(node: SimulatedNode) -> None:
@@ -98,9 +97,9 @@ def init(node: SimulatedNode) -> None:
     endpoint = str(configuration(text, "ClusterConfiguration")["controlPlaneEndpoint"])
     resolve(node, endpoint.rpartition(":")[0])
     plane.initialise(text)
-    node.register(Api.from_kubeconfig(node.kubeconfig), kubelet.registration(text))
+    node.register(Api.from_kubeconfig(node.kubeconfig), registration(text))
     plane.mark(node.name, text)
-    node.site.up(text)
+    node.backend.up(text)
 
 
 def publish(node: SimulatedNode) -> None:
@@ -110,7 +109,7 @@ def publish(node: SimulatedNode) -> None:
         raise Wait("the API is not ready")
     identity = node.machine.identity()
     data = node.user_data
-    server = data.node.get("apiEndpoint") or f"https://{identity['PUBLIC_IP']}:{_API_PORT}"
+    server = data.node.get("apiEndpoint") or f"https://{identity['PUBLIC_IP']}:{API_PORT}"
     node.machine.put_parameter(data.parameter("kubeconfig"), plane.operator_kubeconfig(server), secure=True)
     expires = datetime.now(UTC) + timedelta(hours=TOKEN_HOURS)
     record = {
@@ -146,18 +145,16 @@ def join(node: SimulatedNode) -> None:
     except JoinRefused as error:
         raise StepFailed(f"{_PREFLIGHT}{error}") from None
     atomic_write(node.kubeconfig, credentials.kubeconfig)
-    registered = node.register(
-        Api.from_kubeconfig(node.kubeconfig), kubelet.registration(document(node, record))
-    )
+    registered = node.register(Api.from_kubeconfig(node.kubeconfig), registration(document(node, record)))
     provider = str(registered["spec"].get("providerID", ""))
     if provider != node.machine.instance.provider_id:
         node.reset(provider)
         raise not_yet(node, "name", f"Node {node.name} has the provider id '{provider}'")
 
 
-def not_yet(node: SimulatedNode, reason: str, words: str) -> Exception:
-    """`Wait` as long as the node is patient about this reason, then `StepFailed`."""
-    return Wait(words) if node.waited(reason) <= node.site.patience else StepFailed(words)
+def not_yet(node: SimulatedNode, reason: str, message: str) -> Exception:
+    """`Wait` until the node has waited too long for this reason, then `StepFailed`."""
+    return Wait(message) if node.waited(reason) <= node.backend.join_timeout else StepFailed(message)
 
 
 ACTIONS: Mapping[str, Callable[[SimulatedNode], None]] = MappingProxyType(
@@ -205,29 +202,28 @@ def resolve(node: SimulatedNode, host: str) -> str:
 def connect(node: SimulatedNode, address: str, port: int, shown: str) -> str:
     """The URL on this machine that stands for `address:port` as seen from the node."""
     node.machine.check_power()
-    where = (
-        f'{_PREFLIGHT}{UNPROVEN}Get "https://{shown}{CLUSTER_INFO}?timeout=10s": dial tcp {address}:{port}'
-    )
-    running = [each for each in node.site.around.cloud.instances().values() if each.state == RUNNING]
+    url = f"https://{shown}{CLUSTER_INFO}?timeout=10s"
+    where = f'{_PREFLIGHT}{UNPROVEN}Get "{url}": dial tcp {address}:{port}'
+    running = [each for each in node.account.cloud.instances().values() if each.state == RUNNING]
     target = next((each for each in running if each.private_ip == address), None)
-    if target is None or not node.site.around.network.reaches(node.machine.instance, target, port):
+    if target is None or not node.account.network.reaches(node.machine.instance, target, port):
         raise StepFailed(f"{where}: i/o timeout")
-    plane = node.site.control_plane
-    if plane is None or node.site.master_id != target.id:
+    plane, master = node.backend.control_plane, node.backend.master
+    if plane is None or master is None or master.disk.instance_id != target.id:
         raise StepFailed(f"{where}: connect: connection refused")
     return plane.server
 
 
 def await_record(node: SimulatedNode) -> dict[str, Any]:
-    """The join record once this node may use it. Waits; fails when patience ends."""
+    """The join record once this node may use it. Waits; fails after the timeout."""
     text = node.machine.get_parameter(node.user_data.parameter("join"))
     problem, final = objection(text, int(node.user_data.node["masterGeneration"]), datetime.now(UTC))
     if not problem:
         record: dict[str, Any] = json.loads(text)
         return record
-    patience = node.site.patience if final else _PENDING_SECONDS
-    if node.waited(problem) > patience:
-        raise StepFailed(f"nothing to join within {patience:.0f} s: join record {problem}")
+    timeout = node.backend.join_timeout if final else _PENDING_SECONDS
+    if node.waited(problem) > timeout:
+        raise StepFailed(f"nothing to join within {timeout:.0f} s: join record {problem}")
     raise Wait(f"join record {problem}")
 
 

@@ -28,9 +28,9 @@ _TRIES = 60
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def say(text: str) -> None:
-    with LOG.open("a") as log:
-        print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, file=log)
+def log(text: str) -> None:
+    with LOG.open("a") as file:
+        print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, file=file)
 
 
 def metadata(path: str) -> bytes:
@@ -52,7 +52,7 @@ def patiently(path: str) -> bytes:
         except OSError as error:
             if tried == _TRIES - 1:
                 raise
-            say(f"metadata service: {error}")
+            log(f"metadata service: {error}")
             time.sleep(1)
     raise AssertionError("unreachable")
 
@@ -72,10 +72,10 @@ def apply(config: dict[str, Any]) -> None:
         path.write_text(entry["content"])
         path.chmod(int(entry["permissions"], 8))
     for command in config["runcmd"]:
-        say(f"runcmd: {' '.join(command)}")
+        log(f"runcmd: {' '.join(command)}")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            say(f"exit {done.returncode}: {done.stderr.strip()}")
+            log(f"exit {done.returncode}: {done.stderr.strip()}")
 
 
 def main() -> int:
@@ -88,12 +88,12 @@ def main() -> int:
     parsed = json.loads(PARSED.read_text())
     given = hashlib.sha256(metadata("user-data")).hexdigest()
     if given != parsed["sha256"]:
-        say("the metadata service has other user data than the host has read")
+        log("the metadata service has other user data than the host has read")
         return 1
     try:
         apply(parsed["config"])
     except ValueError as error:
-        say(str(error))
+        log(str(error))
         return 1
     done.parent.mkdir(parents=True, exist_ok=True)
     done.write_text("")

@@ -178,7 +178,7 @@ class World:
 
     # -- the boot process --------------------------------------------------------------------------
 
-    def start_boot(self, patience: float = 30.0) -> None:
+    def start_boot(self, join_timeout: float = 30.0) -> None:
         command = [sys.executable, "-m", "sandbox.boot", "--state-dir", str(self.state_dir)]
         command += ["--endpoint", self.endpoint, "--tools", str(tool("kubeadm").parent)]
         self.state_dir.mkdir(mode=0o700, exist_ok=True)
@@ -186,7 +186,7 @@ class World:
         said = path.stat().st_size if path.exists() else 0
         with path.open("ab") as log:
             self.boot = subprocess.Popen(
-                [*command, "--patience", str(patience)], cwd=ROOT, stdout=log, stderr=log
+                [*command, "--join-timeout", str(join_timeout)], cwd=ROOT, stdout=log, stderr=log
             )
         until("boot watches", lambda: "watching" in path.read_text(encoding="utf-8")[said:])
 

@@ -17,13 +17,14 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from sandbox.boot.account import Account
 from sandbox.boot.cloud import Cloud
 from sandbox.boot.cloudinit import UserData, parse
 from sandbox.boot.credentials import RoleKeys
 from sandbox.boot.gate import Gate
-from sandbox.boot.machine import Machine, Surroundings
+from sandbox.boot.internet import internet
+from sandbox.boot.machine import Machine
 from sandbox.boot.metadata import metadata_service
-from sandbox.boot.outside import outside_world
 from sandbox.boot.serve import Application, Serving, serve
 from sandbox.config import REGION
 from tests.sandbox.boot_world import World
@@ -37,14 +38,14 @@ class Node:
     def __init__(self, lab: World, name: str, folder: Path, stack: ExitStack, keys: RoleKeys) -> None:
         self.lab, self.name, self.folder = lab, name, folder
         self.instance = lab.instances.get(name) or lab.launch(name)
-        self.around = Surroundings(Cloud(lab.endpoint))
+        self.account = Account(Cloud(lab.endpoint))
         self.keys = keys
         self.log_file = folder / "calls.jsonl"
         self.stack = stack
-        cloud = self.around.cloud
+        cloud = self.account.cloud
         self.metadata_url = self.serve(metadata_service(cloud, keys, self.instance))
-        self.gate_url = self.serve(Gate(self.around, keys, lab.endpoint, self.log_file))
-        self.outside_url = self.serve(outside_world(self.around, self.instance))
+        self.gate_url = self.serve(Gate(self.account, keys, lab.endpoint, self.log_file))
+        self.internet_url = self.serve(internet(self.account, self.instance))
         self.user_data: UserData = parse(cloud.user_data(self.instance))
         self.program = self._install()
 
@@ -131,9 +132,9 @@ class Node:
 
     def machine(self, powered: Callable[[], bool] = lambda: True) -> Machine:
         """The same instance as a simulated node has it."""
-        found = self.around.cloud.instance(self.instance)
+        found = self.account.cloud.instance(self.instance)
         assert found is not None
-        return Machine(self.around, found, self.user_data, powered)
+        return Machine(self.account, found, self.user_data, powered)
 
     @property
     def lines(self) -> list[str]:

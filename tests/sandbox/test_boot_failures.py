@@ -22,13 +22,13 @@ from tests.sandbox.boot_world import World, until, world
 
 pytestmark = pytest.mark.sandbox
 NODE = "worker01"
-PATIENCE = 2.0
+JOIN_TIMEOUT = 2.0
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("failures")) as made:
-        made.start_boot(PATIENCE)
+        made.start_boot(JOIN_TIMEOUT)
         yield made
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from sandbox.boot.cloudinit import UserDataError, parse
 from sandbox.boot.faults import Faults
-from sandbox.boot.permissions import Call, applies
 from sandbox.boot.record import RECORD_BYTES, Origin, encode, mask, rfc3339
+from sandbox.boot.statements import Call, applies
 from sandbox.nodes.steps import objection
 
 PARAMETERS = {key: f"/demo/{key}" for key in ("join", "kubeconfig", "encryptionKey", "hostsPath", "status")}

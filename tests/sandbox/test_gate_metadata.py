@@ -127,7 +127,7 @@ def test_nothing_is_aws_own_page(path: str, node: Node) -> None:
 
 
 def test_user_data_are_the_bytes_that_ec2_has(node: Node) -> None:
-    wanted = node.around.cloud.user_data(node.instance)
+    wanted = node.account.cloud.user_data(node.instance)
     assert wanted[:2] == b"\x1f\x8b"
     found = node.fetch(f"{node.metadata_url}/latest/user-data", headers=held_by(token(node)))
     assert found == (200, wanted)
@@ -183,7 +183,7 @@ def test_every_read_needs_a_token(node: Node) -> None:
 
 def test_a_token_ends(node: Node) -> None:
     now = [1000.0]
-    cloud = node.around.cloud
+    cloud = node.account.cloud
     own = node.serve(metadata_service(cloud, node.keys, node.instance, clock=lambda: now[0]))
     held = node.get(f"{own}/latest/api/token", "PUT", TTL)[1]
     url = f"{own}/latest/meta-data/instance-id"
@@ -222,7 +222,7 @@ def test_what_changes_in_ec2_is_seen_at_once(lab: World, node: Node) -> None:
         ImageId=IMAGE, InstanceType="m6i.large", MinCount=1, MaxCount=1, SubnetId=second_subnet(lab)
     )
     bare = answer["Instances"][0]["InstanceId"]
-    own = node.serve(metadata_service(node.around.cloud, node.keys, bare))
+    own = node.serve(metadata_service(node.account.cloud, node.keys, bare))
     held = node.get(f"{own}/latest/api/token", "PUT", TTL)[1]
 
     def ask(path: str) -> tuple[int, str]:

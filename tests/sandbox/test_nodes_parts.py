@@ -10,15 +10,17 @@ import pytest
 import yaml
 
 from sandbox.boot.cloud import Hardware, Instance
-from sandbox.boot.disk import Disk
 from sandbox.boot.network import Network
+from sandbox.controlplane import registration
+from sandbox.errors import SandboxError
 from sandbox.nodes import agent, kubelet
 from sandbox.nodes.api import Api
-from sandbox.nodes.kubelet import NO_CNI, node_object, registration
+from sandbox.nodes.backend import Power
+from sandbox.nodes.disk import SimulatedDisk
+from sandbox.nodes.kubelet import NO_CNI, node_object
 from sandbox.nodes.node import SimulatedNode
 from sandbox.nodes.plugins import DevicePlugins, is_plugin
-from sandbox.nodes.pool import Wanted
-from sandbox.nodes.site import Site
+from sandbox.nodes.simulated import SimulatedBackend
 
 INSTANCE = Instance(
     id="i-1",
@@ -40,7 +42,7 @@ def tcp(low: int, high: int, **peers: Any) -> dict[str, Any]:
     return {"IpProtocol": "tcp", "FromPort": low, "ToPort": high, **peers}
 
 
-class Account:
+class FakeCloud:
     """Answers of EC2 as the network check reads them; every field is a plain value to change."""
 
     def __init__(self) -> None:
@@ -54,6 +56,9 @@ class Account:
         self.gateways = ["igw-1"]
         self.nats = [{"State": "available", "SubnetId": "subnet-nat"}]
         self.ec2 = self
+
+    def version(self, _service: str) -> object:
+        return object()  # changed since it was last asked for
 
     def describe_security_groups(self, GroupIds: list[str]) -> dict[str, Any]:
         groups = {
@@ -80,33 +85,33 @@ def table(subnet: str, **target: str) -> dict[str, Any]:
     }
 
 
-def online(account: Account, instance: Instance = INSTANCE, port: int = 443) -> bool:
+def online(account: FakeCloud, instance: Instance = INSTANCE, port: int = 443) -> bool:
     network: Network = Network(account)  # type: ignore[arg-type]
     return network.reaches_internet(instance, port)
 
 
 def test_the_internet_needs_rule_route_gateway_and_address() -> None:
-    assert online(Account())
-    assert not online(Account(), replace(INSTANCE, public_ip=None))
-    assert not online(Account(), replace(INSTANCE, groups=frozenset()))
-    assert not online(Account(), replace(INSTANCE, subnet_id="subnet-other"))
-    narrow = Account()
+    assert online(FakeCloud())
+    assert not online(FakeCloud(), replace(INSTANCE, public_ip=None))
+    assert not online(FakeCloud(), replace(INSTANCE, groups=frozenset()))
+    assert not online(FakeCloud(), replace(INSTANCE, subnet_id="subnet-other"))
+    narrow = FakeCloud()
     narrow.egress = [tcp(443, 443, IpRanges=[{"CidrIp": "0.0.0.0/0"}])]
     assert online(narrow, port=443)
     assert not online(narrow, port=80)
-    inside = Account()
+    inside = FakeCloud()
     inside.egress = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}]
     assert not online(inside)
-    detached = Account()
+    detached = FakeCloud()
     detached.gateways = []
     assert not online(detached)
-    hole = Account()
+    hole = FakeCloud()
     hole.tables[0]["Routes"][1]["State"] = "blackhole"
     assert not online(hole)
 
 
 def test_a_nat_gateway_needs_no_address_but_a_way_out_of_its_own() -> None:
-    account = Account()
+    account = FakeCloud()
     account.tables[0] = table("subnet-1", NatGatewayId="nat-1")
     private = replace(INSTANCE, public_ip=None)
     assert online(account, private)
@@ -130,7 +135,7 @@ def test_a_nat_gateway_needs_no_address_but_a_way_out_of_its_own() -> None:
     ],
 )
 def test_ingress_rules(rule: dict[str, Any], expected: bool) -> None:
-    account = Account()
+    account = FakeCloud()
     account.ingress = [rule]
     network: Network = Network(account)  # type: ignore[arg-type]
     assert network.reaches(INSTANCE, MASTER, 6443) is expected
@@ -173,7 +178,7 @@ def test_node_object_without_flags_uses_the_machines_own() -> None:
     assert node["metadata"]["name"] == "worker01"
     assert node["spec"] == {"taints": []}
     assert node["status"]["addresses"][0]["address"] == "10.0.0.11"
-    with pytest.raises(ValueError, match="registers no node"):
+    with pytest.raises(SandboxError, match="has no InitConfiguration or JoinConfiguration"):
         registration("kind: ClusterConfiguration\n")
 
 
@@ -255,11 +260,13 @@ class Cluster:
 
 def test_gpus_are_the_machines_and_not_its_names(tmp_path: Path) -> None:
     """A machine that is gone late takes nothing from the one that has its name since."""
-    site = Site(tmp_path, *[cast(Any, None)] * 4, patience=0.0, gpus={"i-old": 1, "i-new": 1})
-    old = SimulatedNode(site, Disk(tmp_path / "i-old"))
-    old.power.wanted = Wanted.GONE
-    old.advance()
+    nothing = cast(Any, None)
+    backend = SimulatedBackend(tmp_path, nothing, nothing, nothing, tools=tmp_path, join_timeout=0.0)
+    backend.gpus.update({"i-old": 1, "i-new": 1})
+    old = SimulatedNode(backend, SimulatedDisk(tmp_path / "i-old"))
+    old.switch(Power.TERMINATED)
+    old.reconcile()
     assert old.gone
-    assert site.gpus == {"i-new": 1}
-    assert Cluster("i-new").started(site.gpus) == "running 1"
-    assert Cluster("i-old").started(site.gpus) == "waiting None"
+    assert backend.gpus == {"i-new": 1}
+    assert Cluster("i-new").started(backend.gpus) == "running 1"
+    assert Cluster("i-old").started(backend.gpus) == "waiting None"

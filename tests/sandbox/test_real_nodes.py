@@ -19,7 +19,7 @@ import pytest
 from sandbox.boot.cloudinit import parse
 from sandbox.boot.decisions import unused, used
 from sandbox.boot.statements import statements
-from sandbox.nodes.real.site import prefix_of
+from sandbox.nodes.real.backend import prefix_of
 from tests.sandbox.boot_world import until
 from tests.sandbox.machines import OBSTACLE, Machines
 from tests.sandbox.permission_table import page

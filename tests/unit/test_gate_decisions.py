@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.boot.decisions import Decisions, Line, Unused, Used, unused, used
+from sandbox.boot.decisions import Line, Unused, Used, record, unused, used
 from sandbox.boot.statements import statements
 
 JOIN = "arn:aws:ssm:us-east-1:1:parameter/lab/join"
@@ -37,7 +37,6 @@ def line(role: str, action: str, statement: str, allowed: bool = True) -> Line:
 @pytest.fixture
 def log(tmp_path: Path) -> list[str]:
     path = tmp_path / "logs" / "calls.jsonl"
-    decisions = Decisions(path)
     for each in (
         line("worker01", "ssm:GetParameter", "ReadJoin"),
         line("worker01", "ssm:GetParameter", "ReadJoin"),
@@ -46,7 +45,7 @@ def log(tmp_path: Path) -> list[str]:
         line("worker01", "ssm:PutParameter", "", allowed=False),
         Line(instance="-", role="-", action="ssm:GetParameter", error="UnrecognizedClientException"),
     ):
-        decisions.add(each)
+        record(path, each)
     assert path.stat().st_mode & 0o777 == 0o600
     return path.read_text(encoding="utf-8").splitlines()
 
@@ -94,11 +93,10 @@ def test_a_broken_line_is_an_error() -> None:
 
 def test_many_writers_do_not_mix_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
-    decisions = Decisions(path)
 
     def write(number: int) -> None:
         for _ in range(50):
-            decisions.add(line(f"node{number}", "ssm:GetParameter", "ReadJoin"))
+            record(path, line(f"node{number}", "ssm:GetParameter", "ReadJoin"))
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
     for each in threads:

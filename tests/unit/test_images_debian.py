@@ -75,7 +75,7 @@ def test_what_apt_says_is_shown_and_nothing_is_left(log, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_NO_MIRROR", "1")
     with pytest.raises(SandboxError) as caught:
         unpacked(["libone"], tmp_path / "cache")
-    assert "update failed:\nE: mirror is away\nCheck that the machine's package mirror" in str(caught.value)
+    assert "update: exit 100: E: mirror is away\nCheck that the machine's package mirror" in str(caught.value)
     assert [item.name for item in (tmp_path / "cache").iterdir()] == ["debian.lock"]
 
 

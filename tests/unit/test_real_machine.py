@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.nodes.disk import on_disk
 from sandbox.nodes.real import cgroups, disk, image
 from sandbox.nodes.real.packages import VERSIONS
 from tests.userdata_sample import text
@@ -80,14 +81,15 @@ def test_the_disk_hides_what_is_the_hosts_and_holds_what_an_image_holds(tmp_path
     assert all(Path(plain).is_dir() for plain in made.plain().values())
     assert made.folder.stat().st_mode & 0o777 == 0o700
     assert made.console.stat().st_mode & 0o777 == 0o600
-    assert disk.disks(tmp_path / "machines") == [], "it never booted"
+    assert on_disk(tmp_path / "machines") == [], "it never booted"
     made.memory.name = "worker01"
     made.memory.powered = True
     made.save()
-    (again,) = disk.disks(tmp_path / "machines")
+    (name,) = on_disk(tmp_path / "machines")
+    again = disk.RealDisk(tmp_path / "machines" / name)
     assert (again.instance_id, again.memory, again.fresh) == ("i-1", made.memory, False)
     again.wipe()
-    assert disk.disks(tmp_path / "machines") == []
+    assert on_disk(tmp_path / "machines") == []
     assert not made.folder.exists()
 
 

@@ -16,10 +16,10 @@ import pytest
 
 from sandbox.boot.cloud import Instance
 from sandbox.errors import SandboxError
-from sandbox.nodes.real.calico import DEVICE, Member, PodNetwork, cni_config, commands, masquerade, run
+from sandbox.nodes.real.calico import DEVICE, Member, PodNetwork, cni_config, commands, masquerade
 from sandbox.nodes.real.firewall import ruleset
-from sandbox.nodes.real.netns import NAMESPACES, Vpc, connect, inside, listen
-from sandbox.nodes.real.tools import _nft
+from sandbox.nodes.real.netns import NAMESPACES, Vpc, connect, inside, listen, run
+from sandbox.nodes.real.tools import nft as find_nft
 from sandbox.toolchain import cache_dir
 from tests.unit.standins_machine import wait_for
 
@@ -156,7 +156,7 @@ def vpc():
 
 @pytest.fixture(scope="module")
 def nft():
-    return _nft(cache_dir())
+    return find_nft(cache_dir())
 
 
 def network_of_the_host():
@@ -176,13 +176,13 @@ def test_cables_are_plugged_in_and_leave_nothing(vpc):
     assert vpc.attach("i-0123456789abcdef0", address) == path, "again: nothing happens"
     other = vpc.attach("i-0123456789abcdef1", IPv4Interface("10.0.0.12/24"))
     assert vpc.attached() == ["i-0123456789abcdef0", "i-0123456789abcdef1"]
-    shown = json.loads(run(path, ["ip", "-json", "addr"], ""))
+    shown = json.loads(run(path, ["ip", "-json", "addr"]))
     addresses = {
         each["ifname"]: [row["local"] for row in each["addr_info"] if row["family"] == "inet"]
         for each in shown
     }
     assert addresses == {"lo": ["127.0.0.1", "169.254.169.254"], "eth0": ["10.0.0.11"]}
-    assert "default via 10.0.0.1 dev eth0" in run(path, ["ip", "route"], "")
+    assert "default via 10.0.0.1 dev eth0" in run(path, ["ip", "route"])
     with listen(other, "10.0.0.12", 9000) as listener, connect(path, "10.0.0.12", 9000) as client:
         served, (peer, _) = listener.accept()
         with served:
@@ -195,7 +195,7 @@ def test_cables_are_plugged_in_and_leave_nothing(vpc):
     assert vpc.attached() == ["i-0123456789abcdef1"]
     # The cable goes with its machine, as soon as the kernel has cleared the namespace away.
     ports = ["ip", "-brief", "link", "show", "type", "veth"]
-    wait_for("its port", lambda: run(vpc.path, ports, "").count("\n") == 1)
+    wait_for("its port", lambda: run(vpc.path, ports).count("\n") == 1)
     vpc.remove()
     assert vpc.attached() == []
     assert network_of_the_host() == before
@@ -211,8 +211,8 @@ def test_what_goes_wrong_inside_is_told_outside(vpc):
     with pytest.raises(FileNotFoundError):
         inside(vpc.path, lambda: None)
     vpc.ensure()
-    with pytest.raises(SandboxError, match=f"ip link show dev none in {vpc.name}: .*none"):
-        run(vpc.path, ["ip", "link", "show", "dev", "none"], "")
+    with pytest.raises(SandboxError, match=r"ip link show dev none: exit 1: .*none"):
+        run(vpc.path, ["ip", "link", "show", "dev", "none"])
     with pytest.raises(OSError):
         listen(vpc.path, "10.9.9.9", 80)
 
@@ -261,7 +261,7 @@ def test_the_rules_hold_on_the_wire(vpc, nft):
     assert connects(node, master, MASTER.private_ip, 8080), "no rules yet"
 
     def load(groups):
-        run(vpc.path, [str(nft), "-f", "-"], ruleset([MASTER, ONE], groups))
+        run(vpc.path, [nft, "-f", "-"], ruleset([MASTER, ONE], groups))
 
     load(OWN)
     assert connects(node, master, MASTER.private_ip, 6443)
@@ -317,7 +317,7 @@ def test_two_nodes_with_a_pod_network(vpc, nft, tmp_path):
     members = []
     for number, name in enumerate("ab", start=1):
         namespace = vpc.attach(f"i-{name}", IPv4Interface(f"10.0.0.1{number}/24"))
-        run(namespace, ["ip", "addr", "add", f"192.168.{number}.5/32", "dev", "lo"], "")  # a pod's
+        run(namespace, ["ip", "addr", "add", f"192.168.{number}.5/32", "dev", "lo"])  # a pod's
         members.append(member(name, number, namespace, tmp_path / name))
     network, pool = PodNetwork(nft), IPv4Network("192.168.0.0/16")
     assert network.connect(pool, members) == ["a", "b"]
@@ -326,11 +326,11 @@ def test_two_nodes_with_a_pod_network(vpc, nft, tmp_path):
     assert connects(a.namespace, b.namespace, "192.168.2.5", 80)
     assert json.loads((b.root / "etc/cni/net.d/10-calico.conflist").read_text()) == json.loads(cni_config(b))
     assert PodNetwork(nft).connect(pool, members) == ["a", "b"], "a new boot makes it over what is there"
-    rules = run(a.namespace, [str(nft), "list", "table", "ip", "calico-nat"], "")
+    rules = run(a.namespace, [nft, "list", "table", "ip", "calico-nat"])
     assert rules.count("masquerade") == 1
     # Under security groups the overlay needs its own flow.
     closed = {"nodes": group(rule("tcp", 80, group="nodes"))}
-    run(vpc.path, [str(nft), "-f", "-"], ruleset([ONE, TWO], closed))
+    run(vpc.path, [nft, "-f", "-"], ruleset([ONE, TWO], closed))
     assert not connects(a.namespace, b.namespace, "192.168.2.5", 80, BRIEFLY)
-    run(vpc.path, [str(nft), "-f", "-"], ruleset([ONE, TWO], OWN))
+    run(vpc.path, [nft, "-f", "-"], ruleset([ONE, TWO], OWN))
     assert connects(a.namespace, b.namespace, "192.168.2.5", 80)

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
-from sandbox.nodes.real.netns import command_inside
+from sandbox.nodes.real.netns import run
 
 DEVICE = "vxlan.calico"
 PORT = 4789
@@ -109,24 +107,12 @@ class PodNetwork:
         return changed
 
     def _connect(self, pool: IPv4Network, member: Member, others: frozenset[Member]) -> None:
-        if not self._exists(member):
+        if DEVICE not in run(member.namespace, ["ip", "-brief", "link"]):
             device = f"{DEVICE} address {member.mac} mtu {_MTU}"
             tunnel = f"vxlan id {_ID} local {member.address} dstport {PORT} dev eth0"
             run(member.namespace, ["ip", "-batch", "-"], f"link add {device} type {tunnel}\n")
         run(member.namespace, ["ip", "-batch", "-"], commands(member, others))
         forwarding = "".join(f"fdb replace {o.mac} dev {DEVICE} dst {o.address}\n" for o in others)
         run(member.namespace, ["bridge", "-batch", "-"], forwarding)
-        run(member.namespace, [str(self._nft), "-f", "-"], masquerade(pool))
+        run(member.namespace, [self._nft, "-f", "-"], masquerade(pool))
         atomic_write(member.root / CONFIG, cni_config(member), mode=0o644)
-
-    def _exists(self, member: Member) -> bool:
-        return DEVICE in run(member.namespace, ["ip", "-brief", "link"], "")
-
-
-def run(namespace: Path, command: list[str], text: str) -> str:
-    """Run a command with this input inside a network namespace. Raises `SandboxError` with its words."""
-    whole = command_inside(namespace, command)
-    done = subprocess.run(whole, input=text, capture_output=True, text=True, check=False, timeout=30)
-    if done.returncode:
-        raise SandboxError(f"{' '.join(command)} in {namespace.name}: {done.stderr.strip()}")
-    return done.stdout

@@ -8,14 +8,13 @@ survives a stop and goes with the instance.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.files import atomic_write
+from sandbox.nodes.disk import Disk, Memory
 
 # Folders of the host that the image has empty: the host may be a node, a Docker host or a person's own.
 _EMPTY = (
@@ -42,29 +41,21 @@ _EMPTY = (
 PLAIN = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd")
 _HOSTS = "127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n"
 _USER = "ubuntu:x:1000:1000:Ubuntu:/home/ubuntu:/bin/bash"
-_MEMORY = "machine.json"
 
 
 @dataclass
-class Memory:
-    """What is remembered of an instance over restarts of the boot."""
+class RealMemory(Memory):
+    """What is remembered of a machine besides."""
 
-    powered: bool = False
-    name: str = ""  # the node's, once its user data was read
     master: bool = False
     gpus: int = 0
 
 
-class RealDisk:
-    """The folder of one instance."""
+class RealDisk(Disk[RealMemory]):
+    """The disk of a real node: an overlay and plain folders."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.instance_id = folder.name
-        self.memory = Memory()
-        path = folder / _MEMORY
-        if path.exists():
-            self.memory = Memory(**json.loads(path.read_text(encoding="utf-8")))
+        super().__init__(folder, RealMemory())
 
     @property
     def upper(self) -> Path:
@@ -75,17 +66,9 @@ class RealDisk:
         """What the machine prints on its serial console."""
         return self.folder / "console.log"
 
-    @property
-    def fresh(self) -> bool:
-        """Whether the instance never booted."""
-        return not (self.folder / _MEMORY).exists()
-
     def plain(self) -> dict[str, str]:
         """Path in the machine -> folder here, for what is no part of the overlay."""
         return {path: str(self.folder / path.strip("/").replace("/", "-")) for path in PLAIN}
-
-    def save(self) -> None:
-        atomic_write(self.folder / _MEMORY, json.dumps(asdict(self.memory)))
 
     def format(self, image: Mapping[str, str]) -> None:
         """Make the disk. `image`: further files by path, as the image would hold them."""
@@ -114,16 +97,6 @@ class RealDisk:
         for name in (*PLAIN, "/proc", "/sys", "/dev", "/run", "/tmp"):
             (self.upper / name.lstrip("/")).mkdir(parents=True, exist_ok=True)
         self.console.touch(mode=0o600)
-
-    def wipe(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def disks(parent: Path) -> list[RealDisk]:
-    """The disks of all instances that were not terminated as far as the boot knows."""
-    if not parent.is_dir():
-        return []
-    return [RealDisk(each) for each in sorted(parent.iterdir()) if (each / _MEMORY).exists()]
 
 
 def _hide(folder: Path) -> None:

@@ -13,23 +13,18 @@ import ctypes.util
 import json
 import os
 import signal
-import subprocess
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sandbox.nodes.real import cgroups
+from sandbox.errors import SandboxError
+from sandbox.nodes.real import cgroups, netns
+from sandbox.processes import output
 
 _libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
-_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWPID, _NEWNET = (
-    0x00020000,
-    0x02000000,
-    0x04000000,
-    0x08000000,
-    0x20000000,
-    0x40000000,
-)
+_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWPID = 0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x20000000
 _PR_SET_PDEATHSIG = 1
 BOOT_ID = "proc/sys/kernel/random/boot_id"
 
@@ -62,16 +57,14 @@ class Plan:
 def main(path: str) -> int:
     plan = Plan(**json.loads(Path(path).read_text(encoding="utf-8")))
     cgroups.enter(plan.group)
-    descriptor = os.open(plan.namespace, os.O_RDONLY | os.O_CLOEXEC)
-    _call("setns", descriptor, _NEWNET)
-    os.close(descriptor)
+    netns.enter(Path(plan.namespace))
     _call("unshare", _NEWNS | _NEWCGROUP | _NEWUTS | _NEWIPC | _NEWPID)
     child = os.fork()
     if child == 0:
-        _die_with_parent()
+        _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
         try:
             _become(plan)
-        except (OSError, subprocess.CalledProcessError) as error:
+        except (OSError, SandboxError) as error:
             print(f"enter: {error}", flush=True)
             os._exit(1)
     # The power button: init stops what runs and ends, and so do we.
@@ -85,10 +78,6 @@ def _call(name: str, *arguments: int) -> None:
     if getattr(_libc, name)(*arguments):
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
-
-
-def _die_with_parent() -> None:
-    _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _become(plan: Plan) -> None:
@@ -120,12 +109,12 @@ def _become(plan: Plan) -> None:
     _mount("--bind", plan.console, root / "dev/console")
     # The host's own mounts are left behind: the machine's mount table is its own.
     os.chdir(root)
-    subprocess.run(["pivot_root", ".", "."], check=True)
-    subprocess.run(["umount", "--lazy", "."], check=True)
+    output(["pivot_root", ".", "."])
+    output(["umount", "--lazy", "."])
     os.chdir("/")
     if cgroups.unified():
         cgroups.hand_down()
-    _call_bytes("sethostname", plan.hostname.encode())
+    socket.sethostname(plan.hostname)
     # Nothing is inherited from the host but a PATH.
     os.execve(plan.init[0], plan.init, {"PATH": os.defpath})
 
@@ -151,18 +140,8 @@ def _bind(source: str, target: Path) -> None:
     _mount("--bind", source, target)
 
 
-def _mount(*words: str | Path) -> None:
-    done = subprocess.run(
-        ["mount", *map(str, words)], capture_output=True, text=True, check=False, timeout=30
-    )
-    if done.returncode:
-        raise OSError(f"mount {' '.join(map(str, words))}: {done.stderr.strip()}")
-
-
-def _call_bytes(name: str, text: bytes) -> None:
-    if getattr(_libc, name)(text, len(text)):
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}")
+def _mount(*arguments: str | Path) -> None:
+    output(["mount", *arguments], timeout=30)
 
 
 if __name__ == "__main__":

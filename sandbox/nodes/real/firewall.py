@@ -2,21 +2,18 @@
 
 The machine's own software never sees them, as on AWS. Filtering is without state: a TCP packet that
 opens no connection passes, everything else needs a rule. What a node sends to the internet and the AWS
-API is judged where those are played (`sandbox.boot.gate`, `sandbox.boot.outside`).
+API is decided where those are emulated (`sandbox.boot.gate`, `sandbox.boot.internet`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from typing import Any
 
 from sandbox.boot.cloud import Instance
+from sandbox.boot.network import PortRange, concerns, port_range
 
 TABLE = "kubepark"
-_PROTOCOLS = {"tcp": "tcp", "6": "tcp", "udp": "udp", "17": "udp"}
-Rule = Mapping[str, Any]
 Groups = Mapping[str, Mapping[str, Any]]
 
 
@@ -57,47 +54,16 @@ def _matches(source: Instance, target: Instance, groups: Groups) -> Iterator[str
     out = _reaches(source.groups, "IpPermissionsEgress", target, groups)
     into = _reaches(target.groups, "IpPermissions", source, groups)
     both = (allowed_in.meet(allowed_out) for allowed_in in into for allowed_out in out)
-    yield from dict.fromkeys(reach.match() for reach in both if reach)  # groups may say the same
+    yield from dict.fromkeys(_match(each) for each in both if each)  # groups may say the same
 
 
-def _reaches(names: Iterable[str], direction: str, peer: Instance, groups: Groups) -> list[Reach]:
+def _reaches(own: Iterable[str], direction: str, peer: Instance, groups: Groups) -> list[PortRange]:
     """What these groups allow to or from a peer."""
-    rules = [rule for name in sorted(names) for rule in groups[name][direction] if _names(rule, peer)]
-    return [reach for rule in rules if (reach := _reach(rule))]
+    rules = [rule for each in sorted(own) for rule in groups[each][direction]]
+    speaking = [rule for rule in rules if concerns(rule, peer.private_ip, peer.groups)]
+    return [found for rule in speaking if (found := port_range(rule))]
 
 
-def _names(rule: Rule, peer: Instance) -> bool:
-    """Whether the rule speaks about this peer, by group or by address."""
-    if any(pair.get("GroupId") in peer.groups for pair in rule.get("UserIdGroupPairs", [])):
-        return True
-    address = ip_address(peer.private_ip)
-    return any(address in ip_network(row["CidrIp"]) for row in rule.get("IpRanges", []))
-
-
-@dataclass(frozen=True)
-class Reach:
-    """A protocol (`*`: all) and a range of ports."""
-
-    protocol: str
-    low: int
-    high: int
-
-    def meet(self, other: Reach) -> Reach | None:
-        """What both allow; None if that is nothing."""
-        if "*" in (self.protocol, other.protocol):
-            return other if self.protocol == "*" else self
-        low, high = max(self.low, other.low), min(self.high, other.high)
-        return Reach(self.protocol, low, high) if self.protocol == other.protocol and low <= high else None
-
-    def match(self) -> str:
-        """As an nft expression; "" matches everything."""
-        return "" if self.protocol == "*" else f" {self.protocol} dport {self.low}-{self.high}"
-
-
-def _reach(rule: Rule) -> Reach | None:
-    """What a rule speaks about; None for protocols that no node uses."""
-    protocol = str(rule["IpProtocol"])
-    if protocol == "-1":
-        return Reach("*", 0, 65535)
-    known = _PROTOCOLS.get(protocol)
-    return Reach(known, int(rule["FromPort"]), int(rule["ToPort"])) if known else None
+def _match(found: PortRange) -> str:
+    """As an nft expression; "" matches everything."""
+    return "" if found.protocol == "*" else f" {found.protocol} dport {found.low}-{found.high}"

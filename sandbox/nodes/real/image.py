@@ -7,9 +7,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -18,11 +16,9 @@ from sandbox.boot.faults import Faults
 from sandbox.files import atomic_write
 from sandbox.images.registry import hosts_toml
 from sandbox.nodes.real import cgroups
-from sandbox.nodes.real.packages import BINARIES, packages
+from sandbox.nodes.real.packages import packages
 from sandbox.nodes.real.services import REGISTRY
 from sandbox.standins.table import CGROUP_V1, HOME, STAND_INS, StandIn
-
-__all__ = ["BINARIES", "INIT", "files", "hardware", "install", "put_faults"]
 
 SCRIPTS = f"{HOME}/sandbox/standins"
 INIT = (
@@ -77,19 +73,15 @@ def put_faults(root: Path | None, faults: Faults, name: str, data: UserData) -> 
     if root is None:
         return
     folder = root / FAULTS
-    found = {step.name: faults.entry(name, step.name) for step in data.steps if not faults.silent(name)}
+    found = {step.name: faults.present(name, step.name) for step in data.steps if not faults.silent(name)}
     wanted = {step: fault for step, fault in found.items() if fault}
     for path in folder.glob("[!.]*"):
         if path.name not in wanted:
             path.unlink()
     for step, fault in wanted.items():
-        text = _fault_file(fault)
+        times = "always" if fault.times is None else fault.times
+        text = f"{fault.mode} {times}\n{fault.message}\n"
         path = folder / step
         if not path.exists() or path.read_text() != text:
             atomic_write(path, text, mode=0o644)
             (folder / f".{step}").unlink(missing_ok=True)
-
-
-def _fault_file(fault: Mapping[str, Any]) -> str:
-    times = fault.get("times")
-    return f"{fault['mode']} {'always' if times is None else int(times)}\n{fault.get('message', '')}\n"

@@ -11,29 +11,26 @@ import ctypes.util
 import os
 import re
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TypeVar
 
-from sandbox.errors import SandboxError
+from sandbox.processes import output
 
 T = TypeVar("T")
 NAMESPACES = Path("/run/netns")
 BRIDGE = "br0"
 METADATA_ADDRESS = "169.254.169.254"
+_SECONDS = 30  # no command takes longer
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
 
 
-def ip(*words: str) -> str:
-    """Run ip(8): its output. Raises `SandboxError` with its words."""
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False, timeout=30)
-    if done.returncode:
-        raise SandboxError(f"ip {' '.join(words)}: {done.stderr.strip()}")
-    return done.stdout
+def ip(*arguments: str) -> str:
+    """Run ip(8): its output. Raises `SandboxError`."""
+    return output(["ip", *arguments], timeout=_SECONDS)
 
 
 class Vpc:
@@ -77,14 +74,14 @@ class Vpc:
         ip("netns", "add", name)
         ip("-n", self.name, "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name)
         ip("-n", self.name, "link", "set", outside, "master", BRIDGE, "up")
-        for words in (
+        for arguments in (
             ("link", "set", "lo", "up"),
             ("addr", "add", f"{METADATA_ADDRESS}/32", "dev", "lo"),
             ("addr", "add", str(address), "dev", "eth0"),
             ("link", "set", "eth0", "up"),
             ("route", "add", "default", "via", str(router.ip)),
         ):
-            ip("-n", name, *words)
+            ip("-n", name, *arguments)
         return path
 
     def detach(self, instance_id: str) -> None:
@@ -136,7 +133,7 @@ def inside(namespace: Path, act: Callable[[], T]) -> T:
 
     def run() -> None:
         try:
-            _enter(namespace)
+            enter(namespace)
             results.append(act())
         except OSError as error:
             errors.append(error)
@@ -149,7 +146,8 @@ def inside(namespace: Path, act: Callable[[], T]) -> T:
     return results[0]
 
 
-def _enter(namespace: Path) -> None:
+def enter(namespace: Path) -> None:
+    """Move the calling thread into a network namespace. Raises `OSError`."""
     descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if _libc.setns(descriptor, _CLONE_NEWNET):
@@ -159,6 +157,6 @@ def _enter(namespace: Path) -> None:
         os.close(descriptor)
 
 
-def command_inside(namespace: Path, command: Sequence[str]) -> list[str]:
-    """The command line that runs `command` in a network namespace, and in no other new one."""
-    return ["nsenter", f"--net={namespace}", *command]
+def run(namespace: Path, command: Sequence[str | Path], text: str = "") -> str:
+    """Output of a command with this input inside a network namespace. Raises `SandboxError`."""
+    return output(["nsenter", f"--net={namespace}", *command], input=text, timeout=_SECONDS)

@@ -40,7 +40,7 @@ def ensure() -> RealTools:
     cache = cache_dir()
     programs = ensure_programs(("kubernetes", "etcd", *REAL_NODE_MODULES))
     programs["kubectl"] = (Path(sys.prefix) / "bin" / "kubectl").resolve()
-    return RealTools(_binaries(programs, cache), _nft(cache), pack(programs, cache))
+    return RealTools(_binaries(programs, cache), nft(cache), pack(programs, cache))
 
 
 def _binaries(programs: Mapping[str, Path], cache: Path) -> Path:
@@ -69,7 +69,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _nft(cache: Path) -> Path:
+def nft(cache: Path) -> Path:
     """nft from PATH, else from Debian's package with the libraries that it loads."""
     found = shutil.which("nft")
     if found:

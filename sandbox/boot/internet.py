@@ -1,17 +1,17 @@
-"""The public internet, as far as it is played for a machine: whether a host could be reached."""
+"""The public internet, as far as it is emulated for a machine: whether a host could be reached."""
 
 from __future__ import annotations
 
 from werkzeug.wrappers import Request, Response
 
+from sandbox.boot.account import Account, unreachable
 from sandbox.boot.cloud import CloudError
-from sandbox.boot.machine import Surroundings, unreachable
 from sandbox.boot.serve import Application, NoAnswer
 
 _USAGE = "GET /reach?host=HOST&port=PORT\n"
 
 
-def outside_world(around: Surroundings, instance_id: str) -> Application:
+def internet(account: Account, instance_id: str) -> Application:
     """`GET /reach?host=H&port=P`: 200, or 504 with curl's words, by the emulator's routes and rules.
 
     Names are not resolved: a subnet's resolver answers for public names even where no route leads out.
@@ -19,14 +19,14 @@ def outside_world(around: Surroundings, instance_id: str) -> Application:
 
     def answer(request: Request) -> Response:
         host, port = request.args.get("host", ""), request.args.get("port", "")
-        asked = request.path == "/reach" and request.method == "GET" and host
-        if not asked or not port.isdecimal() or not 0 < int(port) < 65536:
+        valid = request.path == "/reach" and request.method == "GET" and host
+        if not valid or not port.isdecimal() or not 0 < int(port) < 65536:
             return _text(400, _USAGE)
         try:
-            instance = around.running(instance_id)
+            instance = account.cloud.running(instance_id)
             if instance is None:
                 raise NoAnswer("the instance is off")
-            if around.online(instance, int(port)):
+            if account.network.reaches_internet(instance, int(port)):
                 return _text(200, "reached")
         except CloudError as error:
             return _text(503, str(error))

@@ -1,7 +1,8 @@
-"""The real kind: machines in namespaces, the switch between them, and their pod network."""
+"""The real backend: machines in namespaces, the switch between them, and their pod network."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import threading
 from collections.abc import Hashable
@@ -9,44 +10,63 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from sandbox.boot.cloud import RUNNING
-from sandbox.boot.cloud import CloudError as CloudErrors
-from sandbox.boot.log import say
+from sandbox.boot.account import Account
+from sandbox.boot.cloud import RUNNING, CloudError
+from sandbox.boot.credentials import RoleKeys
+from sandbox.boot.faults import Faults
+from sandbox.boot.log import log
+from sandbox.controlplane import with_server
 from sandbox.errors import SandboxError
+from sandbox.files import atomic_write
+from sandbox.images.registry import Registry
 from sandbox.nodes import kubelet
-from sandbox.nodes.agent import network_is_up
+from sandbox.nodes.agent import INSTALLATION, network_is_up
 from sandbox.nodes.api import Api, ApiError, Unavailable
-from sandbox.nodes.pool import NodePool
+from sandbox.nodes.backend import NodeBackend
+from sandbox.nodes.disk import on_disk
 from sandbox.nodes.real import cgroups
-from sandbox.nodes.real.calico import Member, PodNetwork, run
-from sandbox.nodes.real.disk import RealDisk, disks
+from sandbox.nodes.real.calico import Member, PodNetwork
+from sandbox.nodes.real.disk import RealDisk
 from sandbox.nodes.real.firewall import ruleset
-from sandbox.nodes.real.netns import Vpc
+from sandbox.nodes.real.netns import Vpc, run
 from sandbox.nodes.real.node import RealNode
-from sandbox.nodes.real.site import ADMIN, GROUP, RealSite, prefix_of
+from sandbox.nodes.real.tools import RealTools
+from sandbox.processes import Supervisor
 
-WORKERS = 6
 MACHINES = "machines"  # the folder of their disks
+GROUP = "kubepark"  # the cgroup that all sandboxes of this host share
+ADMIN = "super-admin.conf"
+KUBECONFIG = "etc/kubernetes/super-admin.conf"
 _LOOK_SECONDS = 1.0
-_INSTALLATION = "/apis/operator.tigera.io/v1/installations/default"
 
 
-class RealNodes(NodePool[RealNode]):
-    """All real nodes of one sandbox: the `NodeKind` of Linux machines with root."""
+def prefix_of(state_dir: Path) -> str:
+    """What the namespaces and cgroups of one sandbox are called by."""
+    return "kp-" + hashlib.sha256(str(state_dir.resolve()).encode()).hexdigest()[:6]
 
-    def __init__(self, site: RealSite) -> None:
-        folder = site.state_dir / MACHINES
-        super().__init__(
-            lambda instance_id: RealNode(site, RealDisk(folder / instance_id)),
-            [disk.instance_id for disk in disks(folder)],
-            WORKERS,
-        )
-        self.site = site
-        self._pods = PodNetwork(site.nft)
+
+class RealBackend(NodeBackend[RealNode]):
+    """All real nodes of one sandbox, for Linux machines with root."""
+
+    def __init__(
+        self, state_dir: Path, account: Account, supervisor: Supervisor, faults: Faults, tools: RealTools
+    ) -> None:
+        super().__init__(state_dir, account, supervisor, faults)
+        self.tools = tools
+        self.prefix = prefix_of(state_dir)
+        self.vpc = Vpc(self.prefix)
+        self.keys = RoleKeys()
+        self.registry = Registry(tools.catalogue, state_dir / "logs" / "registry.jsonl")
+        self.calls_log = state_dir / "logs" / "calls.jsonl"  # decisions about the nodes' AWS calls
+        self._pods = PodNetwork(tools.nft)
         self._firewall: Hashable = None
+        self.resume(on_disk(state_dir / MACHINES))
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep_networks, name="networks", daemon=True)
         self._thread.start()
+
+    def make(self, instance_id: str) -> RealNode:
+        return RealNode(self, RealDisk(self.state_dir / MACHINES / instance_id))
 
     def close(self) -> None:
         """No machine is switched off: each runs on, and the next boot process finds it."""
@@ -56,44 +76,57 @@ class RealNodes(NodePool[RealNode]):
         for node in self.nodes.values():
             node.stop_serving()
 
+    def group(self, instance_id: str) -> str:
+        """The cgroup of a machine, below each hierarchy."""
+        return f"{GROUP}/{self.prefix}/{instance_id}"
+
+    def api(self) -> Api:
+        """A client with the administrator's rights. Raises `Unavailable` before there is a cluster."""
+        for node in list(self.nodes.values()):
+            if not node.api_port or not (root := node.root):
+                continue
+            try:
+                text = (root / KUBECONFIG).read_text(encoding="utf-8")
+            except OSError:  # kubeadm has not made it yet, or the machine ends
+                continue
+            path = self.state_dir / ADMIN
+            atomic_write(path, with_server(text, f"https://127.0.0.1:{node.api_port}"))
+            return Api.from_kubeconfig(path)
+        raise Unavailable("no master has an API yet")
+
     # -- networks ----------------------------------------------------------------------------------
 
     def _keep_networks(self) -> None:
-        said = ""
         while not self._stopped.wait(_LOOK_SECONDS):
-            problem = ""
             try:
                 self._keep_firewall()
-                self._keep_pod_network(self.site.api())
+                self._keep_pod_network(self.api())
             except Unavailable:  # no cluster yet, or its API restarts
-                pass
-            except (*CloudErrors, ApiError, SandboxError, OSError) as error:
-                problem = str(error)
-            if problem and problem != said:
-                say("network", problem)
-            said = problem
+                continue
+            except (*CloudError, ApiError, SandboxError, OSError) as error:
+                log("network", str(error))
 
     def _keep_firewall(self) -> None:
         """The switch's rules follow the security groups."""
-        cloud = self.site.around.cloud
+        cloud = self.account.cloud
         version = cloud.version("ec2")
-        if version == self._firewall or not self.site.vpc.path.exists():
+        if version == self._firewall or not self.vpc.path.exists():
             return
         running = [each for each in cloud.instances().values() if each.state == RUNNING]
         names = sorted({name for each in running for name in each.groups})
         found = cloud.ec2.describe_security_groups(GroupIds=names)["SecurityGroups"] if names else []
         rules = ruleset(running, {group["GroupId"]: group for group in found})
-        run(self.site.vpc.path, [str(self.site.nft), "-f", "-"], rules)
+        run(self.vpc.path, [self.tools.nft, "-f", "-"], rules)
         self._firewall = version
 
     def _keep_pod_network(self, api: Api) -> None:
         """A pod network between the machines that have joined, once Calico is installed."""
         if not network_is_up(api):
             return
-        (pool,) = api.get(_INSTALLATION)["spec"]["calicoNetwork"]["ipPools"]
+        (pool,) = api.get(INSTALLATION)["spec"]["calicoNetwork"]["ipPools"]
         members = [each for node in api.get("/api/v1/nodes")["items"] if (each := self._member(node))]
         for name in self._pods.connect(IPv4Network(pool["cidr"]), members):
-            say("network", f"{name} has pod addresses")
+            log("network", f"{name} has pod addresses")
 
     def _member(self, node: dict[str, Any]) -> Member | None:
         """A Node whose machine runs here and that was given pod addresses."""
