@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from components.iam import node_policy
+from components.iam_documents import node_policy
 from sandbox.boot.credentials import RoleKeys
 from sandbox.boot.decisions import Unused, unused, used
 from sandbox.boot.machine import CallFailed
@@ -148,63 +149,74 @@ def test_a_worker_cannot_make_secrets_under_the_clusters_key(worker: Node, lab: 
     assert lab.ssm.get_parameter(Name=name)["Parameter"]["Type"] == "String"
 
 
-def test_the_key_is_good_for_the_parameters_that_the_policy_names(worker: Node, lab: World) -> None:
-    """A worker may decrypt the join record alone, even if it might read another secret's ciphertext."""
-    policy: Any = node_policy(lab.plan("worker01"), lab.settings.aws, lab.naming, lab.key_arn)
-    for statement in policy["Statement"]:
-        if statement["Sid"] == "ReadJoin":
-            statement["Resource"] = [*statement["Resource"], f"{ARN}/demo/kubeconfig"]
+def statement(action: str, resource: str = "*", effect: str = "Allow", **more: Any) -> dict[str, Any]:
+    return {"Sid": "Extra", "Effect": effect, "Action": action, "Resource": resource, **more}
+
+
+@contextmanager
+def policy(lab: World, *extra: dict[str, Any], without: str = "") -> Iterator[None]:
+    """The worker's role with more statements, or without one of its own."""
+    own: Any = node_policy(lab.plan("worker01"), lab.settings.aws, lab.naming, lab.key_arn)
+    kept = [each for each in own["Statement"] if each["Sid"] != without]
+    changed = json.dumps({**own, "Statement": [*kept, *extra]})
+    lab.iam.put_role_policy(RoleName="worker01", PolicyName="node", PolicyDocument=changed)
     try:
-        put_policy(lab, policy)
-        line = worker.complaint("get-parameter", "/demo/kubeconfig")
-        assert said(line)["message"] == denied(worker, "kms:Decrypt", lab.key_arn)
+        yield
     finally:
         lab.grant("worker01")
+
+
+@contextmanager
+def key_policy(lab: World, *extra: dict[str, Any], kept: bool = True) -> Iterator[None]:
+    """The key's own policy with more statements, or with these alone."""
+    before = json.loads(lab.kms.get_key_policy(KeyId=lab.key_arn, PolicyName="default")["Policy"])
+
+    def put(*statements: dict[str, Any]) -> None:
+        text = json.dumps({**before, "Statement": statements})
+        lab.kms.put_key_policy(
+            KeyId=lab.key_arn, PolicyName="default", Policy=text, BypassPolicyLockoutSafetyCheck=True
+        )
+
+    put(*(before["Statement"] if kept else ()), *extra)
+    try:
+        yield
+    finally:
+        put(*before["Statement"])
+
+
+def test_the_key_is_good_for_the_parameters_that_the_policy_names(worker: Node, lab: World) -> None:
+    """A worker may decrypt the join record alone, even if it might read another secret's ciphertext."""
+    with policy(lab, statement("ssm:GetParameter", f"{ARN}/demo/kubeconfig")):
+        line = worker.complaint("get-parameter", "/demo/kubeconfig")
+    assert said(line)["message"] == denied(worker, "kms:Decrypt", lab.key_arn)
 
 
 def test_all_secrets_below_a_path_must_be_readable(worker: Node, lab: World) -> None:
-    extra = {"Sid": "All", "Effect": "Allow", "Action": "ssm:GetParametersByPath", "Resource": "*"}
-    policy: Any = node_policy(lab.plan("worker01"), lab.settings.aws, lab.naming, lab.key_arn)
-    try:
-        put_policy(lab, {**policy, "Statement": [*policy["Statement"], extra]})
+    with policy(lab, statement("ssm:GetParametersByPath")):
         line = worker.complaint("get-parameters-by-path", "/demo")
-        assert said(line)["message"] == denied(worker, "kms:Decrypt", lab.key_arn)
         assert json.loads(worker.says("get-parameters-by-path", "/demo/status"))
-    finally:
-        lab.grant("worker01")
-
-
-def put_policy(lab: World, policy: dict[str, Any], role: str = "worker01") -> None:
-    lab.iam.put_role_policy(RoleName=role, PolicyName="node", PolicyDocument=json.dumps(policy))
+    assert said(line)["message"] == denied(worker, "kms:Decrypt", lab.key_arn)
 
 
 def test_a_policy_that_is_taken_away_counts_at_once(worker: Node, lab: World) -> None:
-    assert worker.says("get-parameter", "/demo/join")
-    try:
-        lab.revoke("worker01")
+    with policy(lab, without="ReadJoin"):
         line = worker.complaint("get-parameter", "/demo/join")
-        assert said(line)["message"] == denied(worker, "ssm:GetParameter", f"{ARN}/demo/join")
-    finally:
-        lab.grant("worker01")
+    assert said(line)["message"] == denied(worker, "ssm:GetParameter", f"{ARN}/demo/join")
     assert worker.says("get-parameter", "/demo/join")
 
 
 def test_an_explicit_deny_is_told_as_such(worker: Node, lab: World) -> None:
-    never = {"Sid": "Never", "Effect": "Deny", "Action": "ssm:Get*", "Resource": f"{ARN}/demo/*"}
-    lab.iam.put_role_policy(RoleName="worker01", PolicyName="deny", PolicyDocument=document(never))
-    try:
+    with policy(lab, statement("ssm:Get*", f"{ARN}/demo/*", "Deny")):
         line = worker.complaint("get-parameter", "/demo/join")
-    finally:
-        lab.iam.delete_role_policy(RoleName="worker01", PolicyName="deny")
     why = "with an explicit deny in an identity-based policy"
     assert said(line)["message"] == denied(worker, "ssm:GetParameter", f"{ARN}/demo/join", why)
     (decision,) = worker.decisions
-    assert (decision["statement"], decision["pattern"]) == ("Never", f"{ARN}/demo/*")
+    assert (decision["statement"], decision["pattern"]) == ("Extra", f"{ARN}/demo/*")
 
 
 def test_a_permissions_boundary_limits_the_role(worker: Node, lab: World) -> None:
-    only = {"Effect": "Allow", "Action": "ssm:PutParameter", "Resource": "*"}
-    boundary = lab.iam.create_policy(PolicyName="limit", PolicyDocument=document(only))["Policy"]["Arn"]
+    only = document(statement("ssm:PutParameter"))
+    boundary = lab.iam.create_policy(PolicyName="limit", PolicyDocument=only)["Policy"]["Arn"]
     lab.iam.put_role_permissions_boundary(RoleName="worker01", PermissionsBoundary=boundary)
     try:
         line = worker.complaint("get-parameter", "/demo/join")
@@ -215,52 +227,31 @@ def test_a_permissions_boundary_limits_the_role(worker: Node, lab: World) -> Non
     assert said(line)["message"] == denied(worker, "ssm:GetParameter", f"{ARN}/demo/join", why)
 
 
+ROLE = "arn:aws:iam::123456789012:role/"
+
+
 @pytest.mark.parametrize(
     ("principal", "effect", "why"),
     [
         ("arn:aws:iam::999999999999:role/somebody", "Allow", "because no resource-based policy allows the"),
-        ("arn:aws:iam::123456789012:role/worker01", "Deny", "with an explicit deny in a resource-based"),
+        (f"{ROLE}worker01", "Deny", "with an explicit deny in a resource-based"),
     ],
 )
-def test_the_keys_own_policy_has_a_say(
-    principal: str, effect: str, why: str, worker: Node, lab: World
-) -> None:
-    before = lab.kms.get_key_policy(KeyId=lab.key_arn, PolicyName="default")["Policy"]
-    own = {"Effect": effect, "Principal": {"AWS": principal}, "Action": "kms:Decrypt", "Resource": "*"}
-    kept = json.loads(before)["Statement"] if effect == "Deny" else []
-    try:
-        put_key_policy(lab, {"Version": "2012-10-17", "Statement": [*kept, own]})
+def test_the_keys_own_policy_counts(principal: str, effect: str, why: str, worker: Node, lab: World) -> None:
+    own = statement("kms:Decrypt", effect=effect, Principal={"AWS": principal})
+    with key_policy(lab, own, kept=effect == "Deny"):
         line = worker.complaint("get-parameter", "/demo/join")
-    finally:
-        put_key_policy(lab, json.loads(before))
     assert f"kms:Decrypt on resource: {lab.key_arn} {why}" in said(line)["message"]
     assert worker.says("get-parameter", "/demo/join")
 
 
 def test_a_keys_policy_may_allow_by_itself(worker: Node, lab: World) -> None:
-    before = json.loads(lab.kms.get_key_policy(KeyId=lab.key_arn, PolicyName="default")["Policy"])
-    role = {"AWS": "arn:aws:iam::123456789012:role/worker01"}
-    own = {"Sid": "Direct", "Effect": "Allow", "Principal": role, "Action": "kms:Decrypt", "Resource": "*"}
-    policy: Any = node_policy(lab.plan("worker01"), lab.settings.aws, lab.naming, lab.key_arn)
-    without = [each for each in policy["Statement"] if each["Sid"] != "Key"]
-    try:
-        put_policy(lab, {**policy, "Statement": without})
+    own = statement("kms:Decrypt", Principal={"AWS": f"{ROLE}worker01"})
+    with policy(lab, without="Key"):
         assert "kms:Decrypt" in worker.complaint("get-parameter", "/demo/join")
-        put_key_policy(lab, {**before, "Statement": [*before["Statement"], own]})
-        assert worker.says("get-parameter", "/demo/join")
-    finally:
-        lab.grant("worker01")
-        put_key_policy(lab, before)
-    assert worker.decisions[-1]["statement"] == "Direct"
-
-
-def put_key_policy(lab: World, policy: dict[str, Any]) -> None:
-    lab.kms.put_key_policy(
-        KeyId=lab.key_arn,
-        PolicyName="default",
-        Policy=json.dumps(policy),
-        BypassPolicyLockoutSafetyCheck=True,
-    )
+        with key_policy(lab, own):
+            assert worker.says("get-parameter", "/demo/join")
+    assert worker.decisions[-1]["statement"] == "Extra"
 
 
 def test_keys_that_the_gate_did_not_issue_are_unknown(worker: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,11 +288,9 @@ def refusal(method: Any, **arguments: Any) -> tuple[str, str]:
     return error["Code"], error["Message"]
 
 
-def test_what_the_gate_cannot_judge_is_denied_and_named(worker: Node, lab: World) -> None:
-    everything = document({"Effect": "Allow", "Action": "*", "Resource": "*"})
-    lab.iam.put_role_policy(RoleName="worker01", PolicyName="all", PolicyDocument=everything)
-    try:
-        ssm = worker.client()
+def test_what_the_gate_cannot_decide_is_denied_and_named(worker: Node, lab: World) -> None:
+    ssm = worker.client()
+    with policy(lab, statement("*")):
         for method, arguments, words in (
             (ssm.delete_parameter, {"Name": "/demo/join"}, "ssm:DeleteParameter"),
             (ssm.get_parameters, {"Names": ["/demo/join"]}, "ssm:GetParameters"),
@@ -316,8 +305,6 @@ def test_what_the_gate_cannot_judge_is_denied_and_named(worker: Node, lab: World
             assert code == "AccessDeniedException"
             assert "the sandbox does not know which permissions this needs" in message
             assert words in message
-    finally:
-        lab.iam.delete_role_policy(RoleName="worker01", PolicyName="all")
     assert lab.parameter("/demo/join") == "pending"
 
 
@@ -326,7 +313,7 @@ def test_what_the_gate_cannot_judge_is_denied_and_named(worker: Node, lab: World
     [("/", "application/x-www-form-urlencoded"), ("/?Name=/demo/kubeconfig", "application/x-amz-json-1.1")],
 )
 def test_a_request_that_can_be_read_in_two_ways_is_denied(path: str, form: str, worker: Node) -> None:
-    """moto believes the query before the body, so what is judged would not be what is done."""
+    """moto believes the query before the body, so what is authorized would not be what is done."""
     body = b'{"Name": "/demo/join", "WithDecryption": true, "x": "&Name=/demo/kubeconfig&y="}'
     code, message = send(worker, path, body, {"Content-Type": form})
     assert code == "AccessDeniedException"
@@ -361,15 +348,10 @@ def test_a_key_that_does_not_exist_is_told_as_parameter_store_does(master: Node)
 
 def test_an_update_without_a_type_is_still_one_of_a_secret(worker: Node, lab: World) -> None:
     """What a value is encrypted under is decided by what the parameter is, not by what is said."""
-    extra = {"Sid": "Any", "Effect": "Allow", "Action": "ssm:PutParameter", "Resource": "*"}
-    policy: Any = node_policy(lab.plan("worker01"), lab.settings.aws, lab.naming, lab.key_arn)
     put = worker.client().put_parameter
-    try:
-        put_policy(lab, {**policy, "Statement": [*policy["Statement"], extra]})
-        code, message = refusal(put, Name="/demo/join", Value="x", KeyId=lab.key_arn, Overwrite=True)
-        assert (code, message) == ("AccessDeniedException", denied(worker, "kms:Encrypt", lab.key_arn))
-    finally:
-        lab.grant("worker01")
+    with policy(lab, statement("ssm:PutParameter")):
+        found = refusal(put, Name="/demo/join", Value="x", KeyId=lab.key_arn, Overwrite=True)
+    assert found == ("AccessDeniedException", denied(worker, "kms:Encrypt", lab.key_arn))
 
 
 def test_without_a_route_nothing_is_heard(worker: Node, lab: World) -> None:
@@ -450,7 +432,7 @@ def test_the_log_holds_no_value_and_tells_what_was_used(worker: Node, master: No
     ]
 
 
-def test_a_simulated_machine_is_judged_alike(worker: Node, master: Node, lab: World) -> None:
+def test_a_simulated_machine_is_authorized_alike(worker: Node, master: Node, lab: World) -> None:
     simulated = worker.machine()
     assert simulated.get_parameter("/demo/join") == "pending"
     assert "/demo/hosts/00" in simulated.get_parameters_by_path("/demo/hosts")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
+from queue import Queue
 
 import pytest
 
@@ -44,39 +45,28 @@ def read_all(connection):
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_a_forwarder_carries_both_directions_and_passes_ends_on(forwarded):
-    """The client closes its half first, as `curl --data` on HTTP/1.0 would; the answer comes all the same."""
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_a_forwarder_carries_both_directions_and_passes_ends_on_whoever_ends_first(forwarded, first):
     payload = secrets.token_bytes(300_000)
+    heard: Queue[bytes] = Queue()
 
     def serve(served):
-        served.sendall(b"hello ")  # before anything was asked
-        received = read_all(served)
-        served.sendall(received[::-1])
+        if first == "client":
+            heard.put(read_all(served))
+        served.sendall(payload[::-1])
+        served.shutdown(socket.SHUT_WR)
+        if first == "server":
+            heard.put(read_all(served))
 
     place = upstream(serve)
     with forwarded(lambda: socket.create_connection(place)) as client:
+        if first == "server":
+            assert read_all(client) == payload[::-1]
         client.sendall(payload)
         client.shutdown(socket.SHUT_WR)
-        assert read_all(client) == b"hello " + payload[::-1]
-
-
-def test_the_servers_half_may_end_first(forwarded):
-    heard = []
-    done = threading.Event()
-
-    def serve(served):
-        served.sendall(b"bye")
-        served.shutdown(socket.SHUT_WR)
-        heard.append(read_all(served))
-        done.set()
-
-    place = upstream(serve)
-    with forwarded(lambda: socket.create_connection(place)) as client:
-        assert read_all(client) == b"bye"
-        client.sendall(b"still here")
-        client.shutdown(socket.SHUT_WR)
-        assert done.wait(5)
-    assert heard == [b"still here"]
+        assert heard.get(timeout=5) == payload
+        if first == "client":
+            assert read_all(client) == payload[::-1]
 
 
 def test_where_nobody_listens_the_client_sees_the_end(forwarded):
