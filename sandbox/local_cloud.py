@@ -73,7 +73,7 @@ def prepare(config: SandboxConfig) -> None:
         state["aws_provider"], state["nodes"], state["why_nodes"] = aws, nodes, why
 
 
-def _choose_nodes(config: SandboxConfig) -> tuple[choice.Kind, str]:
+def _choose_nodes(config: SandboxConfig) -> tuple[choice.Backend, str]:
     """The kind of nodes: while a sandbox runs, the one that it was started with."""
     processes = supervisor(config)
     now = processes.load()

@@ -42,8 +42,6 @@ class Record:
 
     pid: int
     started: float
-    command: str
-    log: str
 
 
 class Supervisor:
@@ -134,7 +132,7 @@ class Supervisor:
             except OSError as error:
                 raise SandboxError(f"cannot start {name}: {argv[0]}: {error.strerror}") from None
         self._children[name] = child
-        record = Record(child.pid, psutil.Process(child.pid).create_time(), argv[0], str(log))
+        record = Record(child.pid, psutil.Process(child.pid).create_time())
         with self.edit() as state:
             state.setdefault("processes", {})[name] = asdict(record)
         return child.pid

@@ -21,7 +21,6 @@ STEPS_FILE = "/etc/kubepark/steps"
 INIT_TEMPLATE = "/etc/kubepark/kubeadm-init.yaml.tmpl"
 JOIN_TEMPLATE = "/etc/kubepark/kubeadm-join.yaml.tmpl"
 MASTER = "master"
-_STEP_SECONDS = 600  # deadline of a step whose plan names none
 _KEYS = ("cluster", "node", "role", "generation", "masterGeneration", "region", "privateIp", "parameters")
 _PARAMETERS = ("join", "kubeconfig", "encryptionKey", "hostsPath", "status")
 
@@ -83,10 +82,10 @@ def parse(raw: bytes) -> UserData:
     document = _cloud_config(raw)
     files = {str(entry["path"]): _written(entry) for entry in document.get("write_files") or []}
     node = _node(files)
-    template = INIT_TEMPLATE if node["role"] == MASTER else JOIN_TEMPLATE
-    if template not in files:
-        raise UserDataError(f"user data does not write {template}")
-    return UserData(node=node, files=files, steps=_plan(node, files))
+    for path in (INIT_TEMPLATE if node["role"] == MASTER else JOIN_TEMPLATE, STEPS_FILE):
+        if path not in files:
+            raise UserDataError(f"user data does not write {path}")
+    return UserData(node=node, files=files, steps=_plan(files[STEPS_FILE].content.decode()))
 
 
 def _cloud_config(raw: bytes) -> dict[str, Any]:
@@ -134,12 +133,7 @@ def _node(files: Mapping[str, WrittenFile]) -> dict[str, Any]:
     return dict(node)
 
 
-def _plan(node: Mapping[str, Any], files: Mapping[str, WrittenFile]) -> tuple[Step, ...]:
-    """The node's own list of steps (`name deadline once|boot inputs...`), else the bare minimum."""
-    if STEPS_FILE in files:
-        rows = [line.split() for line in files[STEPS_FILE].content.decode().splitlines()]
-        return tuple(
-            Step(row[0], float(row[1]), row[2] == "once") for row in rows if row and row[0][0] != "#"
-        )
-    default = ("boot", "init", "publish") if node["role"] == MASTER else ("boot", "join")
-    return tuple(Step(name, _STEP_SECONDS, once=False) for name in node.get("steps") or default)
+def _plan(text: str) -> tuple[Step, ...]:
+    """The node's own list of steps: `name deadline once|boot inputs...`."""
+    rows = [line.split() for line in text.splitlines() if line and line[0] != "#"]
+    return tuple(Step(name, float(deadline), when == "once") for name, deadline, when, *_ in rows)

@@ -9,7 +9,7 @@ change here as well.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.errors import SandboxError
@@ -32,10 +32,6 @@ class Image:
     stands_in: str | None = None  # what it stands in for; None: it is the real thing
     tag: str | None = None  # None: as `kubeadm config images list` says
     iptables: bool = False
-
-    @property
-    def real(self) -> bool:
-        return self.stands_in is None
 
 
 def _kubernetes(name: str, program: str, path: str) -> Image:
@@ -100,7 +96,6 @@ class Catalogue:
 
     store: Store
     packed: Mapping[str, Packed]
-    images: tuple[Image, ...] = field(default=IMAGES)
 
     def find(self, repository: str, reference: str) -> Packed | None:
         """By tag, or by a digest (`sha256:...`) that a tag of this repository has."""
@@ -134,7 +129,7 @@ def pack(programs: Mapping[str, Path], cache: Path, images: tuple[Image, ...] = 
         if image.iptables:
             files |= iptables(cache)
         packed[f"{image.repository}:{image.tag or tags[image.repository]}"] = store.pack(files, image.start)
-    return Catalogue(store, packed, images)
+    return Catalogue(store, packed)
 
 
 def wanted_tags(kubeadm: Path, repositories: Collection[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which kind of nodes a sandbox gets: real where they can run, else simulated, or as somebody says.
+"""Which node backend a sandbox gets: real where they can run, else simulated, or as somebody says.
 
 The stack file's `sandbox:nodes` decides (`auto` unless it says otherwise), `KUBEPARK_NODES` overrides
 it for one command.
@@ -26,7 +26,7 @@ ACCEPTED = ("auto", "real", "simulated")
 COMMANDS = ("unshare", "ip", "bridge", "nsenter", "mount", "umount", "pivot_root", "apt-get", "dpkg", "gcc")
 IMAGE = ("/usr/bin/python3", "/usr/bin/openssl", "/usr/bin/curl", "/usr/bin/pkill", "/usr/bin/flock")
 
-Kind = Literal["real", "simulated"]
+Backend = Literal["real", "simulated"]
 
 
 def asked(config: Mapping[str, object]) -> object:
@@ -34,8 +34,8 @@ def asked(config: Mapping[str, object]) -> object:
     return os.environ.get(VARIABLE) or config.get(KEY, "auto")
 
 
-def choose(config: Mapping[str, object], state_dir: Path) -> tuple[Kind, str]:
-    """The kind, and why not the other one. Raises `SandboxError` when real ones are asked for in vain."""
+def choose(config: Mapping[str, object], state_dir: Path) -> tuple[Backend, str]:
+    """The backend, and why not the other one. Raises `SandboxError` when real ones are asked for in vain."""
     wanted = asked(config)
     if wanted not in ACCEPTED:
         where = VARIABLE if os.environ.get(VARIABLE) else KEY
@@ -70,17 +70,11 @@ def _attempt(state_dir: Path) -> str:
             (Path(folder) / name).mkdir()
         options = "lowerdir=/,upperdir=upper,workdir=work"
         script = f"ip link add br0 type bridge && mount -t overlay -o {options} overlay root && umount root"
-        kinds = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
-        done = subprocess.run(
-            ["unshare", *kinds, "--fork", "sh", "-c", script],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    words = done.stderr.strip().splitlines()
-    return f"the kernel refuses: {words[-1] if words else 'no reason given'}" if done.returncode else ""
+        namespaces = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
+        command = ["unshare", *namespaces, "--fork", "sh", "-c", script]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+    lines = done.stderr.strip().splitlines()
+    return f"the kernel refuses: {lines[-1] if lines else 'no reason given'}" if done.returncode else ""
 
 
 def main() -> None:

@@ -91,7 +91,7 @@ class DevicePlugins:
         if not found or label not in found["metadata"]["labels"]:
             return
         starts = self.gpus.get(kubelet.instance_id(found)) or not _fails_without_gpu(pod)
-        status = _running(pod, found) if starts else _crashing(pod)
+        status = _status(pod, found, starts=bool(starts))
         meta = pod["metadata"]
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
         pod["status"] = self.api.patch(path, {"status": status}, STRATEGIC)["status"]
@@ -136,49 +136,28 @@ def _fails_without_gpu(pod: Pod) -> bool:
     return "false" not in values
 
 
-def _running(pod: Pod, node: Mapping[str, Any]) -> dict[str, Any]:
+def _status(pod: Pod, node: Mapping[str, Any], *, starts: bool) -> dict[str, Any]:
+    """Of a pod whose containers run, or end at once and are started again."""
     now = rfc3339(datetime.now(UTC))
     address = next(each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP")
+    waiting = {"reason": "CrashLoopBackOff", "message": "the device plugin found no GPU"}
+    rows = (("Initialized", "True"), ("ContainersReady", str(starts)), ("Ready", str(starts)))
     return {
         "phase": "Running",
         "startTime": now,
         "hostIP": address,
         "hostIPs": [{"ip": address}],
-        **_conditions("True", now),
+        "conditions": [{"type": kind, "status": status, "lastTransitionTime": now} for kind, status in rows],
         "containerStatuses": [
-            _container(each, ready=True, state={"running": {"startedAt": now}})
+            {
+                "name": each["name"],
+                "image": each["image"],
+                "imageID": "",
+                "ready": starts,
+                "started": starts,
+                "restartCount": 0 if starts else 1,
+                "state": {"running": {"startedAt": now}} if starts else {"waiting": waiting},
+            }
             for each in pod["spec"]["containers"]
         ],
-    }
-
-
-def _crashing(pod: Pod) -> dict[str, Any]:
-    now = rfc3339(datetime.now(UTC))
-    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "the device plugin found no GPU"}}
-    return {
-        "phase": "Running",
-        "startTime": now,
-        **_conditions("False", now),
-        "containerStatuses": [
-            _container(each, ready=False, state=waiting) for each in pod["spec"]["containers"]
-        ],
-    }
-
-
-def _conditions(ready: str, now: str) -> dict[str, Any]:
-    rows = (("Initialized", "True"), ("ContainersReady", ready), ("Ready", ready))
-    return {
-        "conditions": [{"type": kind, "status": status, "lastTransitionTime": now} for kind, status in rows]
-    }
-
-
-def _container(spec: Mapping[str, Any], *, ready: bool, state: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": spec["name"],
-        "image": spec["image"],
-        "imageID": "",
-        "ready": ready,
-        "started": ready,
-        "restartCount": 0 if ready else 1,
-        "state": state,
     }

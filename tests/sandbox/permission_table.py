@@ -1,11 +1,14 @@
-"""docs/permissions.md: what each kind of node may do in AWS, and by what it was used."""
+"""Which permissions the decisions in the gate's log used, and docs/permissions.md, which says so."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-from sandbox.boot.decisions import Unused, Used
+from sandbox.boot.statements import Statement, names_action
 
 _HEAD = """# What a node may do in AWS
 
@@ -18,6 +21,56 @@ permission of a role is used by nothing, or when a row changes. Each node has a 
 """
 _BY_NODES = "test_real_nodes"
 _BY_OPERATORS = "operators, through Session Manager (not played in the sandbox)"
+
+
+class Used(NamedTuple):
+    """A permission that calls were allowed by, and how often."""
+
+    role: str
+    statement: str
+    action: str
+    pattern: str
+    times: int
+
+
+class Unused(NamedTuple):
+    """A permission that no call was allowed by."""
+
+    role: str
+    statement: str
+    action: str
+
+
+def used(lines: Iterable[str]) -> list[Used]:
+    """The table of used permissions, sorted. ValueError for a line that is not one of the log."""
+    counts = Counter(
+        (each["role"], each["statement"], each["action"], each["pattern"]) for each in _allowed(lines)
+    )
+    return sorted(Used(*key, times) for key, times in counts.items())
+
+
+def unused(policies: Mapping[str, Iterable[Statement]], lines: Iterable[str]) -> list[Unused]:
+    """Pairs of statement and action in the roles' policies (role -> statements) that nothing needed.
+
+    An action is as the policy writes it: `ssm:*` is used by any call that it was the reason for.
+    """
+    seen = {(each["role"], each["statement"], each["action"]) for each in _allowed(lines)}
+    found: list[Unused] = []
+    for role, statements in policies.items():
+        for statement in statements:
+            calls = [action for who, name, action in seen if (who, name) == (role, statement.name)]
+            found += [
+                Unused(role, statement.name, pattern)
+                for pattern in statement.actions()
+                if statement.body["Effect"] == "Allow"
+                and not any(names_action(pattern, action) for action in calls)
+            ]
+    return sorted(found)
+
+
+def _allowed(lines: Iterable[str]) -> list[dict[str, Any]]:
+    entries = [json.loads(line) for line in lines if line.strip()]
+    return [each for each in entries if each["allowed"]]
 
 
 def page(used: Iterable[Used], unused: Iterable[Unused]) -> str:

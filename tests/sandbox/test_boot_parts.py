@@ -31,6 +31,10 @@ NODE = {
     "parameters": PARAMETERS,
 }
 JOIN = {"path": "/etc/kubepark/kubeadm-join.yaml.tmpl", "content": "kind: JoinConfiguration\n"}
+STEPS = {
+    "path": "/etc/kubepark/steps",
+    "content": "# name deadline when\nclock 60 boot\njoin 90 once /etc/x\n",
+}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ORIGIN = Origin(instance_id="i-0", node="worker01", generation=3, boot_id="b", attempt=2, since=NOW)
 
@@ -47,21 +51,17 @@ def node_file(**change: Any) -> dict[str, Any]:
 def test_files_are_decoded_as_cloud_init_does() -> None:
     squeezed = base64.b64encode(gzip.compress(b"\x00binary")).decode()
     extra = {"path": "/x", "content": squeezed, "encoding": "gz+b64", "permissions": "0600"}
-    found = parse(cloud_config(node_file(), JOIN, extra))
+    found = parse(cloud_config(node_file(), JOIN, STEPS, extra))
     assert found.files["/x"].content == b"\x00binary"
     assert found.files["/x"].mode == 0o600
     assert found.files[JOIN["path"]].mode == 0o644
     assert (found.name, found.generation, found.is_master) == ("worker01", 3, False)
     assert found.template == JOIN["content"]
-    assert parse(cloud_config(node_file(), JOIN, packed=False)).name == "worker01"
+    assert parse(cloud_config(node_file(), JOIN, STEPS, packed=False)).name == "worker01"
 
 
 def test_plan_comes_from_the_user_data() -> None:
-    steps = {
-        "path": "/etc/kubepark/steps",
-        "content": "# name deadline when\nclock 60 boot\njoin 90 once /etc/x\n",
-    }
-    plan = parse(cloud_config(node_file(), JOIN, steps)).steps
+    plan = parse(cloud_config(node_file(), JOIN, STEPS)).steps
     assert plan == (Step("clock", 60, once=False), Step("join", 90, once=True))
 
 
@@ -73,6 +73,7 @@ def test_plan_comes_from_the_user_data() -> None:
         (b"#cloud-config\n: [", "is not YAML"),
         (b"#cloud-config\n- a\n", "is not a map"),
         (cloud_config(JOIN), "does not write /etc/kubepark/node.json"),
+        (cloud_config(node_file(), JOIN), "does not write /etc/kubepark/steps"),
         (cloud_config(node_file()), "does not write /etc/kubepark/kubeadm-join.yaml.tmpl"),
         (cloud_config(node_file(role="master"), JOIN), "does not write /etc/kubepark/kubeadm-init.yaml.tmpl"),
         (

@@ -19,7 +19,6 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 
 from components.iam_documents import node_policy
 from sandbox.boot.credentials import RoleKeys
-from sandbox.boot.decisions import Unused, unused, used
 from sandbox.boot.machine import CallFailed
 from sandbox.boot.metadata import metadata_service
 from sandbox.boot.statements import statements
@@ -27,6 +26,7 @@ from sandbox.config import REGION
 from sandbox.ports import free_port
 from tests.sandbox.boot_world import World, world
 from tests.sandbox.gate_node import Node, gate_node
+from tests.sandbox.permission_table import Unused, unused, used
 
 ARN = "arn:aws:ssm:us-east-1:123456789012:parameter"
 

@@ -17,12 +17,11 @@ import psutil
 import pytest
 
 from sandbox.boot.cloudinit import parse
-from sandbox.boot.decisions import unused, used
 from sandbox.boot.statements import statements
 from sandbox.nodes.real.backend import prefix_of
 from tests.sandbox.boot_world import until
 from tests.sandbox.machines import OBSTACLE, Machines
-from tests.sandbox.permission_table import page
+from tests.sandbox.permission_table import page, unused, used
 from tests.sandbox.project import ROOT, Project
 from tests.sandbox.test_stack_life import ADDRESSES, nodes
 from tests.tools import cmdline

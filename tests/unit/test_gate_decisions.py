@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.boot.decisions import Line, Unused, Used, record, unused, used
+from sandbox.boot.decisions import Line, record
 from sandbox.boot.statements import statements
+from tests.sandbox.permission_table import Unused, Used, unused, used
 
 JOIN = "arn:aws:ssm:us-east-1:1:parameter/lab/join"
 POLICY = {

@@ -57,7 +57,7 @@ def test_started_once_found_by_another_supervisor_and_ended(supervisor):
 def test_a_recycled_pid_is_neither_alive_nor_killed(supervisor):
     stranger = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
     try:
-        record = {"pid": stranger.pid, "started": 1.0, "command": "x", "log": "x"}
+        record = {"pid": stranger.pid, "started": 1.0}
         atomic_write(supervisor.state_file, json.dumps({"processes": {"one": record}}))
         assert not supervisor.alive("one")
         assert supervisor.stop("one") is False

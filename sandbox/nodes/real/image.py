@@ -16,8 +16,8 @@ from sandbox.boot.faults import Faults
 from sandbox.files import atomic_write
 from sandbox.images.registry import hosts_toml
 from sandbox.nodes.real import cgroups
+from sandbox.nodes.real.netns import METADATA_ADDRESS
 from sandbox.nodes.real.packages import packages
-from sandbox.nodes.real.services import REGISTRY
 from sandbox.standins.table import CGROUP_V1, HOME, STAND_INS, StandIn
 
 SCRIPTS = f"{HOME}/sandbox/standins"
@@ -27,6 +27,7 @@ INIT = (
 )
 _SOURCE = Path(__file__).parents[2] / "standins"
 FAULTS = "run/kubepark-faults"
+REGISTRY_PORT = 5000  # where a machine finds the mirror of all registries
 
 
 def stand_ins() -> tuple[StandIn, ...]:
@@ -44,7 +45,9 @@ def files(binaries: Path, raw: bytes) -> dict[str, str]:
         f"{HOME}/packages.json": json.dumps(packages(binaries), indent=1),
         f"{HOME}/units/systemd-networkd.service": quiet,
         f"{HOME}/units/systemd-logind.service": quiet,
-        "/etc/containerd/certs.d/_default/hosts.toml": hosts_toml(REGISTRY),
+        "/etc/containerd/certs.d/_default/hosts.toml": hosts_toml(
+            f"http://{METADATA_ADDRESS}:{REGISTRY_PORT}"
+        ),
     }
 
 

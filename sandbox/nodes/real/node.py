@@ -10,16 +10,20 @@ import os
 import socket
 import sys
 import uuid
+from collections.abc import Iterable
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
 
 import psutil
 
 from sandbox.boot.cloud import Instance
 from sandbox.boot.cloudinit import UserData
-from sandbox.boot.serve import Serving
+from sandbox.boot.gate import Gate
+from sandbox.boot.internet import internet
+from sandbox.boot.metadata import metadata_service
+from sandbox.boot.serve import Application, NoAnswer, Serving, serve
 from sandbox.files import atomic_write
 from sandbox.nodes import kubelet
 from sandbox.nodes.api import ApiError, Unavailable
@@ -28,8 +32,8 @@ from sandbox.nodes.real import cgroups, image, netns
 from sandbox.nodes.real.disk import RealDisk
 from sandbox.nodes.real.enter import Plan
 from sandbox.nodes.real.forward import Forwarder
+from sandbox.nodes.real.netns import METADATA_ADDRESS
 from sandbox.nodes.real.packages import BINARIES
-from sandbox.nodes.real.services import serve_cloud
 
 if TYPE_CHECKING:
     from sandbox.nodes.real.backend import RealBackend
@@ -38,6 +42,7 @@ _LOOK = 1.0  # seconds between looks at a machine that runs
 _OFF = 3600.0
 _GRACE = 15.0  # seconds that a machine has to shut down before its plug is pulled
 LOOPBACK = "127.0.0.1"
+INTERNET_PORT = 8080
 
 
 class RealNode(Node):
@@ -78,8 +83,7 @@ class RealNode(Node):
             self._make_disk(instance, data)
         if not self._services:
             self.backend.vpc.attach(instance.id, self._address(instance))
-            endpoint = str(data.node["awsEndpoint"])
-            self._services = serve_cloud(self.backend, instance.id, endpoint, self._is_cut_off)
+            self._services = self._serve_cloud(urlsplit(str(data.node["awsEndpoint"])))
         if not self.backend.supervisor.alive(self.process):
             self._boot(instance)
         if data.is_master:
@@ -87,8 +91,26 @@ class RealNode(Node):
         image.put_faults(self.root, self.backend.faults, self.name, data)
         return _LOOK
 
-    def _is_cut_off(self) -> bool:
-        return self.backend.faults.silent(self.name)
+    def _serve_cloud(self, aws: SplitResult) -> list[Serving]:
+        """What the cloud is to the machine, on sockets inside its network namespace.
+
+        Metadata service, AWS API, the internet as far as it is emulated, and a mirror of all registries.
+        """
+        instance_id, account, keys = self.disk.instance_id, self.account, self.backend.keys
+        gate = Gate(account, keys, account.cloud.endpoint, self.backend.calls_log)
+
+        def aws_api(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            if self.backend.faults.silent(self.name):
+                raise NoAnswer("cut off by faults.json")
+            return gate(environ, start_response)
+
+        applications: dict[tuple[str, int], Application] = {
+            (METADATA_ADDRESS, 80): metadata_service(account.cloud, keys, instance_id),
+            (METADATA_ADDRESS, INTERNET_PORT): internet(account, instance_id),
+            (METADATA_ADDRESS, image.REGISTRY_PORT): self.backend.registry,
+            (str(aws.hostname), int(aws.port or 80)): aws_api,
+        }
+        return [serve(each, netns.listen(self.namespace, *address)) for address, each in applications.items()]
 
     def _address(self, instance: Instance) -> IPv4Interface:
         subnets = self.account.cloud.ec2.describe_subnets(SubnetIds=[instance.subnet_id])["Subnets"]
