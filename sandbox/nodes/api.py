@@ -1,4 +1,4 @@
-"""A small Kubernetes API client on the standard library: JSON in and out, one watch.
+"""A small Kubernetes API client: JSON in and out, one watch.
 
 The boot acts with many identities (a bootstrap token, each node's certificate, an administrator),
 trusts what it was told to pin, and must not hold an interpreter's worth of generated models.
@@ -7,19 +7,22 @@ trusts what it was told to pin, and must not hold an interpreter's worth of gene
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import ssl
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import urllib3
 import yaml
 
 _TIMEOUT = 10.0  # seconds per request
+# A kept connection may be stale, of a server that was started again: that is tried once more, whatever
+# the method.
+_RETRY = urllib3.Retry(total=1, connect=0, redirect=0, status=0, allowed_methods=None)
 _MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 
@@ -38,16 +41,16 @@ class ApiError(Exception):
 
 
 class Api:
-    """One server and one identity. Connections are kept per thread."""
+    """One server and one identity. Threads may share it."""
 
     def __init__(self, server: str, context: ssl.SSLContext, token: str | None = None) -> None:
         parts = urlsplit(server)
-        self.host, self.port = str(parts.hostname), parts.port or 443
-        self._context = context
         self._headers = {"Accept": "application/json"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._local = threading.local()
+        self._pool = urllib3.HTTPSConnectionPool(
+            str(parts.hostname), parts.port or 443, maxsize=4, ssl_context=context, retries=_RETRY
+        )
 
     @classmethod
     def from_kubeconfig(cls, path: Path) -> Api:
@@ -64,11 +67,8 @@ class Api:
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         return self.request("POST", path, body)
 
-    def put(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self.request("PUT", path, body)
-
-    def patch(self, path: str, body: Mapping[str, Any], kind: str = _MERGE) -> Any:
-        return self.request("PATCH", path, body, content_type=kind)
+    def patch(self, path: str, body: Mapping[str, Any], content_type: str = _MERGE) -> Any:
+        return self.request("PATCH", path, body, content_type=content_type)
 
     def delete(self, path: str) -> Any:
         return self.request("DELETE", path)
@@ -92,55 +92,43 @@ class Api:
         content_type: str = "application/json",
     ) -> Any:
         """One call. Raises `ApiError` or `Unavailable`."""
-        target = path + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
-        status, text = self._exchange(method, target, data, {**self._headers, "Content-Type": content_type})
-        if status >= 400:
-            raise _refusal(status, text)
-        return _decoded(text)
+        with self._open(method, path, query, data, content_type) as answer:
+            return _decoded(answer.data)
 
-    def _exchange(
-        self, method: str, target: str, data: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[int, bytes]:
-        """Over the kept connection; a stale one (server restarted) is replaced once."""
-        kept = getattr(self._local, "connection", None)
-        for connection in [each for each in (kept, self._connection()) if each]:
-            try:
-                connection.request(method, target, body=data, headers=dict(headers))
-                answer = connection.getresponse()
-                text = answer.read()
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                self._local.connection = None
-                if connection is kept:
-                    continue
-                raise Unavailable(str(error)) from None
-            self._local.connection = connection
-            return answer.status, text
-        raise Unavailable("no connection")
-
-    def _connection(self, timeout: float = _TIMEOUT) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(self.host, self.port, context=self._context, timeout=timeout)
+    @contextmanager
+    def _open(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        timeout: float = _TIMEOUT,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """An answer that is not read yet. Raises `ApiError` or `Unavailable`, also for the block."""
+        target = path + (f"?{urlencode(query)}" if query else "")
+        headers = {**self._headers, "Content-Type": content_type}
+        try:
+            with self._pool.urlopen(
+                method, target, body, headers, timeout=timeout, preload_content=False
+            ) as answer:
+                if answer.status >= 400:
+                    raise _refusal(answer.status, answer.data)
+                yield answer
+        except urllib3.exceptions.HTTPError as error:
+            # What is under urllib3's account of its tries.
+            raise Unavailable(str(getattr(error, "reason", None) or error)) from None
 
     def watch(self, path: str, version: str, seconds: int = 300) -> Iterator[dict[str, Any]]:
         """Events after a resource version, until the server ends the stream after `seconds`."""
-        query = urlencode({"watch": "1", "resourceVersion": version, "timeoutSeconds": str(seconds)})
-        connection = self._connection(timeout=seconds + 30)
-        try:
-            connection.request("GET", f"{path}?{query}", headers=self._headers)
-            answer = connection.getresponse()
-            if answer.status >= 400:
-                raise _refusal(answer.status, answer.read())
+        query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(seconds)}
+        with self._open("GET", path, query, timeout=seconds + 30.0) as answer:
             for line in answer:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
-                    status = event["object"]
-                    raise ApiError(int(status["code"]), str(status.get("reason")), str(status.get("message")))
+                    raise _refusal(int(event["object"]["code"]), json.dumps(event["object"]).encode())
                 yield event
-        except (OSError, http.client.HTTPException) as error:
-            raise Unavailable(str(error)) from None
-        finally:
-            connection.close()
 
 
 def trusting(authority: str, pair: bytes | None = None, folder: Path | None = None) -> ssl.SSLContext:
@@ -157,6 +145,7 @@ def trusting(authority: str, pair: bytes | None = None, folder: Path | None = No
 
 def blind() -> ssl.SSLContext:
     """A context that trusts anybody: for discovery, where a signature proves what was read."""
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
