@@ -17,7 +17,7 @@ import pytest
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.ports import free_port, listening, require_free
-from sandbox.processes import MARK, SandboxLock, Supervisor, living
+from sandbox.processes import MARK, SandboxLock, Supervisor, living, output
 from tests.tools import has_ended
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,12 +68,14 @@ def test_a_recycled_pid_is_neither_alive_nor_killed(supervisor):
         stranger.wait()
 
 
-def test_one_that_ends_at_once_is_reported_with_its_last_words(supervisor):
+def test_one_that_ends_at_once_is_reported_with_what_this_start_wrote(supervisor):
+    supervisor.log_dir.mkdir()
+    supervisor.log("bad").write_text("yesterday's trouble\n")
     argv = [sys.executable, "-c", "import sys; print('no such disk'); sys.exit(3)"]
-    with pytest.raises(SandboxError) as caught:
+    with pytest.raises(SandboxError, match="bad ended at once with code 3") as caught:
         supervisor.start("bad", argv, ready=lambda: False)
-    assert "bad ended at once with code 3" in str(caught.value)
     assert "no such disk" in str(caught.value)
+    assert "yesterday" not in str(caught.value)
     assert supervisor.records() == {}
 
 
@@ -82,15 +84,6 @@ def test_one_that_never_gets_ready_is_ended_and_its_log_shown(supervisor):
         supervisor.start("slow", SLEEP, ready=lambda: False, timeout=1.0)
     assert supervisor.records() == {}
     assert list(supervisor.strays()) == []
-
-
-def test_the_error_shows_only_what_this_start_wrote(supervisor):
-    supervisor.log_dir.mkdir()
-    supervisor.log("bad").write_text("yesterday's trouble\n")
-    with pytest.raises(SandboxError) as caught:
-        supervisor.start("bad", [sys.executable, "-c", "print('new')"], ready=lambda: False)
-    assert "new" in str(caught.value)
-    assert "yesterday" not in str(caught.value)
 
 
 def test_a_missing_program_is_one_clean_error(supervisor):
@@ -227,3 +220,22 @@ def test_a_process_that_nobody_reaps_counts_as_ended(tmp_path):
         assert living([psutil.Process(parent.pid)], 0.1) == [psutil.Process(parent.pid)]
         assert time.monotonic() < began + 10
         parent.kill()
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("cat; exit 0", None),
+        ("echo one >&2; echo two >&2; exit 3", r"^sh -c .*: exit 3: one\ntwo$"),
+        ("sleep 9", r"^sh -c sleep 9: did not end within 1 s$"),
+    ],
+)
+def test_a_command_gives_its_output_or_an_error_with_its_last_lines(script, message):
+    if message is None:
+        assert output(["sh", "-c", script], input="given") == "given"
+        assert output(["sh", "-c", script]) == ""
+    else:
+        with pytest.raises(SandboxError, match=message):
+            output(["sh", "-c", script], timeout=1)
+    with pytest.raises(SandboxError, match="cannot run /no/program: No such file"):
+        output(["/no/program"])
