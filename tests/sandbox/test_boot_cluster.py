@@ -60,6 +60,11 @@ def phases(api: Api, space: str, prefix: str) -> set[str]:
     return {pod["status"]["phase"] for pod in pods(api, space, prefix)}
 
 
+def processes(cluster: World) -> dict[str, Any]:
+    """What the boot process has started and not stopped, by name."""
+    return dict(json.loads((cluster.state_dir / "state.json").read_text())["processes"])
+
+
 def gpus(cluster: World) -> str | None:
     node = cluster.node("gpu01")
     assert node is not None
@@ -71,11 +76,8 @@ def gpus(cluster: World) -> str | None:
 def install_calico(api: Api) -> None:
     """The Installation alone, as the program creates it."""
     api.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", objects.installation_definition())
-    installation = {
-        "apiVersion": "operator.tigera.io/v1",
-        "kind": "Installation",
-        "metadata": {"name": "default"},
-    }
+    kind = {"apiVersion": "operator.tigera.io/v1", "kind": "Installation"}
+    installation = {**kind, "metadata": objects.meta("default")}
 
     def create() -> bool:
         try:
@@ -107,11 +109,9 @@ def test_nodes_are_what_their_user_data_says(cluster: World, api: Api) -> None:
         plan, node = cluster.plan(name), cluster.node(name)
         assert node is not None
         labels = node["metadata"]["labels"]
-        expected = {**plan.labels, "node.kubernetes.io/instance-type": plan.instance_type}
-        expected |= {
-            "topology.kubernetes.io/zone": "us-east-1a",
-            "topology.kubernetes.io/region": "us-east-1",
-        }
+        topology = {"zone": "us-east-1a", "region": "us-east-1"}
+        expected = {f"topology.kubernetes.io/{key}": value for key, value in topology.items()}
+        expected |= {**plan.labels, "node.kubernetes.io/instance-type": plan.instance_type}
         assert expected.items() <= labels.items()
         assert node["spec"]["providerID"] == f"aws:///us-east-1a/{cluster.instances[name]}"
         assert {"type": "InternalIP", "address": plan.private_ip} in node["status"]["addresses"]
@@ -123,10 +123,7 @@ def test_nodes_are_what_their_user_data_says(cluster: World, api: Api) -> None:
     assert worker is not None
     assert "node-role.kubernetes.io/control-plane" in master["metadata"]["labels"]
     assert worker["status"]["capacity"]["cpu"] == "4"
-    assert (
-        worker["status"]["capacity"]["memory"] == "16384Mi"
-        or worker["status"]["capacity"]["memory"] == "16Gi"
-    )
+    assert worker["status"]["capacity"]["memory"] in ("16384Mi", "16Gi")
 
 
 def test_operator_is_no_system_master(cluster: World, api: Api) -> None:
@@ -145,10 +142,8 @@ def test_before_the_network_only_host_network_pods_run(cluster: World, api: Api)
         assert node is not None
         words = next(each["message"] for each in node["status"]["conditions"] if each["type"] == "Ready")
         assert "cni plugin not initialized" in words
-    tolerant = {
-        "tolerations": [{"operator": "Exists"}],
-        "nodeSelector": {"kubernetes.io/hostname": "worker01"},
-    }
+    there = {"kubernetes.io/hostname": "worker01"}
+    tolerant = {"tolerations": [{"operator": "Exists"}], "nodeSelector": there}
     path = "/apis/apps/v1/namespaces/default/deployments"
     api.post(path, objects.workload("Deployment", "early", "default", objects.pod_spec(**tolerant), 1))
     until("kube-proxy runs", lambda: phases(api, "kube-system", "kube-proxy") == {"Running"})
@@ -264,12 +259,8 @@ def test_replacement_has_a_new_node_of_the_same_name(cluster: World, api: Api) -
 
 
 def test_master_writes_encrypted_secrets_and_an_audit_log(cluster: World, api: Api) -> None:
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": objects.meta("planted"),
-        "stringData": {"k": "PlantedValue"},
-    }
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": objects.meta("planted")}
+    secret |= {"stringData": {"k": "PlantedValue"}}
     api.post("/api/v1/namespaces/default/secrets", secret)
     disk = cluster.state_dir / "nodes" / cluster.instances["master1"]
     data = b"".join(path.read_bytes() for path in (disk / "root/var/lib/etcd").rglob("*") if path.is_file())
@@ -283,15 +274,10 @@ def test_secrets_are_private_and_not_said(cluster: World) -> None:
     join = json.loads(cluster.parameter(cluster.naming.join_parameter))
     key = cluster.parameter(cluster.naming.encryption_key_parameter)
     disk = cluster.state_dir / "nodes" / cluster.instances["master1"]
-    secrets = [
-        join["token"].split(".")[1],
-        key,
-        (disk / "root/etc/kubernetes/pki/ca.key").read_text().splitlines()[1],
-    ]
-    logs = [
-        cluster.log,
-        *(path.read_text(errors="replace") for path in (cluster.state_dir / "logs").iterdir()),
-    ]
+    ca_key = (disk / "root/etc/kubernetes/pki/ca.key").read_text().splitlines()[1]
+    secrets = [join["token"].split(".")[1], key, ca_key]
+    logs = [path.read_text(errors="replace") for path in (cluster.state_dir / "logs").iterdir()]
+    logs.append(cluster.log)
     arguments = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     records = [json.dumps(cluster.status(name)) for name in NODES]
     for text in (*logs, arguments, *records):
@@ -306,21 +292,18 @@ def test_kill_of_the_boot_leaves_a_cluster_that_the_next_one_takes_over(cluster:
     before = api.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
     cluster.stop_boot(signal.SIGKILL)
     assert api.get("/readyz") == "ok"
-    state = json.loads((cluster.state_dir / "state.json").read_text())["processes"]
+    state = processes(cluster)
     cluster.start_boot()
     time.sleep(3)
-    assert json.loads((cluster.state_dir / "state.json").read_text())["processes"]["etcd"] == state["etcd"]
+    assert processes(cluster)["etcd"] == state["etcd"]
     assert api.get("/api/v1/namespaces/kube-system")["metadata"]["uid"] == before
     assert {name: cluster.status(name) for name in NODES} == records
 
 
 def test_sigterm_stops_every_process_and_a_start_brings_all_back(cluster: World, api: Api) -> None:
-    def processes() -> dict[str, Any]:
-        return dict(json.loads((cluster.state_dir / "state.json").read_text())["processes"])
-
     # An earlier test may have stopped the master: what runs beside it comes back a moment later.
-    until("every process", lambda: {"etcd", "kube-apiserver", "kwok-host"} <= set(processes()))
-    state = processes()
+    until("every process", lambda: {"etcd", "kube-apiserver", "kwok-host"} <= set(processes(cluster)))
+    state = processes(cluster)
     assert cluster.stop_boot() == 0
     assert [name for name, process in state.items() if not has_ended(process["pid"])] == []
     records = {name: cluster.status(name) for name in NODES}
@@ -330,7 +313,7 @@ def test_sigterm_stops_every_process_and_a_start_brings_all_back(cluster: World,
 
 
 def test_crashed_component_comes_back_unless_held_down(cluster: World, api: Api) -> None:
-    state = json.loads((cluster.state_dir / "state.json").read_text())["processes"]
+    state = processes(cluster)
     cluster.fault(master1={"step": "kube-apiserver", "mode": "fail"})
     os.kill(state["kube-apiserver"]["pid"], signal.SIGKILL)
     time.sleep(4)
@@ -359,7 +342,7 @@ def test_terminated_master_takes_its_cluster_with_it(cluster: World) -> None:
     ca = json.loads(cluster.parameter(cluster.naming.join_parameter))["caCertHashes"]
     cluster.terminate("master1")
     until("disk wiped", lambda: not disk.exists())
-    assert set(json.loads((cluster.state_dir / "state.json").read_text())["processes"]) == set()
+    assert processes(cluster) == {}
     cluster.launch("master1", generation=2)
     cluster.reached("master1", "api-ready", 60)
     assert json.loads(cluster.parameter(cluster.naming.join_parameter))["caCertHashes"] != ca

@@ -120,10 +120,8 @@ def test_the_plugin_fails_without_a_gpu_unless_told_to_wait(kubelet, plugin):
     ("arguments", "variables", "words"),
     [
         (("--gpus=2",), {}, "flag provided but not defined: -gpus"),
-        (("now",), {}, 'unknown argument "now"'),
         (("--mig-strategy=single",), {}, "mig-strategy=single: the stand-in has none only"),
         ((), {"DEVICE_LIST_STRATEGY": "volume-mounts"}, "device-list-strategy=volume-mounts"),
-        ((), {"FAIL_ON_INIT_ERROR": "maybe"}, "fail-on-init-error"),
         ((), {"CONFIG_FILE": "/nowhere"}, "/nowhere: no such file"),
     ],
 )
@@ -134,24 +132,19 @@ def test_the_plugin_refuses_what_it_does_not_do(plugin, arguments, variables, wo
 
 
 @root
-def test_the_plugin_refuses_a_configuration_with_more_in_it(plugin, tmp_path):
-    file = tmp_path / "config.yaml"
-    for text, words in (
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
         ("version: v1\nflags: {migStrategy: none}\n", "field flags not found"),
         (sharing_config(2).replace("v1", "v2"), 'version "v2" is not v1'),
         (sharing_config(2).replace("nvidia.com/gpu", "nvidia.com/mig"), "has to be nvidia.com/gpu"),
-    ):
-        file.write_text(text)
-        answer = once(*plugin(GPUS), CONFIG_FILE=str(file))
-        assert answer.returncode == 1
-        assert words in answer.stderr
-
-
-@root
-def test_a_line_that_is_no_gpu_is_an_error_even_if_told_to_wait(plugin):
-    answer = once(*plugin(["GPU-1"]), FAIL_ON_INIT_ERROR="false")
-    assert answer.returncode == 1
-    assert '/run/nvidia/gpus line 1: "GPU-1" is not the UUID of a GPU' in answer.stderr
+    ],
+)
+def test_the_plugin_refuses_a_configuration_with_more_in_it(plugin, tmp_path, text, words):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    answer = once(*plugin(GPUS), CONFIG_FILE=str(file))
+    assert (answer.returncode, words in answer.stderr) == (1, True)
 
 
 @pytest.fixture
@@ -165,13 +158,7 @@ def runc(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--version",),
-        ("--root", "create", "state", "box"),
-        ("--log=x", "--log-format", "json", "delete", "--force", "create"),
-        ("exec", "box", "create"),
-    ],
+    "arguments", [("--root", "create", "state", "box"), ("--log=x", "delete", "--force", "create")]
 )
 def test_the_runtime_passes_on_whatever_creates_no_container(programs, runc, tmp_path, arguments):
     """With a bundle that does not exist: to look at it would be an error."""
@@ -211,8 +198,5 @@ def test_the_runtime_without_a_bundle_or_runc_says_so_where_containerd_looks(pro
     assert answer.returncode == 1
     last = yaml.safe_load(log.read_text().splitlines()[-1])
     assert (last["level"], "config.json: no such file" in last["msg"]) == ("error", True)
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    lost = once(programs["nvidia-container-runtime"], "--version", PATH=str(empty))
-    assert lost.returncode == 1
-    assert "runc" in lost.stderr
+    lost = once(programs["nvidia-container-runtime"], "--version", PATH=str(tmp_path))
+    assert (lost.returncode, "runc" in lost.stderr) == (1, True)

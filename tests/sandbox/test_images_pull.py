@@ -193,25 +193,19 @@ def test_a_container_runs_and_ends_with_its_programs_code(pulled):
 
 
 @pytest.mark.parametrize(
-    ("image", "program"),
+    ("image", "command", "said"),
     [
-        ("kube-apiserver", "kube-apiserver"),
-        ("kube-controller-manager", "kube-controller-manager"),
-        ("kube-scheduler", "kube-scheduler"),
-        ("kube-proxy", "kube-proxy.real"),
+        ("kube-apiserver", ("kube-apiserver", "--version"), "Kubernetes v{}\n"),
+        ("kube-controller-manager", ("kube-controller-manager", "--version"), "Kubernetes v{}\n"),
+        ("kube-scheduler", ("kube-scheduler", "--version"), "Kubernetes v{}\n"),
+        ("kube-proxy", ("kube-proxy.real", "--version"), "Kubernetes v{}\n"),
+        ("etcd", ("etcd", "--version"), "etcd Version: 3.6."),  # its tag trails its patch releases
+        ("coredns/coredns", ("/coredns", "-version"), "CoreDNS-{}\n"),
     ],
 )
-def test_kubernetes_own_images_are_the_version_of_their_tag(pulled, catalogue, image, program):
+def test_kubernetes_own_images_are_the_version_of_their_tag(pulled, catalogue, image, command, said):
     (reference,) = [name for name in catalogue.packed if name.startswith(f"registry.k8s.io/{image}:")]
-    tag = reference.rsplit(":", 1)[1]
-    assert pulled.run(reference, program, "--version").stdout == f"Kubernetes {tag}\n"
-
-
-def test_etcd_and_coredns_run(pulled, catalogue):
-    (etcd,) = [name for name in catalogue.packed if name.startswith("registry.k8s.io/etcd:")]
-    (dns,) = [name for name in catalogue.packed if name.startswith("registry.k8s.io/coredns/")]
-    assert pulled.run(etcd, "etcd", "--version").stdout.startswith("etcd Version: 3.6.")
-    assert pulled.run(dns, "/coredns", "-version").stdout.startswith(f"CoreDNS-{dns.rsplit(':v', 1)[1]}\n")
+    assert pulled.run(reference, *command).stdout.startswith(said.format(reference.rsplit(":v", 1)[-1]))
 
 
 RULES = """\
@@ -259,7 +253,7 @@ def test_a_container_sees_the_gpus_that_it_asked_for(pulled, gpus, asked, seen):
     assert answer.stdout.endswith("Test PASSED\nDone\n")
 
 
-@pytest.mark.parametrize("asked", ["", "void", "none"])
+@pytest.mark.parametrize("asked", ["", "void"])
 def test_a_container_that_asked_for_none_has_none(pulled, gpus, asked):
     answer = pulled.run(VECTOR_ADD, gpus=asked)
     assert answer.returncode == 1

@@ -26,16 +26,11 @@ def children(pid):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def test_pause_takes_no_arguments(programs):
-    assert once(programs["pause"], "now").returncode == 2
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_pause_ends_when_it_is_told_to(programs, number):
     process = subprocess.Popen([programs["pause"]])
     try:
         time.sleep(0.3)
-        assert process.poll() is None
         process.send_signal(number)
         assert process.wait(timeout=SECONDS) == 0
     finally:
@@ -59,50 +54,23 @@ def test_pause_reaps_the_orphans_of_its_namespace(programs):
         process.wait()
 
 
-# --- operator and probe
-
-
 def test_the_operator_stays_until_it_is_told_to_end(programs):
     with running(programs["operator"]) as process:
         assert process.stdout.readline().startswith("stand-in for Calico's operator")
         assert process.poll() is None
-    refused = once(programs["operator"], "-manage-crds=true")
-    assert refused.returncode == 2
-    assert "the stand-in takes no arguments" in refused.stderr
+    assert once(programs["operator"], "-manage-crds=true").returncode == 2
 
 
 def test_probe_serves_gets_and_resolves(programs):
     port = free_port()
-    with running(programs["probe"], "serve", str(port), "I am here") as server:
+    with running(programs["probe"], "serve", str(port), "I am here"):
         url = f"http://127.0.0.1:{port}/path"
         eventually(lambda: once(programs["probe"], "get", url).stdout == "I am here\n", "nothing served")
-        assert "GET /path from 127.0.0.1:" in server.stdout.readline()
     refused = once(programs["probe"], "get", url)
-    assert refused.returncode == 1
-    assert "connection refused" in refused.stderr
+    assert (refused.returncode, "connection refused" in refused.stderr) == (1, True)
     assert "127.0.0.1" in once(programs["probe"], "resolve", "localhost").stdout.split()
-    unknown = once(programs["probe"], "resolve", "nowhere.invalid")
-    assert unknown.returncode == 1
-    assert "nowhere.invalid" in unknown.stderr
-
-
-@pytest.mark.parametrize(
-    "arguments", [(), ("dance",), ("resolve",), ("get", "a", "b"), ("sleep", "1", "2"), ("serve", "80")]
-)
-def test_probe_says_how_it_is_used(programs, arguments):
-    answer = once(programs["probe"], *arguments)
-    assert answer.returncode == 2
-    assert answer.stderr.startswith("usage: probe sleep")
-
-
-def test_probe_sleeps(programs):
-    begin = time.monotonic()
-    assert once(programs["probe"], "sleep", "0.3").returncode == 0
-    assert time.monotonic() - begin >= 0.3
-    with running(programs["probe"], "sleep") as process:
-        time.sleep(0.3)
-        assert process.poll() is None
-    assert once(programs["probe"], "sleep", "long").returncode == 1
+    assert once(programs["probe"], "resolve", "nowhere.invalid").returncode == 1
+    assert once(programs["probe"], "dance").returncode == 2
 
 
 # --- what starts kube-proxy

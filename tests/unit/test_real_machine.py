@@ -93,12 +93,6 @@ def test_the_disk_hides_what_is_the_hosts_and_holds_what_an_image_holds(tmp_path
     assert not made.folder.exists()
 
 
-def test_a_user_with_the_images_number_is_left_as_it_is():
-    assert disk._with_user("root:x:0:0::/root:/bin/sh\n").splitlines()[1].startswith("ubuntu:x:1000:1000:")
-    somebody = "ada:x:1000:1000::/home/ada:/bin/sh\n"
-    assert disk._with_user(somebody) == somebody
-
-
 def test_files_of_the_image(tmp_path):
     (tmp_path / VERSIONS).write_text(json.dumps({"kubernetes": "v1.36.4", "containerd": "v2.3.0"}))
     plain = text("worker").encode()
