@@ -14,7 +14,7 @@ import pytest
 from sandbox.nodes.real.packages import KUBERNETES, VERSIONS, packages
 from sandbox.standins.packages import locate
 from sandbox.standins.table import HOME
-from tests.unit.standins_machine import IDLE, Machine, needs_namespaces
+from tests.unit.standins_machine import Machine, needs_namespaces
 
 pytestmark = needs_namespaces
 
@@ -143,8 +143,6 @@ def test_hosts_that_are_out_of_reach(fresh):
     fresh.put("/run/closed", f"{DOCKER} 443 {AWAY}\n")
     assert apt(fresh, "install", "curl", "containerd.io")[0] == 100
     assert apt(fresh, "install", "curl") == (0, ""), "its own repository is reachable"
-    fresh.put("/run/closed", f"{ARCHIVE} 80 away\n")
-    assert apt(fresh, "install", "openssl") == (100, f"E: Failed to fetch from {ARCHIVE}: away")
 
 
 @pytest.mark.parametrize(("minor", "there"), [("1.36", True), ("1.35", False)])
@@ -167,18 +165,6 @@ def test_downloads(fresh):
     fresh.put("/run/closed", f"{DOCKER} 80 {AWAY}\n")  # another port
     assert ended(fresh.run(*command)) == (0, "")
     assert "nothing was downloaded" in fresh.text("/run/key")
-
-
-def test_what_is_on_this_machine_is_asked_for_by_the_real_curl(fresh):
-    done = fresh.run("curl", "-s", "-w", "%{http_code}", "http://169.254.169.254:8080/reach?host=x&port=1")
-    assert (done.returncode, done.stdout) == (0, "200")
-    assert fresh.run("curl", "-s", "http://localhost:1/").returncode == 7
-
-
-def test_without_an_answer_no_host_is_reachable(tmp_path):
-    with Machine(tmp_path) as made:
-        code, words = ended(made.start(*IDLE).run("curl", "-o", "/run/x", f"https://{DOCKER}/x"))
-    assert (code, words.startswith(f"curl: (6) Could not resolve host: {DOCKER}")) == (6, True)
 
 
 # -- the kernel's settings -------------------------------------------------------------------------
@@ -209,10 +195,8 @@ def test_settings_of_the_network_are_the_machines_and_others_are_only_seen_there
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("net.ipv4.no_such_key = 1", "cannot stat /proc/sys/net/ipv4/no_such_key: No such file or directory"),
         ("kernel.no_such_key=1", "cannot stat /proc/sys/kernel/no_such_key: No such file or directory"),
         ("kernel.panic", "/etc/sysctl.d/98-bad.conf(1): invalid syntax, continuing..."),
-        ("kernel.panic = ten", 'setting key "kernel.panic": Invalid argument'),
         ("kernel.panic = 1 2", 'setting key "kernel.panic": Invalid argument'),
         ("net.ipv4.ip_forward = maybe", 'setting key "net.ipv4.ip_forward": Invalid argument'),
     ],
@@ -260,25 +244,20 @@ def test_swap_clock_name_and_cgroups(machine):
 UNKNOWN = """\
 apt-get
 apt-get --purge install curl
-apt-get update curl
 apt-get -o Acquire::Retries=3 update
 apt-mark unhold curl
 apt-cache search x
 dpkg-query -l
-curl
 curl -k -o /run/x https://example.org/
 curl -o /run/x ftp://example.org/
 hostnamectl status
 timedatectl set-ntp true
 modprobe -r overlay
-modprobe xfs
 sysctl -w a=b
 swapoff /dev/x
 swapon -a
 nvidia-smi -q
 journalctl -f -u x
-journalctl -u x -o json
-systemctl
 systemctl frobnicate x
 systemctl start --force x
 systemctl daemon-reload x
