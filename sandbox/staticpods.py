@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from sandbox.errors import SandboxError
@@ -26,12 +25,10 @@ PORTS = ("etcd", "etcd-peer", "etcd-metrics", CONTROLLER_MANAGER, SCHEDULER)
 
 # Flags for speed, where kubeadm sets none: a clean restart loses nothing without fsync, and the
 # default client rates spread the controller manager's start over five seconds.
-_PACE: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        ETCD: {"unsafe-no-fsync": "true"},
-        CONTROLLER_MANAGER: {"kube-api-qps": "200", "kube-api-burst": "400"},
-    }
-)
+_PACE: Mapping[str, Mapping[str, str]] = {
+    ETCD: {"unsafe-no-fsync": "true"},
+    CONTROLLER_MANAGER: {"kube-api-qps": "200", "kube-api-burst": "400"},
+}
 
 
 def arguments(manifest: Mapping[str, Any], root: Path, ports: Mapping[str, int]) -> list[str]:
@@ -43,15 +40,10 @@ def arguments(manifest: Mapping[str, Any], root: Path, ports: Mapping[str, int])
     container = manifest["spec"]["containers"][0]
     mounts = _mounts(manifest["spec"], container, root)
     program, *given = container["command"]
-    flags = dict(_split(argument) for argument in given)
-    flags = {name: _moved_path(value, mounts) for name, value in flags.items()}
+    pairs = (argument.removeprefix("--").partition("=") for argument in given)
+    flags = {name: _moved_path(value, mounts) for name, _, value in pairs}
     flags = {**_PACE.get(program, {}), **flags, **_addresses(program, flags, ports)}
     return [program, *(f"--{name}={value}" for name, value in flags.items())]
-
-
-def _split(argument: str) -> tuple[str, str]:
-    name, _, value = argument.removeprefix("--").partition("=")
-    return name, value
 
 
 def _mounts(spec: Mapping[str, Any], container: Mapping[str, Any], root: Path) -> dict[str, Path]:

@@ -5,8 +5,6 @@ Only what a node's own boot reads: the sandbox never imports the code that wrote
 
 from __future__ import annotations
 
-import base64
-import binascii
 import gzip
 import json
 import zlib
@@ -105,18 +103,10 @@ def _cloud_config(raw: bytes) -> dict[str, Any]:
 
 
 def _written(entry: Mapping[str, Any]) -> WrittenFile:
-    """One `write_files` entry; encodings as cloud-init names them."""
-    content = entry.get("content", "")
-    data = content if isinstance(content, bytes) else str(content).encode()
-    encoding = str(entry.get("encoding", "text/plain")).lower()
-    try:
-        if encoding in ("b64", "base64", "gz+b64", "gz+base64", "gzip+b64", "gzip+base64"):
-            data = base64.b64decode(b"".join(data.split()), validate=True)
-        if encoding.startswith("gz"):
-            data = gzip.decompress(data)
-    except (binascii.Error, OSError, EOFError, zlib.error) as error:
-        raise UserDataError(f"{entry.get('path')}: cannot be decoded: {error}") from None
-    return WrittenFile(data, int(str(entry.get("permissions", "0644")), 8))
+    """One `write_files` entry, with the keys that the program writes."""
+    if unknown := sorted(set(entry) - {"path", "permissions", "content"}):
+        raise UserDataError(f"{entry.get('path')}: the sandbox does not know {', '.join(unknown)}")
+    return WrittenFile(str(entry["content"]).encode(), int(str(entry.get("permissions", "0644")), 8))
 
 
 def _node(files: Mapping[str, WrittenFile]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from werkzeug.wrappers import Request, Response
 from sandbox.boot.cloud import Cloud, CloudError, Instance
 from sandbox.boot.credentials import RoleKeys
 from sandbox.boot.record import rfc3339
-from sandbox.boot.serve import Application, NoAnswer
+from sandbox.boot.serve import NoAnswer
 from sandbox.config import ACCOUNT_ID
 
 # One of AWS's dated versions that has every path served here; cloud-init asks for it by name.
@@ -48,23 +48,21 @@ _PAGE = """\
 Tree = Mapping[str, Callable[[], str | bytes]]  # path below the version -> its value
 
 
-def metadata_service(
-    cloud: Cloud, keys: RoleKeys, instance_id: str, clock: Callable[[], float] = time.monotonic
-) -> Application:
-    """The WSGI application that this instance sees at 169.254.169.254."""
-    service = _Service(cloud, keys, instance_id, clock)
-    application: Application = Request.application(service.answer)
-    return application
+class MetadataService:
+    """The WSGI application that one instance sees at 169.254.169.254."""
 
-
-class _Service:
-    def __init__(self, cloud: Cloud, keys: RoleKeys, instance_id: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, cloud: Cloud, keys: RoleKeys, instance_id: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._cloud = cloud
         self._keys = keys
         self._instance_id = instance_id
-        self._tokens = _Tokens(clock)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tokens: dict[str, float] = {}  # session token -> when it ends; good for this machine alone
 
-    def answer(self, request: Request) -> Response:
+    @Request.application  # type: ignore[untyped-decorator]  # werkzeug is not followed by mypy
+    def __call__(self, request: Request) -> Response:
         try:
             instance = self._cloud.running(self._instance_id)
             if instance is None:
@@ -74,7 +72,7 @@ class _Service:
                 return _page(HTTPStatus.FORBIDDEN)
             if request.path == TOKEN_PATH:
                 return self._token(request)
-            if not self._tokens.admit(request.headers.get(_TOKEN), options.get("HttpTokens") == "optional"):
+            if not self._admits(request.headers.get(_TOKEN), options.get("HttpTokens") == "optional"):
                 return _page(HTTPStatus.UNAUTHORIZED)
             if request.method not in ("GET", "HEAD"):
                 return _page(HTTPStatus.METHOD_NOT_ALLOWED)
@@ -90,7 +88,18 @@ class _Service:
         given = request.headers.get(_TTL, "")
         if not given.isdecimal() or not 1 <= int(given) <= _LONGEST:
             return _page(HTTPStatus.BAD_REQUEST)
-        return Response(self._tokens.make(int(given)), content_type="text/plain", headers={_TTL: given})
+        token, now = secrets.token_urlsafe(40) + "==", self._clock()
+        with self._lock:
+            self._tokens = {each: end for each, end in self._tokens.items() if end > now}
+            self._tokens[token] = now + int(given)
+        return Response(token, content_type="text/plain", headers={_TTL: given})
+
+    def _admits(self, token: str | None, optional: bool) -> bool:
+        """Whether a read with this token is answered. What is sent must be good, needed or not."""
+        if token is None:
+            return optional
+        with self._lock:
+            return self._tokens.get(token, 0.0) > self._clock()
 
     def _found(self, instance: Instance, path: str) -> Response:
         """What is at a path: the versions, a listing, a value, or AWS's page for nothing."""
@@ -167,30 +176,6 @@ class _Service:
             region=self._cloud.region,
             version="2017-09-30",
         )
-
-
-class _Tokens:
-    """Session tokens. They are good for one machine, as long as was asked for."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._ends: dict[str, float] = {}
-
-    def make(self, seconds: int) -> str:
-        token = secrets.token_urlsafe(40) + "=="
-        now = self._clock()
-        with self._lock:
-            self._ends = {each: end for each, end in self._ends.items() if end > now}
-            self._ends[token] = now + seconds
-        return token
-
-    def admit(self, token: str | None, optional: bool) -> bool:
-        """Whether a read with this token is answered. What is sent must be good, needed or not."""
-        if token is None:
-            return optional
-        with self._lock:
-            return self._ends.get(token, 0.0) > self._clock()
 
 
 def _listing(tree: Tree, folder: str) -> str:

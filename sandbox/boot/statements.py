@@ -44,10 +44,6 @@ class Statement:
         patterns = map(str, listed(self.body.get("Resource")))
         return next((each for each in patterns if _like(each, call.resource)), call.resource)
 
-    def actions(self) -> list[str]:
-        """The actions that it names, as they are written."""
-        return [str(each) for each in listed(self.body.get("Action"))]
-
 
 def statements(policy: str, document: Mapping[str, Any]) -> list[Statement]:
     """The statements of one policy document."""

@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import json
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -43,14 +42,6 @@ class NotSigned(JoinRefused):
 
 class NameTaken(JoinRefused):
     """A Ready Node of this name is there: another machine's, dead or alive."""
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """A node's own kubeconfig (secret)."""
-
-    authority: str
-    kubeconfig: str = field(repr=False)
 
 
 def discover(server: str, shown: str, token: str, pins: list[str]) -> str:
@@ -93,29 +84,24 @@ def _signed(content: str, signature: str, token_id: str, secret: str) -> bool:
     return hmac.compare_digest(base64.urlsafe_b64encode(computed).rstrip(b"=").decode(), given)
 
 
-def bootstrap(server: str, authority: str, token: str, node: str) -> Credentials:
-    """A client certificate for `system:node:<node>`, signed by the cluster on the token's authority."""
+def bootstrap(server: str, authority: str, token: str, node: str) -> str:
+    """A kubeconfig (secret) for `system:node:<node>`, signed by the cluster on the token's authority."""
     api = Api(server, trusting(authority), token)
     _refuse_ready_namesake(api, node)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _request_certificate(api, key, node)
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    cluster = {"server": server, "certificate-authority-data": _b64(authority.encode())}
+    user = {"client-certificate-data": certificate, "client-key-data": _b64(secret)}
     kubeconfig = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [
-            {
-                "name": "c",
-                "cluster": {"server": server, "certificate-authority-data": _b64(authority.encode())},
-            }
-        ],
-        "users": [
-            {"name": "n", "user": {"client-certificate-data": certificate, "client-key-data": _b64(secret)}}
-        ],
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "n", "user": user}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "n"}}],
         "current-context": "x",
     }
-    return Credentials(authority, yaml.safe_dump(kubeconfig))
+    return yaml.safe_dump(kubeconfig)
 
 
 def _refuse_ready_namesake(api: Api, node: str) -> None:
@@ -135,12 +121,8 @@ def _refuse_ready_namesake(api: Api, node: str) -> None:
 
 def _request_certificate(api: Api, key: ec.EllipticCurvePrivateKey, node: str) -> str:
     """The signed certificate (base64 PEM). Approval and signing are the controller manager's."""
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{node}"),
-        ]
-    )
+    names = {NameOID.ORGANIZATION_NAME: "system:nodes", NameOID.COMMON_NAME: f"system:node:{node}"}
+    subject = x509.Name([x509.NameAttribute(oid, text) for oid, text in names.items()])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     body: dict[str, Any] = {
         "apiVersion": "certificates.k8s.io/v1",

@@ -13,7 +13,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -137,14 +136,14 @@ def join(node: SimulatedNode) -> None:
     server = connect(node, resolve(node, host), int(port), record["endpoint"])
     try:
         authority = discover(server, record["endpoint"], record["token"], record["caCertHashes"])
-        credentials = bootstrap(server, authority, record["token"], node.name)
+        kubeconfig = bootstrap(server, authority, record["token"], node.name)
     except NotSigned as error:  # a new token is signed within seconds; kubeadm waits for it too
         raise not_yet(node, "signature", f"{_PREFLIGHT}{error}") from None
     except NameTaken as error:
         raise not_yet(node, "name", f"error execution phase kubelet-start: {error}") from None
     except JoinRefused as error:
         raise StepFailed(f"{_PREFLIGHT}{error}") from None
-    atomic_write(node.kubeconfig, credentials.kubeconfig)
+    atomic_write(node.kubeconfig, kubeconfig)
     registered = node.register(Api.from_kubeconfig(node.kubeconfig), registration(document(node, record)))
     provider = str(registered["spec"].get("providerID", ""))
     if provider != node.machine.instance.provider_id:
@@ -157,17 +156,9 @@ def not_yet(node: SimulatedNode, reason: str, message: str) -> Exception:
     return Wait(message) if node.waited(reason) <= node.backend.join_timeout else StepFailed(message)
 
 
-ACTIONS: Mapping[str, Callable[[SimulatedNode], None]] = MappingProxyType(
-    {
-        "packages": packages,
-        "images": images,
-        "hosts": hosts,
-        "encryption": encryption,
-        "init": init,
-        "publish": publish,
-        "join": join,
-    }
-)
+ACTIONS: Mapping[str, Callable[[SimulatedNode], None]] = {
+    action.__name__: action for action in (packages, images, hosts, encryption, init, publish, join)
+}
 
 
 def document(node: SimulatedNode, record: Mapping[str, Any] | None = None) -> str:

@@ -24,7 +24,7 @@ from sandbox.boot.credentials import RoleKeys
 from sandbox.boot.gate import Gate
 from sandbox.boot.internet import internet
 from sandbox.boot.machine import Machine
-from sandbox.boot.metadata import metadata_service
+from sandbox.boot.metadata import MetadataService
 from sandbox.boot.serve import Application, Serving, serve
 from sandbox.config import REGION
 from tests.sandbox.boot_world import World
@@ -43,7 +43,7 @@ class Node:
         self.log_file = folder / "calls.jsonl"
         self.stack = stack
         cloud = self.account.cloud
-        self.metadata_url = self.serve(metadata_service(cloud, keys, self.instance))
+        self.metadata_url = self.serve(MetadataService(cloud, keys, self.instance))
         self.gate_url = self.serve(Gate(self.account, keys, lab.endpoint, self.log_file))
         self.internet_url = self.serve(internet(self.account, self.instance))
         self.user_data: UserData = parse(cloud.user_data(self.instance))

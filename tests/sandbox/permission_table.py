@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from sandbox.boot.statements import Statement, names_action
+from sandbox.boot.statements import Statement, listed, names_action
 
 _HEAD = """# What a node may do in AWS
 
@@ -61,7 +61,7 @@ def unused(policies: Mapping[str, Iterable[Statement]], lines: Iterable[str]) ->
             calls = [action for who, name, action in seen if (who, name) == (role, statement.name)]
             found += [
                 Unused(role, statement.name, pattern)
-                for pattern in statement.actions()
+                for pattern in map(str, listed(statement.body.get("Action")))
                 if statement.body["Effect"] == "Allow"
                 and not any(names_action(pattern, action) for action in calls)
             ]

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from components.iam_documents import node_policy
 from sandbox.boot.credentials import RoleKeys
 from sandbox.boot.machine import CallFailed
-from sandbox.boot.metadata import metadata_service
+from sandbox.boot.metadata import MetadataService
 from sandbox.boot.statements import statements
 from sandbox.config import REGION
 from sandbox.ports import free_port
@@ -256,7 +256,7 @@ def test_a_keys_policy_may_allow_by_itself(worker: Node, lab: World) -> None:
 
 def test_keys_that_the_gate_did_not_issue_are_unknown(worker: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as those from before the process was started anew."""
-    other = worker.serve(metadata_service(worker.account.cloud, RoleKeys(), worker.instance))
+    other = worker.serve(MetadataService(worker.account.cloud, RoleKeys(), worker.instance))
     monkeypatch.setattr(worker, "metadata_url", other)
     line = worker.complaint("get-parameter", "/demo/join")
     assert said(line) == {

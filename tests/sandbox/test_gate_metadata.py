@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.boot.metadata import metadata_service
+from sandbox.boot.metadata import MetadataService
 from tests.sandbox.boot_world import IMAGE, World, world
 from tests.sandbox.gate_node import Node, gate_node
 
@@ -173,7 +173,7 @@ def test_every_read_needs_a_token(node: Node) -> None:
 def test_a_token_ends(node: Node) -> None:
     now = [1000.0]
     cloud = node.account.cloud
-    own = node.serve(metadata_service(cloud, node.keys, node.instance, clock=lambda: now[0]))
+    own = node.serve(MetadataService(cloud, node.keys, node.instance, clock=lambda: now[0]))
     held = node.get(f"{own}/latest/api/token", "PUT", TTL)[1]
     url = f"{own}/latest/meta-data/instance-id"
     assert node.get(url, headers=held_by(held))[0] == 200
@@ -211,7 +211,7 @@ def test_what_changes_in_ec2_is_seen_at_once(lab: World, node: Node) -> None:
         ImageId=IMAGE, InstanceType="m6i.large", MinCount=1, MaxCount=1, SubnetId=second_subnet(lab)
     )
     bare = answer["Instances"][0]["InstanceId"]
-    own = node.serve(metadata_service(node.account.cloud, node.keys, bare))
+    own = node.serve(MetadataService(node.account.cloud, node.keys, bare))
     held = node.get(f"{own}/latest/api/token", "PUT", TTL)[1]
 
     def ask(path: str) -> tuple[int, str]:

@@ -22,7 +22,7 @@ from sandbox.boot.cloud import Instance
 from sandbox.boot.cloudinit import UserData
 from sandbox.boot.gate import Gate
 from sandbox.boot.internet import internet
-from sandbox.boot.metadata import metadata_service
+from sandbox.boot.metadata import MetadataService
 from sandbox.boot.serve import Application, NoAnswer, Serving, serve
 from sandbox.files import atomic_write
 from sandbox.nodes import kubelet
@@ -105,7 +105,7 @@ class RealNode(Node):
             return gate(environ, start_response)
 
         applications: dict[tuple[str, int], Application] = {
-            (METADATA_ADDRESS, 80): metadata_service(account.cloud, keys, instance_id),
+            (METADATA_ADDRESS, 80): MetadataService(account.cloud, keys, instance_id),
             (METADATA_ADDRESS, INTERNET_PORT): internet(account, instance_id),
             (METADATA_ADDRESS, image.REGISTRY_PORT): self.backend.registry,
             (str(aws.hostname), int(aws.port or 80)): aws_api,
