@@ -71,7 +71,7 @@ class ControlPlane:
     # -- kubeadm init ------------------------------------------------------------------------------
 
     def initialise(self, document: str) -> None:
-        """What `kubeadm init` does, phase by phase. Raises `SandboxError` with kubeadm's words."""
+        """What `kubeadm init` does, phase by phase. Raises `SandboxError` with kubeadm's message."""
         self.reset()
         config = self._write("kubeadm-init.yaml", document)
         local = self._write("kubeadm-local.yaml", self._with_local_certificates(document))

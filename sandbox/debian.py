@@ -23,7 +23,7 @@ def unpacked(packages: Sequence[str], cache: Path) -> Path:
     """A folder that looks like `/` with just these packages in it, no dependencies.
 
     Fetched once: the folder is named by the packages. Raises `SandboxError` where there is no apt, or
-    with apt's own words when it cannot fetch one.
+    with apt's own message when it cannot fetch one.
     """
     key = hashlib.sha256(repr(sorted(packages)).encode()).hexdigest()[:12]
     target = cache / f"debian-{key}"

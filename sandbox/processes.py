@@ -228,13 +228,13 @@ class Supervisor:
         remaining = list(processes)
         if not remaining:
             return False
-        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+        for number, timeout in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
             for process in remaining:
                 try:
                     process.send_signal(number)  # psutil checks the start time before it signals
                 except psutil.NoSuchProcess:
                     continue
-            remaining = living(remaining, patience)
+            remaining = living(remaining, timeout)
             if not remaining:
                 return True
         names = ", ".join(str(process.pid) for process in remaining)

@@ -22,7 +22,7 @@ REAL = {
 NODES = {
     "simulated": ["nodes (simulated with KWOK: containers do not run)"],
     "real": [
-        "machines (namespaces of this one; systemd, package mirrors and NVIDIA's driver are played)",
+        "machines (namespaces of this one; systemd, package mirrors and NVIDIA's driver are emulated)",
         "images of Dex, Calico's operator, the device plugin and CUDA",
         "Calico's data plane (VXLAN set up from outside)",
     ],

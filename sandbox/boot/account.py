@@ -19,5 +19,5 @@ class Account:
 
 
 def unreachable(host: str, port: int) -> str:
-    """curl's words where no packet comes back."""
+    """curl's message where no packet comes back."""
     return f"curl: (28) Failed to connect to {host} port {port}: Could not connect to server"

@@ -62,25 +62,25 @@ class Gate:
         request = Request(environ)
         request.max_content_length = _LONGEST_BODY
         try:
-            asked = parse(environ, request.get_data())
-            response = self._answer(request, asked)
+            parsed = parse(environ, request.get_data())
+            response = self._answer(request, parsed)
         except RequestEntityTooLarge as error:
             response = Response(str(error), status=413, content_type="text/plain")
         except Refused as error:
-            content_type, text = render_error(asked, error.refusal)
+            content_type, text = render_error(parsed, error.refusal)
             response = Response(text, status=400, content_type=content_type)
         except CloudError as error:  # the emulator is away; clients try again
             response = Response(str(error), status=503, content_type="text/plain")
         answer: Iterable[bytes] = response(environ, start_response)
         return answer
 
-    def _answer(self, request: Request, asked: AwsRequest) -> Response:
-        service = _service(request, asked)
-        operation = f"{service}:{asked.action}"
+    def _answer(self, request: Request, parsed: AwsRequest) -> Response:
+        service = _service(request, parsed)
+        operation = f"{service}:{parsed.action}"
         instance = self._caller(request, service, operation)
-        self._check_form(request, asked, instance, operation)
+        self._check_form(request, parsed, instance, operation)
         try:
-            for call in needed(self._account.cloud, instance, operation, asked.params):
+            for call in needed(self._account.cloud, instance, operation, parsed.params):
                 self._authorize(instance, call)
         except LookupRefused as error:
             raise Refused(_LOOKUP_CODES.get(error.code, error.code), error.message) from None
@@ -104,10 +104,10 @@ class Gate:
             raise Refused(error.code, str(error)) from None
         return instance
 
-    def _check_form(self, request: Request, asked: AwsRequest, instance: Instance, operation: str) -> None:
+    def _check_form(self, request: Request, parsed: AwsRequest, instance: Instance, operation: str) -> None:
         """Only requests that can be read in one way: what is authorized must be what the emulator does."""
         form = (request.method, request.path, request.query_string, request.mimetype)
-        if form != ("POST", "/", b"", _JSON) or not isinstance(asked.params, dict) or not asked.is_json:
+        if form != ("POST", "/", b"", _JSON) or not isinstance(parsed.params, dict) or not parsed.is_json:
             raise self._unknown(instance, operation, "a request that is not of the JSON 1.1 protocol")
 
     def _authorize(self, instance: Instance, call: Call) -> None:
@@ -160,10 +160,10 @@ class Gate:
             connection.close()
 
 
-def _service(request: Request, asked: AwsRequest) -> str:
+def _service(request: Request, parsed: AwsRequest) -> str:
     """Whom the request is for: by its target, else by what its signature is for."""
     target = request.headers.get("X-Amz-Target", "").partition(".")[0]
-    return _TARGETS.get(target, target or asked.service or "-")
+    return _TARGETS.get(target, target or parsed.service or "-")
 
 
 def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

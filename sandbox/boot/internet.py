@@ -12,7 +12,7 @@ _USAGE = "GET /reach?host=HOST&port=PORT\n"
 
 
 def internet(account: Account, instance_id: str) -> Application:
-    """`GET /reach?host=H&port=P`: 200, or 504 with curl's words, by the emulator's routes and rules.
+    """`GET /reach?host=H&port=P`: 200, or 504 with curl's message, by the emulator's routes and rules.
 
     Names are not resolved: a subnet's resolver answers for public names even where no route leads out.
     """

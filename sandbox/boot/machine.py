@@ -1,7 +1,7 @@
 """One instance from the inside: what its software can call, and how it reports.
 
 Every call first asks whether a real machine could make it: is it switched on, does a packet get out,
-may its role do this. What fails, fails with the words that the node's own tools would print.
+may its role do this. What fails, fails with the message that the node's own tools would print.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Machine:
         self.instance = found
 
     def fetch(self, host: str, port: int) -> None:
-        """Stands for a download from a public host. Raises `CallFailed` in curl's words."""
+        """Stands for a download from a public host. Raises `CallFailed` with curl's message."""
         self.check_power()
         if not self.account.network.reaches_internet(self.instance, port):
             raise CallFailed(unreachable(host, port))

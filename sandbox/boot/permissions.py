@@ -117,23 +117,23 @@ class Permissions:
         return tuple(statements(arn.rsplit("/", 1)[-1], document))
 
 
-def _evaluate(speaking: tuple[Statement, ...], call: Call, kind: str) -> Decision:
-    """By one policy or several of one kind: explicit deny, then allow, else deny."""
-    found = [each for each in speaking if applies(each.body, call)]
+def _evaluate(candidates: tuple[Statement, ...], call: Call, policy: str) -> Decision:
+    """By one policy or several of one type: explicit deny, then allow, else deny."""
+    found = [each for each in candidates if applies(each.body, call)]
     for each in found:
         if each.body["Effect"] == "Deny":
-            return Decision(False, each, each.pattern(call), f"with an explicit deny in {_article(kind)}")
+            return Decision(False, each, each.pattern(call), f"with an explicit deny in {_article(policy)}")
     for each in found:
         return Decision(True, each, each.pattern(call))
-    return _by_default(kind, call)
+    return _by_default(policy, call)
 
 
-def _by_default(kind: str, call: Call) -> Decision:
-    return Decision(False, why=f"because no {kind} allows the {call.action} action")
+def _by_default(policy: str, call: Call) -> Decision:
+    return Decision(False, why=f"because no {policy} allows the {call.action} action")
 
 
-def _article(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+def _article(policy: str) -> str:
+    return f"{'an' if policy[0] in 'aeiou' else 'a'} {policy}"
 
 
 def _names(statement: Statement, principals: tuple[str, ...]) -> bool:

@@ -25,7 +25,7 @@ _LIBRARY = re.compile(r"^\s*(?:\S+ => )?(/.+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 
 
 def iptables(cache: Path) -> Files:
-    """Programs, extensions and every library they load. Raises `SandboxError`, with apt's words as well."""
+    """Programs, extensions and every library they load. Raises `SandboxError`, with apt's message as well."""
     root = unpacked(PACKAGES, cache)
     programs = [root / "usr/sbin" / name for name in sorted(set(_PROGRAMS.values()))]
     extensions = sorted(root.glob("usr/lib/*/xtables/*.so"))

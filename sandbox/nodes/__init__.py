@@ -1,1 +1,1 @@
-"""How an emulated instance becomes a node. One interface, several kinds."""
+"""How an emulated instance becomes a node. One interface, several backends."""

@@ -35,7 +35,7 @@ def asked(config: Mapping[str, object]) -> object:
 
 
 def choose(config: Mapping[str, object], state_dir: Path) -> tuple[Backend, str]:
-    """The backend, and why not the other one. Raises `SandboxError` when real ones are asked for in vain."""
+    """The backend, and why not the other one. Raises `SandboxError` if real nodes cannot run but must."""
     wanted = asked(config)
     if wanted not in ACCEPTED:
         where = VARIABLE if os.environ.get(VARIABLE) else KEY

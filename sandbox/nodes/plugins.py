@@ -63,9 +63,9 @@ class DevicePlugins:
                 self._note(event["type"], event["object"])
                 self.reconcile()
 
-    def _note(self, kind: str, pod: Pod) -> None:
+    def _note(self, event: str, pod: Pod) -> None:
         with self._lock:
-            if kind == "DELETED":
+            if event == "DELETED":
                 self._pods.pop(pod["metadata"]["uid"], None)
             else:
                 self._pods[pod["metadata"]["uid"]] = pod

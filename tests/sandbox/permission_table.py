@@ -20,7 +20,7 @@ permission of a role is used by nothing, or when a row changes. Each node has a 
 | --- | --- | --- | --- | --- |
 """
 _BY_NODES = "test_real_nodes"
-_BY_OPERATORS = "operators, through Session Manager (not played in the sandbox)"
+_BY_OPERATORS = "operators, through Session Manager (not emulated in the sandbox)"
 
 
 class Used(NamedTuple):

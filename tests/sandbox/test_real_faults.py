@@ -108,7 +108,7 @@ def test_every_node_that_fails_is_named_with_its_own_cause_in_one_error(
         record_property(f"faults: `up` with real nodes, {fault['step']}: {fault['mode']}", 1)
 
 
-def test_the_causes_mended_a_plain_up_succeeds_and_replaces_nothing(machines: Machines) -> None:
+def test_once_the_causes_are_fixed_a_plain_up_succeeds_and_replaces_nothing(machines: Machines) -> None:
     project = machines.project
     before = ids(project)
     project.fault()

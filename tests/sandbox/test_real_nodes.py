@@ -50,7 +50,7 @@ def test_up_ends_in_a_cluster_of_real_nodes_and_a_completed_job(machines: Machin
     said = machines.project.ok("up", timeout=UP_SECONDS)
     assert machines.project.verified in said
     assert "containerd, runc, kube-proxy, CoreDNS" in said
-    assert "systemd, package mirrors and NVIDIA's driver are played" in said
+    assert "systemd, package mirrors and NVIDIA's driver are emulated" in said
     found = nodes(machines.project)
     assert set(found) == set(ADDRESSES)
     for name, node in found.items():
@@ -185,7 +185,7 @@ def test_a_machine_that_is_stopped_and_started_is_the_same_node(machines: Machin
 
 
 def test_every_permission_of_every_role_is_used_but_session_managers(machines: Machines) -> None:
-    """Session Manager's agent is what operators reach a node with; its service is not played here."""
+    """Session Manager's agent is what operators reach a node with; its service is not emulated here."""
     machines.systemctl("master1", "start", "kubepark-nodes.service")  # its timer's first turn may be to come
     iam = machines.project.aws("iam")
     roles = {f"kubepark-sandbox-{node}" for node in ADDRESSES}
