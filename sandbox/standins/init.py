@@ -131,7 +131,7 @@ class Init:
             raise UnitError(f"Unit {name} not found.")
         if unit.masked:
             raise UnitError(f"Unit {name} is masked.")
-        later = [each for each in (*unit.words("After"), *unit.words("Before")) if each not in PASSED]
+        later = [each for each in unit.words("After") if each not in PASSED]
         if later:
             raise UnitError(f"{name}: an order with {', '.join(later)} is not implemented")
         known = self.services.get(name)
@@ -155,8 +155,6 @@ class Init:
         service = self.service(name)
         for wanted in service.unit.words("Wants"):
             self.try_start(wanted)
-        for needed in service.unit.words("Requires"):
-            self.start(needed)
         service.start()
 
     def try_start(self, name: str) -> None:

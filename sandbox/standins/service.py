@@ -35,8 +35,6 @@ class Service:
         self._variables = variables
         self._invocation = ""
         self._pid = 0
-        self._queue: list[tuple[list[str], bool]] = []
-        self._ignored = False
         self.stopping = False
         self._deadline: float | None = None
         self._notified: socket.socket | None = None  # while the service has not said that it is ready
@@ -64,7 +62,7 @@ class Service:
             return
         if self.stopping:
             raise UnitError(f"{self.unit.name} is being stopped.")
-        missing = [path for path in self.unit.all("ConditionPathExists") if not self._holds(path)]
+        missing = [path for path in self.unit.all("ConditionPathExists") if not Path(path).exists()]
         if missing:
             self._note(f"Condition check resulted in {self.unit.name} being skipped: {missing[0]}")
             self.state = "inactive"
@@ -72,7 +70,10 @@ class Service:
         try:
             self._count_start()
             variables = environment(self.unit, {**self._variables, "INVOCATION_ID": uuid.uuid4().hex})
-            self._queue = self._commands(variables)
+            lines = self.unit.all("ExecStart")
+            if len(lines) != 1:
+                raise UnitError(f"{self.unit.name}: {len(lines)} ExecStart lines")
+            arguments = command(lines[0], variables)
         except UnitError:
             self.state, self.due = "failed", None
             raise
@@ -83,14 +84,12 @@ class Service:
         self._environment, self.state = variables, "activating"
         limit = self.unit.seconds("TimeoutStartSec", float("inf") if self.oneshot else 90.0)
         self._deadline = time.monotonic() + limit
-        self._next()
-
-    def _commands(self, variables: dict[str, str]) -> list[tuple[list[str], bool]]:
-        """What is run, one after the other."""
-        main = self.unit.all("ExecStart")
-        if not main or (len(main) > 1 and not self.oneshot):
-            raise UnitError(f"{self.unit.name}: {len(main)} ExecStart lines")
-        return [command(line, variables) for line in [*self.unit.all("ExecStartPre"), *main]]
+        self._pid = self._spawn(arguments)
+        if not self.oneshot and self._notified is None:
+            self.state, self._deadline = "active", None
+        self.due = self._deadline if self._deadline != float("inf") else None
+        if self._notified is not None:
+            self.due = time.monotonic()
 
     def _expect_notice(self) -> str:
         """Where the service says that it is ready (sd_notify)."""
@@ -116,10 +115,6 @@ class Service:
             self._notified.close()
             self._notified = None
 
-    @staticmethod
-    def _holds(path: str) -> bool:
-        return not Path(path[1:]).exists() if path.startswith("!") else Path(path).exists()
-
     def _count_start(self) -> None:
         interval = self.unit.seconds("StartLimitIntervalSec", START_INTERVAL)
         now = time.monotonic()
@@ -128,15 +123,6 @@ class Service:
             self.state, self.due = "failed", None
             raise UnitError(f"{self.unit.name}: Start request repeated too quickly.")
         self._starts.append(now)
-
-    def _next(self) -> None:
-        arguments, self._ignored = self._queue.pop(0)
-        self._pid = self._spawn(arguments)
-        if not self._queue and not self.oneshot and self._notified is None:
-            self.state, self._deadline = "active", None
-        self.due = self._deadline if self._deadline != float("inf") else None
-        if self._notified is not None:
-            self.due = time.monotonic()
 
     def _spawn(self, arguments: list[str]) -> int:
         """A process of the service in a session of its own, its output in the journal."""
@@ -177,14 +163,12 @@ class Service:
         if pid != self._pid:
             return
         self._pid = 0
-        clean = not code or self._ignored or (not self.oneshot and -code in _CLEAN)
+        clean = not code or (not self.oneshot and -code in _CLEAN)
         if self.stopping:
             self.due = time.monotonic()
         elif not clean:
             how = f"code=exited, status={code}" if code > 0 else f"code=killed, status={-code}"
             self._fail(f"Main process exited, {how}")
-        elif self._queue:
-            self._next()
         elif self._notified is not None:
             self._fail("Main process exited before it was ready")
         else:
@@ -192,7 +176,6 @@ class Service:
 
     def _fail(self, text: str) -> None:
         self._note(text)
-        self._queue.clear()
         self._expect_nothing()
         self._signal(signal.SIGTERM)
         self.state, self.due = "failed", None
@@ -248,7 +231,6 @@ class Service:
             return
         self.stopping, self.state = True, "deactivating"
         self._deadline = time.monotonic() + STOP_SECONDS
-        self._queue.clear()
         self._expect_nothing()
         self._signal(signal.SIGTERM)
         self._look_for_end()

@@ -16,8 +16,8 @@ FOLDERS = [OWN, Path("/usr/local/lib/kubepark-sandbox/units")]
 # importing all of init takes as long as everything else it does.
 SOCKET = Path("/run/kubepark-init.sock")
 KNOWN = {
-    "Unit": "Description Documentation After Before Wants Requires ConditionPathExists StartLimitIntervalSec",
-    "Service": "Type ExecStart ExecStartPre Environment EnvironmentFile Restart RestartSec RestartSteps "
+    "Unit": "Description After Wants ConditionPathExists StartLimitIntervalSec",
+    "Service": "Type ExecStart Environment EnvironmentFile Restart RestartSec RestartSteps "
     "RestartMaxDelaySec TimeoutStartSec RemainAfterExit KillMode StandardOutput",
     "Timer": "OnBootSec OnUnitActiveSec OnCalendar RandomizedDelaySec AccuracySec Persistent",
     "Install": "WantedBy",
@@ -38,7 +38,7 @@ _EXPANDED = ("ConditionPathExists", "Environment", "EnvironmentFile")  # specifi
 _SECONDS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 _PART = r"(\d+(?:\.\d+)?)\s*(ms|sec|s|min|h|d|)"
 _SPAN = re.compile(rf"infinity|{_PART}(?:\s+{_PART}|(?<=[a-z]){_PART})*")
-_ADDED_ONLY = ("Documentation", "After", "Before", "Wants", "Requires")  # an empty value takes none away
+_ADDED_ONLY = ("After", "Wants")  # an empty value takes none away
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
 _BRACED = rf"\$\$|\$\{{({_NAME})\}}"  # `$$` is a dollar sign
 
@@ -133,7 +133,7 @@ def _accepted(key: str, value: str) -> bool:
     """No line goes on in the next one; where few values are implemented, it is one of them."""
     if not value or value.endswith("\\"):
         return not value
-    if key in _EXPANDED and ("%" in value or value.startswith("|")):
+    if key in _EXPANDED and ("%" in value or value[0] in "|!"):
         return False
     if key.endswith("Sec"):
         return _SPAN.fullmatch(value) is not None
@@ -189,13 +189,12 @@ def _words(where: str, text: str) -> list[str]:
         raise UnitError(f"{where}: {error}") from None
 
 
-def command(line: str, variables: dict[str, str]) -> tuple[list[str], bool]:
-    """Arguments of an ExecStart line, and whether its failure is ignored.
+def command(line: str, variables: dict[str, str]) -> list[str]:
+    """Arguments of an ExecStart line.
 
     `$NAME` as a word of its own is split at blanks (quotes hold), `${NAME}` never, as systemd does it.
     Raises `UnitError` for prefixes and specifiers that are not implemented.
     """
-    ignored, line = line.startswith("-"), line.removeprefix("-")
     first, *others = _words(line, line) or [""]
     if not first.startswith("/") or "$" in first or "%" in line:
         raise UnitError(f"not a command line that is implemented: {line}")
@@ -205,4 +204,4 @@ def command(line: str, variables: dict[str, str]) -> tuple[list[str], bool]:
             words += _words(word, variables.get(whole[1], ""))
         else:
             words.append(re.sub(_BRACED, lambda m: variables.get(m[1], "") if m[1] else "$", word))
-    return words, ignored
+    return words
