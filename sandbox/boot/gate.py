@@ -22,7 +22,7 @@ from sandbox.boot.cloud import CloudError, Instance
 from sandbox.boot.credentials import RoleKeys
 from sandbox.boot.decisions import Line, record
 from sandbox.boot.serve import NoAnswer
-from sandbox.boot.signature import Unauthenticated, authorization, owner, verify
+from sandbox.boot.signature import AwsError, authorization, owner, verify
 from sandbox.boot.statements import Call
 from sandbox.config import ACCOUNT_ID
 
@@ -34,14 +34,6 @@ _NOT_FORWARDED = {"host", "connection", "keep-alive", "te", "transfer-encoding",
 _NOT_FORWARDED |= {"content-length", "x-amz-security-token"}
 # What Parameter Store makes of an error of KMS.
 _LOOKUP_CODES = {"NotFoundException": "InvalidKeyId"}
-
-
-class Refused(Exception):
-    """The request is answered with an error of AWS."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.refusal = Refusal(code, message)
 
 
 class Gate:
@@ -66,8 +58,8 @@ class Gate:
             response = self._answer(request, parsed)
         except RequestEntityTooLarge as error:
             response = Response(str(error), status=413, content_type="text/plain")
-        except Refused as error:
-            content_type, text = render_error(parsed, error.refusal)
+        except AwsError as error:
+            content_type, text = render_error(parsed, Refusal(error.code, str(error)))
             response = Response(text, status=400, content_type=content_type)
         except CloudError as error:  # the emulator is away; clients try again
             response = Response(str(error), status=503, content_type="text/plain")
@@ -83,7 +75,7 @@ class Gate:
             for call in needed(self._account.cloud, instance, operation, parsed.params):
                 self._authorize(instance, call)
         except LookupRefused as error:
-            raise Refused(_LOOKUP_CODES.get(error.code, error.code), error.message) from None
+            raise AwsError(_LOOKUP_CODES.get(error.code, error.code), error.message) from None
         except Unsupported as error:
             raise self._unknown(instance, operation, str(error)) from None
         return self._forward(request)
@@ -99,9 +91,9 @@ class Gate:
                 self._record_error(instance_id, "-", operation, "NoAnswer")
                 raise NoAnswer("the instance is off, or no route or no rule lets its packets out")
             verify(request, claimed, secret, service, self._account.cloud.region, self._keys.now())
-        except Unauthenticated as error:
+        except AwsError as error:
             self._record_error(instance_id, "-", operation, error.code)
-            raise Refused(error.code, str(error)) from None
+            raise
         return instance
 
     def _check_form(self, request: Request, parsed: AwsRequest, instance: Instance, operation: str) -> None:
@@ -125,17 +117,17 @@ class Gate:
         )
         record(self._log, line)
         if not decision.allowed:
-            raise Refused(
+            raise AwsError(
                 "AccessDeniedException",
                 f"User: arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{instance.id} is not authorized to "
                 f"perform: {call.action} on resource: {call.resource} {decision.why}",
             )
 
-    def _unknown(self, instance: Instance, operation: str, what: str) -> Refused:
+    def _unknown(self, instance: Instance, operation: str, what: str) -> AwsError:
         """Denied because the sandbox does not know what AWS would want for it."""
         code = "AccessDeniedException"
         self._record_error(instance.id, self._role(instance), operation, code)
-        return Refused(code, f"{operation}: the sandbox does not know which permissions this needs: {what}")
+        return AwsError(code, f"{operation}: the sandbox does not know which permissions this needs: {what}")
 
     def _record_error(self, instance_id: str, role: str, operation: str, code: str) -> None:
         record(self._log, Line(instance=instance_id, role=role, action=operation, error=code))

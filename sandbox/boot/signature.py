@@ -42,8 +42,8 @@ class _Resigner(SigV4Auth):  # type: ignore[misc]  # botocore has no types
         return request.headers
 
 
-class Unauthenticated(Exception):
-    """The request proves no identity: AWS's code, and its text as the text."""
+class AwsError(Exception):
+    """The request is answered with an error of AWS: its code, and its message as the text."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -61,22 +61,22 @@ class Authorization:
 
 
 def authorization(request: Request) -> Authorization:
-    """Whose signature a request claims to have. Raises `Unauthenticated`."""
+    """Whose signature a request claims to have. Raises `AwsError`."""
     text = request.headers.get("Authorization")
     if not text:
-        raise Unauthenticated("MissingAuthenticationTokenException", "Missing Authentication Token")
+        raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token")
     parts = _AUTHORIZATION.fullmatch(text.strip())
     if parts is None:
-        raise Unauthenticated(_INCOMPLETE, "Authorization is not of the form of AWS4-HMAC-SHA256.")
+        raise AwsError(_INCOMPLETE, "Authorization is not of the form of AWS4-HMAC-SHA256.")
     headers = frozenset(parts["headers"].split(";"))
     return Authorization(parts["key"], parts["scope"], headers, parts["signature"])
 
 
 def owner(claimed: Authorization, keys: RoleKeys) -> tuple[str, RoleCredentials]:
-    """The instance that the key was issued to, with the set. Raises `Unauthenticated`."""
+    """The instance that the key was issued to, with the set. Raises `AwsError`."""
     found = keys.find(claimed.key)
     if found is None:
-        raise Unauthenticated(*_INVALID_TOKEN)
+        raise AwsError(*_INVALID_TOKEN)
     return found
 
 
@@ -88,14 +88,14 @@ def verify(
     region: str,
     now: datetime,
 ) -> None:
-    """Raises `Unauthenticated` unless the request was signed with `secret`, and not long ago.
+    """Raises `AwsError` unless the request was signed with `secret`, and not long ago.
 
     `service` and `region` are those that the request is for, not those that it claims to be signed for.
     """
     if not _same(request.headers.get("X-Amz-Security-Token", ""), secret.token):
-        raise Unauthenticated(*_INVALID_TOKEN)
+        raise AwsError(*_INVALID_TOKEN)
     if now >= secret.expires:
-        raise Unauthenticated(
+        raise AwsError(
             "ExpiredTokenException", "The security token included in the request is expired"
         )
     stamp = request.headers.get("X-Amz-Date", "")
@@ -103,7 +103,7 @@ def verify(
     _check_signed(request, claimed)
     scope, signature = _expected(request, claimed, stamp, secret, service, region)
     if not (_same(scope, claimed.scope) and _same(signature, claimed.signature)):
-        raise Unauthenticated(_INVALID, _MISMATCH)
+        raise AwsError(_INVALID, _MISMATCH)
 
 
 def _check_date(stamp: str, now: datetime) -> None:
@@ -111,21 +111,21 @@ def _check_date(stamp: str, now: datetime) -> None:
         signed = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
     except ValueError:
         message = "Authorization header requires existence of a 'X-Amz-Date' header of the form of ISO 8601."
-        raise Unauthenticated(_INCOMPLETE, message) from None
+        raise AwsError(_INCOMPLETE, message) from None
     limit = f"({now:{_STAMP}} {{}} 5 min.)"
     if signed < now - SKEW:
         early = f"{now - SKEW:{_STAMP}} {limit.format('-')}"
-        raise Unauthenticated(_INVALID, f"Signature expired: {stamp} is now earlier than {early}")
+        raise AwsError(_INVALID, f"Signature expired: {stamp} is now earlier than {early}")
     if signed > now + SKEW:
         late = f"{now + SKEW:{_STAMP}} {limit.format('+')}"
-        raise Unauthenticated(_INVALID, f"Signature not yet current: {stamp} is still later than {late}")
+        raise AwsError(_INVALID, f"Signature not yet current: {stamp} is still later than {late}")
 
 
 def _check_signed(request: Request, claimed: Authorization) -> None:
     """The host and every header that AWS acts on must be signed, or anybody could change them."""
     needed = {"host", *(name.lower() for name, _ in request.headers if name.lower().startswith("x-amz-"))}
     for name in sorted(needed - claimed.headers):
-        raise Unauthenticated(_INVALID, f"'{name}' must be a 'SignedHeader' in the AWS Authorization.")
+        raise AwsError(_INVALID, f"'{name}' must be a 'SignedHeader' in the AWS Authorization.")
 
 
 def _expected(
@@ -141,7 +141,7 @@ def _expected(
     )
     # botocore believes this header where there is one.
     if resigned.headers.get(_BODY_HASH) not in (None, hashlib.sha256(body).hexdigest()):
-        raise Unauthenticated(_INVALID, _MISMATCH)
+        raise AwsError(_INVALID, _MISMATCH)
     resigned.context["timestamp"] = stamp
     signer = _Resigner(Credentials(secret.access_key_id, secret.secret_access_key), service, region)
     text = signer.string_to_sign(resigned, signer.canonical_request(resigned))

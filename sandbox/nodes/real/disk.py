@@ -79,8 +79,6 @@ class RealDisk(Disk[RealMemory]):
         self.upper.chmod(0o755)
         for name in _EMPTY:
             _hide(self.upper / name)
-        for name in ("etc/apt/keyrings", "var/lib/cloud"):
-            (self.upper / name).chmod(0o755)
         files = {
             "/etc/hostname": "ubuntu\n",
             "/etc/hosts": _HOSTS,
