@@ -37,7 +37,7 @@ VALUES = {
 _EXPANDED = ("ConditionPathExists", "Environment", "EnvironmentFile")  # specifiers are not implemented
 _SECONDS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 _PART = r"(\d+(?:\.\d+)?)\s*(ms|sec|s|min|h|d|)"
-_SPAN = re.compile(rf"infinity|{_PART}(?:\s+{_PART}|(?<=[a-z]){_PART})*")
+_SPAN = re.compile(rf"{_PART}(?:\s+{_PART}|(?<=[a-z]){_PART})*")
 _ADDED_ONLY = ("After", "Wants")  # an empty value takes none away
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
 _BRACED = rf"\$\$|\$\{{({_NAME})\}}"  # `$$` is a dollar sign
@@ -151,8 +151,6 @@ def span(text: str) -> float:
     """Seconds of a time span (`2min`, `1h 30min`, `15`)."""
     if not _SPAN.fullmatch(text):
         raise UnitError(f"not a time span: {text}")
-    if text == "infinity":
-        return float("inf")
     return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(_PART, text))
 
 
