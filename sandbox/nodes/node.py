@@ -46,7 +46,6 @@ class SimulatedNode(Node):
         super().__init__(backend.account, disk)
         self.backend = backend
         self.machine: Machine
-        self._reaper = reaper.Reaper(self)
         self._running = False  # in this process: false after a restart of the boot
         self._kubelet_runs = False
         self._position = 0
@@ -171,8 +170,8 @@ class SimulatedNode(Node):
         """What a node does once it is done: seconds to the next look."""
         if self.user_data.is_master:
             self._refresh_join()
-            if self._reaper.installed:
-                self._reaper.tick()
+            if reaper.installed(self):
+                reaper.run(self)
                 return reaper.SECONDS
         return IDLE if self._kubelet_runs else SOON
 

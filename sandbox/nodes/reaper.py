@@ -9,7 +9,6 @@ every half minute; a person who waits for the sandbox is spared that.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,41 +24,34 @@ TIMER = "/etc/systemd/system/kubepark-nodes.timer"
 SECONDS = 2.0
 
 
-class Reaper:
-    """The timer of one master."""
+def installed(node: SimulatedNode) -> bool:
+    """Whether this machine's user data brought script and timer."""
+    return {SCRIPT, TIMER} <= set(node.user_data.files)
 
-    def __init__(self, node: SimulatedNode) -> None:
-        self.node = node
-        self._due = 0.0
 
-    @property
-    def installed(self) -> bool:
-        """Whether this machine's user data brought script and timer."""
-        return {SCRIPT, TIMER} <= set(self.node.user_data.files)
+def run(node: SimulatedNode) -> None:
+    """One turn of the timer. What goes wrong is logged and tried again at the next."""
+    plane = node.backend.control_plane
+    if plane is None:
+        return
+    try:
+        _reap(node, plane.api("admin"))
+    except (CallFailed, ApiError, Unavailable) as error:
+        node.log(f"reap-nodes: {error}")
 
-    def tick(self) -> None:
-        """One run, if it is due. What goes wrong is logged and tried again."""
-        plane = self.node.backend.control_plane
-        if not self.installed or plane is None or time.monotonic() < self._due:
-            return
-        self._due = time.monotonic() + SECONDS
-        try:
-            self._reap(plane.api("admin"))
-        except (CallFailed, ApiError, Unavailable) as error:
-            self.node.log(f"reap-nodes: {error}")
 
-    def _reap(self, api: Api) -> None:
-        nodes = api.get("/api/v1/nodes")["items"]  # before the records, as the script does
-        path = self.node.user_data.parameter("status").rpartition("/")[0]
-        found = self.node.machine.get_parameters_by_path(path)
-        records = {name.rpartition("/")[2]: value for name, value in found.items()}
-        if self.node.name not in records:
-            raise CallFailed(f"no record of {self.node.name} below {path}")
-        for each in nodes:
-            name, uid = each["metadata"]["name"], each["metadata"]["uid"]
-            if name != self.node.name and stale(name, each, records):
-                api.request("DELETE", f"/api/v1/nodes/{name}", {"preconditions": {"uid": uid}})
-                self.node.log(f"reap-nodes: deleted the Node {name}")
+def _reap(node: SimulatedNode, api: Api) -> None:
+    nodes = api.get("/api/v1/nodes")["items"]  # before the records, as the script does
+    path = node.user_data.parameter("status").rpartition("/")[0]
+    found = node.machine.get_parameters_by_path(path)
+    records = {name.rpartition("/")[2]: value for name, value in found.items()}
+    if node.name not in records:
+        raise CallFailed(f"no record of {node.name} below {path}")
+    for each in nodes:
+        name, uid = each["metadata"]["name"], each["metadata"]["uid"]
+        if name != node.name and stale(name, each, records):
+            api.request("DELETE", f"/api/v1/nodes/{name}", {"preconditions": {"uid": uid}})
+            node.log(f"reap-nodes: deleted the Node {name}")
 
 
 def stale(name: str, node: Mapping[str, Any], records: Mapping[str, str]) -> bool:

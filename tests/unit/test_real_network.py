@@ -173,7 +173,6 @@ def test_cables_are_plugged_in_and_leave_nothing(vpc):
     assert path == vpc.namespace("i-0123456789abcdef0")
     assert vpc.attach("i-0123456789abcdef0", address) == path, "again: nothing happens"
     other = vpc.attach("i-0123456789abcdef1", IPv4Interface("10.0.0.12/24"))
-    assert vpc.attached() == ["i-0123456789abcdef0", "i-0123456789abcdef1"]
     shown = json.loads(run(path, ["ip", "-json", "addr"]))
     addresses = {
         each["ifname"]: [row["local"] for row in each["addr_info"] if row["family"] == "inet"]
@@ -190,12 +189,12 @@ def test_cables_are_plugged_in_and_leave_nothing(vpc):
     assert network_of_the_host() == before, "no address of the VPC ever appears there"
     vpc.detach("i-0123456789abcdef0")
     vpc.detach("i-0123456789abcdef0")
-    assert vpc.attached() == ["i-0123456789abcdef1"]
+    assert not path.exists()
     # The cable goes with its machine, as soon as the kernel has cleared the namespace away.
     ports = ["ip", "-brief", "link", "show", "type", "veth"]
     wait_for("its port", lambda: run(vpc.path, ports).count("\n") == 1)
     vpc.remove()
-    assert vpc.attached() == []
+    assert not other.exists()
     assert network_of_the_host() == before
 
 

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.errors import SandboxError
@@ -49,9 +49,6 @@ class Plan:
     console: str
     boot_id: str
     init: list[str]
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1)
 
 
 def main(path: str) -> int:

@@ -89,18 +89,10 @@ class Vpc:
         if self.namespace(instance_id).exists():
             ip("netns", "delete", self.namespace(instance_id).name)
 
-    def attached(self) -> list[str]:
-        """Ids of the instances that are plugged in."""
-        found = (path.name.removeprefix(f"{self.prefix}-") for path in self._own())
-        return sorted(name for name in found if name != "vpc")
-
     def remove(self) -> None:
         """Every namespace of this sandbox."""
-        for path in self._own():
+        for path in NAMESPACES.glob(f"{self.prefix}-*"):
             ip("netns", "delete", path.name)
-
-    def _own(self) -> list[Path]:
-        return sorted(NAMESPACES.glob(f"{self.prefix}-*"))
 
 
 def _port(instance_id: str) -> str:

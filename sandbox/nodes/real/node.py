@@ -6,11 +6,13 @@ Nothing here takes part in the bootstrap: the machine boots by itself, from its 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import sys
 import uuid
 from collections.abc import Iterable
+from dataclasses import asdict
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +144,7 @@ class RealNode(Node):
             init=list(image.INIT),
         )
         path = self.disk.folder / "plan.json"
-        atomic_write(path, plan.to_json())
+        atomic_write(path, json.dumps(asdict(plan), indent=1))
         self.log("ended by itself: switched on again" if self.disk.memory.powered else "switched on")
         command = [sys.executable, "-P", "-m", "sandbox.nodes.real.enter", str(path)]
         self.backend.supervisor.start(self.process, command, env=dict(os.environ), cwd=self.disk.folder)
@@ -167,18 +169,15 @@ class RealNode(Node):
         cgroups.remove(self.backend.group(self.disk.instance_id))
         self.disk.memory.powered = False
         if self.wanted is Power.TERMINATED:
-            self._wipe()
+            self.stop_serving()
+            self.backend.vpc.detach(self.disk.instance_id)
+            self.disk.wipe()
+            self.gone = True
         elif not self.disk.fresh:
             self.disk.save()
         self._mark_lost()
         self.forget_user_data()
         return _OFF
-
-    def _wipe(self) -> None:
-        self.stop_serving()
-        self.backend.vpc.detach(self.disk.instance_id)
-        self.disk.wipe()
-        self.gone = True
 
     def _mark_lost(self) -> None:
         """Whoever is left notices that this kubelet is silent, here without the 50 s that it takes."""
