@@ -36,16 +36,9 @@ def pod_spec(**extra: Any) -> Manifest:
     return {"containers": [{"name": "main", "image": "registry.example/main:1"}], **extra}
 
 
-def workload(
-    kind: str,
-    name: str,
-    space: str,
-    spec: Manifest,
-    count: int | None = None,
-    labels: dict[str, str] | None = None,
-) -> Manifest:
+def workload(kind: str, name: str, space: str, spec: Manifest, count: int | None = None) -> Manifest:
     """A Deployment or a DaemonSet."""
-    labels = labels or {"app": name}
+    labels = {"app": name}
     template = {"metadata": {"labels": labels}, "spec": spec}
     body: Manifest = {"selector": {"matchLabels": labels}, "template": template}
     if count is not None:
@@ -60,9 +53,8 @@ def device_plugin(spec: Manifest | None = None) -> Manifest:
         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
     }
     volumes = [{"name": "plugins", "hostPath": {"path": PLUGIN_FOLDER}}]
-    return workload(
-        "DaemonSet", "device-plugin", "kube-system", pod_spec(volumes=volumes, **(spec or chosen))
-    )
+    pod = pod_spec(volumes=volumes, **(spec or chosen))
+    return workload("DaemonSet", "device-plugin", "kube-system", pod)
 
 
 def gpu_job() -> Manifest:

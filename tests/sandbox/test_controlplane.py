@@ -23,18 +23,12 @@ AUDIT = "/etc/kubernetes/audit-policy.yaml"
 
 def manifest(program: str, *flags: str, **volumes: tuple[str, str, str]) -> dict[str, Any]:
     """A static pod; `volumes`: name -> host path, mount path, type."""
+    mounts = [{"name": name, "mountPath": path} for name, (_, path, _) in volumes.items()]
+    hosts = [
+        {"name": name, "hostPath": {"path": path, "type": kind}} for name, (path, _, kind) in volumes.items()
+    ]
     return {
-        "spec": {
-            "containers": [
-                {
-                    "command": [program, *flags],
-                    "volumeMounts": [{"name": name, "mountPath": row[1]} for name, row in volumes.items()],
-                }
-            ],
-            "volumes": [
-                {"name": name, "hostPath": {"path": row[0], "type": row[2]}} for name, row in volumes.items()
-            ],
-        }
+        "spec": {"containers": [{"command": [program, *flags], "volumeMounts": mounts}], "volumes": hosts}
     }
 
 
@@ -61,18 +55,11 @@ def test_paths_follow_the_mounts(tmp_path: Path) -> None:
 
 
 def test_addresses_are_moved_to_loopback(tmp_path: Path) -> None:
-    etcd = manifest(
-        "etcd",
-        "--name=master1",
-        "--listen-client-urls=https://127.0.0.1:2379,https://10.20.0.10:2379",
-        "--initial-cluster=master1=https://10.20.0.10:2380",
-    )
-    server = manifest(
-        "kube-apiserver",
-        "--advertise-address=10.20.0.10",
-        "--secure-port=6443",
-        "--etcd-servers=https://127.0.0.1:2379",
-    )
+    peers = "--initial-cluster=master1=https://10.20.0.10:2380"
+    clients = "--listen-client-urls=https://127.0.0.1:2379,https://10.20.0.10:2379"
+    etcd = manifest("etcd", "--name=master1", clients, peers)
+    addresses = ("--advertise-address=10.20.0.10", "--secure-port=6443")
+    server = manifest("kube-apiserver", *addresses, "--etcd-servers=https://127.0.0.1:2379")
     for pod in (etcd, server):
         flags = dict(flag.split("=", 1) for flag in arguments(pod, tmp_path, ALL_PORTS)[1:])
         addresses = [value for name, value in flags.items() if name != "--advertise-address"]
