@@ -95,9 +95,7 @@ def verify(
     if not _same(request.headers.get("X-Amz-Security-Token", ""), secret.token):
         raise AwsError(*_INVALID_TOKEN)
     if now >= secret.expires:
-        raise AwsError(
-            "ExpiredTokenException", "The security token included in the request is expired"
-        )
+        raise AwsError("ExpiredTokenException", "The security token included in the request is expired")
     stamp = request.headers.get("X-Amz-Date", "")
     _check_date(stamp, now)
     _check_signed(request, claimed)

@@ -16,8 +16,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ConnectionClosedError
-
 from components.iam_documents import node_policy
+
 from sandbox.boot.credentials import RoleKeys
 from sandbox.boot.machine import CallFailed
 from sandbox.boot.metadata import MetadataService
