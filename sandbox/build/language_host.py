@@ -24,6 +24,7 @@ from typing import Any
 gc.set_threshold(100_000)
 
 import grpc  # noqa: E402
+from pulumi import RunError  # noqa: E402
 
 # The SDK has no public name for its language host of inline programs.
 from pulumi.automation._server import LanguageServer  # noqa: E402
@@ -50,7 +51,10 @@ class LanguageHost(LanguageServer):
         if str(self._folder) not in sys.path:
             sys.path.insert(0, str(self._folder))
         request.args.insert(0, self._engine)  # where the SDK looks for it
-        answer = super().Run(request, context)  # type: ignore[no-untyped-call]  # the SDK's own
+        try:
+            answer = super().Run(request, context)  # type: ignore[no-untyped-call]  # the SDK's own
+        except RunError:  # of a task that the SDK cancels after it has logged the same error
+            return language_pb2.RunResponse(bail=True)
         # The SDK has logged the error; told of it again, the CLI would show it a second time.
         return language_pb2.RunResponse(bail=True) if answer.error else answer
 

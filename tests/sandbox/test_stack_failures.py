@@ -143,7 +143,7 @@ def ready_nodes(project: Project) -> set[str]:
 
 def test_a_gpu_node_that_fails_is_told_at_once_and_holds_nothing_up(project: Project) -> None:
     project.fault(gpu01={"step": "containerd", "mode": "fail", "message": FULL_DISK})
-    failure = re.escape(f"gpu01: step containerd failed (exit 1, attempt ATTEMPT): {FULL_DISK}")
+    failure = re.escape(f"step containerd failed (exit 1, attempt ATTEMPT): {FULL_DISK}")
     failure = failure.replace("ATTEMPT", r"(\d+)")
     late: list[float] = []
 
@@ -157,14 +157,14 @@ def test_a_gpu_node_that_fails_is_told_at_once_and_holds_nothing_up(project: Pro
     assert told.code == 1, told.text
     assert 0 <= late[0] <= PROMPT
     first, _ = told.find(failure)
-    master, _ = told.find("master1: api-ready")
+    master, _ = told.find("Instance master1 .*api-ready")
     assert first.at < master.at, "the GPU node failed before the master was there"
 
     assert "Traceback" not in told.text
     assert "unhandled" not in told.text
     head, failed, way = told.error
     assert head == "error: 1 of 4 nodes did not come up:"
-    assert re.fullmatch(rf"- {failure}", failed)
+    assert re.fullmatch(rf"- gpu01: {failure}", failed)
     assert way == NEXT
     # All that was in flight has ended, and all that does not need the GPU node is there.
     assert "deployment-auth-dex created" in told.text.partition(head)[0]
@@ -183,7 +183,7 @@ def test_the_cause_mended_a_plain_up_succeeds_and_replaces_nothing(project: Proj
     told = up(project)
     assert instances(project, *nodes) == before
     assert counts(told) == {"unchanged": len(project.resources()) - 1}
-    assert "gpu01: joined" in told.text
+    told.find("Instance gpu01 .*joined")
     assert project.verified in told.text
     assert ready_nodes(project) == set(nodes)
 
@@ -197,10 +197,12 @@ def test_a_missing_rule_and_a_silent_node_are_named_each_with_its_cause(project:
     assert told.code == 1, told.text
 
     if project.nodes == "simulated":
-        failed, attempt = told.find(rf"worker04: step join failed \(exit 1, attempt (\d+)\): .*{NO_ROUTE}")
+        failed, attempt = told.find(
+            rf"Instance worker04 .*error: step join failed \(exit 1, attempt (\d+)\): .*{NO_ROUTE}"
+        )
         assert 0 <= delay(project, "worker04", failed, attempt[1]) <= PROMPT
     created, _ = told.find("Instance worker05 created")
-    named, _ = told.find(r"error: worker05: not ready after 1 min$")
+    named, _ = told.find(r"Instance worker05 .*error: not ready after 1 min$")
     assert 60 <= named.at - created.at <= 60 + PROMPT
     assert records(project, "worker05") == [{"schema": 1, "phase": "pending"}]
 
@@ -264,7 +266,7 @@ def test_the_record_of_a_terminated_instance_is_not_believed(project: Project) -
     new = instances(project, "worker04")["worker04"]
     assert new != old
     created, _ = told.find("Instance worker04 created")
-    joined, _ = told.find("worker04: joined")
+    joined, _ = told.find("Instance worker04 .*joined")
     assert joined.at > created.at
     assert records(project, "worker04")[-1]["instanceId"] == new
     node = project.get("node", "worker04")
