@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -128,17 +127,6 @@ def orphans(project: Project) -> list[str]:
             if of_engine and str(project.root) in words + process.environ().get("PULUMI_HOME", ""):
                 found.append(words)
     return found
-
-
-def test_a_port_in_use_is_named_with_a_way_out(project: Project) -> None:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", project.aws_port))
-        holder.listen()
-        done = project.run("up")
-    assert done.returncode == 1
-    assert str(project.aws_port) in done.stdout
-    assert "kubepark:aws.endpoint" in done.stdout
-    assert "Traceback" not in done.stdout
 
 
 def test_ctrl_c_ends_cleanly_and_the_next_up_goes_on(project: Project) -> None:
