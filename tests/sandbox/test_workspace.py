@@ -167,3 +167,19 @@ def test_the_lock_of_a_dead_process_goes_and_that_of_a_live_one_stays(project: P
         "removed the lock of pid 4194305, which is dead"
     ]
     assert list(folder.iterdir()) == []
+
+
+def test_people_in_a_file_of_their_own_get_passwords_and_a_broken_file_is_left_to_the_program(
+    project: Project,
+) -> None:
+    path = project.root / "Pulumi.sandbox.yaml"
+    path.write_text(
+        path.read_text().partition("  kubepark:people")[0] + "  kubepark:peopleFile: people.yaml\n"
+    )
+    listed = project.root / "people.yaml"
+    listed.write_text("- {name: eve, email: eve@example.org}\n")
+    project.prepare()
+    assert set(project.passwords()) == {"eve"}
+    listed.write_text("- {broken")
+    project.prepare()
+    assert set(project.passwords()) == {"eve"}

@@ -14,8 +14,7 @@ from cli.errors import CommandError
 from cli.people_file import PeopleFile
 from cli.pulumi import stored_hashes
 from cli.round_trip import dash_offset
-from sandbox import stackfile
-from tests.sandbox.project import ROOT
+from config import ROOT
 
 LIST = """\
 # The team. Ask Ana.
@@ -158,14 +157,6 @@ def test_a_list_in_a_file_of_its_own_is_edited_there(root, own_file):
     run("suspend", "bo")
     assert own_file.read_text() == LIST.replace("bo@example.org}", "bo@example.org, state: suspended}")
     assert stack_text(root) == before
-
-
-def test_the_sandbox_knows_the_people_of_such_a_file(root, own_file):
-    document = yaml.safe_load(stack_text(root))
-    hashes = ['kubepark:passwordHashes["ana"]', 'kubepark:passwordHashes["bo"]']
-    assert stackfile.generated_paths(document, root) == ["kubepark:oidcClientSecret", *hashes]
-    own_file.write_text("- {broken")
-    assert stackfile.generated_paths(document, root) == ["kubepark:oidcClientSecret"]
 
 
 def test_a_file_that_is_not_there(root, own_file):

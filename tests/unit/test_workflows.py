@@ -1,4 +1,4 @@
-"""The GitHub workflows: actionlint, permissions, pins, and the comment script against a stand-in for gh."""
+"""The GitHub workflows: permissions, pins, and the comment script against a stand-in for gh."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 import yaml
-
-from tests.tools import tool
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github" / "workflows"
@@ -39,26 +37,6 @@ def steps(name: str) -> list[dict[str, Any]]:
 
 def test_these_are_all():
     assert {path.name for path in FOLDER.iterdir()} == NAMES
-
-
-@pytest.mark.sandbox
-def test_actionlint_has_nothing_to_say():
-    shellcheck = shutil.which("shellcheck") or str(ROOT / ".venv" / "bin" / "shellcheck")
-    command = [str(tool("actionlint")), "-shellcheck", shellcheck, "-pyflakes", ""]
-    paths = [str(path) for path in sorted(FOLDER.glob("*.yml"))]
-    done = subprocess.run([*command, *paths], capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-@pytest.mark.sandbox
-def test_actionlint_would_say_something(tmp_path):
-    broken = tmp_path / "broken.yml"
-    broken.write_text((FOLDER / "ci.yml").read_text().replace("runs-on:", "runs-one:"))
-    done = subprocess.run(
-        [str(tool("actionlint")), str(broken)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 1
-    assert "runs-one" in done.stdout
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

@@ -12,7 +12,7 @@ import pytest
 from tests.real_engine import engine_run
 
 PACK = Path(__file__).parents[2] / "policies"
-HERE = "tests.policies.test_real_engine"
+HERE = "tests.unit.test_policies_engine"
 
 pytestmark = pytest.mark.sandbox
 
