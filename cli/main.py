@@ -54,7 +54,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "A kubeadm Kubernetes cluster with a GPU node on EC2, and a sandbox that runs all of it "
-        "on this machine.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."
+        "on this machine.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted at a question; "
+        "those of an operation are pulumi's."
     ),
 )
 

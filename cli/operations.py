@@ -17,8 +17,6 @@ from config import ROOT
 # Our own settings check says all that is wrong at once; the CLI's ends at the first wrong type.
 CHECKED_BY_US = ("--policy-pack", str(ROOT / "policies"), "--skip-config-validation")
 VERIFY_SECONDS = 120.0  # patience of the GPU Job that ends an `up`
-# Exit codes of an operation that did something or nothing, and may go on.
-_INTERRUPTED = 130
 
 
 def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
@@ -29,7 +27,7 @@ def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
         cli = Pulumi(stack, variables)
         _settle(cli)
         code = cli.operate("up", *CHECKED_BY_US, *_consent(environment, yes), *options)
-        if environment.kubeconfig is None or code == _INTERRUPTED:
+        if environment.kubeconfig is None:
             return code
         outputs = cli.outputs()
         if outputs.get("kubeconfig"):  # also when another node did not come: the cluster is there
