@@ -9,11 +9,11 @@ TOOL_MODULES := pulumi pulumi-kubernetes kubernetes etcd kwok actionlint standin
 PYTEST_FLAGS ?= -q -n 4 --dist loadfile --no-loadscope-reorder
 # Every program built, those of real nodes where they can run.
 WITH_TOOLS = real=$$($(PY) -m sandbox.nodes.choice) && \
-	KUBEPARK_TOOLS=$$($(PY) -m sandbox.toolchain $(TOOL_MODULES) $$real) && export KUBEPARK_TOOLS &&
+	KUBEPARK_TOOLS=$$($(PY) -m sandbox.build.toolchain $(TOOL_MODULES) $$real) && export KUBEPARK_TOOLS &&
 # One after the other: each is a cluster of real nodes.
-LONG_TESTS := $(addprefix tests/unit/test_userdata_,boot.py faults.py) $(addprefix tests/sandbox/test_,$(addsuffix .py, \
-	real_nodes real_faults stack_life stack_failures stack_secrets stack_interrupts stack_refusals stack_people))
-LINTED := __main__.py config components userdata cli sandbox policies
+LONG_TESTS := $(addprefix sandbox/tests/program/test_userdata_,boot.py faults.py) $(addprefix sandbox/tests/stack/test_, \
+	$(addsuffix .py,real_nodes real_faults stack_life stack_failures stack_secrets stack_interrupts stack_refusals stack_people))
+PRODUCT := __main__.py config components userdata cli policies
 # The first Python that is new enough. Asked for only when the virtualenv is made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
@@ -23,7 +23,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help up preview refresh destroy down test test-real test-long bench soak lint tools sandbox-env golden diagrams lock venv clean
+.PHONY: help up preview refresh destroy down check style types unit test test-real test-long bench soak lint tools sandbox-env golden diagrams lock venv clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [STACK=sandbox|dev|prod]   (STACK is sandbox unless you say otherwise)'
@@ -45,25 +45,37 @@ destroy: venv ## delete every resource of the stack
 down: venv ## remove the sandbox stack and stop every process it started
 	@$(KUBEPARK) down --stack $(STACK)
 
-test: lint ## linters, then unit, policy, convention and sandbox tests (ten minutes at most on two cores)
+check: venv ## lint, types and the program's own tests: no tool, no cluster, under a minute on two cores
+	@$(MAKE) --no-print-directory -j 3 --output-sync style types unit
+
+style:
+	@$(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --quiet --check .
+	@$(VENV)/bin/shellcheck bin/kubepark .ci/run .github/scripts/comment
+
+types:
+	@$(VENV)/bin/mypy --strict --no-error-summary $(PRODUCT)
+
+unit:
+	@$(PY) -m pytest -q -n 2 tests
+
+test: lint ## linters, then all tests: the program's own and the sandbox's (ten minutes at most on two cores)
 	@$(WITH_TOOLS) $(PY) -m pytest $(PYTEST_FLAGS) -m 'not real'
 
 test-real: venv ## a whole stack on real nodes (Linux, root; three minutes)
-	@$(WITH_TOOLS) $(PY) -m pytest -q -m real tests/sandbox
+	@$(WITH_TOOLS) $(PY) -m pytest -q -m real sandbox/tests/stack
 
 bench: venv ## measure speed: `up` from nothing, unchanged preview against the engine's floor
-	@$(WITH_TOOLS) $(PY) -m tests.bench $(BENCH_FLAGS)
+	@$(WITH_TOOLS) $(PY) -m sandbox.tests.bench $(BENCH_FLAGS)
 
 test-long: venv ## the stack's tests, every fault and power cuts on real nodes (Linux, root; half an hour)
 	@$(WITH_TOOLS) test -z "$$real" || KUBEPARK_TEST_NODES=real KUBEPARK_SOAK=1 $(PY) -m pytest -q $(LONG_TESTS)
 
 soak: test-long ## that, then random changes and accidents; prints its seed
-	@$(WITH_TOOLS) $(PY) -m tests.soak $(SOAK_FLAGS)
+	@$(WITH_TOOLS) $(PY) -m sandbox.tests.soak $(SOAK_FLAGS)
 
 lint: venv ## ruff, mypy --strict, shellcheck
-	@$(VENV)/bin/ruff check --quiet .
-	@$(VENV)/bin/mypy --strict --no-error-summary $(LINTED)
-	@$(VENV)/bin/shellcheck bin/kubepark .ci/run .github/scripts/comment
+	@$(MAKE) --no-print-directory style
+	@$(VENV)/bin/mypy --strict --no-error-summary $(PRODUCT) sandbox
 
 tools: venv ## build the sandbox's programs into the user's cache (once, about twelve minutes)
 	@$(PY) -m sandbox.local_cloud prepare
@@ -72,7 +84,7 @@ sandbox-env: tools ## print what `eval "$(make -s sandbox-env)"` needs for plain
 	@$(KUBEPARK) env --stack $(STACK)
 
 golden: venv ## write the golden files anew; read the difference before you commit it
-	@UPDATE_GOLDEN=1 $(PY) -m pytest -q tests/unit -k 'golden or as_reviewed'
+	@UPDATE_GOLDEN=1 $(PY) -m pytest -q tests sandbox/tests/program -k 'golden or as_reviewed'
 	@git status --short tests/golden
 
 diagrams: ## render docs/diagrams/*.dot into SVG (needs Graphviz)
@@ -89,7 +101,7 @@ venv: $(VENV)/.stamp ## make .venv from the pinned requirements
 
 $(VENV)/.stamp: requirements.txt requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed and not on PATH: install it, or name it: make PYTHON=/path/to/python3.12 ...' >&2; exit 1; }
-	@$(PYTHON) -m sandbox.venv
+	@$(PYTHON) -m sandbox.build.venv
 
 clean: ## stop the sandbox and remove what was made here (the built tools stay in the user's cache)
 	@if test -x $(PY); then $(PY) -m sandbox.local_cloud stop; fi

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import plugins
+from sandbox.build.gomodules import ENGINE_MODULES, SANDBOX_MODULES
+from sandbox.build.toolchain import ensure_tools
 from sandbox.config import (
     EPOCH_PATH,
     HEALTH_PATH,
@@ -29,11 +31,9 @@ from sandbox.config import (
 )
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
-from sandbox.gomodules import ENGINE_MODULES, SANDBOX_MODULES
 from sandbox.nodes import choice
 from sandbox.ports import free_port, holder_of
 from sandbox.processes import Supervisor
-from sandbox.toolchain import ensure_tools
 
 EMULATOR = "emulator"
 BOOT = "boot"
@@ -154,7 +154,7 @@ def _start_emulator(config: SandboxConfig, processes: Supervisor) -> SandboxConf
         return config
     stop(config)
     config = _with_free_ports(config)
-    command = [sys.executable, "-m", "sandbox.emulator", "--host", config.aws.host]
+    command = [sys.executable, "-m", "sandbox.aws.emulator", "--host", config.aws.host]
     options = ["--port", str(config.aws.port), "--region", config.region, "--log", config.requests_log]
     with processes.edit() as state:
         state["aws"] = config.aws.url
@@ -203,7 +203,7 @@ def _start_boot(config: SandboxConfig, processes: Supervisor) -> None:
         )
     log = processes.log(BOOT)
     offset = log.stat().st_size if log.exists() else 0
-    command = [sys.executable, "-m", "sandbox.boot", "--state-dir", str(config.state_dir)]
+    command = [sys.executable, "-m", "sandbox.nodes", "--state-dir", str(config.state_dir)]
     options = ["--endpoint", config.aws.url, "--region", config.region]
     options += ["--nodes", str(processes.load()["nodes"])]
     processes.start(

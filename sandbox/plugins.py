@@ -53,7 +53,7 @@ def install(config: SandboxConfig, tools: Path, aws: AwsProvider) -> None:
     place = _plugin(config, "aws") / AWS
     if aws == "standin":
         _script(place, stand_in(config.root))
-    elif place.exists() and b"sandbox.providers.aws" in place.read_bytes()[:500]:
+    elif place.exists() and b"sandbox.aws.provider" in place.read_bytes()[:500]:
         shutil.rmtree(place.parent)
 
 
@@ -76,7 +76,7 @@ def install_cli(folder: Path, pulumi: Path, root: Path) -> None:
 
 def stand_in(root: Path) -> str:
     """The script that runs our AWS provider, whatever folder and environment the CLI starts it in."""
-    return _python(root, "sandbox.providers.aws")
+    return _python(root, "sandbox.aws.provider")
 
 
 def _python(root: Path, module: str) -> str:

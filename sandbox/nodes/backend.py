@@ -15,14 +15,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sandbox.boot.account import Account
-from sandbox.boot.cloud import CloudError, Instance
-from sandbox.boot.cloudinit import UserData, UserDataError, parse
-from sandbox.boot.faults import Faults
-from sandbox.boot.log import log
-from sandbox.boot.machine import PowerLost
+from sandbox.aws.account import Account
+from sandbox.aws.cloud import CloudError, Instance
 from sandbox.errors import SandboxError
+from sandbox.log import log
+from sandbox.nodes.cloudinit import UserData, UserDataError, parse
 from sandbox.nodes.disk import Disk
+from sandbox.nodes.faults import Faults
+from sandbox.nodes.machine import PowerLost
 from sandbox.processes import Supervisor
 
 WORKERS = 6

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from sandbox.build.gomodules import REAL_NODE_MODULES
 from sandbox.errors import SandboxError
-from sandbox.gomodules import REAL_NODE_MODULES
 
 KEY = "sandbox:nodes"
 VARIABLE = "KUBEPARK_NODES"

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from sandbox.boot.cloudinit import WrittenFile
 from sandbox.files import atomic_write
+from sandbox.nodes.cloudinit import WrittenFile
 
 _MEMORY = "instance.json"
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.boot.cloud import Hardware
-from sandbox.boot.record import rfc3339
+from sandbox.aws.cloud import Hardware
 from sandbox.nodes.api import STRATEGIC, Api, ApiError
+from sandbox.record import rfc3339
 
 # Labels of the simulation: which nodes a KWOK process acts for. Part of no product.
 RUNNING_LABEL = "sandbox.kubepark/kubelet"

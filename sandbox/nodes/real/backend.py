@@ -10,20 +10,18 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from sandbox.boot.account import Account
-from sandbox.boot.cloud import RUNNING, CloudError
-from sandbox.boot.credentials import RoleKeys
-from sandbox.boot.faults import Faults
-from sandbox.boot.log import log
-from sandbox.controlplane import with_server
+from sandbox.aws.account import Account
+from sandbox.aws.cloud import RUNNING, CloudError
+from sandbox.aws.credentials import RoleKeys
+from sandbox.build.images.registry import Registry
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
-from sandbox.images.registry import Registry
+from sandbox.log import log
 from sandbox.nodes import kubelet
-from sandbox.nodes.agent import INSTALLATION, network_is_up
 from sandbox.nodes.api import Api, ApiError, Unavailable
 from sandbox.nodes.backend import NodeBackend
 from sandbox.nodes.disk import on_disk
+from sandbox.nodes.faults import Faults
 from sandbox.nodes.real import cgroups
 from sandbox.nodes.real.calico import Member, PodNetwork
 from sandbox.nodes.real.disk import RealDisk
@@ -31,6 +29,8 @@ from sandbox.nodes.real.firewall import ruleset
 from sandbox.nodes.real.netns import Vpc, run
 from sandbox.nodes.real.node import RealNode
 from sandbox.nodes.real.tools import RealTools
+from sandbox.nodes.simulated.agent import INSTALLATION, network_is_up
+from sandbox.nodes.simulated.controlplane import with_server
 from sandbox.processes import Supervisor
 
 MACHINES = "machines"  # the folder of their disks

@@ -2,7 +2,7 @@
 
 The machine's own software never sees them, as on AWS. Filtering is without state: a TCP packet that
 opens no connection passes, everything else needs a rule. What a node sends to the internet and the AWS
-API is decided where those are emulated (`sandbox.boot.gate`, `sandbox.boot.internet`).
+API is decided where those are emulated (`sandbox.aws.gate`, `sandbox.nodes.internet`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sandbox.boot.cloud import Instance
-from sandbox.boot.network import PortRange, concerns, port_range
+from sandbox.aws.cloud import Instance
+from sandbox.aws.network import PortRange, concerns, port_range
 
 TABLE = "kubepark"
 Groups = Mapping[str, Mapping[str, Any]]

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import yaml
 
-from sandbox.boot.cloudinit import UserData
-from sandbox.boot.faults import Faults
+from sandbox.build.images.registry import hosts_toml
 from sandbox.files import atomic_write
-from sandbox.images.registry import hosts_toml
+from sandbox.nodes.cloudinit import UserData
+from sandbox.nodes.faults import Faults
 from sandbox.nodes.real import cgroups
 from sandbox.nodes.real.netns import METADATA_ADDRESS
 from sandbox.nodes.real.packages import packages
-from sandbox.standins.table import CGROUP_V1, HOME, STAND_INS, StandIn
+from sandbox.nodes.standins.table import CGROUP_V1, HOME, STAND_INS, StandIn
 
-SCRIPTS = f"{HOME}/sandbox/standins"
+SCRIPTS = f"{HOME}/sandbox/nodes/standins"
 INIT = (
     *("/usr/bin/python3", f"{SCRIPTS}/init.py", "--boot", f"{SCRIPTS}/cloud_init.py"),
     *("--env", f"BASH_ENV={SCRIPTS}/faults.sh"),
 )
-_SOURCE = Path(__file__).parents[2] / "standins"
+_SOURCE = Path(__file__).parents[1] / "standins"
 FAULTS = "run/kubepark-faults"
 REGISTRY_PORT = 5000  # where a machine finds the mirror of all registries
 
@@ -55,7 +55,8 @@ def install(upper: Path) -> None:
     """The stand-ins, under the names that the node's scripts call them by."""
     target = upper / SCRIPTS.lstrip("/")
     shutil.copytree(_SOURCE, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-    (target.parent / "__init__.py").touch()
+    for package in (target.parent, target.parent.parent):
+        (package / "__init__.py").touch()
     folder = upper / "usr/local/sbin"
     for each in stand_ins():
         for name in each.commands:

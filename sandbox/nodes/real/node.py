@@ -20,16 +20,16 @@ from urllib.parse import SplitResult, urlsplit
 
 import psutil
 
-from sandbox.boot.cloud import Instance
-from sandbox.boot.cloudinit import UserData
-from sandbox.boot.gate import Gate
-from sandbox.boot.internet import internet
-from sandbox.boot.metadata import MetadataService
-from sandbox.boot.serve import Application, NoAnswer, Serving, serve
+from sandbox.aws.cloud import Instance
+from sandbox.aws.gate import Gate
+from sandbox.aws.metadata import MetadataService
+from sandbox.aws.serve import Application, NoAnswer, Serving, serve
 from sandbox.files import atomic_write
 from sandbox.nodes import kubelet
 from sandbox.nodes.api import ApiError, Unavailable
 from sandbox.nodes.backend import API_PORT, Node, Power
+from sandbox.nodes.cloudinit import UserData
+from sandbox.nodes.internet import internet
 from sandbox.nodes.real import cgroups, image, netns
 from sandbox.nodes.real.disk import RealDisk
 from sandbox.nodes.real.enter import Plan

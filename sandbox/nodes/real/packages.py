@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sandbox.standins.table import HOME, NVIDIA_SMI
+from sandbox.nodes.standins.table import HOME, NVIDIA_SMI
 
 BINARIES = "/opt/kubepark"
 ARCHIVE = "archive.ubuntu.com"
@@ -127,7 +127,7 @@ evictionHard:
 
 
 def packages(binaries: Path) -> dict[str, Any]:
-    """Name (or pattern) -> version pattern, host, links and files (see sandbox/standins/packages.py)."""
+    """Name (or pattern) -> version pattern, host, links and files (see nodes/standins/packages.py)."""
     built = json.loads((binaries / VERSIONS).read_text(encoding="utf-8"))
     kubernetes, containerd = (f"{built[name].removeprefix('v')}-*" for name in ("kubernetes", "containerd"))
     found = {name: _package(ARCHIVE) for name in ("ca-certificates", "curl", "iptables", "openssl")}
@@ -165,7 +165,7 @@ def packages(binaries: Path) -> dict[str, Any]:
 
 
 def _nvidia() -> dict[str, Any]:
-    smi = f"{HOME}/sandbox/standins/{NVIDIA_SMI.script}"
+    smi = f"{HOME}/sandbox/nodes/standins/{NVIDIA_SMI.script}"
     toolkit = _package(
         NVIDIA,
         links={"/usr/bin/nvidia-container-runtime": "nvidia-container-runtime"},

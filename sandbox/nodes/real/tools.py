@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.debian import unpacked
+from sandbox.build.debian import unpacked
+from sandbox.build.gomodules import MODULES, REAL_NODE_MODULES, plan
+from sandbox.build.images.catalogue import Catalogue, pack
+from sandbox.build.toolchain import cache_dir, ensure_programs
 from sandbox.files import atomic_write, exclusive
-from sandbox.gomodules import MODULES, REAL_NODE_MODULES, plan
-from sandbox.images.catalogue import Catalogue, pack
 from sandbox.nodes.real.packages import PROGRAMS, VERSIONS
-from sandbox.toolchain import cache_dir, ensure_programs
 
 _NFT = (
     *("nftables", "libnftables1", "libnftnl11", "libmnl0", "libxtables12"),

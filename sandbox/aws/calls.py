@@ -1,0 +1,192 @@
+"""From one AWS request to the IAM calls that AWS would authorize for it.
+
+A request is often more than one call: a SecureString is encrypted and decrypted in the caller's name,
+so the caller needs the key too. Sources: the Systems Manager user guide, "AWS KMS encryption for
+Parameter Store SecureString parameters" and "Preventing access to Parameter Store API operations".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from sandbox.aws.cloud import Cloud, Instance
+from sandbox.aws.statements import Call, Context
+from sandbox.config import ACCOUNT_ID
+
+# The key of AWS in each account. Its policy lets everybody in the account use it through Parameter
+# Store, whatever their own policies say; AWS lets nobody edit it.
+_AWS_KEY = "alias/aws/ssm"
+_SECRET = "SecureString"
+
+Parameters = Mapping[str, Any]
+
+
+class Unsupported(Exception):
+    """What the request needs is not known here. The text names it."""
+
+
+class LookupRefused(Exception):
+    """What the request names cannot be looked up. The text begins with what was looked up."""
+
+    def __init__(self, what: str, code: str, message: str) -> None:
+        super().__init__(f"{what}: {code}: {message}")
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    """A parameter as DescribeParameters lists it: everything but the value."""
+
+    name: str
+    type: str
+    key: str
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether its value is under a key that IAM policies decide about."""
+        return self.type == _SECRET and self.key != _AWS_KEY
+
+
+def needed(cloud: Cloud, instance: Instance, operation: str, parameters: Parameters) -> Iterator[Call]:
+    """The calls behind `ssm:GetParameter` and the like, in the order in which AWS authorizes them.
+
+    Lazy: what a later call depends on is looked up when the calls before it have been allowed, as the
+    service itself does, so that nobody learns of a parameter by how it is refused.
+    Raises `Unsupported` and `LookupRefused`.
+    """
+    if operation not in _NEEDED:
+        raise Unsupported(operation)
+    yield from _NEEDED[operation](_Store(cloud, instance), parameters)
+
+
+class _Store:
+    """Parameter Store as the calls of one instance see it."""
+
+    def __init__(self, cloud: Cloud, instance: Instance) -> None:
+        self.cloud = cloud
+        self._always: Context = {
+            "aws:RequestedRegion": cloud.region,
+            "aws:PrincipalAccount": ACCOUNT_ID,
+        }
+        self._direct: Context = {
+            "aws:ViaAWSService": "false",
+            "aws:CalledVia": None,  # nobody called on the caller's behalf
+            "ec2:SourceInstanceARN": f"arn:aws:ec2:{cloud.region}:{ACCOUNT_ID}:instance/{instance.id}",
+            "ec2:RoleDelivery": "2.0",  # the version of the metadata service that gave the credentials
+        }
+
+    def call(self, action: str, name: str, **keys: str) -> Call:
+        """A call of Parameter Store itself. `keys`: the request's own condition keys, without `ssm:`."""
+        own = {f"ssm:{key}": value for key, value in keys.items()}
+        return Call(action, self._arn(name), {**self._always, **self._direct, **own})
+
+    def key_call(self, action: str, key: str, name: str) -> Call:
+        """A call of KMS that Parameter Store makes for the caller, about the value of `name`."""
+        context: Context = {
+            "kms:ViaService": f"ssm.{self.cloud.region}.amazonaws.com",
+            "kms:CallerAccount": ACCOUNT_ID,
+            "kms:EncryptionContextKeys": ("PARAMETER_ARN",),
+            "kms:EncryptionContext:PARAMETER_ARN": self._arn(name),
+        }
+        arn = _look(f"key {key}", self.cloud.key_arn, key=key)
+        return Call(action, arn, {**self._always, **context})
+
+    def decryption(self, found: _Parameter, parameters: Parameters) -> Iterator[Call]:
+        """What reading the value needs beside the read itself."""
+        if found.type == _SECRET and not _flag(parameters, "WithDecryption"):
+            # AWS would give the ciphertext; the emulator has none, only the value.
+            raise Unsupported(f"the ciphertext of {found.name}")
+        if found.encrypted:
+            yield self.key_call("kms:Decrypt", found.key, found.name)
+
+    def parameter(self, name: str) -> _Parameter | None:
+        (found, *_) = [*self._described("Name", "Equals", name), None]
+        return found
+
+    def below(self, path: str, *, recursive: bool) -> list[_Parameter]:
+        return self._described("Path", "Recursive" if recursive else "OneLevel", path)
+
+    def _described(self, key: str, option: str, value: str) -> list[_Parameter]:
+        found: list[_Parameter] = []
+        query: dict[str, Any] = {"ParameterFilters": [{"Key": key, "Option": option, "Values": [value]}]}
+        while True:
+            page = _look(f"parameter {value}", self.cloud.ssm.describe_parameters, **query)
+            found += [
+                _Parameter(each["Name"], each["Type"], each.get("KeyId", _AWS_KEY))
+                for each in page["Parameters"]
+            ]
+            if not page.get("NextToken"):
+                return found
+            query["NextToken"] = page["NextToken"]
+
+    def _arn(self, name: str) -> str:
+        slash = "" if name.startswith("/") else "/"
+        return f"arn:aws:ssm:{self.cloud.region}:{ACCOUNT_ID}:parameter{slash}{name}"
+
+
+def _get_parameter(store: _Store, parameters: Parameters) -> Iterator[Call]:
+    name = _text(parameters, "Name").partition(":")[0]  # NAME:VERSION and NAME:LABEL
+    yield store.call("ssm:GetParameter", name)
+    found = store.parameter(name)
+    if found:
+        yield from store.decryption(found, parameters)
+
+
+def _get_parameters_by_path(store: _Store, parameters: Parameters) -> Iterator[Call]:
+    """A caller who may read a path may read all below it, even what it is denied by name."""
+    path, recursive = _text(parameters, "Path"), _flag(parameters, "Recursive")
+    yield store.call("ssm:GetParametersByPath", path, **_own(parameters, "Recursive"))
+    for found in store.below(path, recursive=recursive):
+        yield from store.decryption(found, parameters)
+
+
+def _put_parameter(store: _Store, parameters: Parameters) -> Iterator[Call]:
+    name = _text(parameters, "Name")
+    yield store.call("ssm:PutParameter", name, **_own(parameters, "Overwrite"))
+    type_ = parameters.get("Type")
+    if type_ is None and (before := store.parameter(name)):
+        type_ = before.type  # an update keeps it
+    key = parameters.get("KeyId", _AWS_KEY)  # also where the value was under another key before
+    if type_ == _SECRET and key != _AWS_KEY:
+        # An advanced parameter is encrypted with a data key, a standard one with the key itself.
+        standard = parameters.get("Tier", "Standard") == "Standard"
+        yield store.key_call("kms:Encrypt" if standard else "kms:GenerateDataKey", str(key), name)
+
+
+_NEEDED: Mapping[str, Callable[[_Store, Parameters], Iterator[Call]]] = {
+    "ssm:GetParameter": _get_parameter,
+    "ssm:GetParametersByPath": _get_parameters_by_path,
+    "ssm:PutParameter": _put_parameter,
+}
+
+
+def _text(parameters: Parameters, field: str) -> str:
+    value = parameters.get(field)
+    if not isinstance(value, str) or not value or value.startswith("arn:"):
+        raise Unsupported(f"a call with {field} {value!r}")
+    return value
+
+
+def _flag(parameters: Parameters, field: str) -> bool:
+    value = parameters.get(field, False)
+    if not isinstance(value, bool):
+        raise Unsupported(f"a call with {field} {value!r}")
+    return value
+
+
+def _own(parameters: Parameters, field: str) -> dict[str, str]:
+    """The request's own condition key; whether AWS has one for a field that is left out is not known."""
+    return {field: str(_flag(parameters, field)).lower()} if field in parameters else {}
+
+
+def _look(what: str, method: Callable[..., Any], **arguments: Any) -> Any:
+    try:
+        return method(**arguments)
+    except ClientError as error:
+        answer = error.response["Error"]
+        raise LookupRefused(what, answer["Code"], answer.get("Message", "")) from None

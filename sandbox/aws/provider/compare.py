@@ -1,0 +1,104 @@
+"""Declared against live: differences, and inputs rebuilt from what AWS has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sandbox.aws.provider.resource_type import ResourceType
+from sandbox.aws.provider.schema import Shape
+from sandbox.aws.servicer import difference
+from sandbox.aws.servicer.backend import ChangeKind, Properties
+from sandbox.aws.servicer.difference import join
+
+
+def changes(
+    type_: ResourceType,
+    shape: Shape,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    live: Mapping[str, Any],
+    path: str = "",
+) -> dict[str, ChangeKind]:
+    """What an update from `old` to `new` inputs would have to change. A property that is declared
+    for the first time is compared with what is live, one no longer declared with its default."""
+    found: dict[str, ChangeKind] = {}
+    for name in sorted(old.keys() | new.keys()):
+        where = join(path, name)
+        before, after = old.get(name), new.get(name)
+        field = (shape.fields or {}).get(name)
+        if before is None and after is not None:
+            before = live.get(name, type_.defaults.get(where))
+            if field is not None and field.kind == "object":
+                before = _like(after, before)
+        if after is None and (where in type_.computed or before == type_.defaults.get(where)):
+            continue
+        if (
+            field is not None
+            and field.kind == "object"
+            and isinstance(before, dict)
+            and isinstance(after, dict)
+        ):
+            inner = live.get(name)
+            found.update(
+                changes(type_, field, before, after, inner if isinstance(inner, dict) else {}, where)
+            )
+        elif not equal(type_, where, before, after):
+            found.update(difference.differences(before, after, where))
+    return found
+
+
+def _like(declared: Any, live: Any) -> Any:
+    """A live object with the members that were declared; AWS fills in many more."""
+    if isinstance(declared, dict) and isinstance(live, dict):
+        return {name: live[name] for name in declared if name in live}
+    return live
+
+
+def equal(type_: ResourceType, path: str, old: Any, new: Any) -> bool:
+    """Equality as AWS sees it."""
+    if not difference.differences(old, new):
+        return True
+    loose = type_.same.get(path)
+    return loose is not None and old is not None and new is not None and loose(old, new)
+
+
+def rebuilt(
+    type_: ResourceType, shape: Shape, declared: Mapping[str, Any], live: Mapping[str, Any], path: str = ""
+) -> Properties:
+    """The inputs of a refresh: what was declared, with the values that AWS has now. Members of maps
+    and lists appear and vanish with the live ones; members of objects only if they were declared."""
+    inputs: Properties = {}
+    for name, value in declared.items():
+        where, now = join(path, name), live.get(name)
+        field = (shape.fields or {}).get(name)
+        if value is None or equal(type_, where, value, now):
+            inputs[name] = value
+        elif (
+            field is not None and field.kind == "object" and isinstance(value, dict) and isinstance(now, dict)
+        ):
+            inputs[name] = rebuilt(type_, field, value, now, where)
+        elif now is not None:
+            inputs[name] = now
+    return inputs
+
+
+def imported(type_: ResourceType, shape: Shape, live: Mapping[str, Any], path: str = "") -> Properties:
+    """The inputs of an import: what a program must declare to have exactly this."""
+    inputs: Properties = {}
+    for name, field in (shape.fields or {}).items():
+        where, value = join(path, name), live.get(name)
+        if (
+            value is None
+            or where in type_.computed
+            or value == type_.defaults.get(where)
+            or value in ({}, [])
+        ):
+            continue
+        if field.kind == "object":
+            value = imported(type_, field, value, where)
+        elif where not in type_.handles:
+            continue
+        if value != {}:
+            inputs[name] = value
+    return inputs

@@ -1,0 +1,109 @@
+"""The provider's own settings. Every endpoint must be on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from sandbox.aws.provider import schema
+from sandbox.aws.provider.api import SERVICES, Api, aws_errors
+from sandbox.aws.servicer.backend import UNKNOWN, CheckFailure, ProviderError, config_value, has_unknown
+from sandbox.aws.servicer.difference import join
+from sandbox.config import is_loopback as is_loopback_host
+
+# Settings of the real provider that mean something here, or that rightly mean nothing.
+_HANDLED = {
+    "accessKey",
+    "allowedAccountIds",
+    "defaultTags",
+    "endpoints",
+    "forbiddenAccountIds",
+    "maxRetries",
+    "region",
+    "s3UsePathStyle",
+    "secretKey",
+    "skipCredentialsValidation",
+    "skipMetadataApiCheck",
+    "skipRegionValidation",
+    "skipRequestingAccountId",
+    "token",
+}
+
+
+def parse(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as values: SDKs send everything that is not a string as JSON text."""
+    fields = schema.provider().fields or {}
+    parsed = {}
+    for name, value in variables.items():
+        text = name not in fields or fields[name].kind == "string" or value is UNKNOWN
+        parsed[name] = value if text else _decoded(name, value)
+    return parsed
+
+
+def _decoded(name: str, value: Any) -> Any:
+    try:
+        return config_value(value)
+    except ProviderError as error:
+        raise ProviderError("", f"{name}: {error}") from None
+
+
+def failures(settings: Mapping[str, Any]) -> list[CheckFailure]:
+    """Everything that is wrong with parsed settings."""
+    found = list(schema.provider().failures(dict(settings)))
+    known = schema.provider().fields or {}
+    for name in sorted(known.keys() & settings.keys() - _HANDLED):
+        found.append((name, "this setting is not implemented by the stand-in provider"))
+    if not settings.get("region"):
+        found.append(("region", "missing: the stand-in provider takes no region from elsewhere"))
+    return found or list(_endpoint_failures(settings.get("endpoints")))
+
+
+def _endpoint_failures(endpoints: Any) -> Iterator[CheckFailure]:
+    if has_unknown(endpoints):
+        return
+    merged = merge_endpoints(endpoints or [])
+    for service in SERVICES:
+        if service not in merged:
+            yield ("endpoints", f"no endpoint for {service}: the stand-in provider never calls AWS itself")
+    for service, url in merged.items():
+        if not is_loopback(url):
+            reason = f"{url!r} is not a loopback address: the stand-in provider talks to an emulator only"
+            yield (join("endpoints[0]", service), reason)
+
+
+def merge_endpoints(endpoints: list[dict[str, str]]) -> dict[str, str]:
+    return {service: url for block in endpoints for service, url in block.items() if url is not None}
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL names this machine."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and is_loopback_host(parts.hostname or "")
+    except ValueError:
+        return False
+
+
+def connect(settings: Mapping[str, Any]) -> Api:
+    """A ready API. Raises ProviderError for bad settings and for an account that is not allowed."""
+    found = failures(settings)
+    if found:
+        raise ProviderError("", "; ".join(f"{path}: {reason}" for path, reason in found))
+    names = {"accessKey": "aws_access_key_id", "secretKey": "aws_secret_access_key"}
+    variables = {"accessKey": "AWS_ACCESS_KEY_ID", "secretKey": "AWS_SECRET_ACCESS_KEY"}
+    credentials = {names[key]: settings.get(key) or os.environ.get(variables[key], "") for key in names}
+    if not all(credentials.values()):
+        raise ProviderError(
+            "", "no credentials: set accessKey and secretKey, or " + " and ".join(variables.values())
+        )
+    tags = (settings.get("defaultTags") or {}).get("tags") or {}
+    endpoints = merge_endpoints(settings["endpoints"])
+    api = Api(endpoints, settings["region"], credentials, dict(tags))
+    with aws_errors():
+        api.identify()
+    allowed = settings.get("allowedAccountIds") or [api.account]
+    if api.account not in allowed or api.account in (settings.get("forbiddenAccountIds") or []):
+        raise ProviderError("", f"AWS account ID not allowed: {api.account}")
+    return api

@@ -1,0 +1,91 @@
+"""A resource type: its calls, what forces a new one, what AWS fills in by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sandbox.aws.provider.api import Api, Tags
+from sandbox.aws.servicer.backend import UNKNOWN, CheckFailure, Properties
+
+
+@dataclass(frozen=True)
+class Change:
+    """An update: old and new inputs, defaults filled in, and the top-level properties that differ."""
+
+    old: Properties
+    new: Properties
+    names: frozenset[str]
+
+    def of(self, *names: str) -> bool:
+        return not self.names.isdisjoint(names)
+
+
+class ResourceType:
+    """One resource type. Subclasses say what is particular; `AwsBackend` does what is common."""
+
+    token: ClassVar[str]
+    # Property paths that this type acts on. Everything else that the schema knows is refused:
+    # a property that is accepted and ignored would be a silent success.
+    handles: ClassVar[frozenset[str]]
+    # Paths whose change needs a new resource.
+    force_new: ClassVar[frozenset[str]] = frozenset()
+    # What an undeclared property means, by path.
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    # Declared or filled in by AWS: leaving one undeclared keeps what is there.
+    computed: ClassVar[frozenset[str]] = frozenset()
+    # Settings of the provider that AWS does not store.
+    local: ClassVar[frozenset[str]] = frozenset()
+    # Looser equality, where AWS answers in another spelling than it was asked.
+    same: ClassVar[Mapping[str, Callable[[Any, Any], bool]]] = {}
+    # Outputs that an update may change.
+    volatile: ClassVar[frozenset[str]] = frozenset()
+    secrets: ClassVar[frozenset[str]] = frozenset()
+    # Prefix of automatic names, for types whose `name` may be left out; None: `name` is required or absent.
+    name_prefix: ClassVar[str | None] = None
+
+    def check(self, inputs: Properties) -> list[CheckFailure]:
+        """What the real provider checks before any call. Values may be UNKNOWN."""
+        return []
+
+    def create(self, api: Api, inputs: Properties) -> str:
+        """The one call that makes the object, with its tags, so that an interrupted create can be
+        found by them. Returns the id."""
+        raise NotImplementedError
+
+    def finish(self, api: Api, id: str, inputs: Properties) -> None:
+        """Calls that complete a new object. If one fails, the object is recorded as half made."""
+
+    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
+        """All properties as AWS has them, tags as `tagsAll`; None: gone. `known` is the last state,
+        empty for an import."""
+        raise NotImplementedError
+
+    def update(self, api: Api, id: str, change: Change) -> None:
+        """Everything but tags. The default is for types that can only be replaced or retagged."""
+
+    def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
+        raise NotImplementedError
+
+    def delete(self, api: Api, id: str, state: Properties) -> None:
+        raise NotImplementedError
+
+    def canonical_id(self, id: str) -> str:
+        """The id that an import names, as it is in state."""
+        return id
+
+    def with_defaults(self, inputs: Properties) -> Properties:
+        top = {path: value for path, value in self.defaults.items() if "." not in path}
+        return {**top, **{name: value for name, value in inputs.items() if value is not None}}
+
+
+def paths(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def as_set(old: Any, new: Any) -> bool:
+    """Equality of lists of texts whose order means nothing. One not known yet equals nothing."""
+    if not isinstance(old, list) or not isinstance(new, list) or UNKNOWN in old or UNKNOWN in new:
+        return False
+    return sorted(old) == sorted(new)

@@ -1,0 +1,130 @@
+"""What AWS refuses and moto accepts, and what AWS cleans up and moto does not.
+
+Only rules that a caller of this project can meet. Each names AWS's own error code, so that a
+program sees here what it would see there. (moto validates AMI ids itself when asked to: see
+`emulator.MOTO_SETTINGS`.) The caller holds the emulator's lock.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from moto.core.exceptions import ServiceException
+from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.utils import get_service_model
+
+from sandbox.aws import policy_documents, strict_ec2
+from sandbox.aws.awswire import AwsRequest, Refusal
+from sandbox.aws.stores import Stores
+from sandbox.aws.strict_ec2 import Arguments, Check
+from sandbox.config import ACCOUNT_ID
+
+# https://docs.aws.amazon.com/general/latest/gr/ssm.html (service quotas, characters)
+PARAMETER_LIMITS = {"Standard": 4096, "Advanced": 8192, "Intelligent-Tiering": 8192}
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
+_PARAMETER_NAME = re.compile(r"/?[\w.-]+(/[\w.-]+)*", re.ASCII)
+_PARAMETER_LEVELS = 15
+
+
+def arguments_of(request: AwsRequest) -> Arguments:
+    """The arguments of a call, named and nested as in the API's reference."""
+    if request.is_json:
+        return dict(request.params)
+    model = get_service_model(request.service)
+    parser = PROTOCOL_PARSERS[model.metadata["protocol"]](model.operation_model(request.action))
+    return dict(parser.parse({"values": request.params}))
+
+
+def refuse(request: AwsRequest) -> Refusal | None:
+    """The error that AWS would give, or None to let moto answer."""
+    check = _CHECKS.get(request.operation)
+    if check is None or not isinstance(request.params, dict):
+        return None
+    try:
+        check(Stores(request.region), arguments_of(request))
+    except Refusal as refusal:
+        return refusal
+    except ServiceException:
+        return None  # of something that does not exist: moto says so itself
+    return None
+
+
+def for_moto(request: AwsRequest, body: bytes) -> bytes:
+    """The body as moto wants it. It decodes the user data of ModifyInstanceAttribute twice."""
+    name = "UserData.Value"
+    if request.operation != "ec2:ModifyInstanceAttribute" or name not in request.params:
+        return body
+    twice = base64.b64encode(request.params[name].encode()).decode()
+    return urlencode({**request.params, name: twice}).encode()
+
+
+def after(request: AwsRequest, answer: bytes) -> None:
+    """Bring moto's state to where AWS's would be after a call that succeeded with `answer`."""
+    if request.operation == "ec2:RunInstances":
+        strict_ec2.own_interfaces(Stores(request.region), arguments_of(request), answer.decode())
+    elif request.operation == "ec2:TerminateInstances":
+        strict_ec2.release_interfaces(Stores(request.region), arguments_of(request))
+
+
+def _put_parameter(aws: Stores, call: Arguments) -> None:
+    # The messages never show the value: it may be a secret.
+    name, value, tier = call["Name"], call.get("Value", ""), call.get("Tier") or "Standard"
+    limit = PARAMETER_LIMITS.get(tier, PARAMETER_LIMITS["Standard"])
+    if not _PARAMETER_NAME.fullmatch(name) or ("/" in name and not name.startswith("/")):
+        message = (
+            "Parameter name must be a fully qualified name of letters, digits and _.-, parts separated by /"
+        )
+        raise Refusal("ValidationException", message)
+    if name.count("/") > _PARAMETER_LEVELS:
+        message = f"A hierarchy can have a maximum of {_PARAMETER_LEVELS} levels: {name}"
+        raise Refusal("HierarchyLevelLimitExceededException", message)
+    if "{{" in value:
+        raise Refusal("ValidationException", "Parameter value can't nest another parameter: {{ }}.")
+    if len(value) > limit:
+        message = f"{tier} tier parameters support a maximum parameter value of {limit} characters."
+        raise Refusal("ValidationException", message)
+    before = aws.ssm._parameters.get(name)
+    if before and before[-1].tier == "Advanced" and tier == "Standard":
+        message = "You can't downgrade a parameter from the advanced to the standard tier."
+        raise Refusal("ValidationException", message)
+    if call.get("Type") == "SecureString" and call.get("KeyId"):
+        _require_key(aws, call["KeyId"])
+
+
+def _require_key(aws: Stores, name: str) -> None:
+    alias = aws.kms.get_alias_name(name)
+    found = aws.kms.get_key_id_from_alias(alias) if alias.startswith("alias/") else name
+    key = aws.kms.keys.get(aws.kms.get_key_id(found)) if found else None
+    if key is None:
+        raise Refusal("InvalidKeyId", f"Invalid keyId {name}")
+    if key.key_state != "Enabled":
+        raise Refusal("InvalidKeyId", f"{key.arn} is not enabled.")
+
+
+def _key_policy(aws: Stores, call: Arguments) -> None:
+    if call.get("Policy"):
+        known = {who.arn for who in (*aws.iam.get_roles(), *aws.iam.users.values())}
+        bypass = call.get("BypassPolicyLockoutSafetyCheck", False)
+        policy_documents.require_key_policy(call["Policy"], ACCOUNT_ID, known.__contains__, bypass=bypass)
+
+
+def _trust_policy(aws: Stores, call: Arguments) -> None:
+    policy_documents.require_trust_policy(call.get("AssumeRolePolicyDocument") or call["PolicyDocument"])
+
+
+def _role_policy(aws: Stores, call: Arguments) -> None:
+    policy_documents.require_identity_policy(call["PolicyDocument"])
+
+
+_CHECKS: Mapping[str, Check] = {
+    **strict_ec2.CHECKS,
+    "iam:CreateRole": _trust_policy,
+    "iam:PutRolePolicy": _role_policy,
+    "iam:UpdateAssumeRolePolicy": _trust_policy,
+    "kms:CreateKey": _key_policy,
+    "kms:PutKeyPolicy": _key_policy,
+    "ssm:PutParameter": _put_parameter,
+}

@@ -1,0 +1,170 @@
+"""Which Go modules the sandbox's programs come from, and what building each one means.
+
+`sandbox/build/tools/<module>/go.mod` pins versions and names the packages (`tool` lines), go.sum their
+content. `standins` is a module of our own: its sources lie beside its go.mod.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.errors import SandboxError
+
+TOOLS_DIR = Path(__file__).resolve().parent / "tools"
+
+
+@dataclass(frozen=True)
+class ToolModule:
+    """A Go module under `sandbox/build/tools`. What it builds and in which version is in its go.mod.
+
+    `versioned_by` is the required module whose version is the tools' version (None: the sources are
+    ours); `stamps` are linker symbols that programs report it from; `renamed` maps a package's last
+    element to a better name. Programs are static and without cgo, unless `c_library` names the Debian
+    package of a static C library that they link; `tags` are Go build tags. `embedded` are files that
+    sources of ours embed without having them: path below our module to path below `versioned_by`.
+    """
+
+    name: str
+    versioned_by: str | None
+    stamps: tuple[str, ...] = ()
+    renamed: Mapping[str, str] | None = None
+    tags: tuple[str, ...] = ()
+    c_library: str | None = None
+    embedded: Mapping[str, str] | None = None
+
+
+MODULES: Mapping[str, ToolModule] = {
+    module.name: module
+    for module in (
+        ToolModule(
+            "pulumi",
+            "github.com/pulumi/pulumi/pkg/v3",
+            # Without it the Automation API refuses the CLI as too old.
+            ("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",),
+        ),
+        ToolModule(
+            # Not in one module with the CLI: it does not compile with the CLI's packages of that release.
+            "pulumi-kubernetes",
+            "github.com/pulumi/pulumi-kubernetes/provider/v4",
+            embedded={
+                f"cmd/pulumi-resource-kubernetes/{name}": f"cmd/pulumi-resource-kubernetes/{name}"
+                for name in ("schema.json", "terraform-mapping.json")
+            },
+        ),
+        ToolModule(
+            "kubernetes",
+            "k8s.io/kubernetes",
+            ("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"),
+        ),
+        ToolModule("etcd", "go.etcd.io/etcd/server/v3", renamed={"server": "etcd"}),
+        ToolModule("kwok", "sigs.k8s.io/kwok"),
+        ToolModule("actionlint", "github.com/rhysd/actionlint"),
+        ToolModule(
+            "containerd",
+            "github.com/containerd/containerd/v2",
+            ("github.com/containerd/containerd/v2/version.Version",),
+        ),
+        ToolModule(
+            "runc",
+            "github.com/opencontainers/runc",
+            # Without seccomp it refuses every container that has a seccomp profile; the others keep
+            # the C library's resolver and user lookups, which a static program cannot use, out.
+            tags=("seccomp", "netgo", "osusergo"),
+            c_library="libseccomp-dev",
+        ),
+        ToolModule(
+            "cni",
+            "github.com/containernetworking/plugins",
+            ("github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion",),
+        ),
+        ToolModule("crictl", "sigs.k8s.io/cri-tools", ("sigs.k8s.io/cri-tools/pkg/version.Version",)),
+        ToolModule("coredns", "github.com/coredns/coredns"),
+        ToolModule("standins", None),
+    )
+}
+# What `make up` needs; linters are built where the tests ask for them.
+SANDBOX_MODULES = ("pulumi", "pulumi-kubernetes", "kubernetes", "etcd", "kwok")
+# What the engine needs, whatever the nodes are.
+ENGINE_MODULES = ("pulumi", "pulumi-kubernetes", "kubernetes", "etcd")
+# What real nodes need in addition.
+REAL_NODE_MODULES = ("containerd", "runc", "cni", "crictl", "coredns", "standins")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What building one module means: derived from files, no effects."""
+
+    module: str
+    version: str
+    packages: Mapping[str, str]  # executable name -> Go package
+    flags: tuple[str, ...]
+    go: tuple[int, ...]  # the oldest Go that go.mod admits
+    c_library: str | None
+    requires: str | None  # MODULE@VERSION that the version is of
+    embedded: Mapping[str, str]
+    digest: str
+
+    @property
+    def folder(self) -> str:
+        return f"{self.module}-{self.digest}"
+
+
+def plan(module: ToolModule, tools_dir: Path = TOOLS_DIR) -> Plan:
+    """Read go.mod, go.sum and, where they are ours, the sources. Raises `SandboxError` for a missing pin."""
+    source = tools_dir / module.name
+    text = (source / "go.mod").read_text(encoding="utf-8")
+    version = _version(module, source / "go.mod", text)
+    renamed = module.renamed or {}
+    packages = {renamed.get(name := _last_element(path), name): path for path in _tool_lines(text)}
+    flags = _flags(module, version)
+    digest = hashlib.sha256(text.encode())
+    digest.update((source / "go.sum").read_bytes())
+    digest.update(repr((flags, sorted(packages.items()))).encode())
+    digest.update(repr(module.embedded).encode() if module.embedded else b"")
+    for file in sorted(source.rglob("*.go")):
+        digest.update(file.relative_to(source).as_posix().encode() + b"\0" + file.read_bytes())
+    go = re.search(r"^go (\d+(?:\.\d+)*)", text, re.MULTILINE)
+    oldest = tuple(int(part) for part in go[1].split(".")) if go else ()
+    return Plan(
+        module=module.name,
+        version=version,
+        packages=packages,
+        flags=flags,
+        go=oldest,
+        c_library=module.c_library,
+        requires=module.versioned_by and f"{module.versioned_by}@{version}",
+        embedded=module.embedded or {},
+        digest=digest.hexdigest()[:12],
+    )
+
+
+def _version(module: ToolModule, go_mod: Path, text: str) -> str:
+    if module.versioned_by is None:
+        return "of this tree"
+    pin = re.search(rf"^\s*(?:require )?{re.escape(module.versioned_by)} (v\S+)", text, re.MULTILINE)
+    if pin is None:
+        raise SandboxError(f"{go_mod} does not require {module.versioned_by}")
+    return pin[1]
+
+
+def _flags(module: ToolModule, version: str) -> tuple[str, ...]:
+    static = ["-linkmode", "external", "-extldflags", "-static"] if module.c_library else []
+    linker = ["-s", "-w", *(f"-X {stamp}={version}" for stamp in module.stamps), *static]
+    tags = ("-tags", ",".join(module.tags)) if module.tags else ()
+    return ("-trimpath", *tags, "-ldflags", " ".join(linker))
+
+
+def _tool_lines(go_mod: str) -> list[str]:
+    """The packages of `tool PATH` lines and of `tool ( ... )` blocks."""
+    single = re.findall(r"^tool ([^\s(]+)", go_mod, re.MULTILINE)
+    blocks = re.findall(r"^tool \(\n(.*?)^\)", go_mod, re.MULTILINE | re.DOTALL)
+    return single + [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def _last_element(package: str) -> str:
+    """The name that `go install` would give: the last path element that is no major version."""
+    return next(part for part in reversed(package.split("/")) if not re.fullmatch(r"v\d+", part))

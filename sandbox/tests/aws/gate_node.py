@@ -1,0 +1,155 @@
+"""A node as far as AWS sees it: the cloud that it is given, and its own client from its user data."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from sandbox.aws.account import Account
+from sandbox.aws.cloud import Cloud
+from sandbox.aws.credentials import RoleKeys
+from sandbox.aws.gate import Gate
+from sandbox.aws.metadata import MetadataService
+from sandbox.aws.serve import Application, Serving, serve
+from sandbox.config import REGION
+from sandbox.nodes.cloudinit import UserData, parse
+from sandbox.nodes.internet import internet
+from sandbox.nodes.machine import Machine
+from sandbox.tests.nodes.boot_world import World
+
+CLIENT = "/usr/local/lib/kubepark/kp-aws"
+
+
+class Node:
+    """One running instance. `keys` are the gate's; `metadata_url` may be put elsewhere by a test."""
+
+    def __init__(self, lab: World, name: str, folder: Path, stack: ExitStack, keys: RoleKeys) -> None:
+        self.lab, self.name, self.folder = lab, name, folder
+        self.instance = lab.instances.get(name) or lab.launch(name)
+        self.account = Account(Cloud(lab.endpoint))
+        self.keys = keys
+        self.log_file = folder / "calls.jsonl"
+        self.stack = stack
+        cloud = self.account.cloud
+        self.metadata_url = self.serve(MetadataService(cloud, keys, self.instance))
+        self.gate_url = self.serve(Gate(self.account, keys, lab.endpoint, self.log_file))
+        self.internet_url = self.serve(internet(self.account, self.instance))
+        self.user_data: UserData = parse(cloud.user_data(self.instance))
+        self.program = self._install()
+
+    def serve(self, application: Application) -> str:
+        """The URL where the application answers until the node ends."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        serving: Serving = serve(application, listener)
+        self.stack.callback(serving.close)
+        return f"http://127.0.0.1:{port}"
+
+    def _install(self) -> Path:
+        """kp-aws as cloud-init writes it, with node.json under our folder and without long pauses."""
+        node = self.folder / "node.json"
+        node.write_bytes(self.user_data.files["/etc/kubepark/node.json"].content)
+        program = self.folder / "kp-aws"
+        text = self.user_data.files[CLIENT].content.decode()
+        for old, new in (
+            ("/etc/kubepark/node.json", str(node)),
+            ("LONGEST_PAUSE = 20", "LONGEST_PAUSE = 0.11"),
+        ):
+            assert old in text
+            text = text.replace(old, new)
+        program.write_text(text, encoding="utf-8")
+        return program
+
+    def kp_aws(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        cloud = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": self.metadata_url, "AWS_ENDPOINT_URL": self.gate_url}
+        return subprocess.run(
+            [sys.executable, self.program, *arguments],
+            input=given,
+            env={**clean, **cloud},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def says(self, *arguments: str, given: str = "") -> str:
+        """What the client prints; AssertionError with its complaint if it fails."""
+        done = self.kp_aws(*arguments, given=given)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def complaint(self, *arguments: str, given: str = "") -> str:
+        """The one line that the client ends with."""
+        done = self.kp_aws(*arguments, given=given)
+        assert (done.returncode, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        return line
+
+    def client(self, service: str = "ssm", region: str = REGION, **change: str) -> Any:
+        """A boto3 client with the node's own keys, or with others."""
+        secret = self.keys.issue(self.instance)
+        return boto3.client(
+            service,
+            region_name=region,
+            endpoint_url=self.gate_url,
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=10),
+            aws_access_key_id=change.get("key", secret.access_key_id),
+            aws_secret_access_key=change.get("secret", secret.secret_access_key),
+            aws_session_token=change.get("token", secret.token),
+        )
+
+    def fetch(
+        self, url: str, method: str = "GET", headers: dict[str, str] | None = None, body: bytes | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of an answer; a `ConnectionError` if there is none."""
+        request = urllib.request.Request(url, body, headers or {}, method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=10) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def get(
+        self, url: str, method: str = "GET", headers: dict[str, str] | None = None, body: bytes | None = None
+    ) -> tuple[int, str]:
+        """As `fetch`, as text."""
+        status, data = self.fetch(url, method, headers, body)
+        return status, data.decode()
+
+    def machine(self, powered: Callable[[], bool] = lambda: True) -> Machine:
+        """The same instance as a simulated node has it."""
+        found = self.account.cloud.instance(self.instance)
+        assert found is not None
+        return Machine(self.account, found, self.user_data, powered)
+
+    @property
+    def lines(self) -> list[str]:
+        if not self.log_file.exists():
+            return []
+        return self.log_file.read_text(encoding="utf-8").splitlines()
+
+    @property
+    def decisions(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines]
+
+
+@contextmanager
+def gate_node(lab: World, name: str, folder: Path, keys: RoleKeys | None = None) -> Iterator[Node]:
+    """The instance of `name`, launched if need be, with its cloud on loopback."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        yield Node(lab, name, folder, stack, keys or RoleKeys())

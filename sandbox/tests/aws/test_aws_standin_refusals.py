@@ -1,0 +1,364 @@
+"""What AWS would refuse is refused: with AWS's code and message, and with nothing changed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sandbox.aws.provider.backend import AwsBackend
+from sandbox.aws.servicer.backend import ProviderError
+from sandbox.tests.aws.aws_standin import (
+    ACCOUNT,
+    ALIAS,
+    ASSOCIATION,
+    GATEWAY,
+    GROUP,
+    INGRESS,
+    INSTANCE,
+    INTERFACE,
+    KEY,
+    NO_IMAGE,
+    PARAMETER,
+    PROFILE,
+    RESERVATION,
+    ROLE,
+    ROLE_POLICY,
+    ROOT_ONLY,
+    SUBNET,
+    TRUST,
+    VPC,
+    Cloud,
+    Resource,
+    World,
+    client,
+    document,
+    settings,
+    statement,
+    unique,
+)
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Cloud:
+    return Cloud()
+
+
+@pytest.fixture
+def world(cloud: Cloud) -> World:
+    return World(cloud)
+
+
+Make = Callable[[World], dict[str, Any]]
+
+
+def twice(typ: str, make: Make) -> Make:
+    """Inputs of something that exists already."""
+
+    def inputs(world: World) -> dict[str, Any]:
+        made = make(world)
+        world.cloud.make(typ, made)
+        return made
+
+    return inputs
+
+
+def interface(address: str) -> Make:
+    return lambda w: {"subnetId": w.subnet.id, "privateIps": [address]}
+
+
+def launch(**change: Any) -> Make:
+    return lambda w: w.launch(**change)
+
+
+def group_elsewhere(world: World) -> list[str]:
+    return [World(world.cloud).group().id]
+
+
+def of_another_network(world: World) -> dict[str, Any]:
+    return {"subnetId": world.subnet.id, "securityGroups": group_elsewhere(world)}
+
+
+def where_gpus_are_not(world: World) -> dict[str, Any]:
+    ec2 = client("ec2")
+    zones = {zone["ZoneName"] for zone in ec2.describe_availability_zones()["AvailabilityZones"]}
+    wanted = [{"Name": "instance-type", "Values": ["g4dn.xlarge"]}]
+    offers = ec2.describe_instance_type_offerings(LocationType="availability-zone", Filters=wanted)
+    zone = min(zones - {offer["Location"] for offer in offers["InstanceTypeOfferings"]})
+    subnet = {"vpcId": world.vpc.id, "cidrBlock": "10.20.8.0/22", "availabilityZone": zone}
+    there = world.cloud.make(SUBNET, subnet).id
+    return world.launch(instanceType="g4dn.xlarge", subnetId=there, privateIp="10.20.8.9")
+
+
+def rule(**change: Any) -> Make:
+    tcp = {"ipProtocol": "tcp", "fromPort": 6443, "toPort": 6443, "cidrIpv4": "192.0.2.0/24"}
+    return lambda w: {"securityGroupId": w.group().id, **(change or tcp)}
+
+
+def of_itself(world: World) -> dict[str, Any]:
+    group = world.group().id
+    return {"securityGroupId": group, "ipProtocol": "-1", "referencedSecurityGroupId": group}
+
+
+def parameter(**change: Any) -> Make:
+    return lambda w: {"name": f"/{unique('c')}/x", "type": "String", "value": "v", **change}
+
+
+def under_a_deleted_key(world: World) -> dict[str, Any]:
+    key = world.key()
+    world.cloud.delete(key)
+    return parameter(type="SecureString", keyId=key.outputs["arn"])(world)
+
+
+def inline(policy: str) -> Make:
+    return lambda w: {"role": w.role().id, "name": "p", "policy": policy}
+
+
+def trust(policy: str) -> Make:
+    return lambda w: {"name": unique("r"), "assumeRolePolicy": policy}
+
+
+def subnet(**inputs: Any) -> Make:
+    return lambda w: {"vpcId": w.vpc.id, **inputs}
+
+
+def association(world: World) -> dict[str, Any]:
+    return {"routeTableId": world.table().id, "subnetId": world.subnet.id}
+
+
+def alias(world: World) -> dict[str, Any]:
+    return {"name": f"alias/{unique('a')}", "targetKeyId": world.key().id}
+
+
+def reservation(cidr: str) -> Make:
+    return lambda w: {"subnetId": w.subnet.id, "reservationType": "explicit", "cidrBlock": cidr}
+
+
+USER_DATA = base64.b64encode(bytes(16385)).decode()
+STARTED_TYPE = "InvalidParameterValue: Invalid value 't9.huge' for InstanceType."
+REFUSED: list[tuple[str, Make, str]] = [
+    (VPC, lambda w: {"cidrBlock": "10.0.0.0/8"}, "InvalidVpc.Range"),
+    (SUBNET, subnet(cidrBlock="10.20.1.0/24"), "InvalidSubnet.Conflict"),
+    (SUBNET, subnet(cidrBlock="10.99.0.0/24"), "InvalidSubnet.Range"),
+    (SUBNET, subnet(cidrBlock="10.20.8.0/24", availabilityZone="us-east-1q"), "availabilityZone is invalid"),
+    (RESERVATION, reservation("10.99.0.0/24"), "should be within subnet"),
+    (RESERVATION, twice(RESERVATION, reservation("10.20.0.0/24")), "overlap"),
+    (ASSOCIATION, twice(ASSOCIATION, association), "Resource.AlreadyAssociated"),
+    (
+        INTERFACE,
+        twice(INTERFACE, interface("10.20.0.10")),
+        "InvalidIPAddress.InUse: Address 10.20.0.10 is in",
+    ),
+    (INTERFACE, interface("10.99.0.10"), "does not fall within the subnet"),
+    (INTERFACE, interface("10.20.0.3"), "reserved address range"),
+    (INTERFACE, interface("10.20.3.255"), "reserved address range"),
+    (INTERFACE, of_another_network, "InvalidParameter: .* different networks"),
+    (INSTANCE, twice(INSTANCE, launch()), "InvalidIPAddress.InUse: Address 10.20.0.11 is in use."),
+    (INSTANCE, twice(INSTANCE, World.launch_on_interface), "InvalidNetworkInterface.InUse: .*eni-.* in use"),
+    (INSTANCE, launch(ami="ami-ubuntu"), 'InvalidAMIID.Malformed: Invalid id: "ami-ubuntu"'),
+    (INSTANCE, launch(ami=NO_IMAGE), "InvalidAMIID.NotFound"),
+    (INSTANCE, launch(instanceType="t9.huge"), STARTED_TYPE),
+    (INSTANCE, where_gpus_are_not, "Unsupported: .*g4dn.xlarge.*us-east-1"),
+    (INSTANCE, launch(iamInstanceProfile="nobody"), "InvalidParameterValue: .*Invalid IAM Instance Profile"),
+    (
+        INSTANCE,
+        launch(userDataBase64=USER_DATA),
+        "InvalidParameterValue: User data is limited to 16384 bytes",
+    ),
+    (INSTANCE, launch(vpcSecurityGroupIds=["sg-0123456789abcdef0"]), "InvalidGroup.NotFound"),
+    (INSTANCE, lambda w: w.launch(vpcSecurityGroupIds=group_elsewhere(w)), "different networks"),
+    (
+        INSTANCE,
+        launch(rootBlockDevice={"volumeSize": 4}),
+        "InvalidBlockDeviceMapping: .* smaller than snapshot",
+    ),
+    (GROUP, twice(GROUP, lambda w: {"vpcId": w.vpc.id, "name": unique("g")}), "InvalidGroup.Duplicate"),
+    (INGRESS, twice(INGRESS, rule()), "InvalidPermission.Duplicate"),
+    (INGRESS, twice(INGRESS, rule(ipProtocol="-1", cidrIpv4="192.0.2.0/24")), "InvalidPermission.Duplicate"),
+    (INGRESS, twice(INGRESS, of_itself), "InvalidPermission.Duplicate"),
+    (ROLE, twice(ROLE, trust(TRUST)), "EntityAlreadyExists"),
+    (ROLE, trust(document({"Effect": "Allow", "Action": "sts:AssumeRole"})), "must contain principals"),
+    (ROLE, trust(document(statement(Principal="*"))), "Has prohibited field Resource"),
+    (PROFILE, twice(PROFILE, lambda w: {"name": unique("p")}), "EntityAlreadyExists"),
+    (ROLE_POLICY, inline(document({"Effect": "Allow", "Resource": "*"})), "must contain actions"),
+    (ROLE_POLICY, inline(document({"Effect": "Allow", "Action": "ssm:*"})), "must contain resources"),
+    (ROLE_POLICY, inline(document(statement(Principal="*"))), "should not specify a principal"),
+    (ROLE_POLICY, inline(document(statement(Resource=["x" * 100] * 110))), "Maximum policy size of 10240"),
+    (ROLE_POLICY, inline('{"Version": "2020-01-01", "Statement": []}'), "valid version"),
+    (ALIAS, twice(ALIAS, alias), "AlreadyExistsException"),
+    (PARAMETER, twice(PARAMETER, parameter()), "ParameterAlreadyExists"),
+    (PARAMETER, parameter(value="x" * 4097), "ValidationException: Standard tier .* maximum .* 4096"),
+    (PARAMETER, parameter(value="x" * 8193, tier="Advanced"), "maximum parameter value of 8192"),
+    (PARAMETER, parameter(value="{{ secret }}"), "Parameter value can't nest another parameter"),
+    (PARAMETER, parameter(value=""), "length greater than or equal to 1"),
+    (PARAMETER, parameter(name="a/b"), "must be a fully qualified name"),
+    (PARAMETER, parameter(name="/aws/x"), "AccessDeniedException|can't be prefixed with"),
+    (PARAMETER, parameter(name="/a" * 16), "HierarchyLevelLimitExceededException"),
+    (PARAMETER, parameter(type="SecureString", keyId="alias/none"), "InvalidKeyId"),
+    (PARAMETER, under_a_deleted_key, "InvalidKeyId: .* is not enabled"),
+]
+
+
+@pytest.mark.parametrize(("typ", "make", "message"), REFUSED)
+def test_what_is_not_made(cloud: Cloud, world: World, typ: str, make: Make, message: str):
+    inputs = make(world)
+    before = _inventory()
+    with pytest.raises(ProviderError, match=message) as caught:
+        cloud.make(typ, inputs)
+    assert _inventory() == before
+    value = inputs.get("value")  # of a parameter: it may be a secret
+    assert not value or len(value) < 6 or value not in str(caught.value)
+
+
+def _inventory() -> dict[str, int]:
+    ec2, iam = client("ec2"), client("iam")
+    return {
+        "vpcs": len(ec2.describe_vpcs()["Vpcs"]),
+        "subnets": len(ec2.describe_subnets()["Subnets"]),
+        "interfaces": len(ec2.describe_network_interfaces()["NetworkInterfaces"]),
+        "instances": len(ec2.describe_instances()["Reservations"]),
+        "groups": len(ec2.describe_security_groups()["SecurityGroups"]),
+        "rules": len(ec2.describe_security_group_rules()["SecurityGroupRules"]),
+        "keys": len(client("kms").list_keys()["Keys"]),
+        "aliases": len(client("kms").list_aliases()["Aliases"]),
+        "parameters": len(client("ssm").describe_parameters()["Parameters"]),
+        "roles": len(iam.list_roles()["Roles"]),
+        "profiles": len(iam.list_instance_profiles()["InstanceProfiles"]),
+    }
+
+
+def test_a_network_has_one_gateway(cloud: Cloud, world: World):
+    world.gateway()
+    with pytest.raises(Exception, match="already has an internet gateway attached"):
+        cloud.make(GATEWAY, {"vpcId": world.vpc.id})
+
+
+def test_the_largest_values_are_accepted(cloud: Cloud, world: World):
+    text = base64.b64encode(bytes(16384)).decode()
+    assert world.instance(userDataBase64=text).outputs["userDataBase64"] == text
+    for size, tier in ((4096, "Standard"), (8192, "Advanced")):
+        assert len(world.parameter(value="x" * size, tier=tier).outputs["value"]) == size
+
+
+NOBODY = {"AWS": f"arn:aws:iam::{ACCOUNT}:role/nobody"}
+ROOT = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+
+
+@pytest.mark.parametrize(
+    ("statements", "message"),
+    [
+        ([statement(Action="kms:*")], "Policy statement must contain principals"),
+        ([statement(Action="kms:*", Principal=NOBODY)], "invalid principals"),
+        ([statement(Action="kms:Decrypt", Principal=ROOT)], "will not allow you to update the key policy"),
+        ([statement(Effect="Permit", Principal="*")], "effect Allow or Deny"),
+        ([statement(Principals="*")], "Syntax errors in policy"),
+        ([], "Syntax errors in policy"),
+    ],
+)
+def test_key_policies(cloud: Cloud, world: World, statements: list[dict[str, Any]], message: str):
+    message = f"MalformedPolicyDocumentException: .*{message}"
+    with pytest.raises(ProviderError, match=message):
+        cloud.make(KEY, {"policy": document(*statements)})
+    with pytest.raises(ProviderError, match=message):
+        cloud.change(world.key(), policy=document(*statements))
+
+
+def test_a_key_policy_may_name_a_role_that_exists(cloud: Cloud, world: World):
+    extra = statement(Action="kms:Decrypt", Principal={"AWS": world.role().outputs["arn"]})
+    key = cloud.make(KEY, {"policy": document(*json.loads(ROOT_ONLY)["Statement"], extra)})
+    assert cloud.drift(key) == set()
+
+
+DISK = {"encrypted": True, "volumeType": "gp3", "volumeSize": 20}
+
+
+@pytest.mark.parametrize(
+    ("make", "change", "message"),
+    [
+        (World.instance, {"rootBlockDevice": DISK}, "New size cannot be smaller than existing size"),
+        (World.instance, {"instanceType": "t9.huge"}, STARTED_TYPE),
+        (World.instance, {"userDataBase64": USER_DATA}, "limited to 16384 bytes"),
+        (World.instance, {"iamInstanceProfile": "nobody"}, "Invalid IAM Instance Profile name"),
+        (
+            lambda w: w.parameter(tier="Advanced"),
+            {"tier": "Standard"},
+            "ValidationException: You can't downgrade",
+        ),
+        (World.role, {"assumeRolePolicy": document(statement(Principal="*"))}, "prohibited field Resource"),
+        (World.gateway, {"vpcId": "vpc-0123456789abcdef0"}, "InvalidVpcID.NotFound"),
+    ],
+)
+def test_what_is_not_changed(
+    cloud: Cloud, world: World, make: Callable[[World], Resource], change: dict[str, Any], message: str
+):
+    with pytest.raises(ProviderError, match=message):
+        cloud.change(make(world), **change)
+
+
+def test_a_rule_does_not_become_another(cloud: Cloud, world: World):
+    inputs = rule()(world)
+    cloud.make(INGRESS, inputs)
+    other = cloud.make(INGRESS, {**inputs, "toPort": 6444})
+    with pytest.raises(ProviderError, match=r"InvalidPermission\.Duplicate"):
+        cloud.change(other, toPort=6443)
+
+
+def test_things_in_use_are_not_deleted(cloud: Cloud, world: World):
+    group, other = world.group(), world.group()
+    of_another = {"securityGroupId": other.id, "ipProtocol": "-1", "referencedSecurityGroupId": group.id}
+    cloud.make(INGRESS, of_another)
+    held = world.interface(securityGroups=[other.id])
+    gateway, address = world.gateway(), world.address()
+    cloud.change(address, networkInterface=held.id)
+    role = world.role()
+    cloud.make(ROLE_POLICY, inline(document(statement(Action="ssm:*")))(world) | {"role": role.id})
+    launched = World(cloud).launch_on_interface()
+    cloud.make(INSTANCE, launched)
+    with_gateway, with_group = World(cloud), World(cloud)
+    with_gateway.gateway(), with_group.group()
+    for each in (with_gateway, with_group):
+        cloud.delete(each.subnet)
+    for resource, code in (
+        (world.vpc, "DependencyViolation"),
+        (with_gateway.vpc, "DependencyViolation"),
+        (with_group.vpc, "DependencyViolation"),
+        (world.subnet, "DependencyViolation"),
+        (group, "DependencyViolation"),
+        (other, "DependencyViolation"),
+        (gateway, "DependencyViolation: Network .* mapped public address"),
+        (role, "DeleteConflict"),
+    ):
+        with pytest.raises(ProviderError, match=code):
+            cloud.delete(resource)
+        assert cloud.refresh(resource) is not None
+    with pytest.raises(Exception, match="is currently in use"):
+        client("ec2").delete_network_interface(**_interface_of(launched))
+
+
+def _interface_of(launched: dict[str, Any]) -> dict[str, str]:
+    return {"NetworkInterfaceId": launched["primaryNetworkInterface"]["networkInterfaceId"]}
+
+
+def test_a_delete_waits_for_what_is_about_to_go(world: World):
+    backend = AwsBackend(delete_timeout=20)
+    backend.configure(settings())
+    held, subnet = world.interface(), world.subnet
+    later = threading.Timer(1, world.cloud.delete, [held])
+    later.start()
+    backend.delete(subnet.typ, subnet.id, subnet.inputs, subnet.outputs)
+    later.join()
+    assert world.cloud.refresh(subnet) is None
+
+
+def test_a_cancelled_delete_stops_waiting(world: World):
+    backend = AwsBackend(delete_timeout=600)
+    backend.configure(settings())
+    world.interface()
+    backend.cancel()
+    subnet = world.subnet
+    with pytest.raises(ProviderError, match="DependencyViolation"):
+        backend.delete(subnet.typ, subnet.id, subnet.inputs, subnet.outputs)

@@ -1,0 +1,343 @@
+"""Each resource type of the stand-in from create to delete, against the emulator."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from sandbox.aws.provider.resource_types import RESOURCE_TYPES
+from sandbox.aws.servicer.backend import UNKNOWN, PartialCreate, ProviderError
+from sandbox.tests.aws.aws_standin import (
+    ADDRESS,
+    ALIAS,
+    ASSOCIATION,
+    DEFAULT_GROUP,
+    DEFAULT_TAGS,
+    EGRESS,
+    EXCLUSIVE,
+    GATEWAY,
+    GROUP,
+    INGRESS,
+    INSTANCE,
+    INTERFACE,
+    KEY,
+    OTHER_IMAGE,
+    PARAMETER,
+    PROFILE,
+    RESERVATION,
+    ROLE,
+    ROLE_POLICY,
+    ROOT_ONLY,
+    ROUTE,
+    STATE,
+    SUBNET,
+    TABLE,
+    TRUST,
+    VPC,
+    Cloud,
+    World,
+    client,
+    document,
+    outputs_fit_schema,
+    statement,
+    unique,
+)
+
+CIDR = "0.0.0.0/0"
+ANYONE = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": CIDR}]}
+SCRIPT = base64.b64encode(b"\x1f\x8b script").decode()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How to make one, what of it can change in place, and where it differs from the rest."""
+
+    inputs: Callable[[World], dict[str, Any]]
+    change: dict[str, Any] = field(default_factory=dict)
+    import_id: Callable[[dict[str, Any], str], str] = lambda inputs, id: id
+    import_shows: frozenset[str] = frozenset()  # settings that AWS does not store
+    loses: frozenset[str] = frozenset()  # outputs that end with the change
+    survives: bool = False  # deleting it leaves what it manages
+
+
+def _overlay(world: World) -> dict[str, Any]:
+    group = world.group().id
+    ports = {"ipProtocol": "udp", "fromPort": 4789, "toPort": 4789}
+    return {"securityGroupId": group, "referencedSecurityGroupId": group, "description": "overlay", **ports}
+
+
+def _route(world: World) -> dict[str, Any]:
+    return {"routeTableId": world.table().id, "destinationCidrBlock": CIDR, "gatewayId": world.gateway().id}
+
+
+def _policy(action: str) -> str:
+    return document(statement(Action=[action]))
+
+
+def _parameter(world: World) -> dict[str, Any]:
+    key = world.key().outputs["arn"]
+    return {"name": f"/{unique('c')}/join", "type": "SecureString", "keyId": key, "value": "pending"}
+
+
+TAGGED = {"tags": {"a": "b"}}
+SAMPLES: dict[str, Sample] = {
+    VPC: Sample(lambda w: {"cidrBlock": "10.9.0.0/16"}, {"enableDnsHostnames": True}),
+    SUBNET: Sample(lambda w: {"vpcId": w.vpc.id, "cidrBlock": "10.20.8.0/22"}, {"mapPublicIpOnLaunch": True}),
+    RESERVATION: Sample(
+        lambda w: {"subnetId": w.subnet.id, "cidrBlock": "10.20.0.0/23", "reservationType": "explicit"},
+        import_id=lambda inputs, id: f"{inputs['subnetId']}:{id}",
+    ),
+    GATEWAY: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED),
+    TABLE: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED),
+    ROUTE: Sample(_route, import_id=lambda inputs, id: f"{inputs['routeTableId']}_{CIDR}"),
+    ASSOCIATION: Sample(
+        lambda w: {"routeTableId": w.table().id, "subnetId": w.subnet.id},
+        import_id=lambda inputs, id: f"{inputs['subnetId']}/{inputs['routeTableId']}",
+    ),
+    GROUP: Sample(lambda w: {"vpcId": w.vpc.id, "description": "nodes", "name": unique("g")}, TAGGED),
+    DEFAULT_GROUP: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED, survives=True),
+    INGRESS: Sample(_overlay, {"toPort": 4790, "description": "wider"}),
+    EGRESS: Sample(
+        lambda w: {"securityGroupId": w.group().id, "ipProtocol": "-1", "cidrIpv4": CIDR},
+        {"description": "anywhere"},
+    ),
+    EXCLUSIVE: Sample(
+        lambda w: {"securityGroupId": w.group().id, "ingressRuleIds": [], "egressRuleIds": []}, survives=True
+    ),
+    INTERFACE: Sample(
+        lambda w: {"subnetId": w.subnet.id, "privateIps": ["10.20.0.10"], "securityGroups": [w.group().id]},
+        {"description": "the master's"},
+    ),
+    ADDRESS: Sample(lambda w: {"domain": "vpc", "networkInterface": w.interface().id}, TAGGED),
+    INSTANCE: Sample(
+        lambda w: w.launch(userDataBase64=SCRIPT, tags={"Name": "w"}),
+        {"instanceType": "t3.xlarge", "tags": {"Name": "x"}},
+    ),
+    STATE: Sample(
+        lambda w: {"instanceId": w.instance().id, "state": "stopped"}, {"state": "running"}, survives=True
+    ),
+    ROLE: Sample(lambda w: {"assumeRolePolicy": TRUST, "name": unique("role")}, {"description": "of a node"}),
+    ROLE_POLICY: Sample(
+        lambda w: {"role": w.role().id, "name": "p", "policy": _policy("ssm:GetParameter")},
+        {"policy": _policy("ssm:PutParameter")},
+    ),
+    PROFILE: Sample(lambda w: {"name": unique("profile"), "role": w.role().id}, TAGGED),
+    KEY: Sample(
+        lambda w: {"enableKeyRotation": True, "deletionWindowInDays": 7, "policy": ROOT_ONLY},
+        {"description": "cluster", "enableKeyRotation": False},
+        import_shows=frozenset({"deletionWindowInDays"}),
+        loses=frozenset({"rotationPeriodInDays"}),
+    ),
+    ALIAS: Sample(lambda w: {"name": f"alias/{unique('k')}/x", "targetKeyId": w.key().id}),
+    PARAMETER: Sample(_parameter, {"value": "ready", "description": "join record"}),
+}
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Cloud:
+    return Cloud()
+
+
+def test_every_type_has_a_sample():
+    assert SAMPLES.keys() == RESOURCE_TYPES.keys()
+
+
+@pytest.mark.parametrize("typ", sorted(SAMPLES))
+def test_life_of_a_resource(cloud: Cloud, typ: str):
+    sample = SAMPLES[typ]
+    resource = cloud.make(typ, sample.inputs(World(cloud)))
+    assert outputs_fit_schema(resource) == []
+    assert resource.outputs["id"] == resource.id
+    again = cloud.refresh(resource)
+    assert again is not None
+    assert (again.inputs, again.outputs) == (resource.inputs, resource.outputs), "a refresh finds no drift"
+
+    imported = cloud.backend.read(typ, sample.import_id(resource.inputs, resource.id), {}, {})
+    assert imported is not None
+    assert imported.id == resource.id
+    shown = cloud.backend.diff(typ, resource.id, imported.inputs, imported.outputs, resource.inputs)
+    assert shown.changes.keys() == sample.import_shows
+
+    if sample.change:
+        assert cloud.changes(resource, {**_declared(resource.inputs), **sample.change})
+        assert not cloud.replaces(resource, **sample.change)
+        before = resource.outputs.keys()
+        resource = cloud.change(resource, **sample.change)
+        assert before - resource.outputs.keys() == sample.loses
+        assert all(resource.outputs[name] == value for name, value in sample.change.items() if name != "tags")
+        assert cloud.drift(resource) == set()
+
+    cloud.delete(resource)
+    assert (cloud.refresh(resource) is not None) is sample.survives
+    cloud.delete(resource)  # gone already: no error
+
+
+@pytest.mark.parametrize("typ", sorted(t for t, s in SAMPLES.items() if "tags" in s.change))
+def test_tags_are_put_on_changed_and_taken_off(cloud: Cloud, typ: str):
+    resource = cloud.make(typ, {**SAMPLES[typ].inputs(World(cloud)), "tags": {"one": "1", "two": "2"}})
+    assert resource.outputs["tagsAll"] == {"one": "1", "two": "2", **DEFAULT_TAGS}
+    assert resource.outputs["tags"] == {"one": "1", "two": "2"}
+    resource = cloud.change(resource, tags={"two": "3"})
+    now = cloud.refresh(resource)
+    assert now is not None
+    assert now.outputs["tagsAll"] == {"two": "3", **DEFAULT_TAGS}
+
+
+def test_preview_shows_declared_values_and_leaves_the_rest_unknown(cloud: Cloud):
+    typ = VPC
+    checked, _ = cloud.backend.check("urn:a::b::t::n", typ, {}, {"cidrBlock": "10.0.0.0/16"}, b"")
+    before = client("ec2").describe_vpcs()["Vpcs"]
+    outputs = cloud.backend.create(typ, checked, preview=True).outputs
+    assert outputs["cidrBlock"] == "10.0.0.0/16"
+    assert outputs["enableDnsSupport"] is True
+    assert repr(outputs["arn"]) == "UNKNOWN"
+    assert client("ec2").describe_vpcs()["Vpcs"] == before
+
+
+def test_drift_made_behind_the_back_is_seen(cloud: Cloud):
+    world = World(cloud)
+    ec2 = client("ec2")
+    instance = world.instance(tags={"Name": "w"})
+    ec2.create_tags(Resources=[instance.id], Tags=[{"Key": "foo", "Value": "bar"}])
+    assert cloud.drift(instance) == {"tags.foo", "tagsAll.foo"}
+    ec2.stop_instances(InstanceIds=[instance.id])
+    ec2.modify_instance_attribute(InstanceId=instance.id, InstanceType={"Value": "t3.small"})
+    assert cloud.drift(instance) == {"tags.foo", "tagsAll.foo", "instanceType"}
+    ec2.terminate_instances(InstanceIds=[instance.id])
+    assert cloud.refresh(instance) is None
+
+
+def test_rules_made_and_revoked_behind_the_back(cloud: Cloud):
+    """As with the real provider, a rule that was added shows in the group's computed outputs only:
+    rules are other resources, so the declared inputs of the group are intact."""
+    group, ec2 = World(cloud).group(), client("ec2")
+    assert group.outputs["egress"] == [], "without the rule that AWS adds to a new group"
+    rule = cloud.make(
+        EGRESS, {"securityGroupId": group.id, "ipProtocol": "-1", "cidrIpv4": CIDR, "description": "x"}
+    )
+    left = {name: value for name, value in _declared(rule.inputs).items() if name != "description"}
+    assert cloud.changes(rule, left) == {"description"}, "a removed property shows"
+    ec2.revoke_security_group_egress(GroupId=group.id, SecurityGroupRuleIds=[rule.id])
+    assert cloud.refresh(rule) is None
+    ec2.authorize_security_group_ingress(GroupId=group.id, IpPermissions=[ANYONE])
+    now = cloud.refresh(group)
+    assert now is not None
+    assert [found["fromPort"] for found in now.outputs["ingress"]] == [22]
+    assert cloud.drift(group) == set()
+
+
+def test_a_rule_that_is_not_listed_is_drift_of_the_whole_and_goes_with_the_next_change(cloud: Cloud):
+    group, ec2 = World(cloud).group(), client("ec2")
+    overlay = {"ipProtocol": "udp", "fromPort": 4789, "toPort": 4789, "referencedSecurityGroupId": group.id}
+    ours = cloud.make(INGRESS, {"securityGroupId": group.id, **overlay})
+    declared = {"securityGroupId": group.id, "ingressRuleIds": [ours.id], "egressRuleIds": []}
+    whole = cloud.make(EXCLUSIVE, declared)
+    assert cloud.drift(whole) == set()
+    # A rule that the same preview would create has no id yet.
+    assert cloud.changes(whole, declared | {"ingressRuleIds": [ours.id, UNKNOWN]}) == {"ingressRuleIds[1]"}
+    ec2.authorize_security_group_ingress(GroupId=group.id, IpPermissions=[ANYONE])
+    ec2.authorize_security_group_egress(GroupId=group.id, IpPermissions=[ANYONE])
+    assert {path.partition("[")[0] for path in cloud.drift(whole)} == {"ingressRuleIds", "egressRuleIds"}
+    cloud.change(cloud.refresh(whole), **declared)
+    here = [{"Name": "group-id", "Values": [group.id]}]
+    left = ec2.describe_security_group_rules(Filters=here)["SecurityGroupRules"]
+    assert [rule["SecurityGroupRuleId"] for rule in left] == [ours.id]
+    with pytest.raises(ProviderError, match="has no rule sgr-0"):
+        cloud.make(EXCLUSIVE, declared | {"ingressRuleIds": ["sgr-0"]})
+
+
+def test_a_changed_description_writes_the_value_of_the_state_back(cloud: Cloud):
+    """The trap of the real provider that the design warns of."""
+    parameter = World(cloud).parameter()
+    ssm = client("ssm")
+    ssm.put_parameter(Name=parameter.id, Value="live", Type="String", Overwrite=True)
+    cloud.change(parameter, tags={"a": "b"})
+    assert ssm.get_parameter(Name=parameter.id)["Parameter"]["Value"] == "live", "tags touch nothing"
+    cloud.change(parameter, description="new")
+    assert ssm.get_parameter(Name=parameter.id)["Parameter"]["Value"] == "pending"
+
+
+def test_type_and_user_data_change_by_stopping_and_starting(cloud: Cloud):
+    instance = World(cloud).instance(userDataBase64=base64.b64encode(b"one").decode())
+    new = base64.b64encode(b"two").decode()
+    changed = cloud.change(instance, instanceType="t3.xlarge", userDataBase64=new)
+    assert changed.outputs["instanceState"] == "running"
+    assert changed.outputs["userDataBase64"] == new
+    assert changed.outputs["privateIp"] == "10.20.0.11"
+
+
+def test_what_makes_a_new_instance(cloud: Cloud):
+    instance = World(cloud).instance()
+    disk = {"encrypted": True, "volumeSize": 40, "volumeType": "gp3"}
+    changes: list[tuple[dict[str, Any], bool]] = [
+        ({"ami": OTHER_IMAGE}, True),
+        ({"subnetId": "subnet-0123456789abcdef0"}, True),
+        ({"privateIp": "10.20.0.99"}, True),
+        ({"primaryNetworkInterface": {"networkInterfaceId": "eni-0123456789abcdef0"}}, True),
+        ({"rootBlockDevice": {**disk, "encrypted": False}}, True),
+        ({"userDataBase64": "eA=="}, False),
+        ({"rootBlockDevice": {**disk, "volumeSize": 50}}, False),
+        ({"metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 2}}, False),
+        ({"iamInstanceProfile": "other"}, False),
+        ({"instanceType": "t3.xlarge"}, False),
+    ]
+    assert [cloud.replaces(instance, **change) for change, _ in changes] == [new for _, new in changes]
+
+
+def test_instance_updates_in_place(cloud: Cloud):
+    world = World(cloud)
+    profiles = [cloud.make(PROFILE, {"name": unique("p"), "role": world.role().id}) for _ in range(2)]
+    instance = world.instance(iamInstanceProfile=profiles[0].id)
+    disk = {"encrypted": True, "volumeSize": 50, "volumeType": "gp3", "tags": {"disk": "root"}}
+    changes: dict[str, Any] = {
+        "iamInstanceProfile": profiles[1].id,
+        "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 2},
+        "rootBlockDevice": disk,
+        "vpcSecurityGroupIds": [world.group().id],
+    }
+    for name, value in changes.items():
+        instance = cloud.change(instance, **{name: value})
+        assert cloud.drift(instance) == set(), name
+    assert instance.outputs["iamInstanceProfile"] == profiles[1].id
+    assert instance.outputs["rootBlockDevice"]["volumeSize"] == 50
+    assert instance.outputs["rootBlockDevice"]["tagsAll"] == {"disk": "root", **DEFAULT_TAGS}
+
+
+def test_automatic_names_are_kept_and_chosen_ones_delete_first(cloud: Cloud):
+    backend, typ, urn = cloud.backend, ROLE, "urn:pulumi:a::b::aws:iam/role:Role::node"
+    first, _ = backend.check(urn, typ, {}, {"assumeRolePolicy": TRUST}, b"one")
+    kept, _ = backend.check(urn, typ, first, {"assumeRolePolicy": TRUST}, b"two")
+    other, _ = backend.check(urn, typ, {}, {"assumeRolePolicy": TRUST}, b"two")
+    assert first["name"].startswith("node-")
+    assert kept == first
+    assert other["name"] != first["name"]
+    assert not backend.diff(typ, "x", first, first, {**first, "path": "/a/"}).delete_before_replace
+    chosen = {"assumeRolePolicy": TRUST, "name": "mine"}
+    assert backend.diff(typ, "x", chosen, chosen, {**chosen, "path": "/a/"}).delete_before_replace
+
+
+def test_an_object_made_by_halves_is_reported_with_its_id(cloud: Cloud):
+    profile = {"name": unique("half"), "role": "no-such-role"}
+    with pytest.raises(PartialCreate) as caught:
+        cloud.make(PROFILE, profile)
+    assert caught.value.id == profile["name"]
+    assert caught.value.outputs["arn"].endswith(f"instance-profile/{profile['name']}")
+    assert "NoSuchEntity" in caught.value.reasons[0]
+
+
+def test_functions_answer(cloud: Cloud):
+    parameter = World(cloud).parameter()
+    path = parameter.id.rpartition("/")[0]
+    invoke = cloud.backend.invoke
+    found = invoke("aws:ssm/getParametersByPath:getParametersByPath", {"path": path})
+    assert (found["names"], found["values"], found["types"]) == ([parameter.id], ["pending"], ["String"])
+    one = invoke("aws:ssm/getParameter:getParameter", {"name": parameter.id})
+    assert (one["value"], one["version"]) == ("pending", 1)
+
+
+def _declared(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in inputs.items() if name not in ("tagsAll", "__defaults")}

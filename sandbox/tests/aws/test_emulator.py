@@ -1,0 +1,180 @@
+"""The emulator's front: what it records, what it refuses as AWS does, and how it forgets."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from botocore.exceptions import ClientError
+
+from sandbox.config import ACCOUNT_ID
+from sandbox.tests.aws.emulator_server import IMAGE, OTHER_IMAGE, ROOT, Emulator
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory):
+    made = Emulator(tmp_path_factory.mktemp("emulator"), IMAGE)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def subnet(emulator):
+    ec2 = emulator.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
+    return ec2.create_subnet(VpcId=vpc, CidrBlock="10.20.0.0/22", AvailabilityZone="us-east-1a")["Subnet"][
+        "SubnetId"
+    ]
+
+
+def launch(ec2, **more):
+    wanted = {"ImageId": IMAGE, "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1, **more}
+    return ec2.run_instances(**wanted)["Instances"][0]["InstanceId"]
+
+
+def error_code(call, **arguments):
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return caught.value.response["Error"]["Code"]
+
+
+def test_the_account_is_the_one_that_the_stack_pins(emulator):
+    assert emulator.client("sts").get_caller_identity()["Account"] == ACCOUNT_ID
+
+
+def test_requests_are_recorded_whole(emulator, subnet):
+    ssm, ec2 = emulator.client("ssm", key="AKIANODE"), emulator.client("ec2")
+    value = "token äöü " + "x" * 3000
+    ssm.put_parameter(Name="/c/whole", Value=value, Type="SecureString")
+    line = emulator.recorded("PutParameter")[-1]
+    assert (line["service"], line["accessKey"], line["region"]) == ("ssm", "AKIANODE", "us-east-1")
+    assert (line["status"], line["params"]["Value"]) == (200, value)
+    assert line["time"].endswith("+00:00")
+    launch(ec2, SubnetId=subnet, UserData=b"\x1f\x8b some bytes")
+    line = emulator.recorded("RunInstances")[-1]
+    assert base64.b64decode(line["params"]["UserData"]) == b"\x1f\x8b some bytes"
+    assert line["params"]["SubnetId"] == subnet
+
+
+def test_refused_requests_are_recorded_too(emulator):
+    assert error_code(emulator.client("ec2").run_instances, ImageId="ami-deadbeef", MinCount=1, MaxCount=1)
+    line = emulator.recorded("RunInstances")[-1]
+    assert (line["status"], line["params"]["ImageId"]) == (400, "ami-deadbeef")
+
+
+def test_the_record_is_private(emulator):
+    assert emulator.log.stat().st_mode & 0o077 == 0
+
+
+def test_an_interface_serves_one_instance_and_outlives_it(emulator, subnet):
+    ec2 = emulator.client("ec2")
+    wanted = {"SubnetId": subnet, "PrivateIpAddress": "10.20.0.10"}
+    interface = ec2.create_network_interface(**wanted)["NetworkInterface"]["NetworkInterfaceId"]
+    assert error_code(ec2.create_network_interface, **wanted) == "InvalidIPAddress.InUse"
+    attached = {"NetworkInterfaces": [{"DeviceIndex": 0, "NetworkInterfaceId": interface}]}
+    first = launch(ec2, **attached)
+    assert error_code(lambda: launch(ec2, **attached)) == "InvalidNetworkInterface.InUse"
+    ec2.terminate_instances(InstanceIds=[first])
+    described = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"][0]
+    assert described["Status"] == "available"
+    assert "Attachment" not in described
+    second = launch(ec2, **attached)
+    ec2.terminate_instances(InstanceIds=[first])  # AWS takes it as done, and so must the second's interface
+    described = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"][0]
+    assert described["Attachment"]["InstanceId"] == second
+    found = ec2.describe_instances(Filters=[{"Name": "instance-id", "Values": [first]}])["Reservations"]
+    assert found[0]["Instances"][0]["State"]["Name"] == "terminated"
+
+
+def test_a_terminated_instance_gives_its_address_and_own_interface_back(emulator, subnet):
+    ec2 = emulator.client("ec2")
+    here = [{"Name": "subnet-id", "Values": [subnet]}]
+    first = launch(ec2, SubnetId=subnet, PrivateIpAddress="10.20.0.12")
+    assert len(ec2.describe_network_interfaces(Filters=here)["NetworkInterfaces"]) == 1
+    for _ in range(2):
+        ec2.terminate_instances(InstanceIds=[first])
+    assert ec2.describe_network_interfaces(Filters=here)["NetworkInterfaces"] == []
+    assert len(ec2.describe_instances(InstanceIds=[first])["Reservations"]) == 1
+    second = launch(ec2, SubnetId=subnet, PrivateIpAddress="10.20.0.12")
+    instance = ec2.describe_instances(InstanceIds=[second])["Reservations"][0]["Instances"][0]
+    assert instance["PrivateIpAddress"] == "10.20.0.12"
+
+
+def test_the_type_of_a_running_instance_stays(emulator, subnet):
+    ec2 = emulator.client("ec2")
+    instance = launch(ec2, SubnetId=subnet)
+    wanted = {"InstanceId": instance, "InstanceType": {"Value": "m5.xlarge"}}
+    assert error_code(ec2.modify_instance_attribute, **wanted) == "IncorrectInstanceState"
+    ec2.stop_instances(InstanceIds=[instance])
+    ec2.modify_instance_attribute(**wanted)
+    described = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
+    assert described["InstanceType"] == "m5.xlarge"
+
+
+def test_pinned_images_exist_and_more_can_come(emulator):
+    ec2 = emulator.client("ec2")
+    other = OTHER_IMAGE
+    assert error_code(ec2.describe_images, ImageIds=[other]) == "InvalidAMIID.NotFound"
+    emulator.call("/kubepark/images", "PUT", json.dumps([IMAGE, other]).encode())
+    images = ec2.describe_images(ImageIds=[IMAGE, other])["Images"]
+    assert {(image["ImageId"], image["Architecture"]) for image in images} == {
+        (IMAGE, "x86_64"),
+        (other, "x86_64"),
+    }
+
+
+def test_many_callers_at_once_get_one_address_each(emulator, subnet):
+    """moto alone lets two of them through, or breaks while one iterates and another adds."""
+    ec2 = emulator.client("ec2")
+
+    def race(_):
+        try:
+            return launch(ec2, SubnetId=subnet, PrivateIpAddress="10.20.0.99")
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+
+    with ThreadPoolExecutor(12) as pool:
+        results = list(pool.map(race, range(12)))
+    assert results.count("InvalidIPAddress.InUse") == 11
+
+
+def test_the_epoch_names_this_memory(tmp_path):
+    first = Emulator(tmp_path, IMAGE)
+    try:
+        epoch = first.call("/kubepark/epoch")
+        assert len(epoch) == 16
+        assert first.call("/kubepark/epoch") == epoch
+        first.client("ssm").put_parameter(Name="/x", Value="1", Type="String")
+        first.call("/moto-api/reset", "POST", b"")
+        assert first.call("/kubepark/epoch") != epoch
+        assert error_code(first.client("ssm").get_parameter, Name="/x") == "ParameterNotFound"
+        assert first.client("ec2").describe_images(ImageIds=[IMAGE])["Images"]
+    finally:
+        first.stop()
+
+
+def test_it_refuses_to_serve_other_machines():
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "sandbox.aws.emulator",
+            "--host",
+            "0.0.0.0",
+            "--port",
+            "1",
+            "--log",
+            "/dev/null",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "0.0.0.0 is not a loopback address" in done.stderr

@@ -1,0 +1,434 @@
+"""What a node may do on AWS: its own client against metadata service, gate and the real emulator.
+
+The roles' policies are the program's own. Every refusal is in the words of AWS.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from components.iam import node_policy
+from sandbox.aws.credentials import RoleKeys
+from sandbox.aws.metadata import MetadataService
+from sandbox.config import REGION
+from sandbox.nodes.machine import CallFailed
+from sandbox.ports import free_port
+from sandbox.tests.aws.gate_node import Node, gate_node
+from sandbox.tests.nodes.boot_world import World, world
+
+ARN = "arn:aws:ssm:us-east-1:123456789012:parameter"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("gate")) as made:
+        made.ssm.put_parameter(
+            Name="/other/join", Value="a secret of others", Type="SecureString", KeyId=made.key_arn
+        )
+        yield made
+
+
+@pytest.fixture(scope="module")
+def nodes(lab: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Node]]:
+    folder = tmp_path_factory.mktemp("nodes")
+    with (
+        gate_node(lab, "worker01", folder / "worker01") as worker,
+        gate_node(lab, "master1", folder / "master1") as master,
+    ):
+        yield {"worker": worker, "master": master}
+
+
+@pytest.fixture
+def worker(nodes: dict[str, Node]) -> Node:
+    nodes["worker"].log_file.unlink(missing_ok=True)
+    return nodes["worker"]
+
+
+@pytest.fixture
+def master(nodes: dict[str, Node]) -> Node:
+    nodes["master"].log_file.unlink(missing_ok=True)
+    return nodes["master"]
+
+
+def denied(node: Node, action: str, resource: str, why: str = "") -> str:
+    """The end of the client's line about a denied call."""
+    why = why or f"because no identity-based policy allows the {action} action"
+    session = f"arn:aws:sts::123456789012:assumed-role/{node.name}/{node.instance}"
+    return f"User: {session} is not authorized to perform: {action} on resource: {resource} {why}"
+
+
+def said(line: str) -> dict[str, str]:
+    """AWS's error in a line of kp-aws."""
+    found: dict[str, str] = json.loads(line.split(": ", 2)[2])
+    return found
+
+
+def document(statement: dict[str, Any]) -> str:
+    """A policy of one statement."""
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def test_a_worker_does_everything_that_its_scripts_do(worker: Node, lab: World) -> None:
+    assert f"INSTANCE_ID={worker.instance}\n" in worker.says("identity")
+    assert worker.says("get-parameter", lab.naming.join_parameter) == "pending\n"
+    (hosts,) = json.loads(worker.says("get-parameters-by-path", lab.naming.hosts_path))
+    assert "master1" in hosts["Value"]
+    record = json.dumps({"schema": 1, "phase": "running"})
+    worker.says("put-parameter", lab.naming.status_parameter("worker01"), given=record)
+    assert lab.status("worker01") == {"schema": 1, "phase": "running"}
+    assert {each["allowed"] for each in worker.decisions} == {True}
+
+
+def test_a_master_does_everything_that_its_scripts_do(master: Node, lab: World) -> None:
+    for name in (
+        lab.naming.join_parameter,
+        lab.naming.kubeconfig_parameter,
+        lab.naming.encryption_key_parameter,
+    ):
+        before = lab.parameter(name)
+        master.says("put-parameter", name, "--secure", given=f"of {name}")
+        assert lab.parameter(name) == f"of {name}"
+        lab.ssm.put_parameter(Name=name, Value=before, Type="SecureString", KeyId=lab.key_arn, Overwrite=True)
+    master.says("put-parameter", lab.naming.status_parameter("master1"), given="{}")
+    assert json.loads(master.says("get-parameters-by-path", lab.naming.hosts_path))
+    records = json.loads(master.says("get-parameters-by-path", lab.naming.status_path))
+    assert lab.naming.status_parameter("worker01") in [each["Name"] for each in records]
+    assert {each["allowed"] for each in master.decisions} == {True}
+
+
+@pytest.mark.parametrize(
+    ("node", "words", "action", "name"),
+    [
+        ("worker", "get-parameter /demo/kubeconfig", "ssm:GetParameter", "/demo/kubeconfig"),
+        ("worker", "get-parameter /other/join", "ssm:GetParameter", "/other/join"),
+        ("worker", "get-parameter /demo/status/worker01", "ssm:GetParameter", "/demo/status/worker01"),
+        ("worker", "get-parameter /no/such/thing", "ssm:GetParameter", "/no/such/thing"),
+        ("worker", "get-parameters-by-path /demo", "ssm:GetParametersByPath", "/demo"),
+        ("worker", "get-parameters-by-path /demo/status", "ssm:GetParametersByPath", "/demo/status"),
+        ("worker", "put-parameter /demo/status/master1", "ssm:PutParameter", "/demo/status/master1"),
+        ("worker", "put-parameter /demo/join --secure", "ssm:PutParameter", "/demo/join"),
+        ("master", "get-parameter /demo/join", "ssm:GetParameter", "/demo/join"),
+        ("master", "put-parameter /demo/status/worker01", "ssm:PutParameter", "/demo/status/worker01"),
+        ("master", "put-parameter /other/join --secure", "ssm:PutParameter", "/other/join"),
+    ],
+)
+def test_what_is_not_a_nodes_business_is_refused(
+    node: str, words: str, action: str, name: str, request: pytest.FixtureRequest
+) -> None:
+    sender: Node = request.getfixturevalue(node)
+    line = sender.complaint(*words.split(), given="forged")
+    assert said(line) == {
+        "__type": "AccessDeniedException",
+        "message": denied(sender, action, f"{ARN}{name}"),
+    }
+    (decision,) = sender.decisions
+    assert (decision["allowed"], decision["action"], decision["resource"]) == (False, action, f"{ARN}{name}")
+    assert decision["role"] == sender.name
+
+
+def test_a_worker_cannot_make_secrets_under_the_clusters_key(worker: Node, lab: World) -> None:
+    name = lab.naming.status_parameter("worker01")
+    line = worker.complaint("put-parameter", name, "--secure", given="mine")
+    assert said(line)["message"] == denied(worker, "kms:Encrypt", lab.key_arn)
+    assert lab.ssm.get_parameter(Name=name)["Parameter"]["Type"] == "String"
+
+
+def statement(action: str, resource: str = "*", effect: str = "Allow", **more: Any) -> dict[str, Any]:
+    return {"Sid": "Extra", "Effect": effect, "Action": action, "Resource": resource, **more}
+
+
+@contextmanager
+def policy(lab: World, *extra: dict[str, Any], without: str = "") -> Iterator[None]:
+    """The worker's role with more statements, or without one of its own."""
+    own: Any = node_policy(lab.plan("worker01"), lab.settings.aws, lab.naming, lab.key_arn)
+    kept = [each for each in own["Statement"] if each["Sid"] != without]
+    changed = json.dumps({**own, "Statement": [*kept, *extra]})
+    lab.iam.put_role_policy(RoleName="worker01", PolicyName="node", PolicyDocument=changed)
+    try:
+        yield
+    finally:
+        lab.grant("worker01")
+
+
+@contextmanager
+def key_policy(lab: World, *extra: dict[str, Any], kept: bool = True) -> Iterator[None]:
+    """The key's own policy with more statements, or with these alone."""
+    before = json.loads(lab.kms.get_key_policy(KeyId=lab.key_arn, PolicyName="default")["Policy"])
+
+    def put(*statements: dict[str, Any]) -> None:
+        text = json.dumps({**before, "Statement": statements})
+        lab.kms.put_key_policy(
+            KeyId=lab.key_arn, PolicyName="default", Policy=text, BypassPolicyLockoutSafetyCheck=True
+        )
+
+    put(*(before["Statement"] if kept else ()), *extra)
+    try:
+        yield
+    finally:
+        put(*before["Statement"])
+
+
+def test_the_key_is_good_for_the_parameters_that_the_policy_names(worker: Node, lab: World) -> None:
+    """A worker may decrypt the join record alone, even if it might read another secret's ciphertext."""
+    with policy(lab, statement("ssm:GetParameter", f"{ARN}/demo/kubeconfig")):
+        line = worker.complaint("get-parameter", "/demo/kubeconfig")
+    assert said(line)["message"] == denied(worker, "kms:Decrypt", lab.key_arn)
+
+
+def test_all_secrets_below_a_path_must_be_readable(worker: Node, lab: World) -> None:
+    with policy(lab, statement("ssm:GetParametersByPath")):
+        line = worker.complaint("get-parameters-by-path", "/demo")
+        assert json.loads(worker.says("get-parameters-by-path", "/demo/status"))
+    assert said(line)["message"] == denied(worker, "kms:Decrypt", lab.key_arn)
+
+
+def test_a_policy_that_is_taken_away_counts_at_once(worker: Node, lab: World) -> None:
+    with policy(lab, without="ReadJoin"):
+        line = worker.complaint("get-parameter", "/demo/join")
+    assert said(line)["message"] == denied(worker, "ssm:GetParameter", f"{ARN}/demo/join")
+    assert worker.says("get-parameter", "/demo/join")
+
+
+def test_an_explicit_deny_is_told_as_such(worker: Node, lab: World) -> None:
+    with policy(lab, statement("ssm:Get*", f"{ARN}/demo/*", "Deny")):
+        line = worker.complaint("get-parameter", "/demo/join")
+    why = "with an explicit deny in an identity-based policy"
+    assert said(line)["message"] == denied(worker, "ssm:GetParameter", f"{ARN}/demo/join", why)
+    (decision,) = worker.decisions
+    assert (decision["statement"], decision["pattern"]) == ("Extra", f"{ARN}/demo/*")
+
+
+def test_a_permissions_boundary_limits_the_role(worker: Node, lab: World) -> None:
+    only = document(statement("ssm:PutParameter"))
+    boundary = lab.iam.create_policy(PolicyName="limit", PolicyDocument=only)["Policy"]["Arn"]
+    lab.iam.put_role_permissions_boundary(RoleName="worker01", PermissionsBoundary=boundary)
+    try:
+        line = worker.complaint("get-parameter", "/demo/join")
+        worker.says("put-parameter", "/demo/status/worker01", given="{}")
+    finally:
+        lab.iam.delete_role_permissions_boundary(RoleName="worker01")
+    why = "because no permissions boundary allows the ssm:GetParameter action"
+    assert said(line)["message"] == denied(worker, "ssm:GetParameter", f"{ARN}/demo/join", why)
+
+
+ROLE = "arn:aws:iam::123456789012:role/"
+
+
+@pytest.mark.parametrize(
+    ("principal", "effect", "why"),
+    [
+        ("arn:aws:iam::999999999999:role/somebody", "Allow", "because no resource-based policy allows the"),
+        (f"{ROLE}worker01", "Deny", "with an explicit deny in a resource-based"),
+    ],
+)
+def test_the_keys_own_policy_counts(principal: str, effect: str, why: str, worker: Node, lab: World) -> None:
+    own = statement("kms:Decrypt", effect=effect, Principal={"AWS": principal})
+    with key_policy(lab, own, kept=effect == "Deny"):
+        line = worker.complaint("get-parameter", "/demo/join")
+    assert f"kms:Decrypt on resource: {lab.key_arn} {why}" in said(line)["message"]
+    assert worker.says("get-parameter", "/demo/join")
+
+
+def test_a_keys_policy_may_allow_by_itself(worker: Node, lab: World) -> None:
+    own = statement("kms:Decrypt", Principal={"AWS": f"{ROLE}worker01"})
+    with policy(lab, without="Key"):
+        assert "kms:Decrypt" in worker.complaint("get-parameter", "/demo/join")
+        with key_policy(lab, own):
+            assert worker.says("get-parameter", "/demo/join")
+    assert worker.decisions[-1]["statement"] == "Extra"
+
+
+def test_keys_that_the_gate_did_not_issue_are_unknown(worker: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as those from before the process was started anew."""
+    other = worker.serve(MetadataService(worker.account.cloud, RoleKeys(), worker.instance))
+    monkeypatch.setattr(worker, "metadata_url", other)
+    line = worker.complaint("get-parameter", "/demo/join")
+    assert said(line) == {
+        "__type": "UnrecognizedClientException",
+        "message": "The security token included in the request is invalid.",
+    }
+    assert worker.decisions[0]["error"] == "UnrecognizedClientException"
+
+
+def refusal(method: Any, **arguments: Any) -> tuple[str, str]:
+    """Code and text of AWS's error."""
+    with pytest.raises(ClientError) as caught:
+        method(**arguments)
+    error = caught.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+def test_what_the_gate_cannot_decide_is_denied_and_named(worker: Node, lab: World) -> None:
+    ssm = worker.client()
+    with policy(lab, statement("*")):
+        for method, arguments, words in (
+            (ssm.delete_parameter, {"Name": "/demo/join"}, "ssm:DeleteParameter"),
+            (ssm.get_parameters, {"Names": ["/demo/join"]}, "ssm:GetParameters"),
+            (worker.client("sts").get_caller_identity, {}, "sts:GetCallerIdentity"),
+            (worker.client("ec2").describe_instances, {}, "ec2:DescribeInstances"),
+            # The emulator would answer with the value itself.
+            (ssm.get_parameter, {"Name": "/demo/join"}, "the ciphertext of /demo/join"),
+            (ssm.get_parameters_by_path, {"Path": "/demo"}, "the ciphertext of /demo/"),
+            (ssm.get_parameter, {"Name": f"{ARN}/demo/join"}, "a call with Name"),
+        ):
+            code, message = refusal(method, **arguments)
+            assert code == "AccessDeniedException"
+            assert "the sandbox does not know which permissions this needs" in message
+            assert words in message
+    assert lab.parameter("/demo/join") == "pending"
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [("/", "application/x-www-form-urlencoded"), ("/?Name=/demo/kubeconfig", "application/x-amz-json-1.1")],
+)
+def test_a_request_that_can_be_read_in_two_ways_is_denied(path: str, form: str, worker: Node) -> None:
+    """moto believes the query before the body, so what is authorized would not be what is done."""
+    body = b'{"Name": "/demo/join", "WithDecryption": true, "x": "&Name=/demo/kubeconfig&y="}'
+    code, message = send(worker, path, body, {"Content-Type": form})
+    assert code == "AccessDeniedException"
+    assert message.endswith("a request that is not of the JSON 1.1 protocol")
+
+
+def send(node: Node, path: str, body: bytes, headers: dict[str, str]) -> tuple[str, str]:
+    """A request that is signed as it should be and has a form that no client gives it."""
+    secret = node.keys.issue(node.instance)
+    named = {"X-Amz-Target": "AmazonSSM.GetParameter", **headers}
+    request = AWSRequest("POST", f"{node.gate_url}{path}", data=body, headers=named)
+    credentials = Credentials(secret.access_key_id, secret.secret_access_key, secret.token)
+    SigV4Auth(credentials, "ssm", REGION).add_auth(request)
+    status, text = node.get(request.url, "POST", dict(request.headers.items()), body)
+    assert status == 400
+    error = json.loads(text)
+    return error["__type"], error["message"]
+
+
+def test_a_key_that_does_not_exist_is_told_as_parameter_store_does(master: Node) -> None:
+    code, message = refusal(
+        master.client().put_parameter,
+        Name="/demo/join",
+        Value="x",
+        Type="SecureString",
+        KeyId="alias/nobodys",
+        Overwrite=True,
+    )
+    assert code == "InvalidKeyId"
+    assert "alias/nobodys is not found" in message
+
+
+def test_an_update_without_a_type_is_still_one_of_a_secret(worker: Node, lab: World) -> None:
+    """What a value is encrypted under is decided by what the parameter is, not by what is said."""
+    put = worker.client().put_parameter
+    with policy(lab, statement("ssm:PutParameter")):
+        found = refusal(put, Name="/demo/join", Value="x", KeyId=lab.key_arn, Overwrite=True)
+    assert found == ("AccessDeniedException", denied(worker, "kms:Encrypt", lab.key_arn))
+
+
+def test_without_a_route_nothing_is_heard(worker: Node, lab: World) -> None:
+    assert worker.get(f"{worker.internet_url}/reach?host=pkgs.k8s.io&port=443") == (200, "reached")
+    try:
+        lab.remove_route()
+        line = worker.complaint("get-parameter", "/demo/join")
+        assert line == f"kp-aws: {worker.gate_url}/: Remote end closed connection without response (8 tries)"
+        with pytest.raises(ConnectionClosedError):
+            worker.client(secret="wrong").get_parameter(Name="/demo/join")
+        assert worker.get(f"{worker.internet_url}/reach?host=pkgs.k8s.io&port=443") == (
+            504,
+            "curl: (28) Failed to connect to pkgs.k8s.io port 443: Could not connect to server",
+        )
+        assert "INSTANCE_ID=" in worker.says("identity")  # needs no route
+    finally:
+        lab.add_route()
+    assert worker.says("get-parameter", "/demo/join")
+    assert {each["error"] for each in worker.decisions if not each["allowed"]} == {"NoAnswer"}
+
+
+@pytest.mark.parametrize("query", ["host=x", "port=443", "host=x&port=0", "host=x&port=https", ""])
+def test_the_outside_wants_a_host_and_a_port(query: str, worker: Node) -> None:
+    assert worker.get(f"{worker.internet_url}/reach?{query}")[0] == 400
+    assert worker.get(f"{worker.internet_url}/elsewhere?host=x&port=443")[0] == 400
+
+
+def test_a_machine_that_is_off_is_not_answered(lab: World, tmp_path: Path) -> None:
+    with gate_node(lab, "gpu01", tmp_path / "gpu01") as node:
+        assert node.says("get-parameter", "/demo/join")
+        ssm = node.client()
+        lab.ec2.stop_instances(InstanceIds=[node.instance])
+        with pytest.raises(ConnectionClosedError):
+            ssm.get_parameter(Name="/demo/join", WithDecryption=True)
+        for url in (f"{node.metadata_url}/latest/", f"{node.internet_url}/reach?host=x&port=443"):
+            with pytest.raises(ConnectionError):
+                node.get(url)
+        lab.ec2.start_instances(InstanceIds=[node.instance])
+        assert node.says("get-parameter", "/demo/join")
+        lab.terminate("gpu01")
+        with pytest.raises(ConnectionClosedError):
+            ssm.get_parameter(Name="/demo/join", WithDecryption=True)
+
+
+def test_an_emulator_that_is_away_is_no_refusal(worker: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}/"
+    monkeypatch.setattr(worker.account.cloud, "_changes_url", nobody)
+    with pytest.raises(ClientError, match="503"):
+        worker.client().get_parameter(Name="/demo/join", WithDecryption=True)
+    assert worker.get(f"{worker.metadata_url}/latest/")[0] == 503
+    assert worker.get(f"{worker.internet_url}/reach?host=x&port=443")[0] == 503
+
+
+def test_the_log_holds_no_value_and_tells_which_statement_allowed_a_call(
+    worker: Node, master: Node, lab: World
+) -> None:
+    master.says("put-parameter", "/demo/kubeconfig", "--secure", given="planted secret")
+    master.says("get-parameters-by-path", lab.naming.hosts_path)
+    worker.says("get-parameter", "/demo/join")
+    worker.complaint("put-parameter", "/demo/join", "--secure", given="planted forgery")
+    text = "".join([*master.lines, *worker.lines])
+    assert "planted" not in text
+    assert "pending" not in text
+    assert [
+        (each["action"], each["statement"]) for each in master.decisions + worker.decisions if each["allowed"]
+    ] == [
+        ("ssm:PutParameter", "Write"),
+        ("kms:Encrypt", "Key"),
+        ("ssm:GetParametersByPath", "ReadHosts"),
+        ("ssm:GetParameter", "ReadJoin"),
+        ("kms:Decrypt", "Key"),
+    ]
+
+
+def test_a_simulated_machine_is_authorized_alike(worker: Node, master: Node, lab: World) -> None:
+    simulated = worker.machine()
+    assert simulated.get_parameter("/demo/join") == "pending"
+    assert "/demo/hosts/00" in simulated.get_parameters_by_path("/demo/hosts")
+    simulated.put_parameter("/demo/status/worker01", "{}")
+    role = f"AccessDeniedException: the role of {worker.instance} is not authorized to perform:"
+    for call, words in (
+        (
+            lambda: simulated.get_parameter("/demo/kubeconfig"),
+            f"kp-aws get-parameter /demo/kubeconfig: {role} ssm:GetParameter on resource: {ARN}/demo/kubeconfig",
+        ),
+        (
+            lambda: simulated.put_parameter("/demo/status/worker01", "x", secure=True),
+            f"kp-aws put-parameter /demo/status/worker01: {role} kms:Encrypt on resource: {lab.key_arn}",
+        ),
+        (
+            lambda: simulated.put_parameter("/demo/status/worker01", "x" * 4097),
+            "kp-aws put-parameter /demo/status/worker01: PutParameter: ValidationException: value over 4096"
+            " characters",
+        ),
+    ):
+        with pytest.raises(CallFailed) as caught:
+            call()
+        assert str(caught.value) == words
+    master.machine().put_parameter("/demo/kubeconfig", "new", secure=True)
+    assert lab.parameter("/demo/kubeconfig") == "new"

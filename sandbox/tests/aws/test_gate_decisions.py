@@ -1,0 +1,94 @@
+"""The log of decisions, and the two tables that are made of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from sandbox.aws.decisions import Line, record
+from sandbox.aws.statements import statements
+from sandbox.tests.aws.permission_table import Unused, Used, unused, used
+
+JOIN = "arn:aws:ssm:us-east-1:1:parameter/lab/join"
+POLICY = {
+    "Statement": [
+        {"Sid": "ReadJoin", "Effect": "Allow", "Action": "ssm:GetParameter", "Resource": JOIN},
+        {"Sid": "Write", "Effect": "Allow", "Action": ["ssm:Put*", "ssm:Delete*"], "Resource": "*"},
+        {"Effect": "Allow", "Action": "kms:decrypt", "Resource": "*"},
+        {"Sid": "Never", "Effect": "Deny", "Action": "ssm:DeleteParameter", "Resource": "*"},
+    ]
+}
+
+
+def line(role: str, action: str, statement: str, allowed: bool = True) -> Line:
+    return Line(
+        instance="i-1",
+        role=role,
+        action=action,
+        resource=JOIN,
+        allowed=allowed,
+        statement=statement,
+        pattern=JOIN if allowed else "",
+    )
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> list[str]:
+    path = tmp_path / "logs" / "calls.jsonl"
+    for each in (
+        line("worker01", "ssm:GetParameter", "ReadJoin"),
+        line("worker01", "ssm:GetParameter", "ReadJoin"),
+        line("worker01", "kms:Decrypt", "node#3"),
+        line("master1", "ssm:PutParameter", "Write"),
+        line("worker01", "ssm:PutParameter", "", allowed=False),
+        Line(instance="-", role="-", action="ssm:GetParameter", error="UnrecognizedClientException"),
+    ):
+        record(path, each)
+    assert path.stat().st_mode & 0o777 == 0o600
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_a_line_says_what_is_known(log: list[str]) -> None:
+    first, last = json.loads(log[0]), json.loads(log[-1])
+    assert first.pop("time").endswith("+00:00")
+    assert first == {
+        "instance": "i-1",
+        "role": "worker01",
+        "action": "ssm:GetParameter",
+        "resource": JOIN,
+        "allowed": True,
+        "statement": "ReadJoin",
+        "pattern": JOIN,
+    }
+    assert (last["allowed"], last["error"]) == (False, "UnrecognizedClientException")
+    assert "resource" not in last
+
+
+def test_permissions_are_used_or_not_and_named_as_the_policy_writes_them(log: list[str]) -> None:
+    assert used(log) == [
+        Used("master1", "Write", "ssm:PutParameter", JOIN, 1),
+        Used("worker01", "ReadJoin", "ssm:GetParameter", JOIN, 2),
+        Used("worker01", "node#3", "kms:Decrypt", JOIN, 1),
+    ]
+    assert unused({"worker01": statements("node", POLICY)}, log) == [
+        Unused("worker01", "Write", "ssm:Delete*"),
+        Unused("worker01", "Write", "ssm:Put*"),
+    ]
+
+
+def test_many_writers_do_not_mix_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+
+    def write(number: int) -> None:
+        for _ in range(50):
+            record(path, line(f"node{number}", "ssm:GetParameter", "ReadJoin"))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert [row.times for row in used(path.read_text(encoding="utf-8").splitlines())] == [50] * 8

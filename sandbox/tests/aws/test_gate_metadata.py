@@ -1,0 +1,223 @@
+"""The metadata service of one instance, as its own client and cloud-init would ask it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.aws.metadata import MetadataService
+from sandbox.tests.aws.gate_node import Node, gate_node
+from sandbox.tests.nodes.boot_world import IMAGE, World, world
+
+TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
+TTL = {TTL_HEADER: "60"}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("metadata")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def node(lab: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with gate_node(lab, "worker01", tmp_path_factory.mktemp("node")) as made:
+        options(lab, made, HttpTokens="required")  # as the program launches its nodes
+        yield made
+
+
+def options(lab: World, node: Node, **changed: Any) -> None:
+    lab.ec2.modify_instance_metadata_options(InstanceId=node.instance, **changed)
+
+
+def described(lab: World, node: Node) -> dict[str, Any]:
+    answer = lab.ec2.describe_instances(InstanceIds=[node.instance])
+    found: dict[str, Any] = answer["Reservations"][0]["Instances"][0]
+    return found
+
+
+def token(node: Node) -> str:
+    status, text = node.get(f"{node.metadata_url}/latest/api/token", "PUT", TTL)
+    assert status == 200
+    return text
+
+
+def held_by(token: str) -> dict[str, str]:
+    return {"X-aws-ec2-metadata-token": token}
+
+
+def read(node: Node, path: str) -> tuple[int, str]:
+    return node.get(f"{node.metadata_url}{path}", headers=held_by(token(node)))
+
+
+def value(node: Node, path: str) -> str:
+    status, text = read(node, f"/latest/meta-data/{path}")
+    assert status == 200, text
+    return text
+
+
+def test_values_are_what_the_aws_api_says(lab: World, node: Node) -> None:
+    instance = described(lab, node)
+    expected = {
+        "ami-id": IMAGE,
+        "ami-launch-index": "0",
+        "hostname": "ip-10-20-0-11.ec2.internal",
+        "instance-id": node.instance,
+        "instance-type": "m6i.xlarge",
+        "local-hostname": "ip-10-20-0-11.ec2.internal",
+        "local-ipv4": "10.20.0.11",
+        "mac": instance["NetworkInterfaces"][0]["MacAddress"],
+        "placement/availability-zone": "us-east-1a",
+        "placement/region": "us-east-1",
+        "public-ipv4": instance["PublicIpAddress"],
+    }
+    assert {path: value(node, path) for path in expected} == expected
+
+
+def test_listings_are_derived_from_what_there_is(node: Node) -> None:
+    assert read(node, "/") == (200, "2021-03-23\nlatest")
+    assert read(node, "/2021-03-23/meta-data/instance-id") == (200, node.instance)
+    assert read(node, "/latest/") == (200, "dynamic/\nmeta-data/\nuser-data")
+    names = value(node, "").split("\n")
+    assert names == sorted(names)
+    assert {"iam/", "instance-id", "placement/", "public-ipv4"} <= set(names)
+    assert value(node, "placement/") == "availability-zone\nregion"
+    assert value(node, "iam/") == "info\nsecurity-credentials/"
+    assert value(node, "iam/security-credentials/") == "worker01"
+    for path in names:
+        assert value(node, path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/1999-01-01/meta-data/instance-id",
+        "/latest/meta-data/public-keys/",
+        "/latest/meta-data/instance-id/",
+        "/latest/meta-data/instance-i",
+        "/latest/meta-data/iam/security-credentials/master1",
+        "/latest/dynamic/instance-identity/signature",
+        "/latest/vendor-data",
+    ],
+)
+def test_nothing_is_aws_own_page(path: str, node: Node) -> None:
+    status, text = read(node, path)
+    assert status == 404
+    assert text.startswith('<?xml version="1.0" encoding="iso-8859-1"?>')
+    assert "<title>404 - Not Found</title>" in text
+
+
+def test_user_data_are_the_bytes_that_ec2_has(node: Node) -> None:
+    wanted = node.account.cloud.user_data(node.instance)
+    assert wanted[:2] == b"\x1f\x8b"
+    found = node.fetch(f"{node.metadata_url}/latest/user-data", headers=held_by(token(node)))
+    assert found == (200, wanted)
+
+
+def test_role_credentials_are_the_ones_that_the_gate_knows(node: Node) -> None:
+    given = json.loads(value(node, "iam/security-credentials/worker01"))
+    issued = node.keys.issue(node.instance)
+    expected = (issued.access_key_id, issued.secret_access_key, issued.token, "Success", "AWS-HMAC")
+    names = ("AccessKeyId", "SecretAccessKey", "Token", "Code", "Type")
+    assert tuple(given[name] for name in names) == expected
+    ends = datetime.strptime(given["Expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    assert timedelta(hours=5) < ends - datetime.now(UTC) <= timedelta(hours=6)
+    profile = json.loads(value(node, "iam/info"))
+    assert profile["InstanceProfileArn"] == "arn:aws:iam::123456789012:instance-profile/worker01"
+
+
+def test_the_identity_document(lab: World, node: Node) -> None:
+    status, text = read(node, "/latest/dynamic/instance-identity/document")
+    assert status == 200
+    found = json.loads(text)
+    names = ("instanceId", "accountId", "imageId", "region", "privateIp")
+    expected = [node.instance, "123456789012", IMAGE, "us-east-1", described(lab, node)["PrivateIpAddress"]]
+    assert [found[name] for name in names] == expected
+
+
+def test_a_token_is_for_a_sensible_time_and_not_for_a_proxy(node: Node) -> None:
+    url = f"{node.metadata_url}/latest/api/token"
+    assert node.get(url, "PUT")[0] == 400
+    for seconds in ("0", "21601", "-1", "1.5", "sixty"):
+        assert node.get(url, "PUT", {TTL_HEADER: seconds})[0] == 400, seconds
+    assert node.get(url, "PUT", {**TTL, "X-Forwarded-For": "10.0.0.1"})[0] == 403
+    assert node.get(url, "GET")[0] == 405
+
+
+def test_every_read_needs_a_token(node: Node) -> None:
+    url = f"{node.metadata_url}/latest/meta-data/instance-id"
+    status, text = node.get(url)
+    assert (status, "401 - Unauthorized" in text) == (401, True)
+    assert node.get(url, headers=held_by("invented"))[0] == 401
+    assert node.get(url, "POST", headers=held_by(token(node)))[0] == 405
+
+
+def test_a_token_ends(node: Node) -> None:
+    now = [1000.0]
+    cloud = node.account.cloud
+    own = node.serve(MetadataService(cloud, node.keys, node.instance, clock=lambda: now[0]))
+    held = node.get(f"{own}/latest/api/token", "PUT", TTL)[1]
+    url = f"{own}/latest/meta-data/instance-id"
+    assert node.get(url, headers=held_by(held))[0] == 200
+    now[0] += 59
+    assert node.get(url, headers=held_by(held))[0] == 200
+    now[0] += 1
+    assert node.get(url, headers=held_by(held))[0] == 401
+
+
+def test_a_token_of_another_machine_is_none(lab: World, node: Node, tmp_path: Path) -> None:
+    with gate_node(lab, "gpu01", tmp_path / "other") as other:
+        url = f"{other.metadata_url}/latest/meta-data/instance-id"
+        assert node.get(url, headers=held_by(token(node)))[0] == 401
+        lab.terminate("gpu01")
+
+
+def test_the_instances_options_are_obeyed_at_once(lab: World, node: Node) -> None:
+    url = f"{node.metadata_url}/latest/meta-data/instance-id"
+    try:
+        options(lab, node, HttpTokens="optional")
+        assert node.get(url) == (200, node.instance)
+        assert node.get(url, headers=held_by("invented"))[0] == 401
+        options(lab, node, HttpEndpoint="disabled")
+        assert node.get(url)[0] == 403
+        assert node.get(f"{node.metadata_url}/latest/api/token", "PUT", TTL)[0] == 403
+    finally:
+        options(lab, node, HttpTokens="required", HttpEndpoint="enabled")
+    assert node.get(url)[0] == 401
+    assert value(node, "instance-id") == node.instance
+
+
+def test_what_changes_in_ec2_is_seen_at_once(lab: World, node: Node) -> None:
+    """A machine without a public address, without a role, without user data."""
+    answer = lab.ec2.run_instances(
+        ImageId=IMAGE, InstanceType="m6i.large", MinCount=1, MaxCount=1, SubnetId=second_subnet(lab)
+    )
+    bare = answer["Instances"][0]["InstanceId"]
+    own = node.serve(MetadataService(node.account.cloud, node.keys, bare))
+    held = node.get(f"{own}/latest/api/token", "PUT", TTL)[1]
+
+    def ask(path: str) -> tuple[int, str]:
+        return node.get(f"{own}{path}", headers=held_by(held))
+
+    assert ask("/latest/") == (200, "dynamic/\nmeta-data/")
+    assert ask("/latest/user-data")[0] == 404
+    assert ask("/latest/meta-data/public-ipv4")[0] == 404
+    assert ask("/latest/meta-data/iam/security-credentials/")[0] == 404
+    profile = lab.ec2.associate_iam_instance_profile(InstanceId=bare, IamInstanceProfile={"Name": "master1"})
+    assert ask("/latest/meta-data/iam/security-credentials/") == (200, "master1")
+    association = profile["IamInstanceProfileAssociation"]["AssociationId"]
+    lab.ec2.disassociate_iam_instance_profile(AssociationId=association)
+    lab.ec2.terminate_instances(InstanceIds=[bare])
+    with pytest.raises(ConnectionError):
+        ask("/latest/")
+
+
+def second_subnet(lab: World) -> str:
+    """A subnet whose instances get no public address."""
+    answer = lab.ec2.create_subnet(VpcId=lab.vpc, CidrBlock="10.20.8.0/24")
+    return str(answer["Subnet"]["SubnetId"])

@@ -1,0 +1,82 @@
+"""The plugin as a process: it says its port, answers, and never outlives its engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from pulumi.runtime.proto import provider_pb2_grpc
+
+ROOT = Path(__file__).resolve().parents[3]
+PLUGIN = [sys.executable, "-m", "sandbox.aws.provider", "127.0.0.1:1"]
+# A parent that starts the plugin, hands its output on, and then lives until it is killed.
+PARENT = (
+    "import subprocess, sys, time; child = subprocess.Popen(sys.argv[1:], stdout=1);"
+    "print(child.pid, file=sys.stderr, flush=True); time.sleep(60)"
+)
+
+
+@pytest.fixture
+def plugin() -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(PLUGIN, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def port_of(process: subprocess.Popen[str]) -> int:
+    assert process.stdout is not None
+    return int(process.stdout.readline())
+
+
+def test_prints_its_port_and_answers(plugin: subprocess.Popen[str]):
+    with grpc.insecure_channel(f"127.0.0.1:{port_of(plugin)}") as channel:
+        info = provider_pb2_grpc.ResourceProviderStub(channel).GetPluginInfo(Empty(), timeout=10)
+    assert info.version == "7.51.1"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ends_when_asked(plugin: subprocess.Popen[str], number: signal.Signals):
+    port_of(plugin)
+    plugin.send_signal(number)
+    assert plugin.wait(timeout=15) == 0
+
+
+def test_ends_when_its_parent_is_killed():
+    command = [sys.executable, "-c", PARENT, *PLUGIN]
+    parent = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert parent.stderr is not None
+    child = int(parent.stderr.readline())
+    port_of(parent)
+    parent.kill()
+    parent.communicate(timeout=30)  # returns when the child, which holds the pipe too, has ended
+    deadline = time.monotonic() + 20
+    while _runs(child) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not _runs(child)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie (its new parent may be slow to bury it)."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_help_is_harmless():
+    done = subprocess.run(
+        [*PLUGIN[:3], "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "pulumi-resource-aws" in done.stdout

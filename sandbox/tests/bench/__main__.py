@@ -1,0 +1,180 @@
+"""`python -m sandbox.tests.bench`: speed, measured in one run on a fresh copy of the project.
+
+1. `kubepark up` from nothing (tools built) to the completed GPU Job.
+2. `kubepark preview` of the unchanged stack against the engine's floor (`floor.py`), in turns.
+3. `kubepark preview` with 10, 50 and 200 more people: whether it grows with their number and no faster.
+4. The same `up` on real nodes, where they can run.
+5. `up` of a stack with 200 simulated workers, and the memory that the sandbox then takes (`--scale`).
+
+Exit code: 0 within the limits, 1 over one of them. See docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import yaml
+
+from sandbox.nodes import choice
+from sandbox.processes import Supervisor
+from sandbox.tests.bench.floor import Floor
+from sandbox.tests.bench.measure import Row, Sample, middle, table, timed
+from sandbox.tests.stack.project import Project
+
+UP_SECONDS = 90.0
+PREVIEW_RATIO = 2.5
+REAL_SECONDS = 150.0
+PEOPLE = (10, 50, 200)
+GROWTH = 1.5  # times what one person more costs
+MANY = 200
+MANY_SECONDS = 1800.0  # after that it hangs
+RUNS = 5
+READY = ("Ready", "True")
+COMMAND_SECONDS = 600.0  # a command that takes longer is broken, not slow
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="kubepark-bench-") as name:
+        folder = Path(name)
+        with running(folder / "project") as project:
+            rows = measure(project, folder / "floor", options.runs)
+            rows += measure_people(project)
+        if not choice.obstacle(folder):
+            with running(folder / "real", nodes="real") as project:
+                rows += measure_real(project)
+        if options.scale:
+            with running(folder / "many") as project:
+                rows += measure_many(project)
+    if options.json:
+        print(json.dumps({"machine": machine(), "rows": [asdict(row) | {"ok": row.ok} for row in rows]}))
+    else:
+        print(f"\n{machine()}\n\n{table(rows)}")
+    return 0 if all(row.ok for row in rows) else 1
+
+
+def measure(project: Project, floor_folder: Path, runs: int) -> list[Row]:
+    """Every figure, in the order of the table."""
+    _say("up from nothing ...")
+    up = timed(lambda: project.ok("up", timeout=COMMAND_SECONDS))
+    resources = project.resources()
+    floor = Floor(floor_folder, resources)
+    floor.run("up")
+    ours: list[Sample] = []
+    floors: list[float] = []
+    for turn in range(1, runs + 1):
+        ours.append(timed(lambda: project.ok("preview", "--expect-no-changes", timeout=COMMAND_SECONDS)))
+        count, seconds = floor.run("preview")
+        floors.append(seconds)
+        _say(f"unchanged preview {turn}/{runs}: {ours[-1].seconds:.2f} s, floor {seconds:.2f} s")
+    preview, base = middle(ours), middle([Sample(seconds, 0) for seconds in floors])
+    kinds = f"{len(resources)} resources"
+    return [
+        Row("up from nothing to the completed GPU Job", up.seconds, "s", UP_SECONDS, kinds),
+        Row("unchanged preview", preview.seconds, "s", note=f"{kinds}, median of {runs}"),
+        Row("  its processor time", preview.processor, "s", note="all processes together"),
+        Row("engine's floor", base.seconds, "s", note=f"{count} resources, median of {runs}"),
+        Row("unchanged preview / floor", preview.seconds / base.seconds, "", PREVIEW_RATIO),
+    ]
+
+
+def measure_people(project: Project) -> list[Row]:
+    """Previews of lists of different lengths. What one more person costs is to stay the same."""
+    known = yaml.safe_load(project.stack_file.read_text(encoding="utf-8"))["config"]["kubepark:people"]
+    seconds: dict[int, float] = {}
+    for count in PEOPLE:
+        more = [{"name": f"p{n:03d}", "email": f"p{n:03d}@example.org"} for n in range(count)]
+        project.set("kubepark:people", [*known, *more])
+        project.ok("preview", timeout=COMMAND_SECONDS)  # makes up their passwords
+        samples = [timed(lambda: project.ok("preview", timeout=COMMAND_SECONDS)) for _ in range(3)]
+        seconds[count] = middle(samples).seconds
+        _say(f"preview with {count} more people: {seconds[count]:.2f} s")
+    few, some, many = PEOPLE
+    first = (seconds[some] - seconds[few]) / (some - few)
+    later = (seconds[many] - seconds[some]) / (many - some)
+    note = f"{later * 1000:.0f} ms and {first * 1000:.0f} ms"
+    rows = [
+        Row(f"preview with {count} more people", seconds[count], "s", note="median of 3") for count in PEOPLE
+    ]
+    return [
+        *rows,
+        Row(f"  each from {some} to {many} / from {few} to {some}", later / first, "", GROWTH, note),
+    ]
+
+
+def measure_real(project: Project) -> list[Row]:
+    _say("up on real nodes ...")
+    up = timed(lambda: project.ok("up", timeout=COMMAND_SECONDS))
+    note = f"5 nodes, {memory(project):.0f} MiB"
+    return [Row("up on real nodes to the completed GPU Job", up.seconds, "s", REAL_SECONDS, note)]
+
+
+def measure_many(project: Project) -> list[Row]:
+    _say(f"up with {MANY} simulated workers ...")
+    names = [f"worker{number:02d}" for number in range(1, MANY + 1)]
+    project.set("kubepark:workers.nodes", {name: {} for name in names})
+    project.set("kubepark:controlPlane.waitMinutes", 20)
+    up = timed(lambda: project.ok("up", "--skip-preview", timeout=MANY_SECONDS))
+    nodes = project.get("nodes")["items"]
+    ready = [c for node in nodes for c in node["status"]["conditions"] if (c["type"], c["status"]) == READY]
+    name = f"up with {MANY} simulated workers"
+    return [
+        Row(name, up.seconds, "s", note=f"{len(ready)} of {MANY + 2} nodes Ready"),
+        Row("  memory of the sandbox", memory(project), "MiB", note="resident, all processes"),
+    ]
+
+
+def memory(project: Project) -> float:
+    """Resident memory of the sandbox's processes and of what they started, in MiB."""
+    total = 0
+    for record in Supervisor(project.state / "state.json", project.state).records().values():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            leader = psutil.Process(record.pid)
+            total += sum(each.memory_info().rss for each in [leader, *leader.children(recursive=True)])
+    return total / 2**20
+
+
+@contextlib.contextmanager
+def running(folder: Path, nodes: str = "simulated") -> Iterator[Project]:
+    """A copy of the project whose processes end with the block."""
+    folder.mkdir()
+    project = Project(folder, nodes=nodes)
+    try:
+        yield project
+    finally:
+        project.stop()
+
+
+def machine() -> str:
+    """What the figures depend on, in a line."""
+    load = os.getloadavg()[0]
+    return (
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} "
+        f"{platform.release()}; load average at the end {load:.1f}"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make bench", description="Measure speed; see docs/benchmarks.md.")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
+    parser.add_argument("--runs", type=int, default=RUNS, help="previews of each side (default: %(default)s)")
+    parser.add_argument("--scale", action="store_true", help=f"also a stack of {MANY} simulated workers")
+    return parser
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

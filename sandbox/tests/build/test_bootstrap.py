@@ -1,0 +1,170 @@
+"""From a bare machine to a running `make test`: the virtualenv, the Makefile and CI's entry."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandbox.build import venv
+from sandbox.errors import SandboxError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run(*command, cwd, path, **variables):
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={"PATH": str(path), "HOME": str(cwd), "CI": "true", **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """What `make` reads, in a folder of its own."""
+    folder = tmp_path / "clone"
+    (folder / "sandbox").mkdir(parents=True)
+    (folder / ".ci").mkdir()
+    for name in ("Makefile", "requirements.txt", "requirements-dev.txt", ".ci/run"):
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("__init__", "venv", "errors", "files", "progress"):
+        shutil.copy(ROOT / "sandbox" / f"{name}.py", folder / "sandbox")
+    return folder
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A PATH of links to the few programs that a bare machine has, and no Python."""
+    folder = tmp_path / "path"
+    folder.mkdir()
+    for name in ("sh", "bash", "env", "make", "git", "sed", "test", "echo", "dirname", "id", "readlink"):
+        found = shutil.which(name)
+        if found:
+            (folder / name).symlink_to(found)
+    return folder
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_make_alone_lists_every_target(clone, path):
+    done = run("make", cwd=clone, path=path)
+    assert done.returncode == 0, done.stderr
+    names = [line.split()[0] for line in done.stdout.splitlines()[1:]]
+    assert names == [
+        "help", "up", "preview", "refresh", "destroy", "down", "test", "test-real", "bench", "test-long", "soak", "lint",
+        "tools", "sandbox-env", "golden", "diagrams", "lock", "venv", "clean",
+    ]  # fmt: skip
+
+
+def test_no_python_that_is_new_enough(clone, path):
+    script(path / "python3", "exit 1")
+    done = run("make", "up", cwd=clone, path=path)
+    assert done.returncode != 0
+    assert done.stderr.startswith("Python 3.11 or newer is needed and not on PATH: install it, or name it: ")
+
+
+def test_the_first_python_that_is_new_enough_is_taken(clone, path):
+    script(path / "python3", "exit 1")  # too old
+    script(path / "python3.12", f'exec {sys.executable} "$@"')
+    (clone / ".venv" / "bin").mkdir(parents=True)
+    log = clone / "pip.log"
+    script(clone / ".venv" / "bin" / "python", f'echo "$@" >> "{log}"')
+    done = run("make", "venv", cwd=clone, path=path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert done.stderr == "installing Python packages ...\ninstalled Python packages in 0 s\n"
+    assert "--require-hashes -r" in log.read_text()
+    again = run("make", "venv", cwd=clone, path=path)
+    assert "installing" not in again.stderr
+
+
+def stub_python(folder, body="exit 0"):
+    (folder / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
+    log = folder / "python.log"
+    script(folder / ".venv" / "bin" / "python", f'echo "$@" >> "{log}"; {body}')
+    return log
+
+
+def test_an_unchanged_checkout_installs_nothing_and_a_changed_pin_does(clone, capsys):
+    log = stub_python(clone)
+    venv.ensure_venv(clone)
+    calls = len(log.read_text().splitlines())
+    venv.ensure_venv(clone)
+    assert len(log.read_text().splitlines()) == calls
+    with (clone / "requirements.txt").open("a") as file:
+        file.write("# another pin\n")
+    venv.ensure_venv(clone)
+    assert len(log.read_text().splitlines()) == 2 * calls
+
+
+def test_a_failed_installation_is_one_error_and_is_tried_again(clone, capsys):
+    stub_python(clone, 'case "$*" in *install*) echo "no route to the registry" >&2; exit 1;; esac')
+    for _ in range(2):
+        with pytest.raises(SandboxError) as caught:
+            venv.ensure_venv(clone)
+        assert str(caught.value).splitlines() == [
+            "installing requirements-dev.txt failed (it needs the Python package registry):",
+            "  no route to the registry",
+        ]
+
+
+def test_a_python_without_ensurepip_says_what_to_install(tmp_path, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        venv.importlib.util, "find_spec", lambda name: None if name == "ensurepip" else real(name)
+    )
+    with pytest.raises(SandboxError) as caught:
+        venv._create(tmp_path / ".venv")
+    name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    assert "lacks ensurepip, which a virtualenv needs" in str(caught.value)
+    assert f"apt-get install {name}-venv" in str(caught.value)
+
+
+@pytest.mark.parametrize("broken", ["test-real", "test"])
+def test_ci_runs_all_tests_and_fails_if_any_do(clone, path, broken):
+    script(path / "python3", f'exec {sys.executable} "$@"')
+    (path / "make").unlink()
+    fails = f'[ "$1" != {broken} ] || exit 7'
+    script(path / "make", f'echo "make $*"; read -r line && echo "had input"; {fails}')
+    done = run("bash", clone / ".ci" / "run", cwd="/", path=path)
+    assert done.returncode == 7
+    assert done.stdout == "make test-real PYTHON=python3\nmake test PYTHON=python3\n"
+
+
+def test_ci_installs_what_is_missing_where_apt_and_root_can(clone, path):
+    (path / "make").unlink()
+    script(path / "apt-get", f'echo "$*" >> "{clone}/apt.log"; [ "$1" = install ] || exit 0; '
+           f'printf "#!/bin/sh\\nexit 0\\n" > "{path}/make"; /bin/chmod +x "{path}/make"; '
+           f'printf "#!/bin/sh\\nexit 0\\n" > "{path}/python3"; /bin/chmod +x "{path}/python3"')  # fmt: skip
+    script(path / "sudo", 'shift; exec "$@"')
+    done = run("bash", clone / ".ci" / "run", cwd="/", path=path)
+    assert done.returncode == 0, done.stderr
+    update, install = (clone / "apt.log").read_text().splitlines()
+    assert update.startswith("update")
+    assert install.endswith("ca-certificates make python3-venv")
+
+
+def test_ci_says_what_is_missing_where_it_cannot_be_installed(clone, path):
+    (path / "make").unlink()
+    done = run("bash", clone / ".ci" / "run", cwd="/", path=path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: missing: make python3-venv (Python must be 3.11 or newer")
+
+
+def test_the_entry_points_are_executable():
+    for name in (".ci/run", "bin/kubepark"):
+        assert os.access(ROOT / name, os.X_OK)

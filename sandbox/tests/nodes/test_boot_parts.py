@@ -1,0 +1,157 @@
+"""The boot's parts that need no process: user data, records, faults, join records."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandbox.nodes.cloudinit import Step, UserDataError, WrittenFile, parse
+from sandbox.nodes.faults import Faults
+from sandbox.nodes.simulated.steps import objection
+from sandbox.record import RECORD_BYTES, Origin, encode, mask, rfc3339
+
+PARAMETERS = {key: f"/demo/{key}" for key in ("join", "kubeconfig", "encryptionKey", "hostsPath", "status")}
+NODE = {
+    "schema": 1,
+    "cluster": "demo",
+    "node": "worker01",
+    "role": "worker",
+    "generation": 3,
+    "masterGeneration": 1,
+    "region": "us-east-1",
+    "privateIp": "10.20.0.11",
+    "parameters": PARAMETERS,
+}
+JOIN = {"path": "/etc/kubepark/kubeadm-join.yaml.tmpl", "content": "kind: JoinConfiguration\n"}
+STEPS = {
+    "path": "/etc/kubepark/steps",
+    "content": "# name deadline when\nclock 60 boot\njoin 90 once /etc/x\n",
+}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ORIGIN = Origin(instance_id="i-0", node="worker01", generation=3, boot_id="b", attempt=2, since=NOW)
+
+
+def cloud_config(*files: dict[str, Any], packed: bool = True) -> bytes:
+    text = "#cloud-config\n" + yaml.safe_dump({"write_files": list(files)})
+    return gzip.compress(text.encode()) if packed else text.encode()
+
+
+def node_file(**change: Any) -> dict[str, Any]:
+    return {"path": "/etc/kubepark/node.json", "content": json.dumps({**NODE, **change})}
+
+
+def test_files_are_what_write_files_says() -> None:
+    extra = {"path": "/x", "content": "text", "permissions": "0600"}
+    found = parse(cloud_config(node_file(), JOIN, STEPS, extra))
+    assert found.files["/x"] == WrittenFile(b"text", 0o600)
+    assert found.files[JOIN["path"]].mode == 0o644
+    assert (found.name, found.generation, found.is_master) == ("worker01", 3, False)
+    assert found.template == JOIN["content"]
+    assert parse(cloud_config(node_file(), JOIN, STEPS, packed=False)).name == "worker01"
+
+
+def test_plan_comes_from_the_user_data() -> None:
+    plan = parse(cloud_config(node_file(), JOIN, STEPS)).steps
+    assert plan == (Step("clock", 60, once=False), Step("join", 90, once=True))
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"", "is not #cloud-config"),
+        (b"\x1f\x8bbroken", "cannot be unpacked"),
+        (b"#cloud-config\n: [", "is not YAML"),
+        (b"#cloud-config\n- a\n", "is not a map"),
+        (cloud_config(JOIN), "does not write /etc/kubepark/node.json"),
+        (cloud_config(node_file(), JOIN), "does not write /etc/kubepark/steps"),
+        (cloud_config(node_file()), "does not write /etc/kubepark/kubeadm-join.yaml.tmpl"),
+        (cloud_config(node_file(role="master"), JOIN), "does not write /etc/kubepark/kubeadm-init.yaml.tmpl"),
+        (
+            cloud_config({"path": "/etc/kubepark/node.json", "content": "{}"}, JOIN),
+            "lacks cluster, node, role",
+        ),
+        (cloud_config(node_file(parameters={}), JOIN), "parameters.status"),
+        (
+            cloud_config(node_file(), {"path": "/x", "content": "%%", "encoding": "gz+b64"}),
+            "/x: the sandbox does not know encoding",
+        ),
+    ],
+)
+def test_unbootable_user_data_says_why(raw: bytes, words: str) -> None:
+    with pytest.raises(UserDataError, match=words.replace("[", r"\[")):
+        parse(raw)
+
+
+@given(st.text(max_size=9000))
+def test_records_fit_and_parse(message: str) -> None:
+    text = encode(ORIGIN, "failed", "join", 1, message)
+    assert len(text.encode()) <= RECORD_BYTES
+    assert "{{" not in text
+    assert (json.loads(text)["attempt"], json.loads(text)["since"]) == (2, "2026-01-01T00:00:00Z")
+
+
+def test_long_messages_keep_their_end() -> None:
+    record = json.loads(encode(ORIGIN, "failed", "join", 1, "start " + "x " * 4000 + "the error"))
+    assert record["message"].endswith("the error")
+    assert not record["message"].startswith("start")
+
+
+def test_secrets_are_masked() -> None:
+    key = base64.b64encode(bytes(range(32))).decode()
+    pem = "-----BEGIN EC PRIVATE KEY-----\nabc\n-----END EC PRIVATE KEY-----"
+    masked = mask(f"token abcdef.0123456789abcdef id AKIA{'A' * 16} key {key} {pem} end")
+    assert masked == "token [masked] id [masked] key [masked] [masked] end"
+    assert mask("sha256:" + "0a" * 32) == "sha256:" + "0a" * 32
+
+
+def test_faults_are_counted_and_reread(tmp_path: Any) -> None:
+    faults = Faults(tmp_path / "faults.json")
+    assert faults.take("n", "join") is None
+    entry = {"step": "join", "mode": "fail", "times": 2}
+    faults.path.write_text(json.dumps({"n": entry}))
+    assert [bool(faults.take("n", "join")) for _ in range(3)] == [True, True, False]
+    assert faults.present("n", "join") is not None
+    assert faults.take("n", "init") is None
+    assert faults.take("m", "join") is None
+    faults.path.write_text(json.dumps({"n": {**entry, "message": "other"}}))
+    taken = faults.take("n", "join")
+    assert taken is not None
+    assert taken.message == "other"
+    faults.path.write_text("{")
+    assert faults.take("n", "join") is None
+
+
+def record(**change: Any) -> str:
+    good = {
+        "generation": 1,
+        "expiresAt": rfc3339(NOW + timedelta(hours=1)),
+        "caCertHashes": ["sha256:" + "a" * 64],
+    }
+    return json.dumps({**good, **change})
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "there"),
+    [
+        (record(), "", False),
+        ("pending", "is not there yet", False),
+        ("{}", "is not there yet", False),
+        (record(generation=2), "is of master generation 2, not 1", True),
+        (record(expiresAt=rfc3339(NOW + timedelta(minutes=10))), "expires too soon", True),
+        (record(caCertHashes=[]), "has no CA hash to pin", True),
+        (record(caCertHashes=["md5:1"]), "has no CA hash to pin", True),
+    ],
+)
+def test_join_records_are_checked(text: str, words: str, there: bool) -> None:
+    problem, final = objection(text, 1, NOW)
+    assert problem.startswith(words)
+    assert bool(problem) == bool(words)
+    assert final is there

@@ -1,0 +1,164 @@
+"""The control plane from kubeadm's own files: what is moved, and that it runs and keeps its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import x509
+
+from sandbox.errors import SandboxError
+from sandbox.nodes.simulated.controlplane import ControlPlane, configuration, pin, with_server
+from sandbox.nodes.simulated.staticpods import API_SERVER, COMPONENTS, PORTS, arguments
+from sandbox.ports import free_port
+from sandbox.processes import Supervisor
+from sandbox.tests.tools import tool
+
+ALL_PORTS = {name: 30000 + number for number, name in enumerate((*PORTS, API_SERVER))}
+AUDIT = "/etc/kubernetes/audit-policy.yaml"
+
+
+def manifest(program: str, *flags: str, **volumes: tuple[str, str, str]) -> dict[str, Any]:
+    """A static pod; `volumes`: name -> host path, mount path, type."""
+    mounts = [{"name": name, "mountPath": path} for name, (_, path, _) in volumes.items()]
+    hosts = [
+        {"name": name, "hostPath": {"path": path, "type": kind}} for name, (path, _, kind) in volumes.items()
+    ]
+    return {
+        "spec": {"containers": [{"command": [program, *flags], "volumeMounts": mounts}], "volumes": hosts}
+    }
+
+
+def test_paths_follow_the_mounts(tmp_path: Path) -> None:
+    pod = manifest(
+        "kube-scheduler",
+        "--kubeconfig=/etc/kubernetes/scheduler.conf",
+        "--certs=/pki/sub/ca.crt",
+        "--other=/pkix/ca.crt",
+        "--leader-elect=true",
+        conf=("/etc/kubernetes/scheduler.conf", "/etc/kubernetes/scheduler.conf", "FileOrCreate"),
+        pki=("/var/pki", "/pki", "DirectoryOrCreate"),
+    )
+    assert arguments(pod, tmp_path, ALL_PORTS) == [
+        "kube-scheduler",
+        f"--kubeconfig={tmp_path}/etc/kubernetes/scheduler.conf",
+        f"--certs={tmp_path}/var/pki/sub/ca.crt",
+        "--other=/pkix/ca.crt",
+        "--leader-elect=true",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={ALL_PORTS['kube-scheduler']}",
+    ]
+    assert (tmp_path / "var/pki").is_dir()
+
+
+def test_addresses_are_moved_to_loopback(tmp_path: Path) -> None:
+    peers = "--initial-cluster=master1=https://10.20.0.10:2380"
+    clients = "--listen-client-urls=https://127.0.0.1:2379,https://10.20.0.10:2379"
+    etcd = manifest("etcd", "--name=master1", clients, peers)
+    addresses = ("--advertise-address=10.20.0.10", "--secure-port=6443")
+    server = manifest("kube-apiserver", *addresses, "--etcd-servers=https://127.0.0.1:2379")
+    for pod in (etcd, server):
+        flags = dict(flag.split("=", 1) for flag in arguments(pod, tmp_path, ALL_PORTS)[1:])
+        addresses = [value for name, value in flags.items() if name != "--advertise-address"]
+        assert not [value for value in addresses if "10.20." in value or "2379" in value or "2380" in value]
+    assert flags["--advertise-address"] == "10.20.0.10"
+    assert flags["--etcd-servers"] == f"https://127.0.0.1:{ALL_PORTS['etcd']}"
+
+
+@pytest.mark.parametrize(("kind", "words"), [("File", "is not a file"), ("Directory", "is not a directory")])
+def test_missing_host_path_stops_the_pod_as_the_kubelet_would(tmp_path: Path, kind: str, words: str) -> None:
+    pod = manifest("kube-apiserver", audit=(AUDIT, AUDIT, kind))
+    with pytest.raises(SandboxError, match=f"hostPath type check failed: {AUDIT} {words}"):
+        arguments(pod, tmp_path, ALL_PORTS)
+
+
+def document(**cluster: Any) -> str:
+    kind = {"apiVersion": "kubeadm.k8s.io/v1beta4"}
+    init = {
+        **kind,
+        "kind": "InitConfiguration",
+        "localAPIEndpoint": {"advertiseAddress": "10.20.0.10", "bindPort": 6443},
+        "nodeRegistration": {"name": "m", "criSocket": "unix:///run/containerd/containerd.sock"},
+        "skipPhases": ["addon"],
+    }
+    config = {
+        **kind,
+        "kind": "ClusterConfiguration",
+        "kubernetesVersion": "v1.36.0",
+        "controlPlaneEndpoint": "api.demo.internal:6443",
+        "encryptionAlgorithm": "ECDSA-P256",
+        "apiServer": {"certSANs": ["127.0.0.1"]},
+        "networking": {"podSubnet": "192.168.0.0/16"},
+        **cluster,
+    }
+    return yaml.safe_dump_all([init, config])
+
+
+@pytest.fixture
+def plane(tmp_path: Path) -> Iterator[ControlPlane]:
+    disk = tmp_path / "disk"
+    disk.mkdir(mode=0o700)
+    supervisor = Supervisor(tmp_path / "state.json", tmp_path / "logs")
+    yield ControlPlane(disk, tool("kubeadm").parent, supervisor, free_port())
+    supervisor.stop_all(grace=3)
+
+
+@pytest.mark.sandbox
+def test_initialise_stop_and_start_again(plane: ControlPlane) -> None:
+    assert not plane.initialised
+    plane.initialise(document())
+    assert plane.initialised
+    assert plane.ready()
+    api = plane.api("admin")  # has its rights from the binding, not from system:masters
+    info = api.get("/api/v1/namespaces/kube-public/configmaps/cluster-info")["data"]["kubeconfig"]
+    assert "server: https://api.demo.internal:6443" in info
+    uploaded = api.get("/api/v1/namespaces/kube-system/configmaps/kubeadm-config")["data"][
+        "ClusterConfiguration"
+    ]
+    assert "certificatesDir: /etc/kubernetes/pki" in uploaded
+    assert plane.ca_hash() == pin((plane.etc / "pki/ca.crt").read_bytes())
+    assert api.get("/apis/apps/v1/namespaces/kube-system/deployments")["items"] == []  # addons were skipped
+    kubeconfig = plane.operator_kubeconfig("https://203.0.113.9:6443")
+    assert len(kubeconfig) < 4096
+    assert plane.operator_kubeconfig("https://203.0.113.9:6443") == kubeconfig
+    assert plane.operator_kubeconfig(plane.server) != kubeconfig
+    token = plane.mint_token(24)
+    secret = f"/api/v1/namespaces/kube-system/secrets/bootstrap-token-{token.partition('.')[0]}"
+    plane.stop()
+    assert not plane.ready()
+    assert not [name for name in COMPONENTS if plane.supervisor.alive(name)]
+    plane.start()
+    assert plane.api().get(secret)["type"] == "bootstrap.kubernetes.io/token"
+
+
+@pytest.mark.sandbox
+def test_failed_start_says_why_and_the_next_attempt_is_clean(plane: ControlPlane) -> None:
+    volume = {"name": "audit", "hostPath": AUDIT, "mountPath": AUDIT, "pathType": "File", "readOnly": True}
+    flags = [{"name": "audit-policy-file", "value": AUDIT}]
+    wanting = {"apiServer": {"certSANs": ["127.0.0.1"], "extraArgs": flags, "extraVolumes": [volume]}}
+    with pytest.raises(SandboxError, match=f"{AUDIT} is not a file"):
+        plane.initialise(document(**wanting))
+    assert not plane.initialised
+    first = x509.load_pem_x509_certificate((plane.etc / "pki/ca.crt").read_bytes()).serial_number
+    (plane.root / AUDIT.lstrip("/")).write_text(
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None}]\n"
+    )
+    plane.initialise(document(**wanting))
+    assert x509.load_pem_x509_certificate((plane.etc / "pki/ca.crt").read_bytes()).serial_number != first
+
+
+@pytest.mark.sandbox
+def test_kubeadms_own_words_for_a_bad_configuration(plane: ControlPlane) -> None:
+    with pytest.raises(SandboxError, match="encryptionAlgorithm"):
+        plane.initialise(document(encryptionAlgorithm="ROT13"))
+
+
+def test_documents_are_found_and_servers_replaced() -> None:
+    assert configuration(document(), "ClusterConfiguration")["kubernetesVersion"] == "v1.36.0"
+    with pytest.raises(SandboxError, match="has no JoinConfiguration"):
+        configuration(document(), "JoinConfiguration")
+    changed = with_server("clusters: [{name: a, cluster: {server: https://a:1}}]\n", "https://b:2")
+    assert yaml.safe_load(changed)["clusters"][0]["cluster"]["server"] == "https://b:2"

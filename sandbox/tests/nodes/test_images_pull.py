@@ -1,0 +1,278 @@
+"""The real containerd pulls every image from our registry, and runc runs some of them.
+
+containerd lives in mount and process namespaces of its own, with an empty /run: nothing of this
+machine's containers is touched, and ending its process 1 ends all that it started. It needs root, as a
+real node does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from config.versions import RELEASES
+from sandbox.aws.serve import serve
+from sandbox.build.gomodules import REAL_NODE_MODULES
+from sandbox.build.images.catalogue import pack
+from sandbox.build.images.registry import Registry, hosts_toml
+from sandbox.build.toolchain import cache_dir, ensure_programs
+from sandbox.nodes.choice import obstacle
+
+pytestmark = pytest.mark.sandbox
+CONFIG = """
+version = 3
+root = "{folder}/root"
+state = "{folder}/state"
+[grpc]
+address = "{folder}/containerd.sock"
+[ttrpc]
+address = "{folder}/ttrpc.sock"
+[plugins.'io.containerd.cri.v1.images'.registry]
+config_path = "{folder}/certs.d"
+[plugins.'io.containerd.nri.v1.nri']
+disable = true
+[plugins.'io.containerd.internal.v1.opt']
+path = "{folder}/opt"
+"""
+GROUP = "kubepark-images-"  # what the containers' cgroups are called by
+GPUS = [f"GPU-0000000{number}-1111-2222-3333-444444444444" for number in range(2)]
+
+
+class Node:
+    """A containerd and what it takes to talk to it."""
+
+    def __init__(self, folder: Path, programs: dict[str, Path]) -> None:
+        self.folder = folder
+        self.programs = programs
+        self.address = folder / "containerd.sock"
+        self.gpus = folder / "run" / "nvidia" / "gpus"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        binaries = self.folder / "bin"
+        binaries.mkdir()
+        for name, path in self.programs.items():
+            (binaries / name).symlink_to(path)
+        self.gpus.parent.mkdir(parents=True)
+        config = self.folder / "config.toml"
+        config.write_text(CONFIG.format(folder=self.folder))
+        inside = f'mount --bind "{self.folder}/run" /run && exec "$@"'
+        with (self.folder / "containerd.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+                 "sh", "-c", inside, "sh", self.programs["containerd"], "--config", config],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"},
+            )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while self.crictl("version").returncode != 0:
+            assert time.monotonic() < deadline, (self.folder / "containerd.log").read_text()[-2000:]
+            assert self._process.poll() is None, (self.folder / "containerd.log").read_text()[-2000:]
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(timeout=30)
+        left = [path for depth in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{depth}{GROUP}*")]
+        for path in left:  # of a container that was cut off
+            path.rmdir()
+
+    def crictl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        settings = self.folder / "crictl.yaml"
+        settings.touch()
+        endpoint = f"unix://{self.address}"
+        options = ["--config", settings, "--runtime-endpoint", endpoint, "--image-endpoint", endpoint]
+        return self._run([self.programs["crictl"], *options, *arguments])
+
+    def run(self, reference: str, *command: str, gpus: str | None = None, given: Path | None = None):
+        """A container to its end. `gpus` is NVIDIA_VISIBLE_DEVICES and asks for NVIDIA's runtime; with
+        `given`, a file that becomes /given, it is privileged."""
+        options: list[str] = []
+        if given is not None:
+            options += ["--privileged", "--mount", f"type=bind,src={given},dst=/given,options=bind:ro"]
+        if gpus is not None:
+            options += ["--runc-binary", "nvidia-container-runtime"]
+            options += ["--env", f"NVIDIA_VISIBLE_DEVICES={gpus}"]
+        ctr = [self.programs["ctr"], "--address", self.address, "--namespace", "k8s.io", "run", "--rm"]
+        name = f"{GROUP}{uuid.uuid4().hex[:8]}"
+        options += ["--fifo-dir", str(self.folder / "fifos"), "--cgroup", f"/{name}"]
+        return self._run([*ctr, *options, reference, name, *command])
+
+    @staticmethod
+    def _run(command) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        )
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    if reason := obstacle(tmp_path_factory.mktemp("probe")):
+        pytest.skip(f"real nodes cannot run here: {reason}")
+    return ensure_programs(["kubernetes", "etcd", *REAL_NODE_MODULES])
+
+
+@pytest.fixture(scope="module")
+def catalogue(programs):
+    return pack(programs, cache_dir())
+
+
+@pytest.fixture(scope="module")
+def registry(catalogue, tmp_path_factory):
+    return Registry(catalogue, tmp_path_factory.mktemp("registry") / "registry.jsonl")
+
+
+@pytest.fixture(scope="module")
+def node(registry, programs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("node")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        hosts = folder / "certs.d" / "_default" / "hosts.toml"
+        hosts.parent.mkdir(parents=True)
+        hosts.write_text(hosts_toml(address))
+        serving = serve(registry, listener)
+        made = Node(folder, programs)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
+            serving.close()
+
+
+@pytest.fixture(scope="module")
+def pulled(node, catalogue):
+    """The node, with every image on it."""
+    for reference in catalogue.packed:
+        answer = node.crictl("pull", reference)
+        assert answer.returncode == 0, answer.stderr
+    return node
+
+
+def requests(registry):
+    return [json.loads(line) for line in registry.log.read_text().splitlines()]
+
+
+def test_every_image_of_the_catalogue_is_pulled(pulled, catalogue, registry):
+    listed = json.loads(pulled.crictl("images", "--output", "json").stdout)["images"]
+    assert {tag for image in listed for tag in image["repoTags"]} == set(catalogue.packed)
+    asked = [line for line in requests(registry) if line["status"] != 200]
+    assert asked == []
+
+
+def test_kubeadm_and_the_nodes_configuration_name_the_same_pause(catalogue):
+    assert {f"registry.k8s.io/pause:{row.pause}" for row in RELEASES.values()} <= set(catalogue.packed)
+
+
+def test_an_unknown_image_is_not_found_and_the_log_says_what_there_is(node, registry):
+    answer = node.crictl("pull", "docker.io/library/busybox:1")
+    assert answer.returncode != 0
+    assert "docker.io/library/busybox:1: not found" in answer.stderr
+    last = requests(registry)[-1]
+    assert last["name"] == "docker.io/library/busybox"
+    assert "docker.io/library/busybox:1 is not an image of the sandbox; known: " in last["message"]
+
+
+def test_a_container_runs_and_ends_with_its_programs_code(pulled):
+    assert (
+        pulled.run("kubepark.local/probe:1", "/bin/probe", "print", "hello", "there").stdout
+        == "hello there\n"
+    )
+    failed = pulled.run("kubepark.local/probe:1", "/bin/probe", "resolve")
+    assert failed.returncode == 2
+    assert "usage: probe" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("image", "command", "said"),
+    [
+        ("kube-apiserver", ("kube-apiserver", "--version"), "Kubernetes v{}\n"),
+        ("kube-controller-manager", ("kube-controller-manager", "--version"), "Kubernetes v{}\n"),
+        ("kube-scheduler", ("kube-scheduler", "--version"), "Kubernetes v{}\n"),
+        ("kube-proxy", ("kube-proxy.real", "--version"), "Kubernetes v{}\n"),
+        ("etcd", ("etcd", "--version"), "etcd Version: 3.6."),  # its tag trails its patch releases
+        ("coredns/coredns", ("/coredns", "-version"), "CoreDNS-{}\n"),
+    ],
+)
+def test_kubernetes_own_images_are_the_version_of_their_tag(pulled, catalogue, image, command, said):
+    (reference,) = [name for name in catalogue.packed if name.startswith(f"registry.k8s.io/{image}:")]
+    assert pulled.run(reference, *command).stdout.startswith(said.format(reference.rsplit(":v", 1)[-1]))
+
+
+RULES = """\
+*nat
+:KUBE-TEST - [0:0]
+-A KUBE-TEST -m comment --comment "one of two" -m statistic --mode random --probability 0.5 -j MARK --set-xmark 0x4000/0x4000
+-A KUBE-TEST -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.0.1:8080
+-A KUBE-TEST -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -j MASQUERADE
+COMMIT
+"""
+
+
+@pytest.mark.parametrize("kind", ["iptables", "iptables-nft", "iptables-legacy"])
+def test_kube_proxys_image_writes_the_rules_that_kube_proxy_needs(pulled, catalogue, kind, tmp_path):
+    """Into the network namespace that the container got, with the extensions of the image."""
+    (reference,) = [name for name in catalogue.packed if name.startswith("registry.k8s.io/kube-proxy:")]
+    rules = tmp_path / "rules"
+    rules.write_text(RULES)
+    restored = pulled.run(reference, f"/usr/sbin/{kind}-restore", "/given", given=rules)
+    assert restored.returncode == 0, restored.stderr
+    rules.write_text(RULES.replace("--dport", "--port"))
+    assert pulled.run(reference, f"/usr/sbin/{kind}-restore", "/given", given=rules).returncode == 2
+
+
+@pytest.fixture
+def gpus(pulled):
+    pulled.gpus.write_text("".join(f"{each}\n" for each in GPUS))
+    yield GPUS
+    pulled.gpus.unlink()
+
+
+VECTOR_ADD = "nvcr.io/nvidia/k8s/cuda-sample:vectoradd-cuda12.5.0"
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen"), [("all", GPUS), (GPUS[1], GPUS[1:]), (",".join(GPUS), GPUS), ("0", GPUS[:1])]
+)
+def test_a_container_sees_the_gpus_that_it_asked_for(pulled, gpus, asked, seen):
+    answer = pulled.run(VECTOR_ADD, gpus=asked)
+    assert answer.returncode == 0, answer.stderr
+    assert [
+        line.split("UUID: ")[1].rstrip(")") for line in answer.stdout.splitlines() if "UUID" in line
+    ] == seen
+    assert answer.stdout.startswith("[Vector addition of 50000 elements]\nStand-in without CUDA")
+    assert answer.stdout.endswith("Test PASSED\nDone\n")
+
+
+@pytest.mark.parametrize("asked", ["", "void"])
+def test_a_container_that_asked_for_none_has_none(pulled, gpus, asked):
+    answer = pulled.run(VECTOR_ADD, gpus=asked)
+    assert answer.returncode == 1
+    assert "CUDA driver version is insufficient for CUDA runtime version" in answer.stderr
+    assert "PASSED" not in answer.stdout
+
+
+def test_a_container_does_not_start_with_a_gpu_that_is_not_there(pulled, gpus):
+    answer = pulled.run(VECTOR_ADD, gpus=GPUS[0].replace("0", "9"))
+    assert answer.returncode != 0
+    assert (
+        "nvidia-container-cli: device error: GPU-99999999-1111-2222-3333-444444444444: unknown device"
+        in answer.stderr
+    )
+
+
+def test_a_container_does_not_start_with_gpus_on_a_machine_without_a_driver(pulled):
+    answer = pulled.run(VECTOR_ADD, gpus="all")
+    assert answer.returncode != 0
+    assert "nvidia-container-cli: initialization error: nvml error: driver not loaded" in answer.stderr
+    plain = pulled.run("kubepark.local/probe:1", "/bin/probe", "print", "well", gpus="void")
+    assert plain.stdout == "well\n"

@@ -1,0 +1,128 @@
+"""The smallest programs of ours in images: pause, Calico's operator, what starts kube-proxy, the tests' probe."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sandbox.build.toolchain import ensure_programs
+from sandbox.ports import free_port
+from sandbox.tests.nodes.commands import SECONDS, eventually, once, root, running
+
+pytestmark = pytest.mark.sandbox
+
+
+@pytest.fixture(scope="module")
+def programs():
+    return ensure_programs(["standins"])
+
+
+def children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_pause_ends_when_it_is_told_to(programs, number):
+    process = subprocess.Popen([programs["pause"]])
+    try:
+        time.sleep(0.3)
+        process.send_signal(number)
+        assert process.wait(timeout=SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@root
+def test_pause_reaps_the_orphans_of_its_namespace(programs):
+    """Process 1 of a namespace inherits what a shell leaves behind, as in a pod that shares one."""
+    process = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", programs["pause"]])
+    try:
+        with_pause = eventually(lambda: children(process.pid), "pause has not started")[0]
+        left = "for each in 1 2 3; do sleep 2 >/dev/null 2>&1 & done"
+        inside = ["nsenter", "--target", with_pause, "--pid", "sh", "-c", left]
+        assert once(*inside).returncode == 0
+        assert children(with_pause), "nothing was left to pause: the test shows nothing"
+        eventually(lambda: not children(with_pause), "orphans that ended are still there")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_operator_stays_until_it_is_told_to_end(programs):
+    with running(programs["operator"]) as process:
+        assert process.stdout.readline().startswith("stand-in for Calico's operator")
+        assert process.poll() is None
+    assert once(programs["operator"], "-manage-crds=true").returncode == 2
+
+
+def test_probe_serves_gets_and_resolves(programs):
+    port = free_port()
+    with running(programs["probe"], "serve", str(port), "I am here"):
+        url = f"http://127.0.0.1:{port}/path"
+        eventually(lambda: once(programs["probe"], "get", url).stdout == "I am here\n", "nothing served")
+    refused = once(programs["probe"], "get", url)
+    assert (refused.returncode, "connection refused" in refused.stderr) == (1, True)
+    assert "127.0.0.1" in once(programs["probe"], "resolve", "localhost").stdout.split()
+    assert once(programs["probe"], "resolve", "nowhere.invalid").returncode == 1
+    assert once(programs["probe"], "dance").returncode == 2
+
+
+# --- what starts kube-proxy
+
+PROXY = """\
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+clusterCIDR: 192.168.0.0/16
+conntrack: {maxPerCore: 32768, min: 131072}
+mode: iptables
+"""
+
+
+@pytest.fixture
+def proxy_start(programs):
+    """The command, where the real kube-proxy is a script that shows its arguments and configuration."""
+    real = '#!/bin/sh\necho "$0" "$@"\ncat /run/kube-proxy.conf\n'
+    inside = (
+        "mount -t tmpfs none /run && mount -t tmpfs none /usr/local/bin && cd /usr/local/bin && "
+        'printf "%s" "$1" > kube-proxy.real && chmod +x kube-proxy.real && shift && exec "$@"'
+    )
+    return ["unshare", "--mount", "sh", "-c", inside, "sh", real, programs["proxy-start"]]
+
+
+@root
+def test_kube_proxy_is_started_with_all_but_the_limits_of_connection_tracking(proxy_start, tmp_path):
+    config = tmp_path / "config.conf"
+    config.write_text(PROXY)
+    answer = once(*proxy_start, f"--config={config}", "--hostname-override=worker01")
+    assert answer.returncode == 0, answer.stderr
+    called, text = answer.stdout.split("\n", 1)
+    assert called.split()[1:] == ["--config=/run/kube-proxy.conf", "--hostname-override=worker01"]
+    seen = yaml.safe_load(text)
+    assert seen.pop("conntrack") == {
+        "maxPerCore": 0, "min": 0, "tcpCloseWaitTimeout": "0s", "tcpEstablishedTimeout": "0s",
+    }  # fmt: skip
+    given = yaml.safe_load(PROXY)
+    del given["conntrack"]
+    assert seen == given
+    assert config.read_text() == PROXY
+
+
+@root
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("kind: Other\n", "not a KubeProxyConfiguration"), ("kind: [\n", "yaml:"), (None, "no such file")],
+)
+def test_kube_proxy_is_not_started_with_a_configuration_that_is_none(proxy_start, tmp_path, text, words):
+    config = tmp_path / "config.conf"
+    if text is not None:
+        config.write_text(text)
+    answer = once(*proxy_start, f"--config={config}")
+    assert answer.returncode == 1
+    assert words in answer.stderr
+    assert "no --config=FILE" in once(*proxy_start, "--version").stderr

@@ -1,0 +1,310 @@
+"""The network of real nodes: firewall, cables and pod network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from sandbox.aws.cloud import Instance
+from sandbox.build.toolchain import cache_dir
+from sandbox.errors import SandboxError
+from sandbox.nodes.real.calico import Member, PodNetwork, cni_config
+from sandbox.nodes.real.firewall import ruleset
+from sandbox.nodes.real.netns import NAMESPACES, Vpc, connect, inside, listen, run
+from sandbox.nodes.real.tools import nft as find_nft
+from sandbox.tests.nodes.standins_machine import wait_for
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and iproute2"
+)
+
+
+def instance(name, address, *groups, vpc="vpc-1"):
+    return Instance(
+        id=name,
+        state="running",
+        type="m6i.large",
+        private_ip=address,
+        public_ip=None,
+        zone="eu-central-1a",
+        subnet_id="subnet-1",
+        vpc_id=vpc,
+        groups=frozenset(groups),
+        profile=None,
+    )
+
+
+def rule(protocol, low=None, high=None, *, group=None, cidr=None):
+    """As DescribeSecurityGroups shows it."""
+    found = {"IpProtocol": protocol, "UserIdGroupPairs": [], "IpRanges": []}
+    if low is not None:
+        found |= {"FromPort": low, "ToPort": low if high is None else high}
+    if group:
+        found["UserIdGroupPairs"] = [{"GroupId": group, "UserId": "1"}]
+    if cidr:
+        found["IpRanges"] = [{"CidrIp": cidr}]
+    return found
+
+
+EVERYTHING = rule("-1", cidr="0.0.0.0/0")
+
+
+def group(*ingress, egress=(EVERYTHING,)):
+    return {"IpPermissions": list(ingress), "IpPermissionsEgress": list(egress)}
+
+
+MASTER = instance("i-m", "10.0.0.10", "nodes", "control-plane")
+ONE, TWO = (instance(f"i-{number}", f"10.0.0.1{number}", "nodes") for number in (1, 2))
+# The flows of the program (components/security.py), as the emulator shows them.
+OWN = {
+    "nodes": group(
+        rule("udp", 4789, group="nodes"), rule("tcp", 5473, group="nodes"), rule("tcp", 10250, group="nodes")
+    ),
+    "control-plane": group(
+        rule("tcp", 6443, group="nodes"),
+        rule("tcp", 6443, cidr="203.0.113.7/32"),
+        rule("tcp", 2379, 2380, group="control-plane"),
+    ),
+}
+
+
+def allowed(instances, groups):
+    """(source, target) -> what may pass, as the ruleset has it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for line in ruleset(instances, groups).splitlines():
+        if match := re.fullmatch(r" *ip saddr (\S+) ip daddr (\S+)(.*) accept", line):
+            found.setdefault((match[1], match[2]), []).append(match[3].strip())
+    return found
+
+
+def test_the_programs_own_groups():
+    nodes = ["udp dport 4789-4789", "tcp dport 5473-5473", "tcp dport 10250-10250"]
+    master = ["tcp dport 6443-6443", *nodes]
+    a, b, m = ONE.private_ip, TWO.private_ip, MASTER.private_ip
+    found = allowed([ONE, MASTER, TWO], OWN)
+    assert {pair: sorted(rules) for pair, rules in found.items()} == {
+        **{pair: sorted(nodes) for pair in ((a, b), (b, a), (m, a), (m, b))},
+        **{pair: sorted(master) for pair in ((a, m), (b, m))},
+    }
+    assert "ip daddr { 10.0.0.11, 10.0.0.12, 10.0.0.10 } drop" in ruleset([MASTER, ONE, TWO], OWN)
+    assert ruleset([TWO, MASTER, ONE], OWN) == ruleset([MASTER, ONE, TWO], OWN)
+
+
+A, B = "10.0.1.1", "10.0.1.2"
+
+
+@pytest.mark.parametrize(
+    ("ingress", "egress", "wanted"),
+    [
+        ([EVERYTHING], [EVERYTHING], [""]),
+        ([EVERYTHING], [], []),
+        ([EVERYTHING], [rule("tcp", 443, cidr="0.0.0.0/0")], ["tcp dport 443-443"]),
+        ([rule("tcp", 1, 100, cidr=f"{A}/32")], [rule("tcp", 50, 200, cidr=f"{B}/32")], ["tcp dport 50-100"]),
+        ([rule("tcp", 1, 100, cidr=f"{A}/32")], [rule("tcp", 101, 200, cidr=f"{B}/32")], []),
+        ([rule("tcp", 80, cidr=f"{A}/32")], [rule("udp", 80, cidr=f"{B}/32")], []),
+        ([rule("17", 53, cidr="10.0.1.0/24")], [EVERYTHING], ["udp dport 53-53"]),
+        ([rule("6", 53, cidr="10.0.1.0/24")], [EVERYTHING], ["tcp dport 53-53"]),
+        ([rule("tcp", 80, cidr="10.0.2.0/24")], [EVERYTHING], []),
+        ([rule("tcp", 80, group="source")], [rule("-1", group="target")], ["tcp dport 80-80"]),
+        ([rule("tcp", 80, group="target")], [EVERYTHING], []),
+        ([rule("icmp", -1, -1, cidr="0.0.0.0/0")], [EVERYTHING], []),
+        (
+            [rule("tcp", 80, group="source"), rule("udp", 90, cidr=f"{A}/32")],
+            [EVERYTHING],
+            ["tcp dport 80-80", "udp dport 90-90"],
+        ),
+    ],
+)
+def test_what_one_machine_may_send_to_another(ingress, egress, wanted):
+    groups = {"source": group(egress=egress), "target": group(*ingress, egress=())}
+    found = allowed([instance("i-a", A, "source"), instance("i-b", B, "target")], groups)
+    assert found.get((A, B), []) == wanted
+    assert (B, A) not in found, "the other way is closed"
+
+
+def test_machines_of_other_vpcs_and_without_groups_are_closed():
+    groups = {"open": group(EVERYTHING)}
+    apart = [instance("i-a", A, "open"), instance("i-b", B, "open", vpc="vpc-2")]
+    assert allowed(apart, groups) == {}
+    assert allowed([instance("i-a", A, "open"), instance("i-b", B)], groups) == {}
+    assert "drop" in ruleset(apart, groups)
+    assert "drop" not in ruleset([], {})
+
+
+# -- on cables -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def vpc():
+    made = Vpc(f"kp-{secrets.token_hex(3)}")
+    assert not list(NAMESPACES.glob(f"{made.prefix}-*"))
+    yield made
+    made.remove()
+    assert not list(NAMESPACES.glob(f"{made.prefix}-*"))
+
+
+@pytest.fixture(scope="module")
+def nft():
+    return find_nft(cache_dir())
+
+
+def network_of_the_host():
+    """Links, addresses and routes."""
+    return [
+        subprocess.run(["ip", *words], capture_output=True, text=True, check=True).stdout
+        for words in (["-brief", "addr"], ["route", "show", "table", "all"])
+    ]
+
+
+@needs_root
+def test_cables_are_plugged_in_and_leave_nothing(vpc):
+    before = network_of_the_host()
+    address = IPv4Interface("10.0.0.11/24")
+    path = vpc.attach("i-0123456789abcdef0", address)
+    assert path == vpc.namespace("i-0123456789abcdef0")
+    assert vpc.attach("i-0123456789abcdef0", address) == path, "again: nothing happens"
+    other = vpc.attach("i-0123456789abcdef1", IPv4Interface("10.0.0.12/24"))
+    shown = json.loads(run(path, ["ip", "-json", "addr"]))
+    addresses = {
+        each["ifname"]: [row["local"] for row in each["addr_info"] if row["family"] == "inet"]
+        for each in shown
+    }
+    assert addresses == {"lo": ["127.0.0.1", "169.254.169.254"], "eth0": ["10.0.0.11"]}
+    assert "default via 10.0.0.1 dev eth0" in run(path, ["ip", "route"])
+    with listen(other, "10.0.0.12", 9000) as listener, connect(path, "10.0.0.12", 9000) as client:
+        served, (peer, _) = listener.accept()
+        with served:
+            assert peer == "10.0.0.11"
+            client.sendall(b"x")
+            assert served.recv(1) == b"x"
+    assert network_of_the_host() == before, "no address of the VPC ever appears there"
+    vpc.detach("i-0123456789abcdef0")
+    vpc.detach("i-0123456789abcdef0")
+    assert not path.exists()
+    # The cable goes with its machine, as soon as the kernel has cleared the namespace away.
+    ports = ["ip", "-brief", "link", "show", "type", "veth"]
+    wait_for("its port", lambda: run(vpc.path, ports).count("\n") == 1)
+    vpc.remove()
+    assert not other.exists()
+    assert network_of_the_host() == before
+
+
+def test_a_prefix_that_is_not_a_sandboxes():
+    with pytest.raises(ValueError, match="not a sandbox's prefix"):
+        Vpc("kp-*")
+
+
+@needs_root
+def test_what_goes_wrong_inside_is_told_outside(vpc):
+    with pytest.raises(FileNotFoundError):
+        inside(vpc.path, lambda: None)
+    vpc.ensure()
+    with pytest.raises(SandboxError, match=r"ip link show dev none: exit 1: .*none"):
+        run(vpc.path, ["ip", "link", "show", "dev", "none"])
+    with pytest.raises(OSError):
+        listen(vpc.path, "10.9.9.9", 80)
+
+
+BRIEFLY = 0.4  # seconds to wait for what shall not come
+
+
+def arrives(source, target, address, port, patience=5.0):
+    """Whether a datagram gets there."""
+
+    def bound():
+        made = socket.socket(type=socket.SOCK_DGRAM)
+        made.bind((address, port))
+        made.settimeout(patience)
+        return made
+
+    with (
+        inside(target, bound) as receiver,
+        inside(source, lambda: socket.socket(type=socket.SOCK_DGRAM)) as sender,
+    ):
+        sender.sendto(b"x", (address, port))
+        try:
+            return receiver.recv(1) == b"x"
+        except TimeoutError:
+            return False
+
+
+def connects(source, target, address, port, patience=5.0):
+    """Whether a connection can be made and carries an answer."""
+    with listen(target, address, port) as listener:
+        listener.settimeout(5)
+        try:
+            client = connect(source, address, port, timeout=patience)
+        except TimeoutError:
+            return False
+        with client, listener.accept()[0] as served:
+            client.settimeout(5)
+            served.sendall(b"x")
+            return client.recv(1) == b"x"
+
+
+@needs_root
+def test_the_rules_hold_on_the_wire(vpc, nft):
+    where = {each.id: vpc.attach(each.id, IPv4Interface(f"{each.private_ip}/24")) for each in (MASTER, ONE)}
+    master, node = where["i-m"], where["i-1"]
+    assert connects(node, master, MASTER.private_ip, 8080), "no rules yet"
+
+    def load(groups):
+        run(vpc.path, [nft, "-f", "-"], ruleset([MASTER, ONE], groups))
+
+    load(OWN)
+    assert connects(node, master, MASTER.private_ip, 6443)
+    assert not connects(node, master, MASTER.private_ip, 8080, BRIEFLY)
+    assert not connects(master, node, ONE.private_ip, 6443, BRIEFLY)
+    assert arrives(node, master, MASTER.private_ip, 4789)
+    assert not arrives(node, master, MASTER.private_ip, 4790, BRIEFLY)
+    # A second script replaces the first one: without egress nothing leaves the node.
+    load({**OWN, "nodes": {**OWN["nodes"], "IpPermissionsEgress": []}})
+    assert not connects(node, master, MASTER.private_ip, 6443, BRIEFLY)
+    assert not arrives(node, master, MASTER.private_ip, 4789, BRIEFLY)
+    assert arrives(master, node, ONE.private_ip, 4789), "the master's other group lets it out"
+
+
+# -- pod network -----------------------------------------------------------------------------------
+
+
+def member(name, number, namespace=Path("/nowhere"), root=Path("/nowhere")):
+    return Member(
+        name=name,
+        address=f"10.0.0.1{number}",
+        pods=IPv4Network(f"192.168.{number}.0/24"),
+        namespace=namespace,
+        root=root,
+    )
+
+
+@needs_root
+def test_two_nodes_with_a_pod_network(vpc, nft, tmp_path):
+    members = []
+    for number, name in enumerate("ab", start=1):
+        namespace = vpc.attach(f"i-{name}", IPv4Interface(f"10.0.0.1{number}/24"))
+        run(namespace, ["ip", "addr", "add", f"192.168.{number}.5/32", "dev", "lo"])  # a pod's
+        members.append(member(name, number, namespace, tmp_path / name))
+    network, pool = PodNetwork(nft), IPv4Network("192.168.0.0/16")
+    assert network.connect(pool, members) == ["a", "b"]
+    assert network.connect(pool, members) == [], "nothing to do"
+    a, b = members
+    assert connects(a.namespace, b.namespace, "192.168.2.5", 80)
+    assert json.loads((b.root / "etc/cni/net.d/10-calico.conflist").read_text()) == json.loads(cni_config(b))
+    assert PodNetwork(nft).connect(pool, members) == ["a", "b"], "a new boot makes it over what is there"
+    rules = run(a.namespace, [nft, "list", "table", "ip", "calico-nat"])
+    assert rules.count("masquerade") == 1
+    # Under security groups the overlay needs its own flow.
+    closed = {"nodes": group(rule("tcp", 80, group="nodes"))}
+    run(vpc.path, [nft, "-f", "-"], ruleset([ONE, TWO], closed))
+    assert not connects(a.namespace, b.namespace, "192.168.2.5", 80, BRIEFLY)
+    run(vpc.path, [nft, "-f", "-"], ruleset([ONE, TWO], OWN))
+    assert connects(a.namespace, b.namespace, "192.168.2.5", 80)

@@ -1,0 +1,32 @@
+"""Runs a small program on the real engine, with the echo provider.
+
+outcome = engine_run(tmp_path, "sandbox.tests.program.test_engine_inheritance:tree", "up")
+outcome.ok, outcome.output, outcome.resources
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sandbox.tests.engine_project import EngineProject
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an operation ended; `resources`: what the state holds then."""
+
+    ok: bool
+    output: str
+    resources: list[dict[str, Any]]
+
+
+def engine_run(folder: Path, program: str, verb: str, pack: Path | None = None) -> Outcome:
+    """`verb`: preview, up or destroy. The stack lives in `folder` and survives between calls."""
+    module, _, function = program.partition(":")
+    text = f"from {module} import {function}\n{function}()\n"
+    project = EngineProject(folder, text, {"aws": "sandbox.tests.program.echo_provider"})
+    flags = [] if verb == "preview" else ["--yes", "--skip-preview"]
+    code, output = project.run(verb, *flags, *(["--policy-pack", str(pack)] if pack else []))
+    return Outcome(code == 0, output, project.resources())

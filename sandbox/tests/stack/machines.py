@@ -1,0 +1,60 @@
+"""Ways into the machines of a stack with real nodes, as somebody at their console."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from sandbox.nodes import choice
+from sandbox.tests.stack.project import ROOT, Project
+
+# Why real nodes cannot run here; empty where they can.
+OBSTACLE = choice.obstacle(ROOT / ".pytest_cache")
+
+
+class Machines:
+    """The machines of one project, by the names of their nodes."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+
+    def disk(self, node: str) -> Path:
+        return self.project.state / "machines" / self.project.instance(node)["InstanceId"]
+
+    def init(self, node: str) -> psutil.Process:
+        """Process 1 of a machine, as the host knows it. Raises psutil.NoSuchProcess while it is off."""
+        record = json.loads((self.project.state / "state.json").read_text()).get("processes", {})
+        leader = record.get(f"node-{self.project.instance(node)['InstanceId']}", {}).get("pid")
+        children = psutil.Process(leader).children() if leader else []
+        if not children:
+            raise psutil.NoSuchProcess(leader or 0, msg=f"{node} is off")
+        return children[0]
+
+    def run(self, node: str, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """A command inside the machine."""
+        enter = ["nsenter", "--target", str(self.init(node).pid), "--all"]
+        return subprocess.run(
+            [*enter, *command], input=stdin, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    def systemctl(self, node: str, *words: str) -> None:
+        """`systemctl` inside the machine; it must succeed."""
+        done = self.run(node, "/usr/local/sbin/systemctl", *words)
+        assert done.returncode == 0, done.stderr
+
+    def record(self, node: str) -> dict[str, Any]:
+        answer = self.project.aws("ssm").get_parameter(Name=f"/kubepark-sandbox/status/{node}")
+        found: dict[str, Any] = json.loads(answer["Parameter"]["Value"])
+        return found
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """The Node objects by name."""
+        return {item["metadata"]["name"]: item for item in self.project.get("nodes")["items"]}
+
+    def is_ready(self, node: str) -> bool:
+        conditions = self.nodes()[node]["status"]["conditions"]
+        return ("Ready", "True") in [(each["type"], each["status"]) for each in conditions]

@@ -1,0 +1,63 @@
+"""Running the real command on what must be refused, and looking up that nothing was created."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sandbox.tests.stack.project import Project
+
+READS = ("Describe", "Get", "List")
+BOOKKEEPING = ("pulumi:pulumi:Stack", "pulumi:providers:")
+
+
+def mutations(project: Project) -> int:
+    """How many calls that change something the emulator was asked for."""
+    log = project.state / "logs" / "requests.jsonl"
+    if not log.exists():
+        return 0
+    actions = [json.loads(line)["action"] for line in log.read_text(encoding="utf-8").splitlines()]
+    return len([action for action in actions if not action.startswith(READS)])
+
+
+def resources(project: Project) -> list[str]:
+    """What the state holds beside the stack and its providers."""
+    return [item["urn"] for item in project.resources() if not item["type"].startswith(BOOKKEEPING)]
+
+
+def refused(project: Project, verb: str = "up", **env: str) -> list[str]:
+    """Run a command that must be refused; gives the lines of its one error, without indentation."""
+    before = mutations(project)
+    done = project.run(verb, **env)
+    assert done.returncode not in (0, 2), done.stdout
+    assert "Traceback" not in done.stdout
+    assert mutations(project) == before, done.stdout
+    return the_error(done.stdout)
+
+
+def the_error(output: str) -> list[str]:
+    """The lines of the one error that a command ends with, ours or under the CLI's `Diagnostics:`."""
+    _, _, shown = output.rpartition("Diagnostics:\n")
+    lines = [line.strip() for line in (shown or output).splitlines()]
+    starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    assert len(starts) == 1, output
+    rest = lines[starts[0] :]
+    return rest[: rest.index("")] if "" in rest else rest
+
+
+def problems(project: Project, **changes: Any) -> list[str]:
+    """The problems of the stack file with `changes` (`network__vpcCidr=...`), one line each."""
+    before = project.stack_file.read_text(encoding="utf-8")
+    for path, value in changes.items():
+        project.set(f"kubepark:{path.replace('__', '.')}", value)
+    try:
+        first, *lines = refused(project)
+    finally:
+        project.stack_file.write_text(before, encoding="utf-8")
+    count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    assert first == f"error: the configuration of stack sandbox has {count}; nothing was changed:"
+    for line in lines:
+        assert line.startswith("- kubepark:"), line
+        assert "; accepted: " in line, line
+        assert "; fix: " in line.partition("; accepted: ")[2], line
+    return [line.removeprefix("- ") for line in lines]

@@ -1,0 +1,172 @@
+"""Faults and power cuts on real nodes, through whole updates: `make test-long`, which `make soak` calls.
+
+Six faults of different kinds, one of them the master's and the others all in one `up`; then a stack
+whose machines lose power at ten random moments of their boot.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from secrets import randbelow
+
+import psutil
+import pytest
+from botocore.exceptions import BotoCoreError
+
+from components.cluster import NEXT
+from components.waiting import SILENCE
+from sandbox.tests.nodes.boot_world import until
+from sandbox.tests.stack.machines import OBSTACLE, Machines
+from sandbox.tests.stack.project import Project
+from sandbox.tests.stack.test_stack_life import ADDRESSES
+
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.real,
+    pytest.mark.skipif(bool(OBSTACLE), reason=f"real nodes cannot run here: {OBSTACLE}"),
+    pytest.mark.skipif(not os.environ.get("KUBEPARK_SOAK"), reason="takes minutes: `make test-long`"),
+]
+
+QUICK = ("--skip-verify", "--skip-preview")
+UP_SECONDS = 600
+FULL = "write /var/lib/kubepark: no space left on device"
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    project = Project(tmp_path_factory.mktemp("real-faults") / "project", nodes="real")
+    try:
+        yield Machines(project)
+    finally:
+        project.stop()
+
+
+def ids(project: Project, *but: str) -> dict[str, str]:
+    return {name: project.instance(name)["InstanceId"] for name in ADDRESSES if name not in but}
+
+
+def refused(project: Project) -> str:
+    """The last error of an `up` that fails."""
+    done = project.run("up", *QUICK, timeout=UP_SECONDS)
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stdout
+    return done.stdout.rpartition("error: ")[2]
+
+
+NODE_FAULTS = {
+    "worker01": {"step": "packages", "mode": "fail", "message": FULL},
+    "worker02": {"step": "containerd", "mode": "hang", "message": "no answer"},
+    "worker03": {"step": "join", "mode": "fail", "message": "certificate signed by unknown authority"},
+    "worker04": {"step": "clock", "mode": "silent"},
+    "gpu01": {"step": "gpu-driver", "mode": "fail", "message": "no NVIDIA card found"},
+}
+
+
+def test_a_master_that_fails_ends_the_update_in_its_own_words(
+    machines: Machines, record_property: Callable[[str, object], None]
+) -> None:
+    """The others have their faults from their first second, and are told of once there is a master.
+
+    One worker has none: Dex's pods need a place, or the update would wait for them.
+    """
+    project = machines.project
+    project.set("kubepark:workers.nodes", {f"worker{number:02d}": {} for number in (1, 2, 3, 4, 5)})
+    project.fault(master1={"step": "init", "mode": "fail", "message": FULL}, **NODE_FAULTS)
+    said = refused(project)
+    assert said.startswith(
+        f"the control plane did not come up: master1: step init failed (exit 1, attempt 1): {FULL}\n"
+    )
+    assert NEXT in said
+    record_property("faults: `up` with real nodes, the master's init fails", 1)
+
+
+def test_every_node_that_fails_is_named_with_its_own_cause_in_one_error(
+    machines: Machines, record_property: Callable[[str, object], None]
+) -> None:
+    project = machines.project
+    master = project.instance("master1")["InstanceId"]
+    project.fault(**NODE_FAULTS)
+    project.set("kubepark:controlPlane.waitMinutes", 2)
+    first, *causes = refused(project).splitlines()
+    assert first == "5 of 6 nodes did not come up:"
+    rows = dict(line.strip(" -").split(": ", 1) for line in causes[:5])
+    for name in ("worker01", "worker03", "gpu01"):
+        fault = NODE_FAULTS[name]
+        assert rows[name].startswith(f"step {fault['step']} failed (exit 1, attempt ")
+        assert rows[name].endswith(fault["message"])
+    # Its step's own deadline is later than that of `up`, so its last words are what is known.
+    assert rows["worker02"].startswith("not ready after 2 min; last heard at ")
+    assert rows["worker02"].endswith(": step containerd")
+    assert rows["worker04"] == f"not ready after 2 min; {SILENCE}"
+    assert project.instance("master1")["InstanceId"] == master, "a plain `up` goes on with the master it has"
+    assert set(machines.nodes()) == {"master1", "worker05"}
+    for fault in NODE_FAULTS.values():
+        record_property(f"faults: `up` with real nodes, {fault['step']}: {fault['mode']}", 1)
+
+
+def test_once_the_causes_are_fixed_a_plain_up_succeeds_and_replaces_nothing(machines: Machines) -> None:
+    project = machines.project
+    before = ids(project)
+    project.fault()
+    project.set("kubepark:controlPlane.waitMinutes", 8)
+    said = project.ok("up", "--skip-preview", timeout=UP_SECONDS)
+    assert project.verified in said
+    assert ids(project) == before
+    assert set(machines.nodes()) == {*ADDRESSES, "worker04", "worker05"}
+    for name in machines.nodes():
+        until(f"{name} is Ready", lambda name=name: machines.is_ready(name), 60)
+    project.ok("down", timeout=UP_SECONDS)
+
+
+def cut_twice(machines: Machines, node: str, moments: tuple[float, float]) -> list[str]:
+    """Kill all processes of a machine, two times; gives the steps in which that was."""
+    steps: list[str] = []
+    for seconds in moments:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                init = machines.init(node)
+                break
+            except (psutil.NoSuchProcess, AssertionError, OSError, BotoCoreError):  # not made, or not on yet
+                assert time.monotonic() < deadline, f"{node} was not switched on"
+                time.sleep(0.2)
+        time.sleep(seconds)
+        record = machines.record(node)
+        init.kill()  # process 1 of a PID namespace: the kernel ends all others with it
+        init.wait(20)
+        steps.append(str(record.get("step") or record["phase"]))
+    return steps
+
+
+def test_power_cuts_at_ten_random_moments_of_the_boot_end_in_nodes_that_joined_once(
+    tmp_path_factory: pytest.TempPathFactory, record_property: Callable[[str, object], None]
+) -> None:
+    seed = int(os.environ.get("KUBEPARK_SEED") or randbelow(10**9))
+    print(f"seed {seed}: KUBEPARK_SEED={seed} takes the same moments again")
+    source = random.Random(seed)
+    moments = {name: (source.uniform(0.5, 20), source.uniform(0.5, 20)) for name in ADDRESSES}
+    project = Project(tmp_path_factory.mktemp("power") / "project", nodes="real")
+    machines = Machines(project)
+    project.set("kubepark:controlPlane.waitMinutes", 8)
+    try:
+        driver = project.start("up", *QUICK)
+        with ThreadPoolExecutor(len(ADDRESSES)) as pool:
+            cuts = {name: pool.submit(cut_twice, machines, name, moments[name]) for name in ADDRESSES}
+        said, _ = driver.communicate(timeout=UP_SECONDS)
+        assert driver.returncode == 0, said
+        for name in ADDRESSES:
+            until(f"{name} is Ready", lambda name=name: machines.is_ready(name), 90)
+            node, record = machines.nodes()[name], machines.record(name)
+            assert node["spec"]["providerID"].endswith(project.instance(name)["InstanceId"])
+            assert record["step"] == "done"
+        assert set(machines.nodes()) == set(ADDRESSES)
+        project.ok("preview", "--expect-no-changes")
+    finally:
+        project.stop()
+    for cut in cuts.values():
+        for step in cut.result():
+            record_property(f"faults: real node, power cut during {step}", 1)

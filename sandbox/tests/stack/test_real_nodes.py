@@ -1,0 +1,288 @@
+"""A whole stack on real nodes: machines in namespaces that boot by running their own user data.
+
+One stack for the file; the tests build on each other in its order. Where real nodes cannot run, the
+reason is what the skip says, and `make test-real` says it too.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sandbox.aws.statements import statements
+from sandbox.nodes.cloudinit import parse
+from sandbox.nodes.real.backend import prefix_of
+from sandbox.tests.aws.permission_table import page, unused, used
+from sandbox.tests.nodes.boot_world import until
+from sandbox.tests.stack.machines import OBSTACLE, Machines
+from sandbox.tests.stack.project import ROOT, Project
+from sandbox.tests.stack.test_stack_life import ADDRESSES, nodes
+from sandbox.tests.tools import cmdline
+
+PROBE = "kubepark.local/probe:1"
+SOAK = bool(os.environ.get("KUBEPARK_SOAK"))
+UP_SECONDS = 300  # two cores that other tests use as well; `make bench` measures
+
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.real,
+    pytest.mark.skipif(bool(OBSTACLE), reason=f"real nodes cannot run here: {OBSTACLE}"),
+]
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    project = Project(tmp_path_factory.mktemp("real") / "project", nodes="real")
+    try:
+        yield Machines(project)
+    finally:
+        project.stop()
+
+
+def test_up_ends_in_a_cluster_of_real_nodes_and_a_completed_job(machines: Machines) -> None:
+    said = machines.project.ok("up", timeout=UP_SECONDS)
+    assert machines.project.verified in said
+    assert "containerd, runc, kube-proxy, CoreDNS" in said
+    assert "systemd, package mirrors and NVIDIA's driver are emulated" in said
+    found = nodes(machines.project)
+    assert set(found) == set(ADDRESSES)
+    for name, node in found.items():
+        info = node["status"]["nodeInfo"]
+        assert (info["kubeletVersion"], info["containerRuntimeVersion"]) == ("v1.36.4", "containerd://2.3.6")
+        assert node["spec"]["providerID"].endswith(machines.project.instance(name)["InstanceId"])
+        addresses = {each["type"]: each["address"] for each in node["status"]["addresses"]}
+        assert addresses == {"InternalIP": ADDRESSES[name], "Hostname": name}
+        assert {c["type"]: c["status"] for c in node["status"]["conditions"]}["Ready"] == "True"
+    assert [taint["key"] for taint in found["gpu01"]["spec"]["taints"]] == ["nvidia.com/gpu"]
+    assert found["gpu01"]["metadata"]["labels"]["accelerator"] == "nvidia-t4"
+    gpus = {name: node["status"]["allocatable"].get("nvidia.com/gpu") for name, node in found.items()}
+    assert gpus == dict.fromkeys(ADDRESSES) | {"gpu01": "1"}
+    machines.project.ok("preview", "--expect-no-changes")
+
+
+def test_every_node_says_that_its_own_user_data_brought_it_here(machines: Machines) -> None:
+    for name in ADDRESSES:
+        record = machines.record(name)
+        done = "api-ready" if name == "master1" else "joined"
+        assert (record["phase"], record["step"], record["message"]) == (done, "done", "self-check passed")
+        instance = machines.project.instance(name)["InstanceId"]
+        assert record["instanceId"] == instance
+        answer = machines.project.aws("ec2").describe_instance_attribute(
+            InstanceId=instance, Attribute="userData"
+        )
+        data = parse(base64.b64decode(answer["UserData"]["Value"]))
+        for path in ("/usr/local/lib/kubepark/bootstrap", "/etc/containerd/config.toml"):
+            assert (machines.disk(name) / "upper" / path[1:]).read_bytes() == data.files[path].content
+
+
+def test_pods_reach_services_by_name_on_other_nodes_and_can_be_looked_into(machines: Machines) -> None:
+    project = machines.project
+    project.kubectl(
+        "run", "probe", f"--image={PROBE}", "--restart=Never", "--command", "--", "/bin/probe", "sleep", "600"
+    )
+    project.kubectl("wait", "pod/probe", "--for=condition=Ready", "--timeout=60s")
+    where = project.get("pod", "probe")["spec"]["nodeName"]
+    dns = {
+        pod["spec"]["nodeName"]
+        for pod in project.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
+    }
+    assert dns - {where}, "a DNS server is on another node"
+    said = project.kubectl(
+        "exec", "probe", "--", "/bin/probe", "resolve", "dex.auth.svc.cluster.local"
+    ).strip()
+    assert said == project.get("service", "dex", "-n", "auth")["spec"]["clusterIP"]
+    assert ip_address(said)
+    issuer = "http://dex.auth.svc.cluster.local:5556/dex"
+    page = project.kubectl(
+        "exec", "probe", "--", "/bin/probe", "get", f"{issuer}/.well-known/openid-configuration"
+    )
+    assert json.loads(page)["issuer"] == issuer
+    assert "listening on 0.0.0.0:5556" in project.kubectl("logs", "-n", "auth", "-l", "app=dex")
+    project.kubectl("delete", "pod", "probe", "--grace-period=1")
+
+
+def test_secrets_are_encrypted_in_etcd_and_the_api_keeps_an_audit_log(machines: Machines) -> None:
+    pki = "/etc/kubernetes/pki/etcd"
+    credentials = ["--cacert", f"{pki}/ca.crt", "--cert", f"{pki}/server.crt", "--key", f"{pki}/server.key"]
+    key = base64.b64encode(b"/registry/secrets/auth/dex-passwords").decode()
+    asked = json.dumps({"key": key})
+    said = machines.run(
+        "master1", "/usr/bin/curl", "-sS", *credentials, "-d", asked, "https://127.0.0.1:2379/v3/kv/range"
+    )
+    (found,) = json.loads(said.stdout)["kvs"]
+    value = base64.b64decode(found["value"])
+    assert value.startswith(b"k8s:enc:secretbox:v1:key1:")
+    assert b"$2b$" not in value
+    log = (machines.disk("master1") / "upper/var/log/kubernetes/audit/audit.log").read_text()
+    events = [json.loads(line) for line in log.splitlines()]
+    about = [each for each in events if each.get("objectRef", {}).get("name") == "dex-passwords"]
+    assert about
+    assert {each["level"] for each in about} == {"Metadata"}
+
+
+KP_AWS = "/usr/local/lib/kubepark/kp-aws"
+
+
+@pytest.mark.parametrize(
+    ("words", "action", "resource"),
+    [
+        (
+            ("get-parameter", "/kubepark-sandbox/kubeconfig"),
+            "ssm:GetParameter",
+            "/kubepark-sandbox/kubeconfig",
+        ),
+        (("get-parameter", "/other/join"), "ssm:GetParameter", "/other/join"),
+        (("put-parameter", "/kubepark-sandbox/join"), "ssm:PutParameter", "/kubepark-sandbox/join"),
+        (
+            ("put-parameter", "/kubepark-sandbox/status/worker02"),
+            "ssm:PutParameter",
+            "/kubepark-sandbox/status/worker02",
+        ),
+    ],
+)
+def test_a_worker_may_do_no_more_than_its_role_says(
+    machines: Machines, words: tuple[str, ...], action: str, resource: str
+) -> None:
+    done = machines.run("worker01", KP_AWS, *words, stdin="planted-value")
+    role, instance = "kubepark-sandbox-worker01", machines.project.instance("worker01")["InstanceId"]
+    assert done.returncode == 1
+    assert (
+        f"User: arn:aws:sts::123456789012:assumed-role/{role}/{instance} is not authorized to perform: {action} "
+        f"on resource: arn:aws:ssm:us-east-1:123456789012:parameter{resource} because no identity-based policy "
+        f"allows the {action} action" in done.stderr
+    )
+
+
+def test_a_machine_that_is_stopped_and_started_is_the_same_node(machines: Machines) -> None:
+    project = machines.project
+    uid, boot = nodes(project)["gpu01"]["metadata"]["uid"], machines.record("gpu01")["bootId"]
+    instance = project.instance("gpu01")["InstanceId"]
+    init = machines.init("gpu01")
+    project.aws("ec2").stop_instances(InstanceIds=[instance])
+    until("the machine is off", lambda: not init.is_running(), 40)
+    until("its node is not Ready", lambda: not machines.is_ready("gpu01"), 60)
+    project.aws("ec2").start_instances(InstanceIds=[instance])
+    until(
+        "it has booted",
+        lambda: machines.record("gpu01")["phase"] == "joined" and machines.record("gpu01")["bootId"] != boot,
+        90,
+    )
+    until("Ready again", lambda: machines.is_ready("gpu01"), 60)
+    node = nodes(project)["gpu01"]
+    assert node["metadata"]["uid"] == uid
+    until(
+        "GPU allocatable",
+        lambda: nodes(project)["gpu01"]["status"]["allocatable"].get("nvidia.com/gpu") == "1",
+        60,
+    )
+
+
+def test_every_permission_of_every_role_is_used_but_session_managers(machines: Machines) -> None:
+    """Session Manager's agent is what operators reach a node with; its service is not emulated here."""
+    machines.systemctl("master1", "start", "kubepark-nodes.service")  # its timer's first turn may be to come
+    iam = machines.project.aws("iam")
+    roles = {f"kubepark-sandbox-{node}" for node in ADDRESSES}
+    policies = {
+        role: statements("node", iam.get_role_policy(RoleName=role, PolicyName="node")["PolicyDocument"])
+        for role in roles
+    }
+    lines = (machines.project.state / "logs" / "calls.jsonl").read_text().splitlines()
+    assert {row.role for row in used(lines)} == roles
+    assert {(row.role, row.statement) for row in unused(policies, lines)} == {
+        (role, "SessionManager") for role in roles
+    }
+    table, golden = page(used(lines), unused(policies, lines)), ROOT / "docs" / "permissions.md"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(table, encoding="utf-8")
+    assert table == golden.read_text(encoding="utf-8"), "refresh with UPDATE_GOLDEN=1 and read the difference"
+
+
+def test_no_secret_is_in_what_a_machine_keeps_or_says(machines: Machines) -> None:
+    """Join token, etcd's key: not on the console, in a journal, a log, a record, an argument or user data."""
+    ssm = machines.project.aws("ssm")
+    found = {
+        name: ssm.get_parameter(Name=f"/kubepark-sandbox/{name}", WithDecryption=True)["Parameter"]["Value"]
+        for name in ("join", "encryption-key")
+    }
+    secrets = [json.loads(found["join"])["token"].encode(), found["encryption-key"].encode()]
+    places: dict[str, bytes] = {}
+    for node in ADDRESSES:
+        disk = machines.disk(node)
+        logs = [path for path in (disk / "upper/var/log").rglob("*") if path.is_file()]
+        for path in (disk / "console.log", *logs, *(disk / "upper/etc/kubepark").rglob("*")):
+            if path.is_file():
+                places[str(path)] = path.read_bytes()
+        places[f"record of {node}"] = json.dumps(machines.record(node)).encode()
+    for path in (machines.project.state / "logs").glob("*"):
+        if path.name != "requests.jsonl":  # the nodes' own PutParameter bodies are in there
+            places[str(path)] = path.read_bytes()
+    for process in psutil.process_iter():
+        places[f"arguments of {process.pid}"] = " ".join(cmdline(process)).encode()
+    assert any(b"kubeadm join" in text or b"[join]" in text for text in places.values())
+    leaks = [place for place, text in places.items() if any(secret in text for secret in secrets)]
+    assert leaks == []
+
+
+JOIN = "/kubepark-sandbox/join"
+# What is wrong with the record, minutes until the node says so for sure (kubeadm looks for two minutes for
+# a server that the hash fits), and its words.
+REFUSALS = [
+    ({"generation": 7}, 1, "join record is of master generation 7, not 1"),
+    ({"expiresAt": "2026-01-01T00:00:00Z"}, 1, "join record expires too soon: 2026-01-01T00:00:00Z"),
+    ({"caCertHashes": ["sha256:" + 64 * "0"]}, 4, "none of the public keys"),
+]
+
+
+def test_join_records_that_must_not_be_used_are_refused_in_the_nodes_own_words(machines: Machines) -> None:
+    """In the error of `up`, which ends at its deadline; once the record is right, plain `up` succeeds."""
+    project = machines.project
+    ssm = project.aws("ssm")
+    # It would put a right record in place, two minutes after the master's boot and every six hours.
+    machines.systemctl("master1", "stop", "kubepark-join.timer")
+    right = ssm.get_parameter(Name=JOIN, WithDecryption=True)["Parameter"]["Value"]
+
+    def put(value: str) -> None:
+        ssm.put_parameter(
+            Name=JOIN,
+            Value=value,
+            Type="SecureString",
+            KeyId="alias/kubepark/kubepark-sandbox",
+            Overwrite=True,
+        )
+
+    project.set("kubepark:workers.nodes", {f"worker{number:02d}": {} for number in (1, 2, 3, 4)})
+    before = {name: project.instance(name)["InstanceId"] for name in ADDRESSES}
+    for change, minutes, words in REFUSALS if SOAK else REFUSALS[:1]:
+        project.set("kubepark:controlPlane.waitMinutes", minutes)
+        put(json.dumps({**json.loads(right), **change}))
+        done = project.run("up", "--skip-preview", "--skip-verify", timeout=UP_SECONDS)
+        assert done.returncode == 1, done.stdout
+        (told,) = [line for line in done.stdout.rpartition("error: ")[2].splitlines() if "worker04" in line]
+        assert words in told, done.stdout
+        assert "worker04" not in nodes(project)
+    put(right)
+    project.set("kubepark:controlPlane.waitMinutes", 5)
+    project.ok("up", "--skip-preview", "--skip-verify")
+    assert {name: project.instance(name)["InstanceId"] for name in ADDRESSES} == before
+    until("worker04 is Ready", lambda: machines.is_ready("worker04"), 60)
+
+
+def test_nothing_is_left_after_down(machines: Machines) -> None:
+    project = machines.project
+    prefix = prefix_of(project.state)
+    assert list(Path("/run/netns").glob(f"{prefix}-*")), "what is looked for must be found while it is there"
+    assert list(Path("/sys/fs/cgroup").glob(f"**/kubepark/{prefix}"))
+    project.ok("down", timeout=UP_SECONDS)
+    assert list(Path("/run/netns").glob(f"{prefix}-*")) == []
+    assert list(Path("/sys/fs/cgroup").glob(f"**/kubepark/{prefix}")) == []
+    assert str(project.state) not in Path("/proc/self/mountinfo").read_text()
+    marker = str(project.state)
+    assert [p.pid for p in psutil.process_iter() if marker in " ".join(cmdline(p))] == []
+    assert not (project.state / "machines").exists()

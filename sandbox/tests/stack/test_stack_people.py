@@ -1,0 +1,305 @@
+"""People come, change and go: each change previewed step by step, carried out, and looked at in the cluster.
+
+One stack, the tests in order. The steps of each preview are compared whole, so each shows as well that
+the update before it left nothing to do.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import bcrypt
+import pytest
+import yaml
+
+from sandbox.tests.stack.project import Project
+from sandbox.tests.stack.test_stack_life import dex_generation
+from tests.unit.test_people_dex_sync import FOREIGN
+
+pytestmark = pytest.mark.sandbox
+
+QUICK = ("--skip-verify", "--skip-preview")
+PEOPLE = ("--yes", "--no-preview")
+DEX = ["configmap-auth-dex", "deployment-auth-dex", "secret-auth-dex-passwords"]
+SHARED = "user-bo-example-org-clusterrole-edit"
+PAIR = [f"authorizationpolicy-ana-{SHARED}", f"rolebinding-ana-{SHARED}"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    made = Project(tmp_path_factory.mktemp("people") / "project")
+    try:
+        made.ok("up", *QUICK)
+        yield made
+    finally:
+        made.stop()
+
+
+def people(project: Project, *words: str, given: str = "") -> str:
+    """`kubepark people WORDS` without questions; `given` is its standard input."""
+    flags = ("--no-preview",) if words[0] == "passwd" else PEOPLE
+    done = subprocess.run(
+        [project.root / "bin" / "kubepark", "people", *words, *flags],
+        cwd=project.root,
+        env=project.environment,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def accounts(project: Project) -> dict[str, dict[str, Any]]:
+    """Dex's accounts by name, with the hashes that its pods get."""
+    text = project.get("configmap", "dex", "-n", "auth")["data"]["config.yaml"]
+    return {each["username"]: each for each in yaml.safe_load(text)["staticPasswords"]}
+
+
+def hash_of(project: Project, name: str) -> bytes:
+    data = project.get("secret", "dex-passwords", "-n", "auth")["data"]
+    return base64.b64decode(data[accounts(project)[name]["hashFromEnv"]])
+
+
+def names(project: Project, kind: str, namespace: str) -> list[str]:
+    found = project.get(kind, "-n", namespace)["items"]
+    return sorted(item["metadata"]["name"] for item in found)
+
+
+def policies(project: Project, namespace: str) -> list[str]:
+    return names(project, "authorizationpolicies.security.istio.io", namespace)
+
+
+def test_somebody_new_a_share_and_a_new_password_are_exactly_their_steps(project: Project) -> None:
+    before = dex_generation(project)
+    people(project, "share", "ana", "--with", "bo", "--role", "edit")
+    assert project.steps() == {"create": PAIR}
+    assert "says so already" in people(project, "share", "ana", "--with", "bo", "--role", "edit")
+    project.ok("up", *QUICK)
+    assert dex_generation(project) == before, "access is none of Dex's business"
+    assert names(project, "rolebindings", "ana") == [SHARED]
+    (policy,) = project.get("authorizationpolicies.security.istio.io", "-n", "ana")["items"]
+    assert policy["metadata"]["annotations"] == {"user": "bo@example.org", "role": "edit"}
+
+    password = secrets.token_urlsafe(16)
+    people(project, "passwd", "bo", given=f"{password}\n")
+    people(project, "add", "dana", "--email", "Dana@Example.org", "--tier", "medium", given=f"{password}-d\n")
+    new = ["limitrange-dana-kubepark-defaults", "namespace-dana", "profile-dana"]
+    assert project.steps() == {"create": new, "update": DEX}
+    project.ok("up", *QUICK)
+    assert dex_generation(project) == before + 1, "one roll for all of it"
+    assert bcrypt.checkpw(password.encode(), hash_of(project, "bo"))
+    assert bcrypt.checkpw(f"{password}-d".encode(), hash_of(project, "dana"))
+    assert accounts(project)["dana"]["email"] == "dana@example.org"
+    listed = (project.state / "passwords.txt").read_text(encoding="utf-8")
+    assert password not in listed
+    assert " bo " not in listed, "the made-up password is no longer right"
+    assert " chris " in listed
+
+
+def test_whoever_is_suspended_has_neither_login_nor_access_and_keeps_the_data(project: Project) -> None:
+    before = dex_generation(project)
+    project.kubectl("create", "configmap", "work", "-n", "bo", "--from-literal=result=42")
+    people(project, "suspend", "bo")
+    assert project.steps() == {
+        "create": ["authorizationpolicy-bo-kubepark-denied"],
+        "delete": PAIR,
+        "update": DEX,
+    }
+    project.ok("up", *QUICK)
+    assert "bo" not in accounts(project)
+    assert "DEX_PW_BO" not in project.get("secret", "dex-passwords", "-n", "auth")["data"]
+    assert (names(project, "rolebindings", "ana"), policies(project, "ana")) == ([], [])
+    (denied,) = project.get("authorizationpolicies.security.istio.io", "-n", "bo")["items"]
+    assert denied["spec"]["action"] == "DENY"
+    assert project.get("profiles.kubeflow.org", "bo")["spec"]["owner"]["name"] == "bo@example.org"
+    assert project.get("configmap", "work", "-n", "bo")["data"] == {"result": "42"}
+    assert dex_generation(project) == before + 1
+
+
+def test_a_resumed_person_is_back_with_the_same_password_id_and_access(project: Project) -> None:
+    known = project.config("kubepark:passwordHashes")["bo"]
+    people(project, "resume", "bo")
+    assert project.steps() == {
+        "create": PAIR,
+        "delete": ["authorizationpolicy-bo-kubepark-denied"],
+        "update": DEX,
+    }
+    project.ok("up", *QUICK)
+    assert names(project, "rolebindings", "ana") == [SHARED]
+    assert hash_of(project, "bo").decode() == known
+    assert policies(project, "bo") == []
+
+
+def test_whoever_vanishes_from_the_list_is_refused_with_the_way(project: Project) -> None:
+    config = yaml.safe_load(project.stack_file.read_text(encoding="utf-8"))["config"]
+    others = [each for each in config["kubepark:people"] if each["name"] != "bo"]
+    with project.changed("kubepark:people", others):
+        done = project.run("up", *QUICK)
+    assert done.returncode == 1
+    assert "kubepark:people: bo is gone from the list and has the namespace bo" in done.stdout
+    assert "bin/kubepark people remove bo --data keep" in done.stdout
+    assert "Traceback" not in done.stdout
+    project.ok("preview", "--expect-no-changes")
+
+
+def test_a_connector_is_exactly_its_steps_and_its_secret_is_encrypted(project: Project) -> None:
+    corp = {
+        "type": "oidc",
+        "id": "corp",
+        "clientId": "kubepark",
+        "issuer": "https://login.acme.org",
+        "redirectUri": "https://kubeflow.acme.org/dex/callback",
+    }
+    with project.changed("kubepark:connectors", [corp]):
+        assert project.steps() == {"update": [*DEX[:2], "secret-auth-dex-oidc-client"]}
+        kept = project.config("kubepark:connectorSecrets")["corp"]
+        assert len(kept) >= 32
+        copy = (project.state / "work" / project.stack_file.name).read_text(encoding="utf-8")
+        assert "kubepark:connectorSecrets" in copy
+        assert kept not in copy
+
+
+def test_a_removal_that_keeps_leaves_the_namespace_and_one_that_purges_nothing(project: Project) -> None:
+    project.kubectl("create", "configmap", "work", "-n", "ana", "--from-literal=result=7")
+    people(project, "unshare", "ana", "--with", "bo")
+    people(project, "remove", "bo", "--data", "keep")
+    assert project.steps() == {
+        "create": ["authorizationpolicy-bo-kubepark-denied"],
+        "delete": sorted([*PAIR, "limitrange-bo-kubepark-defaults", "profile-bo"]),
+        "update": DEX,
+    }
+    project.ok("up", *QUICK)
+    assert "bo" not in accounts(project)
+    assert project.get("configmap", "work", "-n", "bo")["data"] == {"result": "42"}
+    before = dex_generation(project)
+
+    people(project, "remove", "bo", "--data", "purge")
+    assert project.steps() == {"delete": ["authorizationpolicy-bo-kubepark-denied", "namespace-bo"]}
+    project.ok("up", *QUICK)
+    assert "bo" not in [item["metadata"]["name"] for item in project.get("namespaces")["items"]]
+    assert project.get("configmap", "work", "-n", "ana")["data"] == {"result": "7"}, "nobody else's"
+    assert dex_generation(project) == before
+
+    config = yaml.safe_load(project.stack_file.read_text(encoding="utf-8"))["config"]
+    others = [each for each in config["kubepark:people"] if each["name"] != "bo"]
+    project.set("kubepark:people", others)
+    project.ok("preview", "--expect-no-changes")
+
+
+def test_the_matrix_of_the_command_is_the_one_of_the_outputs(project: Project) -> None:
+    shown = project.json_of("people", "access", "--json")
+    assert shown == project.outputs()["access"]
+    assert [(row["person"], row["role"]) for row in shown] == [
+        ("ana", "owner"),
+        ("chris", "owner"),
+        ("dana", "owner"),
+    ]
+    listed = project.json_of("people", "list", "--json")
+    assert [row["name"] for row in listed] == ["ana", "chris", "dana"]
+
+
+def foreign_dex(project: Project) -> None:
+    """A Dex that others installed, in a namespace of its own."""
+    labels = {"app": "dex"}
+    container = {"name": "dex", "image": "kubepark.local/probe:1", "command": ["/bin/probe", "sleep", "900"]}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    objects = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "foreign"}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "dex", "namespace": "foreign"},
+            "data": {"config.yaml": FOREIGN, "other": "kept"},
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "dex", "namespace": "foreign"},
+            "spec": spec,
+        },
+    ]
+    path = project.root / "foreign.json"
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}), encoding="utf-8")
+    project.kubectl("apply", "-f", str(path))
+    project.kubectl("rollout", "status", "deployment/dex", "-n", "foreign", "--timeout=60s")
+
+
+def sync(project: Project, *words: str) -> tuple[int, str]:
+    done = project.run(
+        *("people", "sync", "--external", "--namespace", "foreign"),
+        *("--kubeconfig", str(project.state / "kubeconfig"), *words),
+    )
+    assert "Traceback" not in done.stdout
+    return done.returncode, done.stdout
+
+
+def foreign(project: Project) -> tuple[str, int]:
+    """The file of that Dex, and the generation of its Deployment."""
+    data = project.get("configmap", "dex", "-n", "foreign")["data"]
+    assert data["other"] == "kept"
+    return data["config.yaml"], project.get("deployment", "dex", "-n", "foreign")["metadata"]["generation"]
+
+
+def test_the_dex_of_others_gets_our_people_and_keeps_its_own(project: Project) -> None:
+    foreign_dex(project)
+    code, said = sync(project, "--dry-run")
+    assert code == 0, said
+    assert "+- email: ana@example.org" in said
+    assert "$2b$" not in said
+    assert foreign(project) == (FOREIGN, 1), "a dry run changes nothing"
+
+    code, said = sync(project)
+    assert code == 0, said
+    assert "3 accounts of ours in ConfigMap foreign/dex" in said
+    text, generation = foreign(project)
+    found = yaml.safe_load(text)["staticPasswords"]
+    assert [each["username"] for each in found] == ["root", "ana", "chris", "dana"]
+    assert found[1]["userID"] == accounts(project)["ana"]["userID"]
+    assert found[1]["hash"].encode() == hash_of(project, "ana")
+    assert generation == 2
+    assert "# the first account" in text
+
+    code, said = sync(project)
+    assert (code, foreign(project)) == (0, (text, 2)), "twice: no change, no roll"
+    assert "no change" in said
+
+
+def test_what_is_wrong_there_is_refused_and_nothing_is_touched(project: Project) -> None:
+    text, generation = foreign(project)
+    for broken, words in (
+        (text + "broken: [\n", "it is not YAML"),
+        (text.replace("enablePasswordDB: true", "enablePasswordDB: false"), "enablePasswordDB is not true"),
+        (
+            text.replace("root@example.org", "chris@example.org"),
+            "chris@example.org (chris) is an account there",
+        ),
+    ):
+        patch = json.dumps({"data": {"config.yaml": broken}})
+        project.kubectl("patch", "configmap", "dex", "-n", "foreign", "--type=merge", "-p", patch)
+        code, said = sync(project)
+        assert (code, foreign(project)) == (1, (broken, generation))
+        assert words in said
+    patch = json.dumps({"data": {"config.yaml": text}})
+    project.kubectl("patch", "configmap", "dex", "-n", "foreign", "--type=merge", "-p", patch)
+    code, said = sync(project, "--config-map", "nothing")
+    assert (code, "ConfigMap foreign/nothing does not exist" in said) == (1, True)
+
+
+def test_our_people_can_be_taken_out_again(project: Project) -> None:
+    code, said = sync(project, "--remove")
+    assert code == 0, said
+    text, generation = foreign(project)
+    assert (text, generation) == (FOREIGN, 3)
+    annotations = project.get("configmap", "dex", "-n", "foreign")["metadata"].get("annotations", {})
+    assert "kubepark/user-ids" not in annotations
+    assert sync(project, "--remove")[0] == 0
+    assert foreign(project) == (FOREIGN, 3)

@@ -1,0 +1,236 @@
+"""Child processes: started, found by others, ended, and never taken for somebody else's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sandbox.errors import SandboxError
+from sandbox.files import atomic_write
+from sandbox.ports import free_port, holder_of, listening
+from sandbox.processes import MARK, SandboxLock, Supervisor, living, output
+from sandbox.tests.tools import has_ended
+
+ROOT = Path(__file__).resolve().parents[2]
+SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+
+
+@pytest.fixture
+def supervisor(tmp_path):
+    made = Supervisor(tmp_path / "state.json", tmp_path / "logs")
+    yield made
+    made.stop_all(grace=1.0)
+
+
+def wait_for(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def has_said(supervisor, name, text):
+    return lambda: text in supervisor.log(name).read_text()
+
+
+def test_started_once_found_by_another_supervisor_and_ended(supervisor):
+    pid = supervisor.start("one", SLEEP, ready=has_said(supervisor, "one", "up"))
+    assert supervisor.start("one", SLEEP) == pid
+    other = Supervisor(supervisor.state_file, supervisor.log_dir)
+    assert other.pid("one") == pid
+    assert os.getsid(pid) == pid, "Ctrl-C in the terminal must not reach it"
+    assert other.stop("one") is True
+    assert has_ended(pid)
+    assert not supervisor.alive("one")
+    assert supervisor.stop("one") is False
+
+
+def test_a_recycled_pid_is_neither_alive_nor_killed(supervisor):
+    stranger = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
+    try:
+        record = {"pid": stranger.pid, "started": 1.0}
+        atomic_write(supervisor.state_file, json.dumps({"processes": {"one": record}}))
+        assert not supervisor.alive("one")
+        assert supervisor.stop("one") is False
+        assert supervisor.stop_all() == []
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_one_that_ends_at_once_is_reported_with_what_this_start_wrote(supervisor):
+    supervisor.log_dir.mkdir()
+    supervisor.log("bad").write_text("yesterday's trouble\n")
+    argv = [sys.executable, "-c", "import sys; print('no such disk'); sys.exit(3)"]
+    with pytest.raises(SandboxError, match="bad ended at once with code 3") as caught:
+        supervisor.start("bad", argv, ready=lambda: False)
+    assert "no such disk" in str(caught.value)
+    assert "yesterday" not in str(caught.value)
+    assert supervisor.records() == {}
+
+
+def test_one_that_never_gets_ready_is_ended_and_its_log_shown(supervisor):
+    with pytest.raises(SandboxError, match=r"slow did not get ready within 1 s\n.*slow\.log:\n    up"):
+        supervisor.start("slow", SLEEP, ready=lambda: False, timeout=1.0)
+    assert supervisor.records() == {}
+    assert list(supervisor.strays()) == []
+
+
+def test_a_missing_program_is_one_clean_error(supervisor):
+    with pytest.raises(SandboxError, match="cannot start gone: /no/such/program: No such file"):
+        supervisor.start("gone", ["/no/such/program"])
+
+
+def test_one_that_ignores_sigterm_is_killed(supervisor):
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    argv = [sys.executable, "-c", code]
+    pid = supervisor.start("deaf", argv, ready=has_said(supervisor, "deaf", "up"))
+    assert supervisor.stop("deaf", grace=0.3) is True
+    assert not supervisor.alive("deaf")
+    assert has_ended(pid)
+
+
+def test_the_group_is_ended_even_when_its_leader_is_gone(supervisor):
+    code = (
+        "import subprocess, sys, time;"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        "print('child', child.pid, flush=True); time.sleep(60)"
+    )
+    pid = supervisor.start("tree", [sys.executable, "-c", code], ready=has_said(supervisor, "tree", "child"))
+    child = int(supervisor.log("tree").read_text().split()[-1])
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not supervisor.alive("tree"))
+    assert psutil.pid_exists(child)
+    assert supervisor.stop("tree") is True
+    assert has_ended(child)
+
+
+STARTER = """
+import sys
+from pathlib import Path
+from sandbox.processes import Supervisor
+s = Supervisor(Path(sys.argv[1]), Path(sys.argv[2]))
+s.start("kept", [sys.executable, "-c", "import time; time.sleep(60)"])
+print("started", flush=True)
+import time; time.sleep(60)
+"""
+
+
+def test_children_of_a_killed_starter_are_ended_later(supervisor, tmp_path):
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(supervisor.state_file), str(supervisor.log_dir)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert starter.stdout.readline() == "started\n"
+    starter.kill()
+    starter.wait()
+    starter.stdout.close()
+    pid = supervisor.pid("kept")
+    assert pid is not None
+    assert supervisor.stop_all() == ["kept"]
+    wait_for(lambda: has_ended(pid))
+
+
+def test_what_was_started_but_not_recorded_is_ended_too(supervisor):
+    stray = subprocess.Popen(
+        SLEEP, env={**os.environ, MARK: str(supervisor.state_file)}, stdout=subprocess.DEVNULL
+    )
+    assert [process.pid for process in supervisor.strays()] == [stray.pid]
+    assert supervisor.stop_all() == [str(stray.pid)]
+    assert has_ended(stray.pid)
+
+
+def test_logs_and_state_are_private(supervisor):
+    supervisor.start("one", SLEEP)
+    assert supervisor.log("one").stat().st_mode & 0o077 == 0
+    assert supervisor.state_file.stat().st_mode & 0o077 == 0
+
+
+def test_two_at_once_get_a_message_that_names_the_first(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from sandbox.processes import SandboxLock\n"
+        "with SandboxLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    path = tmp_path / "lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        pattern = rf"another kubepark run \(pid {holder.pid}, since \d\d:\d\d\) is using this sandbox: wait"
+        with pytest.raises(SandboxError, match=pattern), SandboxLock(path):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+    with SandboxLock(path):  # the kernel freed it
+        pass
+    with SandboxLock(path):
+        pass
+
+
+def test_a_port_in_use_has_a_holder_with_a_name():
+    port = free_port()
+    assert holder_of("127.0.0.1", port) is None
+    with socket.create_server(("127.0.0.1", port)):
+        assert listening("127.0.0.1", port)
+        assert f"(pid {os.getpid()})" in str(holder_of("127.0.0.1", port))
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "file"
+    atomic_write(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        atomic_write(path, "\ud800")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        atomic_write(tmp_path / "folder", "x")
+    assert path.read_text() == "old"
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_process_that_nobody_reaps_counts_as_ended(tmp_path):
+    """As in a container whose process 1 is no init: psutil's own wait would go on until its deadline."""
+    script = "import subprocess, time\nchild = subprocess.Popen(['true'])\nprint(child.pid, flush=True)\ntime.sleep(15)"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        orphan = psutil.Process(int(parent.stdout.readline()))
+        began = time.monotonic()
+        while orphan.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < began + 10
+        assert living([orphan], 20) == []
+        assert living([psutil.Process(parent.pid)], 0.1) == [psutil.Process(parent.pid)]
+        assert time.monotonic() < began + 10
+        parent.kill()
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("cat; exit 0", None),
+        ("echo one >&2; echo two >&2; exit 3", r"^sh -c .*: exit 3: one\ntwo$"),
+        ("sleep 9", r"^sh -c sleep 9: did not end within 1 s$"),
+    ],
+)
+def test_a_command_gives_its_output_or_an_error_with_its_last_lines(script, message):
+    if message is None:
+        assert output(["sh", "-c", script], input="given") == "given"
+        assert output(["sh", "-c", script]) == ""
+    else:
+        with pytest.raises(SandboxError, match=message):
+            output(["sh", "-c", script], timeout=1)
+    with pytest.raises(SandboxError, match="cannot run /no/program: No such file"):
+        output(["/no/program"])

@@ -1,0 +1,185 @@
+"""The environment of a sandbox stack's CLI: generated secrets, the copy of the stack file, locks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+
+from sandbox import checkpoint, config
+from sandbox.errors import SandboxError
+from sandbox.plugins import install_cli
+from sandbox.tests.tools import tool
+from sandbox.workspace import Workspace
+
+pytestmark = pytest.mark.sandbox
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Project:
+    """A folder with a stack file; every call of the CLI is noted with its arguments."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.calls = folder, folder / "calls.log"
+        (folder / "Pulumi.yaml").write_text("name: tiny\nruntime: python\n")
+        self.people("ana", "bo")
+        bin_dir = folder / ".sandbox" / "bin"
+        install_cli(bin_dir.parent / "cli", tool("pulumi"), ROOT)
+        bin_dir.mkdir()
+        script = (
+            f'#!/bin/sh\nprintf "%s\\n" "$*" >> {shlex.quote(str(self.calls))}\nexec ../cli/pulumi "$@"\n'
+        )
+        (bin_dir / "pulumi").write_text(script.replace("../cli", shlex.quote(str(bin_dir.parent / "cli"))))
+        (bin_dir / "pulumi").chmod(0o755)
+        self.workspace = Workspace(config.load(folder))
+
+    def people(self, *names: str) -> None:
+        lines = [f"    - {{name: {name}, email: {name}@example.org}}\n" for name in names]
+        (self.root / "Pulumi.sandbox.yaml").write_text(
+            'config:\n  kubepark:aws: {endpoint: "http://127.0.0.1:1"}  # a comment\n'
+            '  kubepark:controlPlane: {apiEndpoint: "https://127.0.0.1:1"}\n'
+            f"  kubepark:people:\n{''.join(lines)}"
+        )
+
+    def prepare(self) -> list[str]:
+        """Prepare; gives the verbs of the CLI calls that it took."""
+        before = self.calls.read_text().splitlines() if self.calls.exists() else []
+        self.workspace.prepare()
+        after = self.calls.read_text().splitlines() if self.calls.exists() else []
+        return [line.partition("never ")[2].split()[0] for line in after[len(before) :]]
+
+    def pulumi(self, *words: str, given: str | None = None) -> str:
+        """As `kubepark` calls the CLI: in the project's own folder, in the environment."""
+        done = subprocess.run(
+            ["pulumi", *words], cwd=self.root, env=self.workspace.environment(), input=given,
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    def config(self, key: str) -> Any:
+        found = json.loads(self.pulumi("config", "get", "--json", "--path", f"kubepark:{key}"))
+        return found.get("objectValue") or found["value"]
+
+    def passwords(self) -> dict[str, str]:
+        lines = self.workspace.passwords_file.read_text().splitlines()
+        return {line.split()[1]: line.split()[2] for line in lines}
+
+    def ciphers(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads(self.workspace.config.secrets_file.read_text())["sandbox"][
+            "values"
+        ]
+        return found
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.delenv("KUBEPARK_SANDBOX_DIR", raising=False)
+    return Project(tmp_path)
+
+
+def test_each_person_gets_a_password_that_fits_the_hash_and_no_secret_is_anywhere_else(
+    project: Project,
+) -> None:
+    project.prepare()
+    passwords, hashes, client = (
+        project.passwords(),
+        project.config("passwordHashes"),
+        project.config("oidcClientSecret"),
+    )
+    assert set(passwords) == set(hashes) == {"ana", "bo"}
+    for person, password in passwords.items():
+        assert bcrypt.checkpw(password.encode(), hashes[person].encode())
+    state = project.workspace.config.state_dir
+    for name in ("passwords.txt", "ciphers.json", "passphrase"):
+        assert stat.S_IMODE((state / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    files = [path for path in project.root.rglob("*") if path.is_file() and path.name != "passwords.txt"]
+    assert project.calls in files
+    secrets = [*passwords.values(), *hashes.values(), client]
+    assert [path for path in files for secret in secrets if secret.encode() in path.read_bytes()] == []
+
+
+def test_a_prepared_copy_costs_no_call_and_the_projects_files_stay(project: Project) -> None:
+    before = {name: (project.root / name).read_bytes() for name in ("Pulumi.yaml", "Pulumi.sandbox.yaml")}
+    assert project.prepare() == ["stack", "config"]
+    known = project.ciphers()
+    assert project.prepare() == []
+    project.people("ana", "bo", "chris")
+    assert project.prepare() == ["config"]
+    assert {path: text for path, text in project.ciphers().items() if path in known} == known
+    assert len(project.ciphers()) == len(known) + 1
+    project.people("ana", "bo")
+    project.prepare()
+    assert {name: (project.root / name).read_bytes() for name in before} == before
+
+
+def test_a_hash_that_somebody_sets_is_kept_and_the_old_password_forgotten(project: Project) -> None:
+    project.prepare()
+    own = bcrypt.hashpw(b"chosen by ana herself", bcrypt.gensalt(4)).decode()
+    project.pulumi("config", "set", "--secret", "--path", 'kubepark:passwordHashes["ana"]', given=own)
+    project.people("ana", "bo", "chris")
+    project.prepare()
+    assert project.config("passwordHashes")["ana"] == own
+    assert set(project.passwords()) == {"bo", "chris"}
+
+
+def test_a_forgotten_stack_keeps_its_secrets(project: Project) -> None:
+    project.prepare()
+    passwords, ciphers = project.passwords(), project.ciphers()
+    checkpoint.forget(project.workspace)
+    assert project.prepare() == ["stack"]
+    assert (project.passwords(), project.ciphers()) == (passwords, ciphers)
+
+
+def test_a_stack_file_with_encryption_of_its_own_is_refused(project: Project) -> None:
+    path = project.root / "Pulumi.sandbox.yaml"
+    path.write_text(path.read_text() + "encryptionsalt: v1:abc\n")
+    with pytest.raises(SandboxError, match=r"names a sandbox .* remove `encryptionsalt`"):
+        project.prepare()
+
+
+def test_the_environment_has_nothing_of_the_persons_own(project: Project, monkeypatch) -> None:
+    for name in ("AWS_PROFILE", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_OPTION_YES"):
+        monkeypatch.setenv(name, "theirs")
+    monkeypatch.setenv("no_proxy", "internal.example.org")
+    environment = project.workspace.environment()
+    assert "theirs" not in environment.values()
+    assert environment["no_proxy"] == environment["NO_PROXY"] == "internal.example.org,127.0.0.1,localhost"
+
+
+def test_the_lock_of_a_dead_process_goes_and_that_of_a_live_one_stays(project: Project) -> None:
+    folder = project.workspace.lock_dir
+    folder.mkdir(parents=True)
+    holder = {"pid": os.getpid(), "hostname": os.uname().nodename, "timestamp": "2026-11-23T10:00:00Z"}
+    for kept in (holder, {**holder, "pid": 2**22 + 1, "hostname": "elsewhere"}):
+        (folder / "lock.json").write_text(json.dumps(kept))
+        assert checkpoint.remove_dead_locks(project.workspace) == []
+    (folder / "lock.json").write_text(json.dumps({**holder, "pid": 2**22 + 1}))
+    assert checkpoint.remove_dead_locks(project.workspace) == [
+        "removed the lock of pid 4194305, which is dead"
+    ]
+    assert list(folder.iterdir()) == []
+
+
+def test_people_in_a_file_of_their_own_get_passwords_and_a_broken_file_is_left_to_the_program(
+    project: Project,
+) -> None:
+    path = project.root / "Pulumi.sandbox.yaml"
+    path.write_text(
+        path.read_text().partition("  kubepark:people")[0] + "  kubepark:peopleFile: people.yaml\n"
+    )
+    listed = project.root / "people.yaml"
+    listed.write_text("- {name: eve, email: eve@example.org}\n")
+    project.prepare()
+    assert set(project.passwords()) == {"eve"}
+    listed.write_text("- {broken")
+    project.prepare()
+    assert set(project.passwords()) == {"eve"}

@@ -1,0 +1,48 @@
+"""Where tests find the programs that the sandbox runs, and the processes of them that run.
+
+Other tests' processes begin and end meanwhile: one that has ended is no error here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from sandbox.build.toolchain import ensure_tools
+
+
+@cache
+def tool(name: str) -> Path:
+    """The executable `name`: from `$KUBEPARK_TOOLS` or its `bin`, else from the per-user cache."""
+    given = os.environ.get("KUBEPARK_TOOLS")
+    for folder in (Path(given), Path(given) / "bin") if given else ():
+        if os.access(folder / name, os.X_OK):
+            return folder / name
+    return ensure_tools() / name
+
+
+def has_ended(pid: int) -> bool:
+    """A zombie has: who reaps it is no business of ours."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    """Its arguments; empty if it has ended."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
+
+
+def engines(parent: psutil.Process) -> list[psutil.Process]:
+    """The engine's CLIs among all that a process has started."""
+    found = []
+    for child in parent.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.name() == "pulumi":
+                found.append(child)
+    return found
