@@ -165,3 +165,11 @@ def _refusal(status: int, text: bytes) -> ApiError:
     if isinstance(body, dict):
         return ApiError(status, str(body.get("reason", "")), str(body.get("message", "")))
     return ApiError(status, "", str(body))
+
+
+def with_server(kubeconfig: str, server: str) -> str:
+    """A kubeconfig with another address in all its clusters."""
+    document = yaml.safe_load(kubeconfig)
+    for each in document["clusters"]:
+        each["cluster"]["server"] = server
+    return yaml.safe_dump(document)

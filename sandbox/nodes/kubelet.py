@@ -10,6 +10,9 @@ from sandbox.aws.cloud import Hardware
 from sandbox.nodes.api import STRATEGIC, Api, ApiError
 from sandbox.record import rfc3339
 
+INSTALLATION = "/apis/operator.tigera.io/v1/installations/default"
+_OPERATOR = "/apis/apps/v1/namespaces/tigera-operator/deployments/tigera-operator"
+
 # Labels of the simulation: which nodes a KWOK process acts for. Part of no product.
 RUNNING_LABEL = "sandbox.kubepark/kubelet"
 NETWORK_LABEL = "sandbox.kubepark/network"
@@ -169,3 +172,11 @@ def set_gpus(api: Api, name: str, count: int) -> None:
     api.patch(
         f"/api/v1/nodes/{name}/status", {"status": {"capacity": amount, "allocatable": amount}}, STRATEGIC
     )
+
+
+def network_is_up(api: Api) -> bool:
+    """Whether Calico is installed: its Installation exists and its operator runs."""
+    if api.find(INSTALLATION) is None:
+        return False
+    operator = api.find(_OPERATOR)
+    return bool(operator and operator.get("status", {}).get("availableReplicas"))

@@ -63,8 +63,9 @@ def is_module(name: str) -> bool:
 
 @cache
 def sources() -> tuple[Source, ...]:
-    """Every Python file of the product: the packages and the program's main file."""
-    paths = [ROOT / "__main__.py", *(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))]
+    """Every Python file that is no test: the packages and the program's main file."""
+    found = (path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+    paths = [ROOT / "__main__.py", *(path for path in found if "tests" not in path.parts)]
     read = ((str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")) for path in sorted(paths))
     return tuple(Source(name, text, ast.parse(text)) for name, text in read)
 

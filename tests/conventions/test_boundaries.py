@@ -11,17 +11,27 @@ import pytest
 
 from tests.conventions.source import OURS, PACKAGES, ROOT, of, sources
 
-# Which of our packages each may import: config <- userdata <- components <- __main__, cli -> config. The sandbox and the program meet only at the AWS API, the
-# Kubernetes API and the program itself, so the sandbox cannot flatter the program.
+# Which of our packages each may import: config <- userdata <- components <- __main__, cli -> config. The
+# sandbox and the program meet only at the AWS API, the Kubernetes API and the program itself, so the sandbox
+# cannot flatter the program.
 MAY_IMPORT = {
     "config": {"config"},
     "components": {"components", "userdata", "config"},
     "userdata": {"userdata", "config"},
     "sandbox": {"sandbox"},
-    "cli": {"cli", "sandbox", "config"},
+    "cli": {"cli", "config"},
     "policies": {"policies"},
     "": {"components", "userdata", "config"},
 }
+GATE = "cli/environments.py"  # the one file that leads to the sandbox
+NOT_OURS = {"sandbox", ".venv", ".sandbox"}
+AREAS = {
+    "aws": set(),
+    "build": set(),
+    "nodes/simulated": {"aws", "nodes"},
+    "nodes/real": {"aws", "build", "nodes"},
+}
+OTHER_KIND = {"nodes/simulated": "nodes/real/", "nodes/real": "nodes/simulated/"}
 THIRD_PARTY = {
     "": {"pulumi", "pulumi_aws"},
     "config": {"pulumi", "yaml"},
@@ -48,7 +58,41 @@ def test_packages_import_only_what_the_design_allows(package):
     assert files
     for source in files:
         ours = {name.partition(".")[0] for name in source.imports()} & OURS
-        assert ours <= MAY_IMPORT[package], source.name
+        through_the_fence = {"sandbox"} if source.name == GATE else set()
+        assert ours <= MAY_IMPORT[package] | through_the_fence, source.name
+
+
+def test_one_line_outside_the_sandbox_leads_into_it():
+    """Neither the product nor its tests know it; what needs both lives in sandbox/tests."""
+    paths = [path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] not in NOT_OURS]
+    assert len(paths) > 100
+    lines = [
+        (str(path.relative_to(ROOT)), line.strip())
+        for path in paths
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.match(r"\s*(from|import) sandbox\b", line)
+    ]
+    assert lines == [(GATE, "from sandbox import cli")]
+
+
+@pytest.mark.parametrize("area", sorted(AREAS))
+def test_the_areas_of_the_sandbox_know_only_what_they_need(area):
+    """What is in no folder of its own (files, processes, ports, ...) is for all of them."""
+    loaded = {
+        name
+        for source in of("sandbox")
+        if source.name.startswith(f"sandbox/{area}/")
+        for name in source.imports()
+        if name.startswith("sandbox.")
+    }
+    assert len(loaded) >= 3
+    others = {name.removeprefix("sandbox.").replace(".", "/") for name in loaded}
+    known = {*AREAS[area], area}
+    assert not {name for name in others if OTHER_KIND.get(area, "-") in name}
+    foreign = {
+        name for name in others if name.partition("/")[0] in ("aws", "build", "nodes", "cli", "local_cloud")
+    }
+    assert {name for name in foreign if not name.startswith(tuple(f"{each}/" for each in known))} == set()
 
 
 def test_no_module_imports_itself_by_way_of_others():

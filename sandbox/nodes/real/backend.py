@@ -18,10 +18,11 @@ from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.log import log
 from sandbox.nodes import kubelet
-from sandbox.nodes.api import Api, ApiError, Unavailable
+from sandbox.nodes.api import Api, ApiError, Unavailable, with_server
 from sandbox.nodes.backend import NodeBackend
 from sandbox.nodes.disk import on_disk
 from sandbox.nodes.faults import Faults
+from sandbox.nodes.kubelet import INSTALLATION, network_is_up
 from sandbox.nodes.real import cgroups
 from sandbox.nodes.real.calico import Member, PodNetwork
 from sandbox.nodes.real.disk import RealDisk
@@ -29,8 +30,6 @@ from sandbox.nodes.real.firewall import ruleset
 from sandbox.nodes.real.netns import Vpc, run
 from sandbox.nodes.real.node import RealNode
 from sandbox.nodes.real.tools import RealTools
-from sandbox.nodes.simulated.agent import INSTALLATION, network_is_up
-from sandbox.nodes.simulated.controlplane import with_server
 from sandbox.processes import Supervisor
 
 MACHINES = "machines"  # the folder of their disks

@@ -24,8 +24,6 @@ from sandbox.processes import Supervisor
 
 STAGES = Path(__file__).parent / "kwok"
 KWOK_HOST, KWOK_PODS = "kwok-host", "kwok-pods"
-INSTALLATION = "/apis/operator.tigera.io/v1/installations/default"
-_OPERATOR = "/apis/apps/v1/namespaces/tigera-operator/deployments/tigera-operator"
 _WAITING = f"{kubelet.RUNNING_LABEL},!{kubelet.NETWORK_LABEL}"
 
 
@@ -77,7 +75,7 @@ class Agent:
     def _look(self, api: Api) -> None:
         self._waiting.clear()
         nodes = api.get("/api/v1/nodes", labelSelector=_WAITING)["items"]
-        if nodes and network_is_up(api):
+        if nodes and kubelet.network_is_up(api):
             for node in nodes:
                 kubelet.set_ready(api, node["metadata"]["name"])
         elif nodes:
@@ -93,14 +91,6 @@ class Agent:
             *("--cidr", pod_cidr, "--manage-nodes-with-label-selector", label),
         ]
         self.supervisor.start(name, command, cwd=self.folder)
-
-
-def network_is_up(api: Api) -> bool:
-    """Whether Calico is installed: its Installation exists and its operator runs."""
-    if api.find(INSTALLATION) is None:
-        return False
-    operator = api.find(_OPERATOR)
-    return bool(operator and operator.get("status", {}).get("availableReplicas"))
 
 
 def stages(*, host_only: bool) -> list[dict[str, Any]]:

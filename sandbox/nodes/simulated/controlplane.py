@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
-from sandbox.nodes.api import Api, ApiError, Unavailable
+from sandbox.nodes.api import Api, ApiError, Unavailable, with_server
 from sandbox.nodes.simulated.staticpods import API_SERVER, COMPONENTS, ETCD, LOOPBACK, PORTS, arguments
 from sandbox.ports import free_port
 from sandbox.processes import Supervisor, output
@@ -272,14 +272,6 @@ def pin(ca_pem: bytes) -> str:
     public = x509.load_pem_x509_certificate(ca_pem).public_key()
     info = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return "sha256:" + hashlib.sha256(info).hexdigest()
-
-
-def with_server(kubeconfig: str, server: str) -> str:
-    """A kubeconfig with another address in all its clusters."""
-    document = yaml.safe_load(kubeconfig)
-    for each in document["clusters"]:
-        each["cluster"]["server"] = server
-    return yaml.safe_dump(document)
 
 
 def configuration(document: str, *kinds: str) -> dict[str, Any]:

@@ -28,8 +28,7 @@ from config.naming import Naming
 from config.nodes import plan_nodes
 from sandbox.config import ACCESS_KEY_ID, HEALTH_PATH, IMAGES_PATH, REGION, SECRET_ACCESS_KEY
 from sandbox.files import atomic_write
-from sandbox.nodes.api import Api, ApiError, Unavailable
-from sandbox.nodes.simulated.controlplane import with_server
+from sandbox.nodes.api import Api, ApiError, Unavailable, with_server
 from sandbox.ports import free_port
 from sandbox.processes import Supervisor
 from sandbox.tests.tools import tool

@@ -11,7 +11,8 @@ import yaml
 from cryptography import x509
 
 from sandbox.errors import SandboxError
-from sandbox.nodes.simulated.controlplane import ControlPlane, configuration, pin, with_server
+from sandbox.nodes.api import with_server
+from sandbox.nodes.simulated.controlplane import ControlPlane, configuration, pin
 from sandbox.nodes.simulated.staticpods import API_SERVER, COMPONENTS, PORTS, arguments
 from sandbox.ports import free_port
 from sandbox.processes import Supervisor
