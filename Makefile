@@ -78,9 +78,9 @@ lint: venv ## ruff, mypy --strict, shellcheck
 	@$(VENV)/bin/mypy --strict --no-error-summary $(PRODUCT) sandbox
 
 tools: venv ## build the sandbox's programs into the user's cache (once, about twelve minutes)
-	@$(PY) -m sandbox.local_cloud prepare
+	@$(KUBEPARK) env >/dev/null
 
-sandbox-env: tools ## print what `eval "$(make -s sandbox-env)"` needs for plain pulumi and kubectl
+sandbox-env: venv ## print what `eval "$(make -s sandbox-env)"` needs for plain pulumi and kubectl
 	@$(KUBEPARK) env --stack $(STACK)
 
 golden: venv ## write the golden files anew; read the difference before you commit it
@@ -104,5 +104,5 @@ $(VENV)/.stamp: requirements.txt requirements-dev.txt
 	@$(PYTHON) -m sandbox.build.venv
 
 clean: ## stop the sandbox and remove what was made here (the built tools stay in the user's cache)
-	@if test -x $(PY); then $(PY) -m sandbox.local_cloud stop; fi
+	@if test -x $(PY); then $(KUBEPARK) reset; fi
 	@rm -rf .sandbox $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

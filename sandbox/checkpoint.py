@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import urllib.request
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import psutil
 
-from sandbox.config import EPOCH_PATH
+from sandbox import local_cloud
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.workspace import Workspace
@@ -50,21 +48,9 @@ def counts(workspace: Workspace) -> tuple[int, int]:
     return len(real), len(latest.get("pending_operations") or [])
 
 
-def cloud_epoch(workspace: Workspace) -> str | None:
-    """The emulator's identity: a new one each time it starts, empty. None if nothing answers."""
-    url = workspace.config.aws.url + EPOCH_PATH
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=5) as response:
-            text: str = response.read().decode().strip()
-            return text
-    except (URLError, OSError):
-        return None
-
-
 def note_cloud(workspace: Workspace) -> None:
     """Remember which emulator the stack is deployed to; nothing to remember while it holds nothing."""
-    epoch = cloud_epoch(workspace)
+    epoch = local_cloud.epoch(workspace.config)
     if epoch is not None and not has_resources(workspace):
         atomic_write(_epoch_file(workspace), epoch)
 
@@ -74,7 +60,7 @@ def require_same_cloud(workspace: Workspace) -> None:
     noted = _epoch_file(workspace)
     if not (noted.exists() and has_resources(workspace)):
         return
-    now = cloud_epoch(workspace)
+    now = local_cloud.epoch(workspace.config)
     if now == noted.read_text():
         return
     what = "was started anew, empty" if now else "is not running"

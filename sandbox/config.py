@@ -138,11 +138,6 @@ def not_yaml(name: str, error: Exception) -> SandboxError:
     return SandboxError(f"{name} is not valid YAML: {what}")
 
 
-def is_sandbox(stack_file: Path) -> bool:
-    """Whether the stack names an emulator: that alone decides where it runs."""
-    return setting(read_stack_config(stack_file), AWS_KEY) is not None
-
-
 def setting(config: dict[str, Any], key: str) -> Any:
     """The value at `namespace:object.field` in a stack file's config map, None if absent."""
     top, _, field = key.partition(".")

@@ -14,7 +14,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from sandbox import plugins
@@ -26,7 +25,6 @@ from sandbox.config import (
     IMAGES_PATH,
     Endpoint,
     SandboxConfig,
-    load,
     read_stack_config,
 )
 from sandbox.errors import SandboxError
@@ -123,11 +121,16 @@ def status(config: SandboxConfig) -> Status:
     processes = supervisor(config)
     return Status(
         processes={name: processes.pid(name) for name in processes.records()},
-        epoch=_request(config.aws, EPOCH_PATH),
+        epoch=epoch(config),
         aws_provider=str(processes.load().get("aws_provider", "standin")),
         nodes=str(processes.load().get("nodes", "simulated")),
         why_nodes=str(processes.load().get("why_nodes", "")),
     )
+
+
+def epoch(config: SandboxConfig) -> str | None:
+    """The emulator's identity: a new one each time it starts, empty. None if nothing answers."""
+    return _request(config.aws, EPOCH_PATH)
 
 
 def pinned_images(config: SandboxConfig) -> list[str]:
@@ -229,20 +232,3 @@ def _request(endpoint: Endpoint, path: str, method: str = "GET", body: bytes | N
             return text
     except (urllib.error.URLError, OSError):
         return None
-
-
-def main(arguments: list[str]) -> int:
-    """`python -m sandbox.local_cloud prepare|start|stop [STACK]`, for make."""
-    verbs = {"prepare": prepare, "start": start, "stop": stop}
-    root = Path(__file__).resolve().parent.parent
-    stack = arguments[1] if len(arguments) > 1 else "sandbox"
-    try:
-        verbs[arguments[0]](load(root, stack))
-    except SandboxError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

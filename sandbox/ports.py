@@ -14,15 +14,6 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
-def listening(host: str, port: int, timeout: float = 1.0) -> bool:
-    """Whether something accepts connections there. `timeout` in seconds."""
-    try:
-        with socket.create_connection((host, port), timeout=timeout):
-            return True
-    except OSError:
-        return False
-
-
 def holder_of(host: str, port: int) -> str | None:
     """Who has `port`, as well as it can be told; None if it is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

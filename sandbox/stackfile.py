@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
 from sandbox.config import not_yaml
 from sandbox.errors import SandboxError
 
@@ -38,9 +41,6 @@ class Ciphers:
 
 def parse(text: str, name: str) -> Any:
     """YAML 1.2 with comments and order kept, as the engine reads it (PyYAML takes `off` for False)."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
         document = YAML().load(text)
     except YAMLError as error:
@@ -66,8 +66,6 @@ def set_endpoints(document: Any, aws: str, api: str) -> None:
 
 
 def dump(document: Any) -> str:
-    from ruamel.yaml import YAML
-
     text, yaml = io.StringIO(), YAML()
     yaml.width = 4096  # characters: a ciphertext stays on its line
     yaml.dump(document, text)
@@ -81,9 +79,6 @@ def people_of(config: Any, root: Path) -> list[Any]:
     """
     people, file = config.get(PEOPLE), config.get(PEOPLE_FILE)
     if isinstance(file, str) and file:
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
-
         try:
             people = YAML(typ="safe").load((root / file).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, YAMLError):

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sandbox import local_cloud
-from sandbox.config import read_stack_config
-from sandbox.stackfile import people_of
 from sandbox.workspace import Workspace
 
 GPU = "nvidia.com/gpu"
@@ -46,32 +44,30 @@ def summary(
     seconds: float,
 ) -> list[str]:
     """The lines of the summary. `live` are the Node objects by name, empty when the API does not answer."""
-    config = read_stack_config(workspace.config.stack_file)
-    listed = people_of(config, workspace.config.root)
-    people = [person for person in listed if person.get("state", "active") == "active"]
+    active = [person["email"] for person in outputs.get("people") or [] if person["state"] == "active"]
     nodes = [_node_row(node, live.get(node["name"])) for node in outputs.get("nodes") or []]
+    status = local_cloud.status(workspace.config)
     job = {None: "not run", 0: "completed"}.get(verified, "FAILED, see above")
     lines = ["", *_table(("NODE", "ROLE", "ADDRESS", "STATUS", "GPU", "INSTANCE"), nodes), ""]
     facts = {
         "API": outputs.get("api_endpoint"),
         "GPU Job": job,
         "Dex": outputs.get("dex_issuer"),
-        "Dex accounts": ", ".join(person["email"] for person in people) or "none",
-        "Profiles": ", ".join(_names(outputs.get("profiles"))) or "none",
-        "Outdated nodes": ", ".join(_names(outputs.get("outdated_nodes"))) or "none",
+        "Dex accounts": ", ".join(active) or "none",
+        "Profiles": ", ".join(outputs.get("profiles") or ()) or "none",
+        "Outdated nodes": ", ".join(outputs.get("outdated_nodes") or ()) or "none",
         "Kubeconfig": workspace.config.kubeconfig,
         "Passwords": workspace.passwords_file if workspace.passwords_file.exists() else "as configured",
-        "Real": REAL[local_cloud.status(workspace.config).nodes],
-        "Stand-ins": ", ".join(stand_ins(workspace)),
+        "Real": REAL[status.nodes] + (", AWS provider" if status.aws_provider == "official" else ""),
+        "Stand-ins": ", ".join(stand_ins(status)),
         "Took": f"{seconds:.0f} s",
     }
     lines += [f"{name:<15} {value}" for name, value in facts.items() if value is not None]
     return [*lines, "", *_next_commands(workspace)]
 
 
-def stand_ins(workspace: Workspace) -> list[str]:
+def stand_ins(status: local_cloud.Status) -> list[str]:
     """What is not the real thing in this sandbox."""
-    status = local_cloud.status(workspace.config)
     provider = ["provider aws"] if status.aws_provider == "standin" else []
     return ["AWS (moto emulator)", *NODES[status.nodes], *_why(status), *provider]
 
@@ -124,11 +120,6 @@ def _live_nodes(workspace: Workspace) -> dict[str, Mapping[str, Any]]:
     )
     items = json.loads(done.stdout)["items"] if done.returncode == 0 else []
     return {item["metadata"]["name"]: item for item in items}
-
-
-def _names(value: Any) -> list[str]:
-    """The output as names, whether the program gives a list or a map."""
-    return [str(item) for item in value or ()]
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import yaml
+
 from sandbox import stackfile
 from sandbox.config import ACCESS_KEY_ID, SECRET_ACCESS_KEY, SandboxConfig
 from sandbox.errors import SandboxError
@@ -42,7 +44,7 @@ class Workspace:
         self.config = config
         self.stack = config.stack
         self.work_dir = config.work_dir
-        self.project = _project_name(config.root / "Pulumi.yaml")
+        self.project: str = yaml.safe_load((config.root / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
         self.stack_copy = self.work_dir / f"Pulumi.{config.stack}.yaml"
 
     @property
@@ -207,10 +209,3 @@ def _csv_line(values: Mapping[str, str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow([f"{path}={value}" for path, value in values.items()])
     return line.getvalue()
-
-
-def _project_name(project_file: Path) -> str:
-    for line in project_file.read_text(encoding="utf-8").splitlines():
-        if line.startswith("name:"):
-            return line.removeprefix("name:").strip().strip("\"'")
-    raise SandboxError(f"{project_file} has no `name:` line")

@@ -63,8 +63,6 @@ class Network:
             gateway = str(route.get("GatewayId") or "")
             if gateway.startswith("igw-"):
                 return has_address and self._attached(gateway, vpc_id)
-            if nat := route.get("NatGatewayId"):
-                return self._nat_works(vpc_id, str(nat))
         return False
 
     def _routes(self, vpc_id: str, subnet_id: str) -> list[Mapping[str, Any]]:
@@ -85,12 +83,6 @@ class Network:
         filters = [{"Name": "attachment.vpc-id", "Values": [vpc_id]}]
         found = self.ec2.describe_internet_gateways(Filters=filters)["InternetGateways"]
         return any(each["InternetGatewayId"] == gateway for each in found)
-
-    def _nat_works(self, vpc_id: str, nat: str) -> bool:
-        for gateway in self.ec2.describe_nat_gateways(NatGatewayIds=[nat])["NatGateways"]:
-            if gateway["State"] == "available":
-                return self._routed(vpc_id, gateway["SubnetId"], has_address=True)
-        return False
 
 
 def _allows(rule: Rule, port: int, peer: str, peer_groups: frozenset[str] = frozenset()) -> bool:

@@ -30,6 +30,10 @@ OUTPUTS = {
     ],
     "dex_issuer": "http://dex",
     "profiles": ["ana"],
+    "people": [
+        {"name": "ana", "email": "ana@example.org", "state": "active"},
+        {"name": "bo", "email": "bo@example.org", "state": "suspended"},
+    ],
     "outdated_nodes": [],
 }
 
@@ -47,7 +51,7 @@ def test_nodes_gpu_accounts_and_paths_are_there(workspace):
     rows = {line.split()[0]: line.split() for line in said.splitlines() if line}
     assert rows["gpu01"] == ["gpu01", "gpu", "10.20.1.1", "Ready", "1", "i-1"]
     assert rows["worker01"][3:5] == ["NotReady", "-"]
-    assert "Dex accounts    ana@example.org" in said
+    assert "Dex accounts    ana@example.org\n" in said
     assert f"Kubeconfig      {workspace.config.kubeconfig}" in said
     assert "Took            41 s" in said
     assert 'eval "$(bin/kubepark env)"' in said

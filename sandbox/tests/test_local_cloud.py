@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import yaml
 
 from sandbox import local_cloud
 from sandbox.config import load
-from sandbox.ports import free_port, listening
+from sandbox.ports import free_port, holder_of
 from sandbox.processes import MARK
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +94,7 @@ def test_started_once_mended_and_stopped(config):
 
     assert set(local_cloud.stop(config)) == {"boot", "emulator"}
     assert marked(config) == []
-    assert not listening("127.0.0.1", config.aws.port)
+    assert holder_of("127.0.0.1", config.aws.port) is None
     assert local_cloud.stop(config) == []
     ended = local_cloud.status(config)
     assert (ended.processes, ended.epoch) == ({}, None)
@@ -126,16 +124,3 @@ def test_a_port_in_use_is_left_to_its_holder_and_another_one_remembered(config, 
     assert getattr(again, endpoint).port == other, "the next command finds it, though the first is free again"
     assert local_cloud.start(again) == again
     assert pids(again) == before
-
-
-def test_the_command_for_make():
-    """Errors are one clean line and a code, as everywhere."""
-    done = subprocess.run(
-        [sys.executable, "-m", "sandbox.local_cloud", "stop", "no-such-stack"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("Pulumi.no-such-stack.yaml does not exist")

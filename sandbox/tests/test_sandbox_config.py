@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.config import is_sandbox, load
+from sandbox.config import load
 from sandbox.errors import SandboxError
 
 GOOD = """
@@ -90,10 +90,3 @@ def test_a_file_that_cannot_be_read(tmp_path, text, message):
 def test_no_file(tmp_path):
     with pytest.raises(SandboxError, match=r"Pulumi\.sandbox\.yaml does not exist"):
         load(tmp_path)
-
-
-def test_the_endpoint_alone_decides(tmp_path):
-    write(tmp_path, GOOD)
-    write(tmp_path, "config: {kubepark:aws: {region: x}}", "dev")
-    assert is_sandbox(tmp_path / "Pulumi.sandbox.yaml")
-    assert not is_sandbox(tmp_path / "Pulumi.dev.yaml")

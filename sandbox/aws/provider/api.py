@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from sandbox.aws.servicer.backend import ProviderError
+from sandbox.aws.provider.values import ProviderError
 
 SERVICES = ("ec2", "iam", "kms", "ssm", "sts")
 Tags = dict[str, str]

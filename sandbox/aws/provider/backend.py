@@ -10,9 +10,10 @@ from typing import Any
 
 from sandbox.aws.provider import compare, config, invokes, schema
 from sandbox.aws.provider.api import Api, AwsError, Tags, aws_errors
+from sandbox.aws.provider.difference import below, differences, head, join
 from sandbox.aws.provider.resource_type import Change, ResourceType
 from sandbox.aws.provider.resource_types import RESOURCE_TYPES
-from sandbox.aws.servicer.backend import (
+from sandbox.aws.provider.values import (
     UNKNOWN,
     ChangeKind,
     CheckFailure,
@@ -24,7 +25,6 @@ from sandbox.aws.servicer.backend import (
     ReadResult,
     has_unknown,
 )
-from sandbox.aws.servicer.difference import below, differences, head, join
 
 # Bookkeeping key of bridged providers: which inputs were filled in by the provider.
 _DEFAULTED = "__defaults"
@@ -36,7 +36,11 @@ _PAUSE = 0.5
 
 
 class AwsBackend:
-    """`Backend` over `RESOURCE_TYPES`. All state is in AWS and in the engine."""
+    """What the servicer calls, over `RESOURCE_TYPES`. All state is in AWS and in the engine.
+
+    The engine calls `check_config`, `diff_config`, `configure`, then the rest at will, several at a time in
+    threads. Each method raises `ProviderError` for what AWS or the provider's schema refuses.
+    """
 
     name = "aws"
     version = "7.51.1"
@@ -56,9 +60,11 @@ class AwsBackend:
     # --- configuration ----------------------------------------------------------------------------
 
     def check_config(self, variables: Mapping[str, Any]) -> list[CheckFailure]:
+        """Settings are as the SDKs send them: nested ones as JSON text; UNKNOWN at preview."""
         return config.failures(config.parse(variables))
 
     def diff_config(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[bool, list[str]]:
+        """(anything changed, settings whose change replaces the provider and all its resources)."""
         changed = {head(path) for path in differences(dict(old), dict(new))}
         return bool(changed), sorted(changed & {"region"})
 
@@ -66,6 +72,7 @@ class AwsBackend:
         self._connected = config.connect(config.parse(variables))
 
     def cancel(self) -> None:
+        """Calls that wait end soon with an error."""
         self._cancelled.set()
 
     # --- resources --------------------------------------------------------------------------------

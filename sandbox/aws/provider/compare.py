@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sandbox.aws.provider import difference
+from sandbox.aws.provider.difference import join
 from sandbox.aws.provider.resource_type import ResourceType
 from sandbox.aws.provider.schema import Shape
-from sandbox.aws.servicer import difference
-from sandbox.aws.servicer.backend import ChangeKind, Properties
-from sandbox.aws.servicer.difference import join
+from sandbox.aws.provider.values import ChangeKind, Properties
 
 
 def changes(

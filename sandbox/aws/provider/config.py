@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from sandbox.aws.provider import schema
 from sandbox.aws.provider.api import SERVICES, Api, aws_errors
-from sandbox.aws.servicer.backend import UNKNOWN, CheckFailure, ProviderError, config_value, has_unknown
-from sandbox.aws.servicer.difference import join
+from sandbox.aws.provider.difference import join
+from sandbox.aws.provider.values import UNKNOWN, CheckFailure, ProviderError, config_value, has_unknown
 from sandbox.config import is_loopback as is_loopback_host
 
 # Settings of the real provider that mean something here, or that rightly mean nothing.

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from sandbox.aws.provider.api import Api, Tags, first, given, if_there, tag_list, tag_map
 from sandbox.aws.provider.resource_type import ResourceType
-from sandbox.aws.servicer.backend import Properties
+from sandbox.aws.provider.values import Properties
 
 # AWS lists a terminated instance for an hour.
 _GONE = ("terminated", "shutting-down")

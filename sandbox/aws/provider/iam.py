@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from sandbox.aws.provider import policy
 from sandbox.aws.provider.api import Api, Tags, first, given, if_there, tag_list, tag_map
 from sandbox.aws.provider.resource_type import Change, ResourceType, paths
-from sandbox.aws.servicer.backend import CheckFailure, Properties
+from sandbox.aws.provider.values import CheckFailure, Properties
 
 _NAME = re.compile(r"[\w+=,.@-]+", re.ASCII)
 

@@ -10,7 +10,7 @@ from typing import Any
 from sandbox.aws.provider.api import Api, first, given, tag_list, tag_map
 from sandbox.aws.provider.ec2 import Ec2ResourceType, capital, filters, instance
 from sandbox.aws.provider.resource_type import Change, ResourceType, as_set, paths
-from sandbox.aws.servicer.backend import UNKNOWN, CheckFailure, Properties
+from sandbox.aws.provider.values import UNKNOWN, CheckFailure, Properties
 
 _METADATA = ("httpEndpoint", "httpTokens", "httpPutResponseHopLimit")
 _DISK = ("volumeSize", "volumeType", "encrypted", "kmsKeyId")

@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.aws.provider.api import Api, first, given, if_there
 from sandbox.aws.provider.ec2 import Ec2ResourceType
 from sandbox.aws.provider.resource_type import Change, as_set, paths
-from sandbox.aws.servicer.backend import CheckFailure, Properties
+from sandbox.aws.provider.values import CheckFailure, Properties
 
 
 class NetworkInterface(Ec2ResourceType):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sandbox.aws.provider.api import Api
-from sandbox.aws.servicer.backend import Properties, ProviderError
+from sandbox.aws.provider.values import Properties, ProviderError
 
 
 def call(api: Api, token: str, args: Properties) -> Properties:

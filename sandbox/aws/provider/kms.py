@@ -8,7 +8,7 @@ from types import MappingProxyType
 from sandbox.aws.provider import policy
 from sandbox.aws.provider.api import Api, Tags, given, if_there, tag_list, tag_map
 from sandbox.aws.provider.resource_type import Change, ResourceType, paths
-from sandbox.aws.servicer.backend import CheckFailure, Properties
+from sandbox.aws.provider.values import CheckFailure, Properties
 
 _ALIAS = re.compile(r"alias/[\w/-]+", re.ASCII)
 

@@ -9,7 +9,7 @@ from typing import Any
 from sandbox.aws.provider.api import Api, first, if_there
 from sandbox.aws.provider.ec2 import Ec2ResourceType, capital, filters
 from sandbox.aws.provider.resource_type import Change, paths
-from sandbox.aws.servicer.backend import UNKNOWN, CheckFailure, Properties, ProviderError
+from sandbox.aws.provider.values import UNKNOWN, CheckFailure, Properties, ProviderError
 
 
 def cidr_failures(inputs: Properties, name: str) -> list[CheckFailure]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sandbox.aws.servicer.backend import UNKNOWN, CheckFailure, Properties
+from sandbox.aws.provider.values import UNKNOWN, CheckFailure, Properties
 
 
 def failures(inputs: Properties, *names: str) -> list[CheckFailure]:

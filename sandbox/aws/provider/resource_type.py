@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sandbox.aws.provider.api import Api, Tags
-from sandbox.aws.servicer.backend import UNKNOWN, CheckFailure, Properties
+from sandbox.aws.provider.values import UNKNOWN, CheckFailure, Properties
 
 
 @dataclass(frozen=True)

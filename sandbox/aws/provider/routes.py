@@ -9,7 +9,7 @@ from sandbox.aws.provider.api import Api, first, if_there
 from sandbox.aws.provider.ec2 import Ec2ResourceType, filters
 from sandbox.aws.provider.network import cidr_failures
 from sandbox.aws.provider.resource_type import Change, ResourceType, paths
-from sandbox.aws.servicer.backend import CheckFailure, Properties, ProviderError
+from sandbox.aws.provider.values import CheckFailure, Properties, ProviderError
 
 
 class RouteTable(Ec2ResourceType):

@@ -22,8 +22,8 @@ import pulumi
 from pulumi import _types
 
 from sandbox.aws.provider.cache import cached
-from sandbox.aws.servicer.backend import UNKNOWN, CheckFailure, ProviderError
-from sandbox.aws.servicer.difference import join
+from sandbox.aws.provider.difference import join
+from sandbox.aws.provider.values import UNKNOWN, CheckFailure, ProviderError
 
 # The SDK imports its modules on first use, and a second thread would find them half done.
 _ONE_AT_A_TIME = threading.Lock()

@@ -10,7 +10,7 @@ from sandbox.aws.provider.api import Api, AwsError, first, given, if_there
 from sandbox.aws.provider.ec2 import Ec2ResourceType, filters
 from sandbox.aws.provider.network import cidr_failures
 from sandbox.aws.provider.resource_type import Change, ResourceType, as_set, paths
-from sandbox.aws.servicer.backend import CheckFailure, Properties
+from sandbox.aws.provider.values import CheckFailure, Properties
 
 _SOURCES = ("cidrIpv4", "referencedSecurityGroupId")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox.aws.provider.api import Api, Tags, first, given, if_there, tag_list, tag_map
 from sandbox.aws.provider.resource_type import Change, ResourceType, paths
-from sandbox.aws.servicer.backend import UNKNOWN, CheckFailure, Properties
+from sandbox.aws.provider.values import UNKNOWN, CheckFailure, Properties
 
 _CHOICES = {
     "type": ("String", "StringList", "SecureString"),

@@ -16,7 +16,7 @@ from typing import Any
 from sandbox.aws.provider import schema
 from sandbox.aws.provider.api import SERVICES
 from sandbox.aws.provider.backend import AwsBackend
-from sandbox.aws.servicer.backend import CheckFailure, Properties
+from sandbox.aws.provider.values import CheckFailure, Properties
 from sandbox.config import ACCOUNT_ID
 from sandbox.tests.aws.emulator_server import IMAGE, OTHER_IMAGE, REGION, Emulator
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.aws.servicer.backend import UNKNOWN, ProviderError
+from sandbox.aws.provider.values import UNKNOWN, ProviderError
 from sandbox.tests.aws.aws_standin import (
     ALIAS,
     ASSOCIATION,

@@ -10,7 +10,7 @@ import pytest
 from sandbox.aws.provider.api import SERVICES
 from sandbox.aws.provider.backend import AwsBackend
 from sandbox.aws.provider.config import is_loopback
-from sandbox.aws.servicer.backend import UNKNOWN, ProviderError
+from sandbox.aws.provider.values import UNKNOWN, ProviderError
 from sandbox.tests.aws.aws_standin import settings
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sandbox.aws.provider.backend import AwsBackend
-from sandbox.aws.servicer.backend import ProviderError
+from sandbox.aws.provider.values import ProviderError
 from sandbox.tests.aws.aws_standin import (
     ACCOUNT,
     ALIAS,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sandbox.aws.provider.resource_types import RESOURCE_TYPES
-from sandbox.aws.servicer.backend import UNKNOWN, PartialCreate, ProviderError
+from sandbox.aws.provider.values import UNKNOWN, PartialCreate, ProviderError
 from sandbox.tests.aws.aws_standin import (
     ADDRESS,
     ALIAS,

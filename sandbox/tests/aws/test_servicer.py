@@ -13,7 +13,10 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime import proto, rpc
 from pulumi.runtime.proto import status_pb2
 
-from sandbox.aws.servicer.backend import (
+from sandbox.aws.provider.codec import Secrets, decode, encode
+from sandbox.aws.provider.difference import below, differences, head, join
+from sandbox.aws.provider.servicer import Servicer
+from sandbox.aws.provider.values import (
     UNKNOWN,
     Created,
     DiffResult,
@@ -23,9 +26,6 @@ from sandbox.aws.servicer.backend import (
     config_value,
     has_unknown,
 )
-from sandbox.aws.servicer.codec import Secrets, decode, encode
-from sandbox.aws.servicer.difference import below, differences, head, join
-from sandbox.aws.servicer.servicer import Servicer
 
 SECRET = "hunter2-hunter2"
 TYPE = "aws:x/y:Z"

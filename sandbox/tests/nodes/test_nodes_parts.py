@@ -55,7 +55,6 @@ class FakeCloud:
             {"Associations": [{"Main": True}], "Routes": []},
         ]
         self.gateways = ["igw-1"]
-        self.nats = [{"State": "available", "SubnetId": "subnet-nat"}]
         self.ec2 = self
 
     def version(self, _service: str) -> object:
@@ -73,9 +72,6 @@ class FakeCloud:
 
     def describe_internet_gateways(self, **_: Any) -> dict[str, Any]:
         return {"InternetGateways": [{"InternetGatewayId": each} for each in self.gateways]}
-
-    def describe_nat_gateways(self, **_: Any) -> dict[str, Any]:
-        return {"NatGateways": self.nats}
 
 
 def table(subnet: str, **target: str) -> dict[str, Any]:
@@ -109,17 +105,6 @@ def test_the_internet_needs_rule_route_gateway_and_address() -> None:
     hole = FakeCloud()
     hole.tables[0]["Routes"][1]["State"] = "blackhole"
     assert not online(hole)
-
-
-def test_a_nat_gateway_needs_no_address_but_a_way_out_of_its_own() -> None:
-    account = FakeCloud()
-    account.tables[0] = table("subnet-1", NatGatewayId="nat-1")
-    private = replace(INSTANCE, public_ip=None)
-    assert online(account, private)
-    account.nats[0]["State"] = "deleted"
-    assert not online(account, private)
-    account.nats[0] = {"State": "available", "SubnetId": "subnet-other"}
-    assert not online(account, private)
 
 
 @pytest.mark.parametrize(

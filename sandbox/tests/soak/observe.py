@@ -137,5 +137,5 @@ def _is_of_engine(process: psutil.Process) -> bool:
     words = " ".join(cmdline(process))
     return any(
         part in words
-        for part in ("/pulumi", "pulumi ", "pulumi.policy", "language_host", "sandbox.aws.servicer")
+        for part in ("/pulumi", "pulumi ", "pulumi.policy", "language_host", "sandbox.aws.provider")
     )

@@ -7,13 +7,15 @@ import asyncio
 import os
 import signal
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import grpc.aio
 from pulumi.runtime.proto import provider_pb2_grpc
 
-from sandbox.aws.servicer.backend import Backend
-from sandbox.aws.servicer.servicer import Servicer
+from sandbox.aws.provider.servicer import Servicer
+
+if TYPE_CHECKING:
+    from sandbox.aws.provider.backend import AwsBackend
 
 # Seconds that calls in flight get to finish after a request to stop.
 _GRACE = 10.0
@@ -21,7 +23,7 @@ _PARENT_CHECK = 1.0
 _OPTIONS = [("grpc.max_receive_message_length", 400 << 20), ("grpc.max_send_message_length", 400 << 20)]
 
 
-def main(backend: Backend, argv: Sequence[str]) -> NoReturn:
+def main(backend: AwsBackend, argv: Sequence[str]) -> NoReturn:
     """Entry point of a plugin. `argv`: the engine's address, then flags of its own (ignored)."""
     parser = argparse.ArgumentParser(
         prog=f"pulumi-resource-{backend.name}",
@@ -35,7 +37,7 @@ def main(backend: Backend, argv: Sequence[str]) -> NoReturn:
     os._exit(code)
 
 
-async def _serve(backend: Backend, parent: int) -> int:
+async def _serve(backend: AwsBackend, parent: int) -> int:
     server = grpc.aio.server(options=_OPTIONS)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Servicer(backend), server)
     port = server.add_insecure_port("127.0.0.1:0")

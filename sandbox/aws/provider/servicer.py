@@ -1,4 +1,4 @@
-"""A provider plugin on the engine's own protocol, for any `Backend`.
+"""The provider plugin on the engine's own protocol.
 
 The SDK's experimental `Provider` class is not used: it answers every error with a traceback, drops
 the old inputs (so that a removed property shows no difference) and cannot report an object that was
@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime import proto
 from pulumi.runtime.proto import status_pb2
 
-from sandbox.aws.servicer import difference
-from sandbox.aws.servicer.backend import (
-    Backend,
+from sandbox.aws.provider import difference
+from sandbox.aws.provider.codec import Secrets, decode, encode
+from sandbox.aws.provider.values import (
     ChangeKind,
     CheckFailure,
     DiffResult,
@@ -28,7 +28,9 @@ from sandbox.aws.servicer.backend import (
     ProviderError,
     has_unknown,
 )
-from sandbox.aws.servicer.codec import Secrets, decode, encode
+
+if TYPE_CHECKING:  # a small backend is enough for the tests
+    from sandbox.aws.provider.backend import AwsBackend
 
 _Answer = TypeVar("_Answer")
 _Handler = Callable[["Servicer", Any, Any], Awaitable[Any]]
@@ -53,7 +55,7 @@ def _refusals_as_status(handler: _Handler) -> _Handler:
 class Servicer(proto.ResourceProviderServicer):  # type: ignore[misc]  # the stubs are untyped
     """Translates requests: values, secrets, unknowns, errors. Knows nothing of any cloud."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: AwsBackend) -> None:
         self._backend = backend
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=backend.name)
 

@@ -6,15 +6,17 @@ string, which is handled here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.runtime import rpc
 
-from sandbox.aws.servicer.backend import UNKNOWN, Properties, ProviderError
+from sandbox.aws.provider.difference import join
+from sandbox.aws.provider.values import UNKNOWN, Properties, ProviderError
 
 Path = tuple[str | int, ...]
 # A shorter text is not taken for a copy of a secret: "1" or "true" would taint half the outputs.
@@ -104,9 +106,4 @@ def _wrapped(value: Any, path: Path, secrets: Secrets, unknowns: bool) -> Proper
 
 
 def _path_text(path: Path) -> str:
-    return "".join(_parts(path))
-
-
-def _parts(path: Path) -> Iterator[str]:
-    for n, part in enumerate(path):
-        yield f"[{part}]" if isinstance(part, int) else (f".{part}" if n else part)
+    return reduce(join, path, "")

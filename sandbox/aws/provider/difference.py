@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from sandbox.aws.servicer.backend import ChangeKind
+from sandbox.aws.provider.values import ChangeKind
 
 _BARE = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 

@@ -1,1 +1,0 @@
-"""Provider plugins that stand in for the official ones where those cannot be had (see `servicer`)."""
