@@ -104,11 +104,11 @@ def test_a_cli_with_a_language_host_of_its_own_is_only_linked(config, tools):
 
 
 def test_a_script_runs_our_module_from_any_folder_with_its_arguments(config, tmp_path):
-    package = config.root / "sandbox" / "providers"
+    package = config.root / "sandbox" / "aws"
     package.mkdir(parents=True)
     for folder in (package.parent, package):
         (folder / "__init__.py").touch()
-    (package / "aws.py").write_text("import sys; print(sys.argv[1:])")
+    (package / "provider.py").write_text("import sys; print(sys.argv[1:])")
     script = executable(tmp_path / "script", plugins.stand_in(config.root))
     done = subprocess.run([script, "a b", "c"], cwd="/", capture_output=True, text=True, check=True)
     assert done.stdout == "['a b', 'c']\n"

@@ -14,6 +14,8 @@ import psutil
 
 from sandbox.build.toolchain import ensure_tools
 
+OPERATIONS = ("up", "preview", "refresh", "destroy")
+
 
 @cache
 def tool(name: str) -> Path:
@@ -39,10 +41,10 @@ def cmdline(process: psutil.Process) -> list[str]:
 
 
 def engines(parent: psutil.Process) -> list[psutil.Process]:
-    """The engine's CLIs among all that a process has started."""
+    """The CLIs of operations among all that a process has started; those that only read are none."""
     found = []
     for child in parent.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if child.name() == "pulumi":
+            if child.name() == "pulumi" and child.cmdline()[1] in OPERATIONS:
                 found.append(child)
     return found

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import ctypes
-import http.client
 import signal
-import ssl
 import subprocess
 import sys
 import time
@@ -17,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kubernetes.config import new_client_from_config
 
+from sandbox.nodes.api import Api, ApiError, Unavailable
 from sandbox.ports import free_port
 from sandbox.tests.tools import tool
 
@@ -48,19 +45,9 @@ class ApiServer:
             check=False,
         )
 
-    def request(
-        self, method: str, path: str, body: Any = None, content_type: str = "application/json"
-    ) -> Any:
-        """One call of the API; what it answers, as plain values."""
-        client = new_client_from_config(str(self.kubeconfig))
-        return client.call_api(
-            path,
-            method,
-            body=body,
-            header_params={"Content-Type": content_type, "Accept": "application/json"},
-            response_type="object",
-            _return_http_data_only=True,
-        )
+    @property
+    def api(self) -> Api:
+        return Api.from_kubeconfig(self.kubeconfig)
 
     def start(self, argv: list[str], log: Path) -> subprocess.Popen[bytes]:
         """Start a part of it. It dies with us, however we end (Linux)."""
@@ -189,15 +176,7 @@ def _manager(folder: Path, ports: Mapping[str, int]) -> list[str]:
 
 
 def _ready(server: ApiServer) -> bool:
-    """Whether /readyz says ok."""
-    document = yaml.safe_load(server.text)
-    authority = base64.b64decode(document["clusters"][0]["cluster"]["certificate-authority-data"])
-    context = ssl.create_default_context(cadata=authority.decode())
-    connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=2, context=context)
     try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except OSError:
+        return "ok" in str(server.api.get("/readyz"))
+    except (ApiError, Unavailable):
         return False
-    finally:
-        connection.close()

@@ -23,10 +23,10 @@ def cluster(tmp_path_factory):
     """One GPU node as it joins: label and taint, no GPU yet."""
     with start_apiserver(tmp_path_factory.mktemp("verify")) as server:
         runtime = plan_gpu(stack.settings())[0]
-        server.request("POST", "/apis/node.k8s.io/v1/runtimeclasses", runtime)
+        server.api.request("POST", "/apis/node.k8s.io/v1/runtimeclasses", runtime)
         labels = {"accelerator": "nvidia-t4", "nvidia.com/gpu.present": "true"}
         taints = [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]
-        server.request(
+        server.api.request(
             "POST",
             "/api/v1/nodes",
             {
@@ -36,7 +36,7 @@ def cluster(tmp_path_factory):
                 "spec": {"taints": taints},
             },
         )
-        wait_for(lambda: server.request("GET", "/api/v1/namespaces/default/serviceaccounts")["items"])
+        wait_for(lambda: server.api.get("/api/v1/namespaces/default/serviceaccounts")["items"])
         yield server
 
 
@@ -47,8 +47,7 @@ def gpus(cluster):
     def offer(count):
         ready = [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ok"}]
         status = {"allocatable": {"nvidia.com/gpu": str(count)}, "conditions": ready}
-        patch = "application/merge-patch+json"
-        cluster.request("PATCH", "/api/v1/nodes/gpu01/status", {"status": status}, patch)
+        cluster.api.patch("/api/v1/nodes/gpu01/status", {"status": status})
 
     return offer
 
@@ -65,7 +64,7 @@ def wait_for(condition, seconds=20.0):
 def run(cluster, timeout=3.0, **options):
     said: list[str] = []
     code = verify_gpu(cluster.kubeconfig, timeout=timeout, out=said.append, **options)
-    wait_for(lambda: not cluster.request("GET", JOBS)["items"])
+    wait_for(lambda: not cluster.api.get(JOBS)["items"])
     return code, said
 
 
@@ -73,15 +72,15 @@ def kubelet(cluster, phase):
     """Binds the Job's pod and ends it in `phase`."""
 
     def work():
-        (pod,) = wait_for(lambda: cluster.request("GET", PODS)["items"])
+        (pod,) = wait_for(lambda: cluster.api.get(PODS)["items"])
         name = pod["metadata"]["name"]
         target = {"apiVersion": "v1", "kind": "Node", "name": "gpu01"}
-        cluster.request(
+        cluster.api.request(
             "POST",
             f"{PODS}/{name}/binding",
             {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target},
         )
-        cluster.edit(f"{PODS}/{name}/status", {"status": {"phase": phase}})
+        cluster.api.patch(f"{PODS}/{name}/status", {"status": {"phase": phase}})
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -147,17 +146,13 @@ def test_with_another_label_it_stays_pending_and_says_why(cluster, gpus):
 def test_without_runtime_class_the_servers_words_are_shown(cluster, gpus):
     gpus(1)
     path = "/apis/node.k8s.io/v1/runtimeclasses"
-    runtime = cluster.request("GET", f"{path}/nvidia")
-    cluster.request("DELETE", f"{path}/nvidia")
+    runtime = cluster.api.get(f"{path}/nvidia")
+    cluster.api.request("DELETE", f"{path}/nvidia")
     try:
         code, said = run(cluster, timeout=5.0)
     finally:
-        cluster.apply(
-            f"{path}/nvidia",
-            {key: runtime[key] for key in ("apiVersion", "kind", "handler")}
-            | {"metadata": {"name": "nvidia"}},
-            "test",
-        )
+        again = {key: runtime[key] for key in ("apiVersion", "kind", "handler")}
+        cluster.api.post(path, again | {"metadata": {"name": "nvidia"}})
     assert code == 1
     assert "FAILED: after 5 s the Job is without a pod" in said
     assert any('RuntimeClass "nvidia" not found' in line for line in said), said
@@ -174,15 +169,15 @@ def test_an_interrupt_deletes_the_job(cluster, gpus):
 
     assert verify_gpu(cluster.kubeconfig, timeout=20, out=out) == 1
     assert said[-1] == "interrupted"
-    wait_for(lambda: not cluster.request("GET", JOBS)["items"])
-    wait_for(lambda: not cluster.request("GET", PODS)["items"])
+    wait_for(lambda: not cluster.api.get(JOBS)["items"])
+    wait_for(lambda: not cluster.api.get(PODS)["items"])
 
 
 def test_without_a_gpu_node_no_job_is_made(cluster):
-    cluster.edit("/api/v1/nodes/gpu01", {"metadata": {"labels": {"accelerator": None}}})
+    cluster.api.patch("/api/v1/nodes/gpu01", {"metadata": {"labels": {"accelerator": None}}})
     try:
         code, said = run(cluster)
     finally:
-        cluster.edit("/api/v1/nodes/gpu01", {"metadata": {"labels": {"accelerator": "nvidia-t4"}}})
+        cluster.api.patch("/api/v1/nodes/gpu01", {"metadata": {"labels": {"accelerator": "nvidia-t4"}}})
     assert code == 1
     assert said == ["no node has the label accelerator: gpu.power is absent, or no GPU node has joined"]
