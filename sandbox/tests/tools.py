@@ -14,7 +14,7 @@ import psutil
 
 from sandbox.build.toolchain import ensure_tools
 
-OPERATIONS = ("up", "preview", "refresh", "destroy")
+OPERATIONS = {"up", "preview", "refresh", "destroy"}
 
 
 @cache
@@ -45,6 +45,6 @@ def engines(parent: psutil.Process) -> list[psutil.Process]:
     found = []
     for child in parent.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if child.name() == "pulumi" and child.cmdline()[1] in OPERATIONS:
+            if child.name() == "pulumi" and OPERATIONS.intersection(child.cmdline()[1:2]):
                 found.append(child)
     return found
