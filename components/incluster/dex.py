@@ -192,6 +192,9 @@ def _service() -> Object:
         "v1",
         "Service",
         NAME,
+        # The provider waits ten seconds after each change of its endpoints for them to settle. That Dex
+        # answers is known already: the Deployment is waited for.
+        annotations={"pulumi.com/skipAwait": "true"},
         spec={
             "selector": dict(_LABELS),
             "ports": [{"name": "http", "port": PORT, "targetPort": "http"}],

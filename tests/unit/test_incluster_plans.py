@@ -206,3 +206,11 @@ def test_the_gpu_is_limited_by_the_only_key_that_counts_and_has_no_default(profi
     limits = [item for item in planned if item["kind"] == "LimitRange"]
     assert "gpu" not in str(limits)
     assert len(limits) == 2
+
+
+def test_nobody_waits_for_the_endpoints_of_a_service_that_its_deployment_answers_for():
+    """The provider would let them settle for ten seconds in every update that touches Dex."""
+    services = [item for item in stack.every_object() if item["kind"] == "Service"]
+    assert len(services) >= 1
+    for service in services:
+        assert service["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
