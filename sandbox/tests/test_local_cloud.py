@@ -1,4 +1,4 @@
-"""The local cloud as one thing: started once, mended, and stopped without a trace."""
+"""The local cloud as one thing: started once, restarted where it died, and stopped without a trace."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def kill(pid):
         time.sleep(0.02)
 
 
-def test_started_once_mended_and_stopped(config):
+def test_started_once_restarted_and_stopped(config):
     local_cloud.start(config)
     first = pids(config)
     assert set(first) == {"emulator", "boot"}
@@ -80,16 +80,16 @@ def test_started_once_mended_and_stopped(config):
     kill(first["boot"])
     assert local_cloud.status(config).processes["boot"] is None
     local_cloud.start(config)
-    mended = pids(config)
-    assert mended["emulator"] == first["emulator"]
-    assert mended["boot"] not in (None, first["boot"])
+    restarted = pids(config)
+    assert restarted["emulator"] == first["emulator"]
+    assert restarted["boot"] not in (None, first["boot"])
     assert local_cloud.status(config).epoch == born
 
     kill(first["emulator"])
     local_cloud.start(config)
     again = pids(config)
     assert all(again.values())
-    assert again["boot"] != mended["boot"], "what it had made was made from a memory that is gone"
+    assert again["boot"] != restarted["boot"], "what it had made was made from a memory that is gone"
     assert local_cloud.status(config).epoch not in (None, born)
 
     assert set(local_cloud.stop(config)) == {"boot", "emulator"}

@@ -98,7 +98,7 @@ def test_every_node_that_fails_is_named_with_its_own_cause_in_one_error(
         fault = NODE_FAULTS[name]
         assert rows[name].startswith(f"step {fault['step']} failed (exit 1, attempt ")
         assert rows[name].endswith(fault["message"])
-    # Its step's own deadline is later than that of `up`, so its last words are what is known.
+    # Its step's own deadline is later than that of `up`, so its last message is what is known.
     assert rows["worker02"].startswith("not ready after 2 min; last heard at ")
     assert rows["worker02"].endswith(": step containerd")
     assert rows["worker04"] == f"not ready after 2 min; {SILENCE}"

@@ -1,4 +1,4 @@
-"""Nodes that do not come up: what a person is told, and that mending the cause is all there is to do.
+"""Nodes that do not come up: what a person is told, and that fixing the cause is all there is to do.
 
 One project, and the tests in order: each finds the stack as the one before it left it.
 """
@@ -176,7 +176,7 @@ def test_a_gpu_node_that_fails_is_told_at_once_and_holds_nothing_up(project: Pro
     assert ready_nodes(project) == {"master1", "worker01", "worker02", "worker03"}
 
 
-def test_the_cause_mended_a_plain_up_succeeds_and_replaces_nothing(project: Project) -> None:
+def test_the_cause_fixed_a_plain_up_succeeds_and_replaces_nothing(project: Project) -> None:
     nodes = ("master1", "worker01", "worker02", "worker03", "gpu01")
     before = instances(project, *nodes)
     project.fault()

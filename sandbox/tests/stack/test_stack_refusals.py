@@ -1,4 +1,4 @@
-"""What the real command refuses: each time one error that says what is wrong and what mends it.
+"""What the real command refuses: each time one error that says what is wrong and what fixes it.
 
 'Nothing created' is looked up where it would show: in the requests that reached AWS and in the state.
 The exact words of every problem are in tests/unit/test_settings.py.
