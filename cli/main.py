@@ -159,13 +159,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and give its exit code. Errors that people can act on are one message."""
     try:
         app(args=arguments, prog_name="kubepark")
-    except environments.known_errors() as error:  # evaluated when something was raised, and only then
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
         return INTERRUPTED
+    except environments.known_errors() as error:  # asked for only when something went wrong
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

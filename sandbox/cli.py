@@ -76,7 +76,7 @@ class Sandbox:
             checkpoint.forget(self.workspace)
 
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 Stack = Annotated[str, typer.Option("--stack", "-s", envvar="STACK", help="A sandbox stack.")]
 
 
