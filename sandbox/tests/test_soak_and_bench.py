@@ -60,7 +60,7 @@ def test_a_figure_over_its_limit_is_said():
     assert (within.ok, over.ok, Row("seconds", 1e9, "s").ok) == (True, False, True)
     assert middle([Sample(3, 1), Sample(1, 9), Sample(2, 5)]) == Sample(2, 5)
     head, first, second = table([within, over]).splitlines()
-    assert head.split() == ["measured", "value", "limit", "verdict"]
+    assert head.split() == ["measured", "value", "limit", "result"]
     assert first.split() == ["up", "89.90", "s", "90", "s", "PASS"]
     assert second.split() == ["ratio", "2.51", "2.5", "over", "limit"]
 

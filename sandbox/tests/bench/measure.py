@@ -32,7 +32,7 @@ class Row:
         return self.limit is None or self.value <= self.limit
 
     @property
-    def verdict(self) -> str:
+    def result(self) -> str:
         if self.limit is None:
             return ""
         return "PASS" if self.ok else "over limit"
@@ -55,11 +55,11 @@ def middle(samples: Sequence[Sample]) -> Sample:
 
 def table(rows: Sequence[Row]) -> str:
     """Aligned text, one line for each row."""
-    lines = [f"{'measured':<44} {'value':>9}  {'limit':>7}  verdict"]
+    lines = [f"{'measured':<44} {'value':>9}  {'limit':>7}  result"]
     for row in rows:
         value = f"{row.value:.2f} {row.unit}".rstrip()
         limit = "" if row.limit is None else f"{row.limit:g} {row.unit}".rstrip()
-        lines.append(f"{row.name:<44} {value:>9}  {limit:>7}  {row.verdict:<10} {row.note}".rstrip())
+        lines.append(f"{row.name:<44} {value:>9}  {limit:>7}  {row.result:<10} {row.note}".rstrip())
     return "\n".join(lines)
 
 
