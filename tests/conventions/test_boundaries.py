@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 
 import pytest
@@ -112,6 +113,23 @@ def test_only_the_readers_of_configuration_and_outputs_need_pulumi():
 @pytest.mark.parametrize("package", sorted(THIRD_PARTY))
 def test_the_program_uses_few_libraries(package):
     assert outside(package) <= THIRD_PARTY[package]
+
+
+def test_every_part_of_the_sdks_that_is_used_is_type_checked():
+    """mypy skips the others, and what it skips may be called with anything."""
+    overrides = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"][
+        "overrides"
+    ]
+    (checked,) = (each["module"] for each in overrides if each.get("follow_imports") == "normal")
+    used = {
+        f"{node.module}.{alias.name}.*"
+        for source in of("", "config", "components", "userdata")
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ImportFrom) and node.module in ("pulumi_aws", "pulumi_kubernetes")
+        for alias in node.names
+    }
+    assert len(used) >= 4
+    assert used <= set(checked)
 
 
 def test_what_lives_in_the_cluster_could_live_elsewhere():
