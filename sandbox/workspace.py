@@ -9,11 +9,9 @@ ciphertexts are kept, so a copy costs no call of the CLI until somebody new appe
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import os
-import re
 import secrets
 import shutil
 import subprocess
@@ -29,7 +27,6 @@ from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.stackfile import Ciphers
 
-_PEOPLE_FILE = re.compile(rf"^\s*{stackfile.PEOPLE_FILE}:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 BCRYPT_COST = 10  # the least that the program takes; generated passwords have 96 random bits
 
 # Credentials, profiles and defaults of the person at the keyboard never reach a sandbox.
@@ -108,25 +105,10 @@ class Workspace:
         self.config.state_dir.chmod(0o700)
         if not self.passphrase_file.exists():
             atomic_write(self.passphrase_file, secrets.token_urlsafe(32))
-        source = self.config.stack_file.read_text(encoding="utf-8")
         shutil.copyfile(self.config.root / "Pulumi.yaml", self.work_dir / "Pulumi.yaml")
-        seal = self.work_dir / f".{self.stack}.seal"
-        if self.checkpoint_file.exists() and seal.exists() and seal.read_text() == self._seal(source):
-            return
-        self._write_copy(source)
-        atomic_write(seal, self._seal(source))
-
-    def _seal(self, source: str) -> str:
-        """Digest of everything that the copy is made of, and of the copy itself."""
-        digest = hashlib.sha256(f"{self.config.aws.url} {self.config.api.url}\n{source}".encode())
-        listed = [self.config.root / name for name in _PEOPLE_FILE.findall(source)]
-        for path in (self.config.secrets_file, self.passphrase_file, self.stack_copy, *listed):
-            digest.update(path.read_bytes() if path.exists() else b"\0")
-        return digest.hexdigest()
-
-    def _write_copy(self, source: str) -> None:
-        document = stackfile.parse(source, self.config.stack_file.name)
-        stackfile.require_no_secrets(document, self.config.stack_file.name)
+        name = self.config.stack_file.name
+        document = stackfile.parse(self.config.stack_file.read_text(encoding="utf-8"), name)
+        stackfile.require_no_secrets(document, name)
         stackfile.set_endpoints(document, self.config.aws.url, self.config.api.url)
         kept = self._kept()
         wanted = stackfile.generated_paths(document, self.config.root)
