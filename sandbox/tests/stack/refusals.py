@@ -27,11 +27,12 @@ def resources(project: Project) -> list[str]:
 
 def refused(project: Project, verb: str = "up", **env: str) -> list[str]:
     """Run a command that must be refused; gives the lines of its one error, without indentation."""
-    before = mutations(project)
+    before, differed = mutations(project), project.differs
     done = project.run(verb, **env)
     assert done.returncode not in (0, 2), done.stdout
     assert "Traceback" not in done.stdout
     assert mutations(project) == before, done.stdout
+    project.differs = differed
     return the_error(done.stdout)
 
 
@@ -47,13 +48,10 @@ def the_error(output: str) -> list[str]:
 
 def problems(project: Project, **changes: Any) -> list[str]:
     """The problems of the stack file with `changes` (`network__vpcCidr=...`), one line each."""
-    before = project.stack_file.read_text(encoding="utf-8")
-    for path, value in changes.items():
-        project.set(f"kubepark:{path.replace('__', '.')}", value)
-    try:
+    with project.changed():
+        for path, value in changes.items():
+            project.set(f"kubepark:{path.replace('__', '.')}", value)
         first, *lines = refused(project)
-    finally:
-        project.stack_file.write_text(before, encoding="utf-8")
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     assert first == f"error: the configuration of stack sandbox has {count}; nothing was changed:"
     for line in lines:

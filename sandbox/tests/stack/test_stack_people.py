@@ -1,7 +1,7 @@
 """People come, change and go: each change previewed step by step, carried out, and looked at in the cluster.
 
-One stack, the tests in order. The steps of each preview are compared whole, so each shows as well that
-the update before it left nothing to do.
+The steps of each preview are compared whole. Declared are the three of the sandbox's stack file, and that
+bo may edit in ana's namespace.
 """
 
 from __future__ import annotations
@@ -9,52 +9,39 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import bcrypt
 import pytest
 import yaml
 
-from sandbox.tests.stack.project import Project
+from sandbox.tests.stack.project import QUICK, Project
+from sandbox.tests.stack.refusals import refused
 from sandbox.tests.stack.test_stack_life import dex_generation
 from tests.unit.test_people_dex_sync import FOREIGN
 
 pytestmark = pytest.mark.sandbox
 
-QUICK = ("--skip-verify", "--skip-preview")
-PEOPLE = ("--yes", "--no-preview")
 DEX = ["configmap-auth-dex", "deployment-auth-dex", "secret-auth-dex-passwords"]
 SHARED = "user-bo-example-org-clusterrole-edit"
 PAIR = [f"authorizationpolicy-ana-{SHARED}", f"rolebinding-ana-{SHARED}"]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    made = Project(tmp_path_factory.mktemp("people") / "project")
-    try:
-        made.ok("up", *QUICK)
-        yield made
-    finally:
-        made.stop()
+def checkout(checkout: Project) -> Project:
+    people(checkout, "share", "ana", "--with", "bo", "--role", "edit")
+    return checkout
 
 
 def people(project: Project, *words: str, given: str = "") -> str:
     """`kubepark people WORDS` without questions; `given` is its standard input."""
-    flags = ("--no-preview",) if words[0] == "passwd" else PEOPLE
-    done = subprocess.run(
-        [project.root / "bin" / "kubepark", "people", *words, *flags],
-        cwd=project.root,
-        env=project.environment,
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+    flags = ("--no-preview",) if words[0] == "passwd" else ("--yes", "--no-preview")
+    return project.ok("people", *words, *flags, given=given, timeout=60)
+
+
+def without(project: Project, person: str) -> list[Any]:
+    config = yaml.safe_load(project.stack_file.read_text(encoding="utf-8"))["config"]
+    return [each for each in config["kubepark:people"] if each["name"] != person]
 
 
 def accounts(project: Project) -> dict[str, dict[str, Any]]:
@@ -77,36 +64,15 @@ def policies(project: Project, namespace: str) -> list[str]:
     return names(project, "authorizationpolicies.security.istio.io", namespace)
 
 
-def test_somebody_new_a_share_and_a_new_password_are_exactly_their_steps(project: Project) -> None:
-    before = dex_generation(project)
-    people(project, "share", "ana", "--with", "bo", "--role", "edit")
-    assert project.steps() == {"create": PAIR}
-    assert "says so already" in people(project, "share", "ana", "--with", "bo", "--role", "edit")
-    project.ok("up", *QUICK)
-    assert dex_generation(project) == before, "access is none of Dex's business"
+def test_whoever_is_suspended_has_no_login_and_no_access_and_is_back_with_both_once_resumed(
+    project: Project,
+) -> None:
+    before, known = dex_generation(project), project.config("kubepark:passwordHashes")["bo"]
     assert names(project, "rolebindings", "ana") == [SHARED]
     (policy,) = project.get("authorizationpolicies.security.istio.io", "-n", "ana")["items"]
     assert policy["metadata"]["annotations"] == {"user": "bo@example.org", "role": "edit"}
-
-    password = secrets.token_urlsafe(16)
-    people(project, "passwd", "bo", given=f"{password}\n")
-    people(project, "add", "dana", "--email", "Dana@Example.org", "--tier", "medium", given=f"{password}-d\n")
-    new = ["limitrange-dana-kubepark-defaults", "namespace-dana", "profile-dana"]
-    assert project.steps() == {"create": new, "update": DEX}
-    project.ok("up", *QUICK)
-    assert dex_generation(project) == before + 1, "one roll for all of it"
-    assert bcrypt.checkpw(password.encode(), hash_of(project, "bo"))
-    assert bcrypt.checkpw(f"{password}-d".encode(), hash_of(project, "dana"))
-    assert accounts(project)["dana"]["email"] == "dana@example.org"
-    listed = (project.state / "passwords.txt").read_text(encoding="utf-8")
-    assert password not in listed
-    assert " bo " not in listed, "the made-up password is no longer right"
-    assert " chris " in listed
-
-
-def test_whoever_is_suspended_has_neither_login_nor_access_and_keeps_the_data(project: Project) -> None:
-    before = dex_generation(project)
     project.kubectl("create", "configmap", "work", "-n", "bo", "--from-literal=result=42")
+
     people(project, "suspend", "bo")
     assert project.steps() == {
         "create": ["authorizationpolicy-bo-kubepark-denied"],
@@ -123,9 +89,6 @@ def test_whoever_is_suspended_has_neither_login_nor_access_and_keeps_the_data(pr
     assert project.get("configmap", "work", "-n", "bo")["data"] == {"result": "42"}
     assert dex_generation(project) == before + 1
 
-
-def test_a_resumed_person_is_back_with_the_same_password_id_and_access(project: Project) -> None:
-    known = project.config("kubepark:passwordHashes")["bo"]
     people(project, "resume", "bo")
     assert project.steps() == {
         "create": PAIR,
@@ -139,15 +102,10 @@ def test_a_resumed_person_is_back_with_the_same_password_id_and_access(project: 
 
 
 def test_whoever_vanishes_from_the_list_is_refused_with_the_way(project: Project) -> None:
-    config = yaml.safe_load(project.stack_file.read_text(encoding="utf-8"))["config"]
-    others = [each for each in config["kubepark:people"] if each["name"] != "bo"]
-    with project.changed("kubepark:people", others):
-        done = project.run("up", *QUICK)
-    assert done.returncode == 1
-    assert "kubepark:people: bo is gone from the list and has the namespace bo" in done.stdout
-    assert "bin/kubepark people remove bo --data keep" in done.stdout
-    assert "Traceback" not in done.stdout
-    project.ok("preview", "--expect-no-changes")
+    with project.changed("kubepark:people", without(project, "bo")):
+        said = "\n".join(refused(project))
+    assert "kubepark:people: bo is gone from the list and has the namespace bo" in said
+    assert "bin/kubepark people remove bo --data keep" in said
 
 
 def test_a_connector_is_exactly_its_steps_and_its_secret_is_encrypted(project: Project) -> None:
@@ -167,43 +125,66 @@ def test_a_connector_is_exactly_its_steps_and_its_secret_is_encrypted(project: P
         assert kept not in copy
 
 
-def test_a_removal_that_keeps_leaves_the_namespace_and_one_that_purges_nothing(project: Project) -> None:
-    project.kubectl("create", "configmap", "work", "-n", "ana", "--from-literal=result=7")
-    people(project, "unshare", "ana", "--with", "bo")
-    people(project, "remove", "bo", "--data", "keep")
-    assert project.steps() == {
-        "create": ["authorizationpolicy-bo-kubepark-denied"],
-        "delete": sorted([*PAIR, "limitrange-bo-kubepark-defaults", "profile-bo"]),
-        "update": DEX,
-    }
-    project.ok("up", *QUICK)
-    assert "bo" not in accounts(project)
-    assert project.get("configmap", "work", "-n", "bo")["data"] == {"result": "42"}
-    before = dex_generation(project)
-
-    people(project, "remove", "bo", "--data", "purge")
-    assert project.steps() == {"delete": ["authorizationpolicy-bo-kubepark-denied", "namespace-bo"]}
-    project.ok("up", *QUICK)
-    assert "bo" not in [item["metadata"]["name"] for item in project.get("namespaces")["items"]]
-    assert project.get("configmap", "work", "-n", "ana")["data"] == {"result": "7"}, "nobody else's"
-    assert dex_generation(project) == before
-
-    config = yaml.safe_load(project.stack_file.read_text(encoding="utf-8"))["config"]
-    others = [each for each in config["kubepark:people"] if each["name"] != "bo"]
-    project.set("kubepark:people", others)
-    project.ok("preview", "--expect-no-changes")
-
-
 def test_the_matrix_of_the_command_is_the_one_of_the_outputs(project: Project) -> None:
     shown = project.json_of("people", "access", "--json")
     assert shown == project.outputs()["access"]
-    assert [(row["person"], row["role"]) for row in shown] == [
+    assert sorted((row["person"], row["role"]) for row in shown) == [
         ("ana", "owner"),
+        ("bo", "edit"),
+        ("bo", "owner"),
         ("chris", "owner"),
-        ("dana", "owner"),
     ]
     listed = project.json_of("people", "list", "--json")
-    assert [row["name"] for row in listed] == ["ana", "chris", "dana"]
+    assert [row["name"] for row in listed] == ["ana", "bo", "chris"]
+
+
+def test_somebody_new_a_share_and_a_new_password_are_exactly_their_steps_and_so_is_a_removal(
+    project: Project,
+) -> None:
+    before = dex_generation(project)
+    share = ("chris", "--with", "bo")
+    pair = [each.replace("-ana-", "-chris-") for each in PAIR]
+    people(project, "share", *share, "--role", "edit")
+    assert project.steps() == {"create": pair}, "access is none of Dex's business"
+    assert "says so already" in people(project, "share", *share, "--role", "edit")
+    password = secrets.token_urlsafe(16)
+    people(project, "passwd", "bo", given=f"{password}\n")
+    people(project, "add", "dana", "--email", "Dana@Example.org", "--tier", "medium", given=f"{password}-d\n")
+    new = ["limitrange-dana-kubepark-defaults", "namespace-dana", "profile-dana"]
+    assert project.steps() == {"create": sorted([*pair, *new]), "update": DEX}
+    project.ok("up", *QUICK)
+    assert dex_generation(project) == before + 1, "one roll for all of it"
+    assert names(project, "rolebindings", "chris") == [SHARED]
+    assert bcrypt.checkpw(password.encode(), hash_of(project, "bo"))
+    assert bcrypt.checkpw(f"{password}-d".encode(), hash_of(project, "dana"))
+    assert accounts(project)["dana"]["email"] == "dana@example.org"
+    listed = (project.state / "passwords.txt").read_text(encoding="utf-8")
+    assert password not in listed
+    assert " bo " not in listed, "the made-up password is no longer right"
+    assert " chris " in listed
+
+    for namespace in ("ana", "dana"):
+        project.kubectl("create", "configmap", "data", "-n", namespace, "--from-literal=result=7")
+    people(project, "unshare", *share)
+    people(project, "remove", "dana", "--data", "keep")
+    assert project.steps() == {
+        "create": ["authorizationpolicy-dana-kubepark-denied"],
+        "delete": sorted([*pair, "limitrange-dana-kubepark-defaults", "profile-dana"]),
+        "update": DEX,
+    }
+    project.ok("up", *QUICK)
+    assert "dana" not in accounts(project)
+    assert project.get("configmap", "data", "-n", "dana")["data"] == {"result": "7"}
+    before = dex_generation(project)
+
+    people(project, "remove", "dana", "--data", "purge")
+    assert project.steps() == {"delete": ["authorizationpolicy-dana-kubepark-denied", "namespace-dana"]}
+    project.ok("up", *QUICK)
+    assert "dana" not in [item["metadata"]["name"] for item in project.get("namespaces")["items"]]
+    assert project.get("configmap", "data", "-n", "ana")["data"] == {"result": "7"}, "nobody else's"
+    assert dex_generation(project) == before
+    project.set("kubepark:people", without(project, "dana"))
+    project.ok("up", *QUICK, "--expect-no-changes")
 
 
 def foreign_dex(project: Project) -> None:
@@ -249,8 +230,9 @@ def foreign(project: Project) -> tuple[str, int]:
     return data["config.yaml"], project.get("deployment", "dex", "-n", "foreign")["metadata"]["generation"]
 
 
-def test_the_dex_of_others_gets_our_people_and_keeps_its_own(project: Project) -> None:
+def test_the_dex_of_others_gets_our_people_keeps_its_own_and_can_be_rid_of_ours(project: Project) -> None:
     foreign_dex(project)
+    ours = list(accounts(project))
     code, said = sync(project, "--dry-run")
     assert code == 0, said
     assert "+- email: ana@example.org" in said
@@ -262,7 +244,7 @@ def test_the_dex_of_others_gets_our_people_and_keeps_its_own(project: Project) -
     assert "3 accounts of ours in ConfigMap foreign/dex" in said
     text, generation = foreign(project)
     found = yaml.safe_load(text)["staticPasswords"]
-    assert [each["username"] for each in found] == ["root", "ana", "chris", "dana"]
+    assert [each["username"] for each in found] == ["root", *ours]
     assert found[1]["userID"] == accounts(project)["ana"]["userID"]
     assert found[1]["hash"].encode() == hash_of(project, "ana")
     assert generation == 2
@@ -272,9 +254,19 @@ def test_the_dex_of_others_gets_our_people_and_keeps_its_own(project: Project) -
     assert (code, foreign(project)) == (0, (text, 2)), "twice: no change, no roll"
     assert "no change" in said
 
+    refuses_what_is_wrong_there(project, text)
 
-def test_what_is_wrong_there_is_refused_and_nothing_is_touched(project: Project) -> None:
-    text, generation = foreign(project)
+    code, said = sync(project, "--remove")
+    assert code == 0, said
+    assert foreign(project) == (FOREIGN, 3)
+    annotations = project.get("configmap", "dex", "-n", "foreign")["metadata"].get("annotations", {})
+    assert "kubepark/user-ids" not in annotations
+    assert sync(project, "--remove")[0] == 0
+    assert foreign(project) == (FOREIGN, 3)
+
+
+def refuses_what_is_wrong_there(project: Project, text: str) -> None:
+    """And touches nothing; `text` is what is there, and what is put back."""
     for broken, words in (
         (text + "broken: [\n", "it is not YAML"),
         (text.replace("enablePasswordDB: true", "enablePasswordDB: false"), "enablePasswordDB is not true"),
@@ -282,24 +274,13 @@ def test_what_is_wrong_there_is_refused_and_nothing_is_touched(project: Project)
             text.replace("root@example.org", "chris@example.org"),
             "chris@example.org (chris) is an account there",
         ),
+        (text, ""),
     ):
         patch = json.dumps({"data": {"config.yaml": broken}})
         project.kubectl("patch", "configmap", "dex", "-n", "foreign", "--type=merge", "-p", patch)
-        code, said = sync(project)
-        assert (code, foreign(project)) == (1, (broken, generation))
-        assert words in said
-    patch = json.dumps({"data": {"config.yaml": text}})
-    project.kubectl("patch", "configmap", "dex", "-n", "foreign", "--type=merge", "-p", patch)
+        if words:
+            code, said = sync(project)
+            assert (code, foreign(project)) == (1, (broken, 2))
+            assert words in said
     code, said = sync(project, "--config-map", "nothing")
     assert (code, "ConfigMap foreign/nothing does not exist" in said) == (1, True)
-
-
-def test_our_people_can_be_taken_out_again(project: Project) -> None:
-    code, said = sync(project, "--remove")
-    assert code == 0, said
-    text, generation = foreign(project)
-    assert (text, generation) == (FOREIGN, 3)
-    annotations = project.get("configmap", "dex", "-n", "foreign")["metadata"].get("annotations", {})
-    assert "kubepark/user-ids" not in annotations
-    assert sync(project, "--remove")[0] == 0
-    assert foreign(project) == (FOREIGN, 3)
