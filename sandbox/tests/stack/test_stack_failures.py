@@ -1,7 +1,4 @@
-"""Nodes that do not come up: what a person is told, and that fixing the cause is all there is to do.
-
-One project, and the tests in order: each finds the stack as the one before it left it.
-"""
+"""Nodes that do not come up: what a person is told, and that fixing the cause is all there is to do."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,12 +15,11 @@ import pytest
 
 from components.cluster import NEXT
 from components.waiting import SILENCE
-from sandbox.tests.stack.project import Project
+from sandbox.tests.stack.project import QUICK, Project
 
 pytestmark = pytest.mark.sandbox
 
 CLUSTER = "kubepark-sandbox"
-QUICK = ("--skip-verify", "--skip-preview")
 PROMPT = 10.0  # seconds within which a failure is told, from its record on
 FULL_DISK = "write /var/lib/containerd: no space left on device"
 NO_ROUTE = "dial tcp 10.20.0.10:6443: i/o timeout"
@@ -71,15 +67,6 @@ class Told:
         raise AssertionError(f"nothing like {pattern!r} was said:\n{self.text}")
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    made = Project(tmp_path_factory.mktemp("failures") / "project")
-    try:
-        yield made
-    finally:
-        made.stop()
-
-
 def tell(
     project: Project, *words: str, on_line: Callable[[str], None] = lambda _: None, seconds: float = 300
 ) -> Told:
@@ -93,7 +80,9 @@ def tell(
         lines.append(Line(time.time(), text.rstrip("\n")))
         on_line(text)
     timer.cancel()
-    return Told(process.wait(), lines)
+    told = Told(process.wait(), lines)
+    project.ended(words, told.code)
+    return told
 
 
 def up(project: Project, *flags: str) -> Told:
@@ -141,7 +130,40 @@ def ready_nodes(project: Project) -> set[str]:
     }
 
 
-def test_a_gpu_node_that_fails_is_told_at_once_and_holds_nothing_up(project: Project) -> None:
+def counts(told: Told) -> dict[str, int]:
+    """What the CLI counts at the end: {"created": 1, "unchanged": 104}."""
+    shown = told.text.rpartition("Resources:\n")[2].partition("\n\n")[0]
+    return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", shown)}
+
+
+def revoke(project: Project, description: str) -> None:
+    """Take a security-group rule away behind the program's back."""
+    ec2 = project.aws("ec2")
+    (rule,) = (
+        each
+        for each in ec2.describe_security_group_rules()["SecurityGroupRules"]
+        if each.get("Description") == description
+    )
+    ec2.revoke_security_group_ingress(
+        GroupId=rule["GroupId"], SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]]
+    )
+
+
+def test_a_master_that_fails_ends_the_update_in_its_own_words(empty: Project) -> None:
+    empty.fault(master1={"step": "init", "mode": "fail", "message": "port 10250 is in use"})
+    told = tell(empty, "up", *QUICK)
+    assert told.code == 1, told.text
+    assert "Traceback" not in told.text
+    failure = r"master1: step init failed \(exit 1, attempt \d+\): port 10250 is in use"
+    head, way = told.error
+    assert re.fullmatch(f"error: the control plane did not come up: {failure}", head)
+    assert way == NEXT
+
+
+def test_a_gpu_node_that_fails_is_told_at_once_and_holds_nothing_up_and_fixed_it_joins(
+    empty: Project,
+) -> None:
+    project, nodes = empty, ("master1", "worker01", "worker02", "worker03", "gpu01")
     project.fault(gpu01={"step": "containerd", "mode": "fail", "message": FULL_DISK})
     failure = re.escape(f"step containerd failed (exit 1, attempt ATTEMPT): {FULL_DISK}")
     failure = failure.replace("ATTEMPT", r"(\d+)")
@@ -173,11 +195,9 @@ def test_a_gpu_node_that_fails_is_told_at_once_and_holds_nothing_up(project: Pro
     people = {"ana", "bo", "chris"}
     assert {item["metadata"]["name"] for item in project.get("profiles.kubeflow.org")["items"]} == people
     assert people <= {item["metadata"]["name"] for item in project.get("namespaces")["items"]}
-    assert ready_nodes(project) == {"master1", "worker01", "worker02", "worker03"}
+    assert ready_nodes(project) == {*nodes[:-1]}
 
-
-def test_the_cause_fixed_a_plain_up_succeeds_and_replaces_nothing(project: Project) -> None:
-    nodes = ("master1", "worker01", "worker02", "worker03", "gpu01")
+    # The cause fixed, a plain `up` succeeds and replaces nothing.
     before = instances(project, *nodes)
     project.fault()
     told = up(project)
@@ -188,7 +208,49 @@ def test_the_cause_fixed_a_plain_up_succeeds_and_replaces_nothing(project: Proje
     assert ready_nodes(project) == set(nodes)
 
 
-def test_a_missing_rule_and_a_silent_node_are_named_each_with_its_cause(project: Project) -> None:
+def test_the_record_of_a_terminated_instance_is_not_believed(project: Project) -> None:
+    old = instances(project, "worker03")["worker03"]
+    uid = project.get("node", "worker03")["metadata"]["uid"]
+    others = instances(project, "master1", "gpu01", "worker01")
+    project.aws("ec2").terminate_instances(InstanceIds=[old])
+    project.ok("refresh", "--yes")
+    believed = records(project, "worker03")[-1]
+    assert (believed["phase"], believed["instanceId"]) == ("joined", old), "the record outlives its node"
+
+    told = up(project, *QUICK)
+    new = instances(project, "worker03")["worker03"]
+    assert new != old
+    created, _ = told.find("Instance worker03 created")
+    joined, _ = told.find("Instance worker03 .*joined")
+    assert joined.at > created.at
+    assert records(project, "worker03")[-1]["instanceId"] == new
+    node = project.get("node", "worker03")
+    assert node["metadata"]["uid"] != uid
+    assert node["spec"]["providerID"].endswith(f"/{new}")
+    assert instances(project, "master1", "gpu01", "worker01") == others
+
+
+def test_a_changed_parameter_keeps_the_value_that_its_node_wrote(project: Project) -> None:
+    source = project.root / "components" / "parameters.py"
+    text = source.read_text(encoding="utf-8")
+    given = "description=description,"  # of what nodes write; the rows of /etc/hosts have a text of their own
+    assert text.count(given) == 1
+    text = text.replace(given, 'description=f"{description}, changed", tags={"changed": "yes"},')
+    before = parameters(project)
+    assert json.loads(before[f"/{CLUSTER}/join"][0])["token"]
+    assert "client-certificate-data" in before[f"/{CLUSTER}/kubeconfig"][0]
+    with project.edited(source, text):
+        told = up(project, *QUICK)
+    assert "Parameter parameters-join updated" in told.text, "the tag is new"
+    assert parameters(project) == before, "nobody but the nodes has written"
+    ssm = project.aws("ssm")
+    tags = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=f"/{CLUSTER}/join")["TagList"]
+    assert {"Key": "changed", "Value": "yes"} in tags
+
+
+def test_a_missing_rule_and_a_silent_node_are_named_each_with_its_cause_and_fixed_they_join(
+    project: Project,
+) -> None:
     revoke(project, "Nodes to the API server")
     project.fault(worker05={"step": "clock", "mode": "silent"})
     project.set("kubepark:workers.nodes", {f"worker0{number}": {} for number in range(1, 6)})
@@ -214,27 +276,7 @@ def test_a_missing_rule_and_a_silent_node_are_named_each_with_its_cause(project:
         assert cause in silent
     assert way == NEXT
 
-
-def counts(told: Told) -> dict[str, int]:
-    """What the CLI counts at the end: {"created": 1, "unchanged": 104}."""
-    shown = told.text.rpartition("Resources:\n")[2].partition("\n\n")[0]
-    return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", shown)}
-
-
-def revoke(project: Project, description: str) -> None:
-    """Take a security-group rule away behind the program's back."""
-    ec2 = project.aws("ec2")
-    (rule,) = (
-        each
-        for each in ec2.describe_security_group_rules()["SecurityGroupRules"]
-        if each.get("Description") == description
-    )
-    ec2.revoke_security_group_ingress(
-        GroupId=rule["GroupId"], SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]]
-    )
-
-
-def test_the_rule_restored_a_plain_up_succeeds_and_replaces_nothing(project: Project) -> None:
+    # Both fixed, a plain `up` succeeds and replaces nothing.
     nodes = ("master1", "gpu01", *(f"worker0{number}" for number in range(1, 6)))
     before = instances(project, *nodes)
     project.fault()
@@ -251,55 +293,3 @@ def test_the_rule_restored_a_plain_up_succeeds_and_replaces_nothing(project: Pro
     assert updated <= {"security-control-plane-only", "service-auth-dex", "deployment-auth-dex"}
     assert instances(project, *nodes) == before
     assert ready_nodes(project) == set(nodes)
-
-
-def test_the_record_of_a_terminated_instance_is_not_believed(project: Project) -> None:
-    old = instances(project, "worker04")["worker04"]
-    uid = project.get("node", "worker04")["metadata"]["uid"]
-    others = instances(project, "master1", "gpu01", "worker01")
-    project.aws("ec2").terminate_instances(InstanceIds=[old])
-    project.ok("refresh", "--yes")
-    believed = records(project, "worker04")[-1]
-    assert (believed["phase"], believed["instanceId"]) == ("joined", old), "the record outlives its node"
-
-    told = up(project, *QUICK)
-    new = instances(project, "worker04")["worker04"]
-    assert new != old
-    created, _ = told.find("Instance worker04 created")
-    joined, _ = told.find("Instance worker04 .*joined")
-    assert joined.at > created.at
-    assert records(project, "worker04")[-1]["instanceId"] == new
-    node = project.get("node", "worker04")
-    assert node["metadata"]["uid"] != uid
-    assert node["spec"]["providerID"].endswith(f"/{new}")
-    assert instances(project, "master1", "gpu01", "worker01") == others
-
-
-def test_a_changed_parameter_keeps_the_value_that_its_node_wrote(project: Project) -> None:
-    source = project.root / "components" / "parameters.py"
-    text = source.read_text(encoding="utf-8")
-    given = "description=description,"  # of what nodes write; the rows of /etc/hosts have a text of their own
-    assert text.count(given) == 1
-    text = text.replace(given, 'description=f"{description}, changed", tags={"changed": "yes"},')
-    before = parameters(project)
-    assert json.loads(before[f"/{CLUSTER}/join"][0])["token"]
-    assert "client-certificate-data" in before[f"/{CLUSTER}/kubeconfig"][0]
-    source.write_text(text, encoding="utf-8")
-    told = up(project, *QUICK)
-    assert "Parameter parameters-join updated" in told.text, "the tag is new"
-    assert parameters(project) == before, "nobody but the nodes has written"
-    ssm = project.aws("ssm")
-    tags = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=f"/{CLUSTER}/join")["TagList"]
-    assert {"Key": "changed", "Value": "yes"} in tags
-
-
-def test_a_master_that_fails_ends_the_update_in_its_own_words(project: Project) -> None:
-    project.fault(master1={"step": "init", "mode": "fail", "message": "port 10250 is in use"})
-    project.set("kubepark:controlPlane.generation", 2)
-    told = tell(project, "up", *QUICK)
-    assert told.code == 1, told.text
-    assert "Traceback" not in told.text
-    failure = r"master1: step init failed \(exit 1, attempt \d+\): port 10250 is in use"
-    head, way = told.error
-    assert re.fullmatch(f"error: the control plane did not come up: {failure}", head)
-    assert way == NEXT
