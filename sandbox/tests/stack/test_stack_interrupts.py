@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from sandbox.tests.soak.observe import creating, locks
-from sandbox.tests.stack.project import ROOT, Project
+from sandbox.tests.stack.project import QUICK, ROOT, Project
 from sandbox.tests.tools import engines
 
 pytestmark = pytest.mark.sandbox
@@ -28,18 +28,20 @@ ATTEMPTS = 3
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    made = Project(tmp_path_factory.mktemp("interrupts") / "project")
-    shutil.copy2(ROOT / ".gitignore", made.root / ".gitignore")
+def checkout(checkout: Project) -> Project:
+    shutil.copy2(ROOT / ".gitignore", checkout.root / ".gitignore")
     # The link that stands for the virtualenv here is not the folder that the ignore file names.
-    git(made, "init", "--quiet")
-    (made.root / ".git" / "info" / "exclude").write_text("/.venv\n", encoding="utf-8")
-    git(made, "add", "--all")
-    git(made, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "copy")
-    try:
-        yield made
-    finally:
-        made.stop()
+    git(checkout, "init", "--quiet")
+    (checkout.root / ".git" / "info" / "exclude").write_text("/.venv\n", encoding="utf-8")
+    git(checkout, "add", "--all")
+    git(checkout, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "copy")
+    return checkout
+
+
+@pytest.fixture(autouse=True)
+def _clean_work_tree(checkout: Project) -> Iterator[None]:
+    yield
+    assert git(checkout, "status", "--porcelain") == ""
 
 
 def git(project: Project, *words: str) -> str:
@@ -89,7 +91,7 @@ def creating_of(project: Project) -> Callable[[], set[str]]:
 def struck(project: Project, kind: str, action: str) -> bool:
     """kill -9 of the driver and its engine in the middle of a create; False when it came too late."""
     before = requests(project, action)
-    driver = project.start("up", "--skip-verify", "--skip-preview")
+    driver = project.start("up", *QUICK)
     # Looked up beforehand: it takes as long as many a create.
     until("the start of the engine", lambda: bool(engine(driver)), driver)
     victims, now = engine(driver), creating_of(project)
@@ -129,7 +131,10 @@ def orphans(project: Project) -> list[str]:
     return found
 
 
-def test_ctrl_c_ends_cleanly_and_the_next_up_goes_on(project: Project) -> None:
+def test_an_up_that_is_cancelled_and_killed_again_and_again_ends_in_exactly_one_of_each(
+    empty: Project,
+) -> None:
+    project = empty
     driver = project.start("up", "--skip-verify")
     until("the first create", lambda: requests(project, "CreateVpc") > 0, driver)
     second = project.run("up")
@@ -144,12 +149,10 @@ def test_ctrl_c_ends_cleanly_and_the_next_up_goes_on(project: Project) -> None:
     assert locks(project) == []
     assert orphans(project) == []
 
-
-def test_kill_9_while_creating_leaves_exactly_one_of_each(project: Project) -> None:
     kill_while_creating(project, "aws:ec2/eip:Eip", "AllocateAddress")
     kill_while_creating(project, "aws:ec2/instance:Instance", "RunInstances")
     kill_while_creating(project, "kubernetes:core/v1:ConfigMap")
-    output = project.ok("up", "--skip-verify", "--skip-preview", timeout=400)
+    output = project.ok("up", *QUICK, timeout=400)
     assert "Traceback" not in output
     assert len(project.aws("ec2").describe_addresses()["Addresses"]) == 1
     for node in ("master1", "worker01", "worker02", "worker03", "gpu01"):
@@ -180,7 +183,3 @@ def emulators(project: Project) -> list[psutil.Process]:
             if "sandbox.aws.emulator" in words and str(project.aws_port) in words:
                 found.append(process)
     return found
-
-
-def test_the_work_tree_is_clean_after_all_of_it(project: Project) -> None:
-    assert git(project, "status", "--porcelain") == ""
