@@ -6,11 +6,14 @@ The exact words of every problem are in tests/unit/test_settings.py.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+import socket
 
 import pytest
 
+from sandbox import config
+from sandbox.local_cloud import epoch
 from sandbox.tests.stack.project import Project
 from sandbox.tests.stack.refusals import mutations, problems, refused, resources
 
@@ -20,15 +23,11 @@ BCRYPT = "$2b$12$" + "A" * 53  # the form of a hash, of no password
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A stack with a master and one worker; nothing is deployed yet."""
-    made = Project(tmp_path_factory.mktemp("refusals") / "project")
-    made.set("kubepark:workers", {"nodes": {"worker01": {}}})
-    made.set("kubepark:gpu", {"power": "absent"})
-    try:
-        yield made
-    finally:
-        made.stop()
+def project(checkout: Project) -> Project:
+    """A stack with a master and one worker, of which no test deploys anything."""
+    checkout.set("kubepark:workers", {"nodes": {"worker01": {}}})
+    checkout.set("kubepark:gpu", {"power": "absent"})
+    return checkout
 
 
 # -- before anything exists ------------------------------------------------------------------------
@@ -126,35 +125,24 @@ def test_a_wrong_type_of_a_whole_key_is_one_problem_among_the_others(project: Pr
     ],
 )
 def test_a_stack_file_that_cannot_be_read_is_one_line(project: Project, text: str, words: str) -> None:
-    before = project.stack_file.read_text(encoding="utf-8")
-    project.stack_file.write_text(text, encoding="utf-8")
-    try:
+    with project.edited(project.stack_file, text):
         (line,) = refused(project, "preview")
-    finally:
-        project.stack_file.write_text(before, encoding="utf-8")
     assert line.startswith("error: Pulumi.sandbox.yaml")
     assert words in line
 
 
 def test_a_key_that_is_there_twice_is_one_line(project: Project) -> None:
-    before = project.stack_file.read_text(encoding="utf-8")
-    project.stack_file.write_text(before + "  kubepark:kubeflow: {}\n", encoding="utf-8")
-    try:
+    text = project.stack_file.read_text(encoding="utf-8")
+    with project.edited(project.stack_file, text + "  kubepark:kubeflow: {}\n"):
         (line,) = refused(project)
-    finally:
-        project.stack_file.write_text(before, encoding="utf-8")
     assert "is not valid YAML: line " in line
     assert 'found duplicate key "kubepark:kubeflow"' in line
 
 
 def test_addresses_outside_this_machine_are_refused_before_anything_starts(project: Project) -> None:
-    before = project.stack_file.read_text(encoding="utf-8")
-    project.set("kubepark:aws.endpoint", "http://192.0.2.1:4566")
-    project.set("kubepark:controlPlane.apiEndpoint", "https://api.example.org:6443")
-    try:
+    with project.changed("kubepark:aws.endpoint", "http://192.0.2.1:4566"):
+        project.set("kubepark:controlPlane.apiEndpoint", "https://api.example.org:6443")
         first, *lines = refused(project)
-    finally:
-        project.stack_file.write_text(before, encoding="utf-8")
     assert first == "error: Pulumi.sandbox.yaml does not describe a sandbox: 2 problems"
     assert [line.partition("; accepted: ")[0] for line in lines] == [
         'kubepark:aws.endpoint: "http://192.0.2.1:4566" is not a loopback address',
@@ -203,21 +191,16 @@ match config["case"]:
 )
 def test_the_stand_in_refuses_what_it_does_not_know(project: Project, case: str, words: str) -> None:
     program = project.root / "__main__.py"
-    before = program.read_text(encoding="utf-8")
-    program.write_text(STRANGE, encoding="utf-8")
-    try:
-        with project.changed("kubepark:aws.case", case):
-            requested = mutations(project)
-            done = project.run("up")
-    finally:
-        program.write_text(before, encoding="utf-8")
+    with project.edited(program, STRANGE), project.changed("kubepark:aws.case", case):
+        requested = mutations(project)
+        done = project.run("up")
     assert done.returncode == 1
     assert re.search(rf"^ +error: .*{words}", done.stdout, re.MULTILINE), done.stdout
     assert mutations(project) == requested
     assert resources(project) == []
 
 
-# -- afterwards ------------------------------------------------------------------------------------
+# -- and what none of it may hinder ------------------------------------------------------------------
 
 
 def test_nothing_that_was_refused_hinders_what_is_right(project: Project) -> None:
@@ -225,3 +208,24 @@ def test_nothing_that_was_refused_hinders_what_is_right(project: Project) -> Non
     steps = project.steps()
     assert set(steps) == {"create"}
     assert "worker01" in steps["create"]
+
+
+def test_a_second_checkout_with_the_same_ports_takes_others_and_leaves_the_first_alone(
+    project: Project,
+) -> None:
+    project.ok("preview")
+    emulator = epoch(config.load(project.root))
+    second = Project(project.root.parent / "second")
+    second.stack_file.write_text(project.stack_file.read_text(encoding="utf-8"), encoding="utf-8")
+    try:
+        # The first one's API server, which a preview does not start.
+        with socket.create_server(("127.0.0.1", project.api_port)):
+            second.ok("preview")
+        ports = json.loads((second.state / "ports.json").read_text(encoding="utf-8"))
+        assert not {project.aws_port, project.api_port} & set(ports.values())
+        assert epoch(config.load(second.root)) not in (None, emulator)
+        project.ok("preview")
+        assert epoch(config.load(project.root)) == emulator
+    finally:
+        second.stop()
+    assert epoch(config.load(project.root)) == emulator
