@@ -81,8 +81,8 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    project = Project(tmp_path_factory.mktemp("secrets") / "project")
+def watched(checkout: Project) -> Watched:
+    project = checkout
     canary = f"canary{random.token_hex(8)}"
     config = yaml.safe_load(project.stack_file.read_text(encoding="utf-8"))["config"]
     person = {"name": canary, "email": f"{canary}@example.org"}
@@ -90,24 +90,21 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     project.set("kubepark:tags", {"note": canary})
     project.set("kubepark:gpu.labels", {"note": canary})
     found = Watched(project, canary, Arguments())
-    try:
-        with found.arguments:
-            bystander = subprocess.Popen([sys.executable, "-c", "input()", canary], stdin=subprocess.PIPE)
-            found.command("up", "--diff")
-            found.arguments.wait_for(canary)
-            bystander.communicate()
-            found.export("after up")
-            found.command("refresh", "--yes")
-            found.export("after refresh")
-            found.command("preview", "--json")
-        for verb in ("status", "env"):
-            found.documents.append(Document("output", verb, project.ok(verb).encode()))
-        found.documents += [*found.arguments.documents(), *leaks.files(project.state)]
-        found.documents += [*user_data(project), *cluster(project)]
-        found.secrets += all_secrets(project)
-        yield found
-    finally:
-        project.stop()
+    with found.arguments:
+        bystander = subprocess.Popen([sys.executable, "-c", "input()", canary], stdin=subprocess.PIPE)
+        found.command("up", "--diff")
+        found.arguments.wait_for(canary)
+        bystander.communicate()
+        found.export("after up")
+        found.command("refresh", "--yes")
+        found.export("after refresh")
+        found.command("preview", "--json")
+    for verb in ("status", "env"):
+        found.documents.append(Document("output", verb, project.ok(verb).encode()))
+    found.documents += [*found.arguments.documents(), *leaks.files(project.state)]
+    found.documents += [*user_data(project), *cluster(project)]
+    found.secrets += all_secrets(project)
+    return found
 
 
 def user_data(project: Project) -> Iterator[Document]:
