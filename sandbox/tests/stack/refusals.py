@@ -46,6 +46,15 @@ def the_error(output: str) -> list[str]:
     return rest[: rest.index("")] if "" in rest else rest
 
 
+def program_error(output: str) -> list[str]:
+    """The lines of the error that the program ended with; nodes that fail have errors of their own."""
+    shown = output.rpartition("Diagnostics:\n")[2].splitlines()
+    (start,) = (n for n, line in enumerate(shown) if line == "  pulumi:pulumi:Stack (kubepark-sandbox):")
+    lines = [line.strip() for line in shown[start + 1 :]]
+    lines = lines[: lines.index("")]
+    return lines[max(n for n, line in enumerate(lines) if line.startswith("error: ")) :]
+
+
 def problems(project: Project, **changes: Any) -> list[str]:
     """The problems of the stack file with `changes` (`network__vpcCidr=...`), one line each."""
     with project.changed():

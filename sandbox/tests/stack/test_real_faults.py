@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from secrets import randbelow
 
@@ -21,7 +21,8 @@ from components.cluster import NEXT
 from components.waiting import SILENCE
 from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.stack.machines import OBSTACLE, Machines
-from sandbox.tests.stack.project import Project
+from sandbox.tests.stack.project import QUICK, Project
+from sandbox.tests.stack.refusals import program_error
 from sandbox.tests.stack.test_stack_life import ADDRESSES
 
 pytestmark = [
@@ -31,30 +32,20 @@ pytestmark = [
     pytest.mark.skipif(not os.environ.get("KUBEPARK_SOAK"), reason="takes minutes: `make test-long`"),
 ]
 
-QUICK = ("--skip-verify", "--skip-preview")
 UP_SECONDS = 600
 FULL = "write /var/lib/kubepark: no space left on device"
-
-
-@pytest.fixture(scope="module")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    project = Project(tmp_path_factory.mktemp("real-faults") / "project", nodes="real")
-    try:
-        yield Machines(project)
-    finally:
-        project.stop()
 
 
 def ids(project: Project, *but: str) -> dict[str, str]:
     return {name: project.instance(name)["InstanceId"] for name in ADDRESSES if name not in but}
 
 
-def refused(project: Project) -> str:
-    """The last error of an `up` that fails."""
+def refused(project: Project) -> list[str]:
+    """The error of an `up` that fails, by line."""
     done = project.run("up", *QUICK, timeout=UP_SECONDS)
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stdout
-    return done.stdout.rpartition("error: ")[2]
+    return program_error(done.stdout)
 
 
 NODE_FAULTS = {
@@ -66,34 +57,28 @@ NODE_FAULTS = {
 }
 
 
-def test_a_master_that_fails_ends_the_update_in_its_own_words(
-    machines: Machines, record_property: Callable[[str, object], None]
+def test_every_node_that_fails_is_named_with_its_own_cause_and_a_plain_up_heals_all(
+    empty: Project, record_property: Callable[[str, object], None]
 ) -> None:
-    """The others have their faults from their first second, and are told of once there is a master.
+    """The master first. The others have their faults from their first second, and are told of once it is there.
 
     One worker has none: Dex's pods need a place, or the update would wait for them.
     """
-    project = machines.project
+    project, machines = empty, Machines(empty)
     project.set("kubepark:workers.nodes", {f"worker{number:02d}": {} for number in (1, 2, 3, 4, 5)})
     project.fault(master1={"step": "init", "mode": "fail", "message": FULL}, **NODE_FAULTS)
-    said = refused(project)
-    assert said.startswith(
-        f"the control plane did not come up: master1: step init failed (exit 1, attempt 1): {FULL}\n"
-    )
-    assert NEXT in said
+    assert refused(project) == [
+        f"error: the control plane did not come up: master1: step init failed (exit 1, attempt 1): {FULL}",
+        NEXT,
+    ]
     record_property("faults: `up` with real nodes, the master's init fails", 1)
 
-
-def test_every_node_that_fails_is_named_with_its_own_cause_in_one_error(
-    machines: Machines, record_property: Callable[[str, object], None]
-) -> None:
-    project = machines.project
     master = project.instance("master1")["InstanceId"]
     project.fault(**NODE_FAULTS)
     project.set("kubepark:controlPlane.waitMinutes", 2)
-    first, *causes = refused(project).splitlines()
-    assert first == "5 of 6 nodes did not come up:"
-    rows = dict(line.strip(" -").split(": ", 1) for line in causes[:5])
+    first, *causes, way = refused(project)
+    assert (first, way) == ("error: 5 of 6 nodes did not come up:", NEXT)
+    rows = dict(line.removeprefix("- ").split(": ", 1) for line in causes)
     for name in ("worker01", "worker03", "gpu01"):
         fault = NODE_FAULTS[name]
         assert rows[name].startswith(f"step {fault['step']} failed (exit 1, attempt ")
@@ -107,9 +92,7 @@ def test_every_node_that_fails_is_named_with_its_own_cause_in_one_error(
     for fault in NODE_FAULTS.values():
         record_property(f"faults: `up` with real nodes, {fault['step']}: {fault['mode']}", 1)
 
-
-def test_once_the_causes_are_fixed_a_plain_up_succeeds_and_replaces_nothing(machines: Machines) -> None:
-    project = machines.project
+    # The causes fixed, a plain `up` succeeds and replaces nothing.
     before = ids(project)
     project.fault()
     project.set("kubepark:controlPlane.waitMinutes", 8)
@@ -119,7 +102,6 @@ def test_once_the_causes_are_fixed_a_plain_up_succeeds_and_replaces_nothing(mach
     assert set(machines.nodes()) == {*ADDRESSES, "worker04", "worker05"}
     for name in machines.nodes():
         until(f"{name} is Ready", lambda name=name: machines.is_ready(name), 60)
-    project.ok("down", timeout=UP_SECONDS)
 
 
 def cut_twice(machines: Machines, node: str, moments: tuple[float, float]) -> list[str]:
@@ -143,30 +125,26 @@ def cut_twice(machines: Machines, node: str, moments: tuple[float, float]) -> li
 
 
 def test_power_cuts_at_ten_random_moments_of_the_boot_end_in_nodes_that_joined_once(
-    tmp_path_factory: pytest.TempPathFactory, record_property: Callable[[str, object], None]
+    empty: Project, record_property: Callable[[str, object], None]
 ) -> None:
     seed = int(os.environ.get("KUBEPARK_SEED") or randbelow(10**9))
     print(f"seed {seed}: KUBEPARK_SEED={seed} takes the same moments again")
     source = random.Random(seed)
     moments = {name: (source.uniform(0.5, 20), source.uniform(0.5, 20)) for name in ADDRESSES}
-    project = Project(tmp_path_factory.mktemp("power") / "project", nodes="real")
-    machines = Machines(project)
+    project, machines = empty, Machines(empty)
     project.set("kubepark:controlPlane.waitMinutes", 8)
-    try:
-        driver = project.start("up", *QUICK)
-        with ThreadPoolExecutor(len(ADDRESSES)) as pool:
-            cuts = {name: pool.submit(cut_twice, machines, name, moments[name]) for name in ADDRESSES}
-        said, _ = driver.communicate(timeout=UP_SECONDS)
-        assert driver.returncode == 0, said
-        for name in ADDRESSES:
-            until(f"{name} is Ready", lambda name=name: machines.is_ready(name), 90)
-            node, record = machines.nodes()[name], machines.record(name)
-            assert node["spec"]["providerID"].endswith(project.instance(name)["InstanceId"])
-            assert record["step"] == "done"
-        assert set(machines.nodes()) == set(ADDRESSES)
-        project.ok("preview", "--expect-no-changes")
-    finally:
-        project.stop()
+    driver = project.start("up", *QUICK)
+    with ThreadPoolExecutor(len(ADDRESSES)) as pool:
+        cuts = {name: pool.submit(cut_twice, machines, name, moments[name]) for name in ADDRESSES}
+    said, _ = driver.communicate(timeout=UP_SECONDS)
+    assert driver.returncode == 0, said
+    for name in ADDRESSES:
+        until(f"{name} is Ready", lambda name=name: machines.is_ready(name), 90)
+        node, record = machines.nodes()[name], machines.record(name)
+        assert node["spec"]["providerID"].endswith(project.instance(name)["InstanceId"])
+        assert record["step"] == "done"
+    assert set(machines.nodes()) == set(ADDRESSES)
+    project.ok("preview", "--expect-no-changes")
     for cut in cuts.values():
         for step in cut.result():
             record_property(f"faults: real node, power cut during {step}", 1)

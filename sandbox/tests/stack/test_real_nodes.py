@@ -1,7 +1,6 @@
 """A whole stack on real nodes: machines in namespaces that boot by running their own user data.
 
-One stack for the file; the tests build on each other in its order. Where real nodes cannot run, the
-reason is what the skip says, and `make test-real` says it too.
+Where real nodes cannot run, the reason is what the skip says, and `make test-real` says it too.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -22,7 +20,8 @@ from sandbox.nodes.real.backend import prefix_of
 from sandbox.tests.aws.permission_table import page, unused, used
 from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.stack.machines import OBSTACLE, Machines
-from sandbox.tests.stack.project import ROOT, Project
+from sandbox.tests.stack.project import QUICK, ROOT, Project
+from sandbox.tests.stack.refusals import program_error
 from sandbox.tests.stack.test_stack_life import ADDRESSES, nodes
 from sandbox.tests.tools import cmdline
 
@@ -37,26 +36,22 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    project = Project(tmp_path_factory.mktemp("real") / "project", nodes="real")
-    try:
-        yield Machines(project)
-    finally:
-        project.stop()
+@pytest.fixture
+def machines(project: Project) -> Machines:
+    return Machines(project)
 
 
-def test_up_ends_in_a_cluster_of_real_nodes_and_a_completed_job(machines: Machines) -> None:
-    said = machines.project.ok("up", timeout=UP_SECONDS)
-    assert machines.project.verified in said
+def test_up_ends_in_a_cluster_of_real_nodes_and_a_completed_job(empty: Project) -> None:
+    said = empty.ok("up", timeout=UP_SECONDS)
+    assert empty.verified in said
     assert "containerd, runc, kube-proxy, CoreDNS" in said
     assert "systemd, package mirrors and NVIDIA's driver are emulated" in said
-    found = nodes(machines.project)
+    found = nodes(empty)
     assert set(found) == set(ADDRESSES)
     for name, node in found.items():
         info = node["status"]["nodeInfo"]
         assert (info["kubeletVersion"], info["containerRuntimeVersion"]) == ("v1.36.4", "containerd://2.3.6")
-        assert node["spec"]["providerID"].endswith(machines.project.instance(name)["InstanceId"])
+        assert node["spec"]["providerID"].endswith(empty.instance(name)["InstanceId"])
         addresses = {each["type"]: each["address"] for each in node["status"]["addresses"]}
         assert addresses == {"InternalIP": ADDRESSES[name], "Hostname": name}
         assert {c["type"]: c["status"] for c in node["status"]["conditions"]}["Ready"] == "True"
@@ -64,7 +59,7 @@ def test_up_ends_in_a_cluster_of_real_nodes_and_a_completed_job(machines: Machin
     assert found["gpu01"]["metadata"]["labels"]["accelerator"] == "nvidia-t4"
     gpus = {name: node["status"]["allocatable"].get("nvidia.com/gpu") for name, node in found.items()}
     assert gpus == dict.fromkeys(ADDRESSES) | {"gpu01": "1"}
-    machines.project.ok("preview", "--expect-no-changes")
+    empty.ok("preview", "--expect-no-changes")
 
 
 def test_every_node_says_that_its_own_user_data_brought_it_here(machines: Machines) -> None:
@@ -193,7 +188,8 @@ def test_every_permission_of_every_role_is_used_but_session_managers(machines: M
         role: statements("node", iam.get_role_policy(RoleName=role, PolicyName="node")["PolicyDocument"])
         for role in roles
     }
-    lines = (machines.project.state / "logs" / "calls.jsonl").read_text().splitlines()
+    log = (machines.project.state / "logs" / "calls.jsonl").read_text()
+    lines = [line for line in log.splitlines() if json.loads(line)["role"] in roles]
     assert {row.role for row in used(lines)} == roles
     assert {(row.role, row.statement) for row in unused(policies, lines)} == {
         (role, "SessionManager") for role in roles
@@ -262,20 +258,22 @@ def test_join_records_that_must_not_be_used_are_refused_in_the_nodes_own_words(m
     for change, minutes, words in REFUSALS if SOAK else REFUSALS[:1]:
         project.set("kubepark:controlPlane.waitMinutes", minutes)
         put(json.dumps({**json.loads(right), **change}))
-        done = project.run("up", "--skip-preview", "--skip-verify", timeout=UP_SECONDS)
+        done = project.run("up", *QUICK, timeout=UP_SECONDS)
         assert done.returncode == 1, done.stdout
-        (told,) = [line for line in done.stdout.rpartition("error: ")[2].splitlines() if "worker04" in line]
-        assert words in told, done.stdout
+        _, told, _ = program_error(done.stdout)
+        assert told.startswith("- worker04: ")
+        assert words in told
         assert "worker04" not in nodes(project)
     put(right)
     project.set("kubepark:controlPlane.waitMinutes", 5)
-    project.ok("up", "--skip-preview", "--skip-verify")
+    project.ok("up", *QUICK)
     assert {name: project.instance(name)["InstanceId"] for name in ADDRESSES} == before
     until("worker04 is Ready", lambda: machines.is_ready("worker04"), 60)
+    machines.systemctl("master1", "start", "kubepark-join.timer")
 
 
-def test_nothing_is_left_after_down(machines: Machines) -> None:
-    project = machines.project
+def test_nothing_is_left_after_down(deployed: Project) -> None:
+    project = deployed
     prefix = prefix_of(project.state)
     assert list(Path("/run/netns").glob(f"{prefix}-*")), "what is looked for must be found while it is there"
     assert list(Path("/sys/fs/cgroup").glob(f"**/kubepark/{prefix}"))

@@ -16,6 +16,8 @@ import pytest
 from components.cluster import NEXT
 from components.waiting import SILENCE
 from sandbox.tests.stack.project import QUICK, Project
+from sandbox.tests.stack.refusals import program_error
+from sandbox.tests.stack.test_stack_life import ready_nodes
 
 pytestmark = pytest.mark.sandbox
 
@@ -52,12 +54,7 @@ class Told:
 
     @property
     def error(self) -> list[str]:
-        """The lines of the error that the program ended with."""
-        shown = self.text.rpartition("Diagnostics:\n")[2].splitlines()
-        (start,) = (n for n, line in enumerate(shown) if line == "  pulumi:pulumi:Stack (kubepark-sandbox):")
-        lines = [line.strip() for line in shown[start + 1 :]]
-        lines = lines[: lines.index("")]
-        return lines[max(n for n, line in enumerate(lines) if line.startswith("error: ")) :]
+        return program_error(self.text)
 
     def find(self, pattern: str) -> tuple[Line, re.Match[str]]:
         """The first line in which `pattern` is found."""
@@ -119,15 +116,6 @@ def parameters(project: Project) -> dict[str, tuple[str, int]]:
 
 def instances(project: Project, *nodes: str) -> dict[str, str]:
     return {node: str(project.instance(node)["InstanceId"]) for node in nodes}
-
-
-def ready_nodes(project: Project) -> set[str]:
-    return {
-        node["metadata"]["name"]
-        for node in project.get("nodes")["items"]
-        for condition in node["status"]["conditions"]
-        if condition["type"] == "Ready" and condition["status"] == "True"
-    }
 
 
 def counts(told: Told) -> dict[str, int]:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from sandbox.summary import REAL
+from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.stack.account import live
 from sandbox.tests.stack.machines import Machines
 from sandbox.tests.stack.project import QUICK, Project
@@ -32,6 +33,15 @@ def nodes(project: Project) -> dict[str, dict[str, Any]]:
     return {item["metadata"]["name"]: item for item in project.get("nodes")["items"]}
 
 
+def ready_nodes(project: Project) -> set[str]:
+    return {
+        name
+        for name, node in nodes(project).items()
+        for condition in node["status"]["conditions"]
+        if (condition["type"], condition["status"]) == ("Ready", "True")
+    }
+
+
 def test_up_makes_what_the_preview_of_nothing_showed_and_says_what_is_there(empty: Project) -> None:
     document = empty.json_of("preview", "--json")
     assert {step["op"] for step in document["steps"]} == {"create"}
@@ -51,11 +61,11 @@ def test_up_makes_what_the_preview_of_nothing_showed_and_says_what_is_there(empt
 
 
 def test_nodes_are_as_planned(project: Project) -> None:
+    # A heartbeat that is late on a busy machine makes a node Unknown until the next one.
+    until("all nodes are Ready", lambda: ready_nodes(project) == set(ADDRESSES), 60)
     found = nodes(project)
     assert set(found) == set(ADDRESSES)
     for name, node in found.items():
-        ready = [c for c in node["status"]["conditions"] if c["type"] == "Ready"]
-        assert [condition["status"] for condition in ready] == ["True"], name
         addresses = {a["type"]: a["address"] for a in node["status"]["addresses"]}
         assert addresses["InternalIP"] == ADDRESSES[name]
         instance = project.instance(name)
