@@ -13,6 +13,9 @@ import pulumi
 from components.incluster.objects import Object, in_order, needs, resource_name, type_token
 
 _SECRET_FIELDS = ("data", "stringData")
+# The name under which we own fields at the API server. The provider would draw one for each object; one whose
+# creation was cut off by kill -9 is in no state, and the object could not be updated under another.
+FIELD_MANAGER = {"pulumi.com/patchFieldManager": "kubepark"}
 
 
 class KubernetesObject(pulumi.CustomResource):
@@ -22,7 +25,9 @@ class KubernetesObject(pulumi.CustomResource):
     """
 
     def __init__(self, manifest: Object, opts: pulumi.ResourceOptions) -> None:
-        properties = dict(manifest)
+        metadata = manifest["metadata"]
+        annotations = {**(metadata.get("annotations") or {}), **FIELD_MANAGER}
+        properties = {**manifest, "metadata": {**metadata, "annotations": annotations}}
         hidden = _SECRET_FIELDS if manifest["kind"] == "Secret" and manifest["apiVersion"] == "v1" else ()
         for field in hidden:
             if field in properties:

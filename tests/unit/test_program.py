@@ -311,3 +311,12 @@ def test_a_preview_never_waits_for_a_node_that_is_not_ready() -> None:
     recording = run(preview=True, records={"master1": {"phase": "failed"}})
     assert recording.error is None
     assert recording.urns == up().urns
+
+
+def test_every_object_has_the_same_field_manager_in_every_run():
+    """Under another name the API server would refuse the update of an object that a killed run has made."""
+    recording = up()
+    objects = [item for item in recording.resources.values() if item.type.startswith("kubernetes:")]
+    assert len(objects) > 20
+    for item in objects:
+        assert item.inputs["metadata"]["annotations"]["pulumi.com/patchFieldManager"] == "kubepark"

@@ -152,6 +152,7 @@ def test_an_up_that_is_cancelled_and_killed_again_and_again_ends_in_exactly_one_
     kill_while_creating(project, "aws:ec2/eip:Eip", "AllocateAddress")
     kill_while_creating(project, "aws:ec2/instance:Instance", "RunInstances")
     kill_while_creating(project, "kubernetes:core/v1:ConfigMap")
+    kill_while_creating(project, "kubernetes:apps/v1:Deployment")
     output = project.ok("up", *QUICK, timeout=400)
     assert "Traceback" not in output
     assert len(project.aws("ec2").describe_addresses()["Addresses"]) == 1
