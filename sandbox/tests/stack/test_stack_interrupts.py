@@ -136,7 +136,7 @@ def test_an_up_that_is_cancelled_and_killed_again_and_again_ends_in_exactly_one_
 ) -> None:
     project = empty
     driver = project.start("up", "--skip-verify")
-    until("the first create", lambda: requests(project, "CreateVpc") > 0, driver)
+    until("the first create", lambda: bool(creating(project)), driver)
     second = project.run("up")
     assert second.returncode == 1
     assert "another kubepark run" in second.stdout
