@@ -172,21 +172,19 @@ def _start_emulator(config: SandboxConfig, processes: Supervisor) -> SandboxConf
 
 
 def _with_free_ports(config: SandboxConfig) -> SandboxConfig:
-    """The same with other ports in place of those that another program has, another checkout say.
+    """The same, with other ports if another program has one of these. They are remembered.
 
-    They are remembered, and given up with the sandbox's state.
+    Both are taken anew: where another checkout has the first, its API server may not be there yet.
     """
-    ports = {}
-    for name, endpoint in (("aws", config.aws), ("api", config.api)):
-        holder = holder_of(endpoint.host, endpoint.port)
-        ports[name] = free_port(endpoint.host) if holder else endpoint.port
-        if holder:
-            print(f"port {endpoint.port} is held by {holder}; {ports[name]} is taken", file=sys.stderr)
-    if ports != {"aws": config.aws.port, "api": config.api.port}:
-        atomic_write(config.ports_file, json.dumps(ports) + "\n")
-    return replace(
-        config, aws=replace(config.aws, port=ports["aws"]), api=replace(config.api, port=ports["api"])
-    )
+    both = (config.aws, config.api)
+    held = {each.port: who for each in both if (who := holder_of(each.host, each.port))}
+    if not held:
+        return config
+    aws, api = (replace(each, port=free_port(each.host)) for each in both)
+    for port, who in held.items():
+        print(f"port {port} is held by {who}; {aws.port} and {api.port} are taken", file=sys.stderr)
+    atomic_write(config.ports_file, json.dumps({"aws": aws.port, "api": api.port}) + "\n")
+    return replace(config, aws=aws, api=api)
 
 
 def _register_images(config: SandboxConfig) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 
 import pytest
 
@@ -218,9 +217,7 @@ def test_a_second_checkout_with_the_same_ports_takes_others_and_leaves_the_first
     second = Project(project.root.parent / "second")
     second.stack_file.write_text(project.stack_file.read_text(encoding="utf-8"), encoding="utf-8")
     try:
-        # The first one's API server, which a preview does not start.
-        with socket.create_server(("127.0.0.1", project.api_port)):
-            second.ok("preview")
+        second.ok("preview")
         ports = json.loads((second.state / "ports.json").read_text(encoding="utf-8"))
         assert not {project.aws_port, project.api_port} & set(ports.values())
         assert epoch(config.load(second.root)) not in (None, emulator)
