@@ -15,6 +15,7 @@ import bcrypt
 import pytest
 import yaml
 
+from components.incluster.manifest import FIELD_MANAGER
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import refused
 from sandbox.tests.stack.test_stack_life import dex_generation
@@ -70,7 +71,9 @@ def test_whoever_is_suspended_has_no_login_and_no_access_and_is_back_with_both_o
     before, known = dex_generation(project), project.config("kubepark:passwordHashes")["bo"]
     assert names(project, "rolebindings", "ana") == [SHARED]
     (policy,) = project.get("authorizationpolicies.security.istio.io", "-n", "ana")["items"]
-    assert policy["metadata"]["annotations"] == {"user": "bo@example.org", "role": "edit"}
+    # What Kubeflow's access API reads, and whose fields they are.
+    expected = {"user": "bo@example.org", "role": "edit", **FIELD_MANAGER}
+    assert policy["metadata"]["annotations"] == expected
     project.kubectl("create", "configmap", "work", "-n", "bo", "--from-literal=result=42")
 
     people(project, "suspend", "bo")
