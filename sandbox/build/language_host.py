@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 # What programs import lives to the end: looking through it for garbage takes a tenth of the time.
 gc.set_threshold(100_000)
@@ -41,6 +41,7 @@ class LanguageHost(LanguageServer):
         super().__init__(self._program)
         self._engine = engine
         self._folder = Path.cwd()
+        self._packs: list[subprocess.Popen[bytes]] = []
 
     def _program(self) -> None:
         runpy.run_path(str(self._folder / "__main__.py"), run_name="__main__")
@@ -71,10 +72,17 @@ class LanguageHost(LanguageServer):
             stdout=subprocess.PIPE,
         )
         assert pack.stdout is not None
+        self._packs.append(pack)
         context.add_callback(pack.terminate)
         for line in pack.stdout:
             yield language_pb2.RunPluginResponse(stdout=line)
         yield language_pb2.RunPluginResponse(exitcode=pack.wait())
+
+    def end(self, code: int) -> NoReturn:
+        """At once, packs as well: an interrupted program, which nobody waits for, may wait for minutes."""
+        for pack in self._packs:
+            pack.kill()
+        os._exit(code)
 
     def GetPluginInfo(self, request: Any, context: grpc.ServicerContext) -> Any:
         return plugin_pb2.PluginInfo(version=version("pulumi"))
@@ -82,17 +90,16 @@ class LanguageHost(LanguageServer):
 
 def main(arguments: list[str]) -> None:
     """Serve until the CLI asks to end, or has gone: kill -9 of it sends no signal."""
-    parent = os.getppid()
+    parent, host = os.getppid(), LanguageHost(arguments[-1])
     for number in (signal.SIGINT, signal.SIGTERM):
-        # Nobody waits for a program that was interrupted, and it may wait for something for minutes.
-        signal.signal(number, lambda *_: os._exit(0))
+        signal.signal(number, lambda *_: host.end(0))
     server = grpc.server(ThreadPoolExecutor(), options=_GRPC_CHANNEL_OPTIONS)
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(arguments[-1]), server)
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
     print(server.add_insecure_port("127.0.0.1:0"), flush=True)
     server.start()
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK)
-    os._exit(1)
+    host.end(1)
 
 
 if __name__ == "__main__":

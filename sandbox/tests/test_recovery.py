@@ -16,7 +16,7 @@ import pytest
 
 from cli.pulumi import Pulumi
 from cli.recovery import resolve_pending
-from sandbox.tests.engine_project import STACK, EngineProject
+from sandbox.tests.engine_project import ROOT, STACK, EngineProject
 
 pytestmark = pytest.mark.sandbox
 
@@ -121,7 +121,8 @@ def test_an_interrupt_lets_the_steps_in_flight_end(project: Project) -> None:
 
 def test_killed_during_a_creation_it_is_adopted_and_plugins_end(project: Project) -> None:
     project.things(other=config_map("other"), slow=config_map("slow", hang=30))
-    process = project.start("up", "--yes", "--skip-preview")
+    pack = ("--policy-pack", str(ROOT / "policies"))  # its process has to end as well
+    process = project.start("up", "--yes", "--skip-preview", *pack)
     project.wait_for("ns_slow")
     kill(process)
     assert project.pending() == [("creating", "slow")]
