@@ -29,7 +29,7 @@ def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
         code = cli.operate("up", *CHECKED_BY_US, *_consent(environment, yes), *options)
         if environment.kubeconfig is None:
             return code
-        outputs = cli.outputs()
+        outputs = cli.outputs(secrets=True)
         if outputs.get("kubeconfig"):  # also when another node did not come: the cluster is there
             replace_file(environment.kubeconfig, outputs["kubeconfig"], mode=0o600)
         if code != 0:

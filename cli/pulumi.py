@@ -9,7 +9,7 @@ import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -56,9 +56,10 @@ class Pulumi:
             raise CommandError(f"`pulumi {' '.join(arguments[:2])}` failed: {done.stderr.strip()}")
         return done.stdout
 
-    def outputs(self) -> dict[str, Any]:
-        """The stack's outputs, secret ones in plain."""
-        found: dict[str, Any] = json.loads(self.read("stack", "output", "--json", "--show-secrets"))
+    def outputs(self, *, secrets: bool = False) -> dict[str, Any]:
+        """The stack's outputs; secret ones in plain with `secrets`, else as `[secret]`."""
+        shown = ("--show-secrets",) if secrets else ()
+        found: dict[str, Any] = json.loads(self.read("stack", "output", "--json", *shown))
         return found
 
     def _executable(self) -> str:
@@ -113,8 +114,3 @@ def _signals() -> Iterator[list[subprocess.Popen[bytes]]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def flags(**given: bool) -> Sequence[str]:
-    """`expect_no_changes=True` as `--expect-no-changes`; what is False is left out."""
-    return [f"--{name.replace('_', '-')}" for name, wanted in given.items() if wanted]
