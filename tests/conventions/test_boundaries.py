@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from fnmatch import fnmatch
 from graphlib import TopologicalSorter
 
 import pytest
@@ -198,3 +199,23 @@ def test_the_search_would_find_them():
     assert MACHINE.search("'/" + "work/main'")
     assert not MACHINE.search(".sandbox/" + "work/Pulumi.yaml")
     assert REGISTRY.search("https://" + "pypi" + ".org/simple")
+
+
+def test_pytest_passes_by_no_folder_with_tests(pytestconfig):
+    """By default it passes by folders of certain names, `build` among them, without a word."""
+    folders = {
+        path.parent.relative_to(ROOT)
+        for top in ("tests", "sandbox", "components", "config", "userdata", "cli", "policies")
+        for path in (ROOT / top).rglob("test_*.py")
+    }
+    assert len(folders) >= 10
+    passed_by = pytestconfig.getini("norecursedirs")
+    searched = tuple(pytestconfig.getini("testpaths"))
+    assert [str(folder) for folder in folders if not str(folder).startswith(searched)] == []
+    assert [
+        str(folder)
+        for folder in folders
+        for part in folder.parts
+        for name in passed_by
+        if fnmatch(part, name)
+    ] == []

@@ -38,8 +38,9 @@ def clone(tmp_path):
     (folder / ".ci").mkdir()
     for name in ("Makefile", "requirements.txt", "requirements-dev.txt", ".ci/run"):
         shutil.copy(ROOT / name, folder / name)
-    for name in ("__init__", "venv", "errors", "files", "progress"):
-        shutil.copy(ROOT / "sandbox" / f"{name}.py", folder / "sandbox")
+    (folder / "sandbox" / "build").mkdir()
+    for name in ("__init__", "errors", "files", "progress", "build/__init__", "build/venv"):
+        shutil.copy(ROOT / "sandbox" / f"{name}.py", folder / "sandbox" / f"{name}.py")
     return folder
 
 
@@ -65,8 +66,8 @@ def test_make_alone_lists_every_target(clone, path):
     assert done.returncode == 0, done.stderr
     names = [line.split()[0] for line in done.stdout.splitlines()[1:]]
     assert names == [
-        "help", "up", "preview", "refresh", "destroy", "down", "test", "test-real", "bench", "test-long", "soak", "lint",
-        "tools", "sandbox-env", "golden", "diagrams", "lock", "venv", "clean",
+        "help", "up", "preview", "refresh", "destroy", "down", "check", "test", "test-real", "bench", "test-long", "soak",
+        "lint", "tools", "sandbox-env", "golden", "diagrams", "lock", "venv", "clean",
     ]  # fmt: skip
 
 

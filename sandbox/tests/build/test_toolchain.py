@@ -106,7 +106,7 @@ def test_every_module_in_the_tree_is_known_and_builds_what_the_sandbox_runs():
     assert {folder.name for folder in TOOLS_DIR.iterdir()} == set(MODULES)
     names = {name for module in SANDBOX_MODULES for name in plan(MODULES[module]).packages}
     assert names == {
-        "pulumi", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubeadm",
+        "pulumi", "pulumi-resource-kubernetes", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubeadm",
         "kubelet", "etcd", "kwok",
     }  # fmt: skip
 
@@ -229,7 +229,7 @@ def test_a_failed_build_leaves_nothing_and_says_why(tools_dir, tmp_path, fake_go
 
 
 BUILDER = """
-import sys; from pathlib import Path; from sandbox import gomodules, toolchain
+import sys; from pathlib import Path; from sandbox.build import gomodules, toolchain
 module = gomodules.ToolModule("thing", "example.org/thing/v3")
 tools = Path(sys.argv[2])
 toolchain.ensure_module(gomodules.plan(module, tools), Path(sys.argv[1]), tools)
