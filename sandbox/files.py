@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Any
 
 
+def cache_dir() -> Path:
+    """The user's cache of programs and images: `${XDG_CACHE_HOME:-~/.cache}/kubepark/tools`."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "kubepark" / "tools"
+
+
 def atomic_write(path: Path, data: str | bytes, *, mode: int = 0o600) -> None:
     """Replace `path` in one step, so that a reader or a crash never meets half a file."""
     raw = data.encode() if isinstance(data, str) else data

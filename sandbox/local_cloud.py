@@ -60,11 +60,11 @@ def prepare(config: SandboxConfig) -> None:
     """Tools and plugins into `.sandbox/bin`, without starting anything."""
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     nodes, why = _choose_nodes(config)
-    tools = ensure_tools(SANDBOX_MODULES if nodes == "simulated" else ENGINE_MODULES)
     if nodes == "real":
         from sandbox.nodes.real import tools as real_tools
 
-        real_tools.ensure()
+        real_tools.ensure()  # the engine's programs as well, all at the same time
+    tools = ensure_tools(SANDBOX_MODULES if nodes == "simulated" else ENGINE_MODULES)
     aws = plugins.aws_provider()
     plugins.install(config, tools, aws)
     with supervisor(config).edit() as state:

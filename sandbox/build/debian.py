@@ -25,12 +25,17 @@ def unpacked(packages: Sequence[str], cache: Path) -> Path:
     Fetched once: the folder is named by the packages. Raises `SandboxError` where there is no apt, or
     with apt's own message when it cannot fetch one.
     """
-    key = hashlib.sha256(repr(sorted(packages)).encode()).hexdigest()[:12]
-    target = cache / f"debian-{key}"
+    target = unpacked_folder(packages, cache)
     with exclusive(cache / "debian.lock"):
         if not target.exists():
             _fetch(packages, target)
     return target
+
+
+def unpacked_folder(packages: Sequence[str], cache: Path) -> Path:
+    """Where `unpacked` puts them, whether they are there or not."""
+    key = hashlib.sha256(repr(sorted(packages)).encode()).hexdigest()[:12]
+    return cache / f"debian-{key}"
 
 
 def _fetch(packages: Sequence[str], target: Path) -> None:

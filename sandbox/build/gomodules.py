@@ -24,8 +24,10 @@ class ToolModule:
     `versioned_by` is the required module whose version is the tools' version (None: the sources are
     ours); `stamps` are linker symbols that programs report it from; `renamed` maps a package's last
     element to a better name. Programs are static and without cgo, unless `c_library` names the Debian
-    package of a static C library that they link; `tags` are Go build tags. `embedded` are files that
-    sources of ours embed without having them: path below our module to path below `versioned_by`.
+    package of a static C library that they link; `tags` are Go build tags. `overlay` lays files of other
+    modules beside ours: path below our module to MODULE:PATH, a file, or a folder whose Go files are meant
+    where ours has none of that name. `seconds` is what building takes on two cores, after those before it
+    in `MODULES`, whose packages it shares.
     """
 
     name: str
@@ -34,9 +36,12 @@ class ToolModule:
     renamed: Mapping[str, str] | None = None
     tags: tuple[str, ...] = ()
     c_library: str | None = None
-    embedded: Mapping[str, str] | None = None
+    overlay: Mapping[str, str] | None = None
+    seconds: int = 60
 
 
+_PROVIDER = "github.com/pulumi/pulumi-kubernetes/provider/v4"
+_PROVIDERS_SDK = "github.com/pulumi/pulumi-kubernetes/sdk/v4"
 MODULES: Mapping[str, ToolModule] = {
     module.name: module
     for module in (
@@ -49,10 +54,15 @@ MODULES: Mapping[str, ToolModule] = {
         ToolModule(
             # Not in one module with the CLI: it does not compile with the CLI's packages of that release.
             "pulumi-kubernetes",
-            "github.com/pulumi/pulumi-kubernetes/provider/v4",
-            embedded={
-                f"cmd/pulumi-resource-kubernetes/{name}": f"cmd/pulumi-resource-kubernetes/{name}"
+            _PROVIDER,
+            overlay={
+                f"cmd/pulumi-resource-kubernetes/{name}": f"{_PROVIDER}:cmd/pulumi-resource-kubernetes/{name}"
                 for name in ("schema.json", "terraform-mapping.json")
+            }
+            # Its SDK without the types of each kind, which are 26 MB of source and half of the program.
+            | {
+                f"sdk/go/kubernetes{name}": f"{_PROVIDERS_SDK}:go/kubernetes{name}"
+                for name in ("", "/utilities", "/helm/v4", "/yaml/v2")
             },
         ),
         ToolModule(
@@ -104,8 +114,7 @@ class Plan:
     flags: tuple[str, ...]
     go: tuple[int, ...]  # the oldest Go that go.mod admits
     c_library: str | None
-    requires: str | None  # MODULE@VERSION that the version is of
-    embedded: Mapping[str, str]
+    overlay: Mapping[str, tuple[str, str]]  # path below our module -> MODULE@VERSION, path below it
     digest: str
 
     @property
@@ -117,15 +126,20 @@ def plan(module: ToolModule, tools_dir: Path = TOOLS_DIR) -> Plan:
     """Read go.mod, go.sum and, where they are ours, the sources. Raises `SandboxError` for a missing pin."""
     source = tools_dir / module.name
     text = (source / "go.mod").read_text(encoding="utf-8")
-    version = _version(module, source / "go.mod", text)
+    owner = module.versioned_by
+    version = _required(owner, source / "go.mod", text) if owner else "of this tree"
     renamed = module.renamed or {}
-    packages = {renamed.get(name := _last_element(path), name): path for path in _tool_lines(text)}
+    packages = {renamed.get(name := last_element(path), name): path for path in _tool_lines(text)}
     flags = _flags(module, version)
+    overlay = {}
+    for ours, theirs in (module.overlay or {}).items():
+        name, _, path = theirs.partition(":")
+        overlay[ours] = (f"{name}@{_required(name, source / 'go.mod', text)}", path)
     digest = hashlib.sha256(text.encode())
     digest.update((source / "go.sum").read_bytes())
     digest.update(repr((flags, sorted(packages.items()))).encode())
-    digest.update(repr(module.embedded).encode() if module.embedded else b"")
-    for file in sorted(source.rglob("*.go")):
+    digest.update(repr(overlay).encode() if overlay else b"")
+    for file in sorted([*source.rglob("*.go"), *source.glob("*/go.mod")]):
         digest.update(file.relative_to(source).as_posix().encode() + b"\0" + file.read_bytes())
     go = re.search(r"^go (\d+(?:\.\d+)*)", text, re.MULTILINE)
     oldest = tuple(int(part) for part in go[1].split(".")) if go else ()
@@ -136,18 +150,16 @@ def plan(module: ToolModule, tools_dir: Path = TOOLS_DIR) -> Plan:
         flags=flags,
         go=oldest,
         c_library=module.c_library,
-        requires=module.versioned_by and f"{module.versioned_by}@{version}",
-        embedded=module.embedded or {},
+        overlay=overlay,
         digest=digest.hexdigest()[:12],
     )
 
 
-def _version(module: ToolModule, go_mod: Path, text: str) -> str:
-    if module.versioned_by is None:
-        return "of this tree"
-    pin = re.search(rf"^\s*(?:require )?{re.escape(module.versioned_by)} (v\S+)", text, re.MULTILINE)
+def _required(name: str, go_mod: Path, text: str) -> str:
+    """The version of a module that go.mod requires."""
+    pin = re.search(rf"^\s*(?:require )?{re.escape(name)} (v\S+)", text, re.MULTILINE)
     if pin is None:
-        raise SandboxError(f"{go_mod} does not require {module.versioned_by}")
+        raise SandboxError(f"{go_mod} does not require {name}")
     return pin[1]
 
 
@@ -165,6 +177,6 @@ def _tool_lines(go_mod: str) -> list[str]:
     return single + [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
 
 
-def _last_element(package: str) -> str:
-    """The name that `go install` would give: the last path element that is no major version."""
+def last_element(package: str) -> str:
+    """The name that Go gives a program: the last path element that is no major version."""
     return next(part for part in reversed(package.split("/")) if not re.fullmatch(r"v\d+", part))

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.build.debian import unpacked
-from sandbox.build.gomodules import MODULES, REAL_NODE_MODULES, plan
+from sandbox.build.gomodules import ENGINE_MODULES, MODULES, REAL_NODE_MODULES, plan
 from sandbox.build.images.catalogue import Catalogue, pack
-from sandbox.build.toolchain import cache_dir, ensure_programs
-from sandbox.files import atomic_write, exclusive
+from sandbox.build.images.netfilter import PACKAGES
+from sandbox.build.toolchain import ensure_programs
+from sandbox.files import atomic_write, cache_dir, exclusive
 from sandbox.nodes.real.packages import PROGRAMS, VERSIONS
 
 _NFT = (
@@ -36,9 +37,10 @@ class RealTools:
 
 
 def ensure() -> RealTools:
-    """Build or fetch what is not there yet; progress goes to standard error. Raises `SandboxError`."""
+    """Obtain what is not there yet; progress goes to standard error. Raises `SandboxError`."""
     cache = cache_dir()
-    programs = ensure_programs(("kubernetes", "etcd", *REAL_NODE_MODULES))
+    packages = [PACKAGES] if shutil.which("nft") else [PACKAGES, _NFT]
+    programs = ensure_programs((*ENGINE_MODULES, *REAL_NODE_MODULES), packages)
     programs["kubectl"] = (Path(sys.prefix) / "bin" / "kubectl").resolve()
     return RealTools(_binaries(programs, cache), nft(cache), pack(programs, cache))
 

@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from sandbox import progress
-from sandbox.build import golang, toolchain
+from sandbox.build import gobuild, golang, toolchain
 from sandbox.build.gomodules import MODULES, REAL_NODE_MODULES, SANDBOX_MODULES, TOOLS_DIR, ToolModule, plan
-from sandbox.build.toolchain import ensure_module, ensure_programs, ensure_tools
+from sandbox.build.obtain import ensure_built
+from sandbox.build.toolchain import ensure_programs, ensure_tools
 from sandbox.errors import SandboxError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,10 +64,12 @@ def fake_go(tmp_path, monkeypatch):
         f'echo "$GOTOOLCHAIN $GOFLAGS $CGO_ENABLED $*" >> "{log}"\n'
         f'if [ "$CGO_ENABLED" = 1 ]; then "$PKG_CONFIG" --cflags -- libthing >> "{log}"; '
         f'"$PKG_CONFIG" --libs -- libthing >> "{log}"; "$PKG_CONFIG" --libs -- libother 2>> "{log}"; fi\n'
-        'while [ "$1" != -o ]; do shift; done\n'
-        'mkdir -p "$(dirname "$2")"; echo half > "$2"; sleep "${FAKE_SECONDS:-0}"\n'
+        'if [ "$1" = list ]; then echo example.org/thing/a; echo example.org/thing/b; exit 0; fi\n'
+        'while [ "$1" != -o ]; do shift; done; folder=$2; shift 2\n'
+        'echo example.org/thing/a >&2; echo half > "$folder/alpha"; sleep "${FAKE_SECONDS:-0}"\n'
         'if [ -n "$FAKE_FAILURE" ]; then echo "$FAKE_FAILURE" >&2; exit 1; fi\n'
-        'echo "#!/bin/sh" > "$2"; chmod +x "$2"\n'
+        'for package in "$@"; do name=${package%/v[0-9]}; name=${name##*/}\n'
+        '  echo "#!/bin/sh" > "$folder/$name"; chmod +x "$folder/$name"; done\n'
     )
     go.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
@@ -169,7 +172,7 @@ def c_library(tmp_path, monkeypatch):
     (root / "usr" / "lib" / "x86_64-linux-gnu").mkdir(parents=True)
     (root / "usr" / "lib" / "x86_64-linux-gnu" / "libthing.a").touch()
     monkeypatch.setattr(
-        toolchain, "unpacked", lambda packages, cache: {("libthing-dev",): root}[tuple(packages)]
+        gobuild, "unpacked", lambda packages, cache: {("libthing-dev",): root}[tuple(packages)]
     )
     return root
 
@@ -179,9 +182,10 @@ def test_a_program_that_links_c_is_static_all_the_same(tools_dir, tmp_path, fake
     assert made.flags == (
         "-trimpath", "-tags", "one,two", "-ldflags", "-s -w -linkmode external -extldflags -static",
     )  # fmt: skip
-    ensure_module(made, tmp_path / "cache", tools_dir)
+    ensure_built(made, tmp_path / "cache", tools_dir)
     log = fake_go.read_text().splitlines()
-    assert log[0].startswith("local -mod=readonly 1 build -trimpath -tags one,two -ldflags ")
+    log = log[next(number for number, line in enumerate(log) if " build " in line) :]
+    assert log[0].startswith("local -mod=readonly 1 build -v -trimpath -tags one,two -ldflags ")
     assert log[1] == f"-I{c_library}/usr/include"
     assert log[2] == f"-L{c_library}/usr/lib/x86_64-linux-gnu -l:libthing.a"
     assert log[3] == "unexpected: --libs -- libother"
@@ -192,29 +196,30 @@ def test_a_machine_without_a_c_compiler_is_told_what_it_lacks(
 ):
     monkeypatch.setenv("PATH", str(fake_go.parent / "path"))
     with pytest.raises(SandboxError, match=r"a C compiler \(gcc or cc\) is needed on PATH"):
-        ensure_module(plan(LINKED, tools_dir), tmp_path / "cache", tools_dir)
+        ensure_built(plan(LINKED, tools_dir), tmp_path / "cache", tools_dir)
 
 
 def test_a_package_without_the_static_library_is_refused(tools_dir, tmp_path, fake_go, c_library):
     (c_library / "usr" / "lib" / "x86_64-linux-gnu" / "libthing.a").unlink()
     with pytest.raises(SandboxError, match=r"unpacked holds 0 static libraries where one was expected"):
-        ensure_module(plan(LINKED, tools_dir), tmp_path / "cache", tools_dir)
+        ensure_built(plan(LINKED, tools_dir), tmp_path / "cache", tools_dir)
 
 
 def test_built_once_with_the_pinned_flags(tools_dir, tmp_path, fake_go, capsys):
     made = plan(THING, tools_dir)
-    folder = ensure_module(made, tmp_path / "cache", tools_dir)
+    folder = ensure_built(made, tmp_path / "cache", tools_dir)
     assert folder == tmp_path / "cache" / made.folder / "bin"
     assert sorted(item.name for item in folder.iterdir()) == ["alpha", "beta"]
-    calls = fake_go.read_text().splitlines()
-    assert len(calls) == 2
-    expected = "local -mod=readonly 0 build -trimpath -ldflags -s -w -X example.org/v.Version=v3.4.5 -o "
-    assert all(call.startswith(expected) for call in calls)
-    error = capsys.readouterr().err.splitlines()
-    assert error[0] == "building alpha v3.4.5 ..."
-    assert error[1].startswith("built alpha v3.4.5 in ")
-    assert len(error) == 4
-    ensure_module(made, tmp_path / "cache", tools_dir)
+    listed, built = fake_go.read_text().splitlines()
+    flags = "-trimpath -ldflags -s -w -X example.org/v.Version=v3.4.5"
+    packages = "example.org/thing/v3/cmd/alpha example.org/thing/server/v3"
+    assert listed.startswith(f"local -mod=readonly 0 list -deps {flags} -f ")
+    assert built.startswith(f"local -mod=readonly 0 build -v {flags} -o ")
+    assert built.endswith(f"/bin/ {packages}")
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "building thing v3.4.5 ..."
+    assert last.startswith("built thing v3.4.5 in ")
+    ensure_built(made, tmp_path / "cache", tools_dir)
     assert len(fake_go.read_text().splitlines()) == 2
 
 
@@ -222,17 +227,17 @@ def test_a_failed_build_leaves_nothing_and_says_why(tools_dir, tmp_path, fake_go
     monkeypatch.setenv("FAKE_FAILURE", "dial tcp: lookup failed")
     cache = tmp_path / "cache"
     with pytest.raises(SandboxError) as caught:
-        ensure_module(plan(THING, tools_dir), cache, tools_dir)
-    assert "building example.org/thing/v3/cmd/alpha failed:\n  dial tcp: lookup failed" in str(caught.value)
+        ensure_built(plan(THING, tools_dir), cache, tools_dir)
+    assert "building thing v3.4.5 failed:\n  dial tcp: lookup failed" in str(caught.value)
     assert "GOPROXY" in str(caught.value)
     assert [item.name for item in cache.iterdir()] == ["thing.lock"]
 
 
 BUILDER = """
-import sys; from pathlib import Path; from sandbox.build import gomodules, toolchain
+import sys; from pathlib import Path; from sandbox.build import gomodules, obtain
 module = gomodules.ToolModule("thing", "example.org/thing/v3")
 tools = Path(sys.argv[2])
-toolchain.ensure_module(gomodules.plan(module, tools), Path(sys.argv[1]), tools)
+obtain.ensure_built(gomodules.plan(module, tools), Path(sys.argv[1]), tools)
 """
 
 
@@ -266,7 +271,7 @@ def test_a_killed_build_is_cleared_away_by_the_next(tools_dir, tmp_path, fake_go
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not [item for item in cache.iterdir() if not item.name.startswith(".") and item.is_dir()]
-    folder = ensure_module(plan(THING, tools_dir), cache, tools_dir)
+    folder = ensure_built(plan(THING, tools_dir), cache, tools_dir)
     assert (folder / "alpha").read_text() == "#!/bin/sh\n"
     assert not [item for item in cache.iterdir() if item.name.startswith(".thing-")]
 

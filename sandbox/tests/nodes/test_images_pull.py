@@ -22,7 +22,8 @@ from sandbox.aws.serve import serve
 from sandbox.build.gomodules import REAL_NODE_MODULES
 from sandbox.build.images.catalogue import pack
 from sandbox.build.images.registry import Registry, hosts_toml
-from sandbox.build.toolchain import cache_dir, ensure_programs
+from sandbox.build.toolchain import ensure_programs
+from sandbox.files import cache_dir
 from sandbox.nodes.choice import obstacle
 
 pytestmark = pytest.mark.sandbox

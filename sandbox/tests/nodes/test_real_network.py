@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.aws.cloud import Instance
-from sandbox.build.toolchain import cache_dir
 from sandbox.errors import SandboxError
+from sandbox.files import cache_dir
 from sandbox.nodes.real.calico import Member, PodNetwork, cni_config
 from sandbox.nodes.real.firewall import ruleset
 from sandbox.nodes.real.netns import NAMESPACES, Vpc, connect, inside, listen, run

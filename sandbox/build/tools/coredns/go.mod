@@ -2,7 +2,7 @@ module kubepark.local/tools/coredns
 
 go 1.26.0
 
-tool github.com/coredns/coredns
+tool kubepark.local/tools/coredns/cmd/coredns
 
 require (
 	cloud.google.com/go/auth v0.18.2 // indirect

@@ -246,3 +246,4 @@ require (
 	sigs.k8s.io/structured-merge-diff/v4 v4.6.0 // indirect
 	sigs.k8s.io/yaml v1.5.0 // indirect
 )
+replace github.com/pulumi/pulumi-kubernetes/sdk/v4 => ./sdk

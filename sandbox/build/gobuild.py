@@ -1,0 +1,135 @@
+"""One Go module built: all of its programs by one `go build`, which links them side by side."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from sandbox.build.debian import unpacked
+from sandbox.build.golang import ensure_go, environment, linking
+from sandbox.build.gomodules import Plan, last_element
+from sandbox.errors import SandboxError
+from sandbox.progress import Report
+
+_TAIL_LINES = 20
+
+
+class Commands:
+    """The `go` commands of several threads, all of which `stop` ends."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+
+    def stop(self) -> None:
+        """End what runs and refuse what comes."""
+        with self._lock:
+            self.stopped.set()
+            for process in self._running:
+                process.terminate()
+
+    def run(
+        self,
+        command: list[str],
+        what: str,
+        source: Path,
+        variables: Mapping[str, str],
+        seen: Callable[[str], bool] = lambda line: False,
+    ) -> str:
+        """Standard output. `seen` takes each line of standard error and says whether it is no error's.
+
+        Raises `SandboxError` with the end of its errors.
+        """
+        with self._lock:
+            if self.stopped.is_set():
+                raise SandboxError(f"{what}: stopped")
+            process = subprocess.Popen(
+                command,
+                cwd=source,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            self._running.add(process)
+        errors: deque[str] = deque(maxlen=_TAIL_LINES)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        reader = threading.Thread(target=_follow, args=(process.stderr, seen, errors))
+        reader.start()
+        printed = process.stdout.read()
+        code = process.wait()
+        reader.join()
+        with self._lock:
+            self._running.remove(process)
+        if self.stopped.is_set():
+            raise SandboxError(f"{what}: stopped")
+        if code != 0:
+            tail = "\n".join(f"  {line}" for line in errors)
+            raise SandboxError(
+                f"{what} failed:\n{tail}\n"
+                "The first build downloads Go modules: check that the Go module proxy is reachable "
+                "(GOPROXY), then run the same command again."
+            )
+        return printed
+
+
+def _follow(lines: Iterable[str], seen: Callable[[str], bool], errors: deque[str]) -> None:
+    for line in map(str.rstrip, lines):
+        if not seen(line):
+            errors.append(line)
+
+
+def build(item: Plan, staged: Path, cache: Path, source: Path, commands: Commands, report: Report) -> None:
+    """Build every program of the module into `staged/bin`. Raises `SandboxError`."""
+    go = str(ensure_go(cache, item.go))
+    variables = environment(linking(unpacked([item.c_library], cache), cache) if item.c_library else {})
+    packages = list(item.packages.values())
+
+    def run(*arguments: str, seen: Callable[[str], bool] = lambda line: False) -> str:
+        what = f"building {item.module} {item.version}"
+        return commands.run([go, *arguments], what, source, variables, seen)
+
+    flags = [*item.flags]
+    if item.overlay:
+        replace = _overlay(item, source, lambda module: run("mod", "download", "-json", module))
+        file = staged.parent / "overlay.json"
+        file.write_text(json.dumps({"Replace": replace}), encoding="utf-8")
+        flags += ["-overlay", str(file)]
+    stale = "{{if .Stale}}{{.ImportPath}}{{end}}"
+    awaited = set(run("list", "-deps", *flags, "-f", stale, *packages).split())
+    total = len(awaited) or 1
+
+    def seen(line: str) -> bool:
+        if line not in awaited:
+            return False
+        awaited.discard(line)
+        report(1 - len(awaited) / total)
+        return True
+
+    (staged / "bin").mkdir(parents=True)
+    run("build", "-v", *flags, "-o", f"{staged / 'bin'}/", *packages, seen=seen)
+    for name, package in item.packages.items():
+        made = staged / "bin" / last_element(package)
+        if made.name != name:
+            made.rename(made.with_name(name))
+
+
+def _overlay(item: Plan, source: Path, download: Callable[[str], str]) -> dict[str, str]:
+    """Which file of a downloaded module the compiler finds under which name below `source`."""
+    modules = {module for module, _ in item.overlay.values()}
+    folders = {module: Path(json.loads(download(module))["Dir"]) for module in modules}
+    replace = {}
+    for ours, (module, path) in item.overlay.items():
+        theirs = folders[module] / path
+        for file in sorted(theirs.glob("*.go")) if theirs.is_dir() else [theirs]:
+            own = source / ours / file.name if theirs.is_dir() else source / ours
+            if not own.exists():
+                replace[str(own)] = str(file)
+    return replace

@@ -1,0 +1,192 @@
+"""What the cache lacks: downloaded where the projects' hosts answer, built where they do not, side by side.
+
+A module's programs lie in `<cache>/<module>-<12 hex>/bin`, where the digits come from all that they are
+built from, or from where they were downloaded; nothing is ever changed in place. Each is made in a folder
+beside its place and renamed, under a lock: an interrupted run leaves nothing that counts, and two runs at
+once wait for each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+
+from sandbox.build import download
+from sandbox.build.debian import unpacked, unpacked_folder
+from sandbox.build.gobuild import Commands, build
+from sandbox.build.gomodules import MODULES, TOOLS_DIR, Plan
+from sandbox.build.releases import RELEASES, Asset, assets, available
+from sandbox.files import exclusive
+from sandbox.progress import board, note, step
+
+BUILD_VARIABLE = "KUBEPARK_BUILD"  # "1": never download what can be built
+DOWNLOAD_SECONDS = 20  # for the share of a module in the whole, and for what a run says it will take
+_AT_ONCE = 4  # downloads
+
+
+def programs(item: Plan, cache: Path) -> Path | None:
+    """The folder with the programs of a module if they are there."""
+    folders = [cache / item.folder]
+    if found := _published(item):
+        folders.insert(0, _downloaded(item, found, cache))
+    return next((folder / "bin" for folder in folders if folder.exists()), None)
+
+
+def obtain(items: Sequence[Plan], packages: Sequence[Sequence[str]], cache: Path) -> None:
+    """Put the programs of every module, and the files of each set of Debian packages, into the cache.
+
+    Says first what it will do and how long that takes. Raises `SandboxError` for the first that cannot be
+    had; the others are stopped, as by Ctrl-C, and what is whole stays.
+    """
+    missing = [item for item in items if programs(item, cache) is None]
+    fetched = [names for names in packages if not unpacked_folder(names, cache).exists()]
+    if not missing and not fetched:
+        return
+    offered = {item.module: found for item in missing if (found := _published(item))}
+    silent = download.unreachable(asset for found in offered.values() for asset in found)
+    for module, found in list(offered.items()):
+        if any(asset.host in silent for asset in found):
+            del offered[module]
+    weights = {
+        item.module: DOWNLOAD_SECONDS if item.module in offered else _seconds(item) for item in missing
+    }
+    _announce(missing, offered, silent, weights)
+    with board("first run", sum(weights.values())), _Workers() as workers:
+        workers.beside(lambda: [unpacked(names, cache) for names in fetched])
+        for item in missing:
+            if item.module in offered:
+                workers.download(item, offered[item.module], cache)
+            else:
+                workers.build(item, cache)
+        workers.join()
+
+
+class _Workers:
+    """Downloads beside one another, beside them one build after the other, for a build has all cores."""
+
+    def __init__(self) -> None:
+        self._commands = Commands()
+        self._fetchers = ThreadPoolExecutor(_AT_ONCE)
+        self._builder = ThreadPoolExecutor(1)
+        self._futures: list[Future[object]] = []
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._commands.stop()
+        for pool in (self._fetchers, self._builder):
+            pool.shutdown(cancel_futures=kind is not None)
+
+    def beside(self, work: Callable[[], object]) -> None:
+        self._futures.append(self._fetchers.submit(work))
+
+    def build(self, item: Plan, cache: Path) -> None:
+        self._futures.append(self._builder.submit(ensure_built, item, cache, TOOLS_DIR, self._commands))
+
+    def download(self, item: Plan, found: Sequence[Asset], cache: Path) -> None:
+        def work() -> None:
+            try:
+                _download(item, found, cache, self._commands)
+            except download.DownloadError as error:
+                if self._commands.stopped.is_set():
+                    raise
+                note(f"{error}; building {item.module} instead")
+                self.build(item, cache)
+
+        self.beside(work)
+
+    def join(self) -> None:
+        """Wait for all, those as well that one of them brings. Raises what one of them raised."""
+        seen = 0
+        while seen < len(self._futures):
+            batch = self._futures[seen:]
+            seen += len(batch)
+            for future in wait(batch, return_when=FIRST_EXCEPTION).done:
+                future.result()
+
+
+def ensure_built(
+    item: Plan, cache: Path, tools_dir: Path = TOOLS_DIR, commands: Commands | None = None
+) -> Path:
+    """The `bin` folder of a module, built if need be."""
+    target = cache / item.folder
+    with _made(target, item.module) as staged:
+        if staged:
+            what = f"{item.module} {item.version}"
+            with step(f"building {what}", f"built {what}", weight=_seconds(item)) as report:
+                build(item, staged, cache, tools_dir / item.module, commands or Commands(), report)
+    return target / "bin"
+
+
+def _download(item: Plan, found: Sequence[Asset], cache: Path, commands: Commands) -> None:
+    with _made(_downloaded(item, found, cache), item.module) as staged:
+        if not staged:
+            return
+        what = f"{item.module} {item.version}"
+        (staged / "bin").mkdir(parents=True)
+        with step(f"downloading {what}", f"downloaded {what}", weight=DOWNLOAD_SECONDS) as report:
+            for number, asset in enumerate(found):
+
+                def share(part: float, before: int = number) -> None:
+                    report((before + part) / len(found))
+
+                download.fetch(asset, staged / "bin", share, commands.stopped)
+
+
+@contextmanager
+def _made(target: Path, module: str) -> Iterator[Path | None]:
+    """A folder to fill that becomes `target` when the block ends well; None if that is there already."""
+    cache, prefix = target.parent, f".{module}-"
+    if target.exists():
+        yield None
+        return
+    with exclusive(cache / f"{module}.lock"):
+        if target.exists():
+            yield None
+            return
+        for leftover in cache.glob(f"{prefix}*"):  # of a run that was killed; we hold the lock
+            shutil.rmtree(leftover)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=prefix) as folder:
+            staged = Path(folder) / "made"
+            yield staged
+            staged.rename(target)
+
+
+def _published(item: Plan) -> list[Asset]:
+    if os.environ.get(BUILD_VARIABLE) == "1" or item.module not in RELEASES or not available():
+        return []
+    return assets(item, RELEASES[item.module], platform.machine())
+
+
+def _downloaded(item: Plan, found: Sequence[Asset], cache: Path) -> Path:
+    return cache / f"{item.module}-{hashlib.sha256(repr(found).encode()).hexdigest()[:12]}"
+
+
+def _seconds(item: Plan) -> int:
+    return MODULES[item.module].seconds if item.module in MODULES else 1
+
+
+def _announce(
+    missing: Sequence[Plan],
+    offered: Mapping[str, Sequence[Asset]],
+    silent: Mapping[str, str],
+    seconds: Mapping[str, int],
+) -> None:
+    """What will be done, why not otherwise, and how long it takes on two cores."""
+    built = [item.module for item in missing if item.module not in offered]
+    parts = [f"{host} does not answer ({reason})" for host, reason in silent.items()]
+    if offered:
+        parts.append(f"downloading {', '.join(offered)}")
+    if built:
+        parts.append(f"building {', '.join(built)}")
+    minutes = max(1, round(sum(seconds.values()) / 60))
+    note(f"first run: {'; '.join(parts)}: about {minutes} min, once" if parts else "first run")

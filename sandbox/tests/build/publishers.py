@@ -1,0 +1,201 @@
+"""The hosts of the projects' releases on loopback: a proxy leads to them, and TLS is with a CA of our own.
+
+So the program asks for the true addresses, and what it does with proxies and certificates is seen as well.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import io
+import socket
+import ssl
+import tarfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from sandbox.build.releases import Asset
+
+HOSTS = ("github.com", "dl.k8s.io")
+
+
+@dataclass
+class Publishers:
+    """`files` by URL. `cut` gives that many bytes, `silent` hosts accept and never answer."""
+
+    folder: Path
+    files: dict[str, bytes | Path] = field(default_factory=dict)
+    redirects: dict[str, str] = field(default_factory=dict)
+    cut: dict[str, int] = field(default_factory=dict)
+    slow: dict[str, float] = field(default_factory=dict)  # seconds before the body
+    silent: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)  # by the proxy
+    asked: list[str] = field(default_factory=list)
+    proxy: str = ""
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "ca.pem"
+
+    def variables(self) -> dict[str, str]:
+        """The environment in which the hosts are found here."""
+        return {"HTTPS_PROXY": self.proxy, "SSL_CERT_FILE": str(self.certificate), "NO_PROXY": ""}
+
+    def publish(self, found: Sequence[Asset], programs: Mapping[str, bytes | Path]) -> None:
+        """Put the files of a release where they belong, with their checksums."""
+        for asset in found:
+            packed = pack(asset, programs)
+            self.files[asset.url] = packed
+            line = f"{digest(packed)}  {asset.name}\n".encode()
+            before = self.files.get(asset.checksums, b"")
+            assert isinstance(before, bytes)
+            self.files[asset.checksums] = before + line
+
+
+def pack(asset: Asset, programs: Mapping[str, bytes | Path]) -> bytes | Path:
+    """One file as its project publishes it: the program, or an archive with it and a README."""
+    if None in asset.members.values():
+        (program,) = asset.members
+        return programs[program]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+        add(tar, "README.md", b"read me")
+        for program, path in asset.members.items():
+            assert path is not None
+            content = programs[program]
+            add(tar, path, content if isinstance(content, bytes) else content.read_bytes())
+        if asset.others:
+            add(tar, f"{asset.others}beside", b"#!/bin/sh\n")
+    return buffer.getvalue()
+
+
+def add(tar: tarfile.TarFile, path: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(path)
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))
+
+
+def digest(content: bytes | Path) -> str:
+    data = content if isinstance(content, bytes) else content.read_bytes()
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def publishers(folder: Path) -> Iterator[Publishers]:
+    """The hosts, until the block ends."""
+    shown = Publishers(folder)
+    context = _certificates(folder)
+
+    class Host(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answer(body=False)
+
+        def do_GET(self) -> None:
+            self.answer(body=True)
+
+        def answer(self, *, body: bool) -> None:
+            url = f"https://{self.headers['Host']}{self.path}"
+            shown.asked.append(f"{self.command} {url}")
+            if target := shown.redirects.get(url):
+                self.send_response(302)
+                self.send_header("Location", target)
+                self.end_headers()
+                return
+            content = shown.files.get(url)
+            self.send_response(200 if content is not None else 404)
+            data = content.read_bytes() if isinstance(content, Path) else content or b""
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            if body:
+                time.sleep(shown.slow.get(url, 0))
+                self.wfile.write(data[: shown.cut.get(url, len(data))])
+                self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            name = self.path.partition(":")[0]
+            if name in shown.refused:
+                self.send_error(403)
+                return
+            self.send_response(200)
+            self.end_headers()
+            if name in shown.silent:
+                self.rfile.read(1 << 16)
+                return
+            with context.wrap_socket(self.connection, server_side=True) as secure:
+                Host(secure, self.client_address, self.server)
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            pass  # a client that goes away in the middle
+
+    server = Server(("127.0.0.1", 0), Proxy)
+    shown.proxy = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield shown
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _certificates(folder: Path) -> ssl.SSLContext:
+    """A CA in `ca.pem`, and the server's side with a certificate for all hosts."""
+    now = datetime.datetime.now(datetime.UTC)
+
+    def signed(name: str, key: ec.EllipticCurvePrivateKey, ca: bool, by: tuple | None) -> x509.Certificate:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(by[0].subject if by else subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        )
+        if not ca:
+            names = x509.SubjectAlternativeName([x509.DNSName(host) for host in HOSTS])
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(by[1] if by else key, hashes.SHA256())
+
+    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    ca = signed("test CA", ca_key, True, None)
+    leaf = signed("publishers", key, False, (ca, ca_key))
+    pem = serialization.Encoding.PEM
+    (folder / "ca.pem").write_bytes(ca.public_bytes(pem))
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "host.pem").write_bytes(private + leaf.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "host.pem")
+    return context
+
+
+def free_address() -> str:
+    """A loopback address at which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"

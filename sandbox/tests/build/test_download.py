@@ -1,0 +1,242 @@
+"""Programs as their projects publish them: what is taken, what is refused, and what is done instead."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from sandbox.build import obtain
+from sandbox.build.download import DownloadError, fetch, unreachable
+from sandbox.build.gomodules import MODULES, plan
+from sandbox.build.obtain import programs
+from sandbox.build.releases import RELEASES, assets, checksum
+from sandbox.tests.build.publishers import free_address, publishers
+
+MODULES_WITH_RELEASES = sorted(RELEASES)
+ETCD, KUBERNETES = plan(MODULES["etcd"]), plan(MODULES["kubernetes"])
+(ETCD_FILE,) = assets(ETCD, RELEASES["etcd"], "x86_64")
+
+
+def content(item):
+    return {name: f"#!/bin/sh\necho {name}\n".encode() for name in item.packages}
+
+
+@pytest.fixture
+def hosts(tmp_path, monkeypatch):
+    (tmp_path / "hosts").mkdir()
+    for name in ("https_proxy", "http_proxy", "no_proxy", "all_proxy", obtain.BUILD_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(obtain.platform, "machine", lambda: "x86_64")
+    with publishers(tmp_path / "hosts") as found:
+        for name, value in found.variables().items():
+            monkeypatch.setenv(name, value)
+        for name in MODULES_WITH_RELEASES:
+            item = plan(MODULES[name])
+            found.publish(assets(item, RELEASES[name], "x86_64"), content(item))
+        yield found
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """What would be built: a `go build` is another test's matter."""
+    seen = []
+
+    def build(item, staged, cache, source, commands, report):
+        seen.append(item.module)
+        (staged / "bin").mkdir(parents=True)
+        for name in item.packages:
+            (staged / "bin" / name).write_text("built")
+
+    monkeypatch.setattr(obtain, "build", build)
+    return seen
+
+
+def get(names, cache):
+    items = [plan(MODULES[name]) for name in names]
+    obtain.obtain(items, [], cache)
+    return {
+        name: folder / name for item in items for folder in [programs(item, cache)] for name in item.packages
+    }
+
+
+def leftovers(cache):
+    return [path.name for path in cache.iterdir() if path.name.startswith(".")]
+
+
+def test_every_release_is_of_a_module_that_can_be_built_as_well():
+    assert set(RELEASES) <= set(MODULES)
+    assert set(MODULES) - set(RELEASES) == {"kwok", "standins"}, "no checksums are published, and ours"
+
+
+@pytest.mark.parametrize(("machine", "arch"), [("x86_64", "amd64"), ("aarch64", "arm64")])
+def test_addresses_have_the_pinned_version_and_the_machines_architecture(machine, arch):
+    found = {name: assets(plan(MODULES[name]), RELEASES[name], machine) for name in RELEASES}
+    assert [asset.url for asset in found["kubernetes"]] == [
+        f"https://dl.k8s.io/release/{KUBERNETES.version}/bin/linux/{arch}/{name}"
+        for name in KUBERNETES.packages
+    ]
+    (etcd,) = found["etcd"]
+    folder = f"https://github.com/etcd-io/etcd/releases/download/{ETCD.version}"
+    assert etcd.url == f"{folder}/etcd-{ETCD.version}-linux-{arch}.tar.gz"
+    assert etcd.checksums == f"{folder}/SHA256SUMS"
+    (pulumi,) = found["pulumi"]
+    assert (
+        pulumi.name
+        == f"pulumi-{plan(MODULES['pulumi']).version}-linux-{'x64' if arch == 'amd64' else arch}.tar.gz"
+    )
+
+
+def test_all_are_downloaded_and_nothing_is_built(hosts, cache, built, capsys):
+    found = get(MODULES_WITH_RELEASES, cache)
+    assert built == []
+    for name in MODULES_WITH_RELEASES:
+        for program in plan(MODULES[name]).packages:
+            assert found[program].read_bytes() == content(plan(MODULES[name]))[program]
+            assert os.access(found[program], os.X_OK)
+    assert (found["pulumi"].parent / "beside").exists(), "its language host lies beside it"
+    assert leftovers(cache) == []
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("first run: downloading actionlint, cni, ")
+    assert sum(" downloaded " in line and line.startswith("[ 0:0") for line in lines) == len(RELEASES)
+    hosts.asked.clear()
+    assert get(MODULES_WITH_RELEASES, cache) == found
+    assert hosts.asked == [], "what is there is not asked for again"
+
+
+def test_only_what_nobody_publishes_is_built(hosts, cache, built):
+    found = get(["etcd", "standins"], cache)
+    assert built == ["standins"]
+    assert found["etcd"].read_bytes() != b"built"
+
+
+def test_a_build_can_be_asked_for(hosts, cache, built, monkeypatch):
+    monkeypatch.setenv("KUBEPARK_BUILD", "1")
+    get(["etcd"], cache)
+    assert built == ["etcd"]
+    assert hosts.asked == []
+
+
+def test_a_wrong_checksum_is_refused_and_the_program_built(hosts, cache, built, capsys):
+    hosts.files[ETCD_FILE.url] = b"something else"
+    found = get(["etcd"], cache)
+    assert found["etcd"].read_bytes() == b"built"
+    assert leftovers(cache) == []
+    error = capsys.readouterr().err
+    assert f"{ETCD_FILE.url}: its SHA-256 is " in error
+    assert error.count("building etcd instead") == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda hosts: hosts.cut.update({ETCD_FILE.url: 40}), "cut off after 40 of "),
+        (lambda hosts: hosts.files.pop(ETCD_FILE.url), "404"),
+        (lambda hosts: hosts.files.pop(ETCD_FILE.checksums), "404"),
+        (lambda hosts: hosts.files.update({ETCD_FILE.checksums: b"no sums today\n"}), "names no SHA-256 of"),
+        (lambda hosts: hosts.redirects.update({ETCD_FILE.url: "http://github.com/x"}), "which is not https"),
+    ],
+)
+def test_what_goes_wrong_is_said_and_nothing_is_kept(hosts, cache, built, capsys, spoil, words):
+    spoil(hosts)
+    found = get(["etcd"], cache)
+    assert found["etcd"].read_bytes() == b"built"
+    assert leftovers(cache) == []
+    assert words in capsys.readouterr().err
+
+
+def test_an_archive_without_the_program_is_refused(hosts, cache, built, capsys):
+    (other,) = assets(plan(MODULES["crictl"]), RELEASES["crictl"], "x86_64")
+    archive = hosts.files[other.url]
+    hosts.files[ETCD_FILE.url] = archive
+    hosts.files[ETCD_FILE.checksums] = (
+        f"{checksum(hosts.files[other.checksums].decode(), other.name)} *{ETCD_FILE.name}\n".encode()
+    )
+    get(["etcd"], cache)
+    assert "does not hold etcd-" in capsys.readouterr().err
+    assert built == ["etcd"]
+
+
+def test_what_goes_over_another_host_is_taken(hosts, cache, built):
+    target = "https://dl.k8s.io/elsewhere"
+    hosts.files[target] = hosts.files[ETCD_FILE.url]
+    hosts.redirects[ETCD_FILE.url] = target
+    assert get(["etcd"], cache)["etcd"].read_bytes() != b"built"
+
+
+@pytest.mark.parametrize("how", ["silent", "refused"])
+def test_a_host_that_does_not_answer_is_given_up_in_seconds(hosts, cache, built, capsys, how):
+    getattr(hosts, how).add("dl.k8s.io")
+    begin = time.monotonic()
+    get(["etcd", "kubernetes"], cache)
+    assert time.monotonic() - begin < 5
+    assert built == ["kubernetes"]
+    assert "dl.k8s.io does not answer (" in capsys.readouterr().err
+
+
+def test_a_proxy_that_is_not_there(hosts, cache, built, monkeypatch, capsys):
+    monkeypatch.setenv("HTTPS_PROXY", free_address())
+    get(["etcd"], cache)
+    assert built == ["etcd"]
+    assert "github.com does not answer (" in capsys.readouterr().err
+
+
+def test_a_certificate_of_a_stranger_is_no_answer(hosts, cache, built, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    silent = unreachable([ETCD_FILE])
+    assert "certificate" in silent["github.com"].lower()
+
+
+def test_offline_at_first_and_online_later(hosts, cache, built):
+    hosts.refused.add("github.com")
+    first = get(["etcd"], cache)
+    hosts.refused.clear()
+    hosts.asked.clear()
+    both = get(["etcd", "crictl"], cache)
+    assert both["etcd"] == first["etcd"], "what was built stays"
+    assert built == ["etcd"]
+    assert all("cri-tools" in line for line in hosts.asked)
+
+
+def test_online_at_first_and_offline_later(hosts, cache, built):
+    first = get(["etcd"], cache)
+    hosts.refused.update(("github.com", "dl.k8s.io"))
+    assert get(["etcd", "crictl"], cache)["etcd"] == first["etcd"]
+    assert built == ["crictl"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 64,
+        f"{'a' * 64}\n",
+        f"{'b' * 64}  other.tar.gz\n{'a' * 64}  file.tar.gz\n",
+        f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{'a' * 64} *file.tar.gz\n-----BEGIN PGP SIGNATURE-----\n",
+        f"{'a' * 64}  ./file.tar.gz\r\n".replace("\r", ""),
+    ],
+)
+def test_checksums_as_projects_write_them(text):
+    assert checksum(text, "file.tar.gz") == "a" * 64
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a" * 63, f"{'a' * 64}  file.tar.gz.asc", f"{'a' * 64}x  file.tar.gz", "<html>"]
+)
+def test_what_is_no_checksum_of_the_file(text):
+    assert checksum(text, "file.tar.gz") is None
+
+
+def test_stopping_ends_a_download(hosts, cache):
+    import threading
+
+    cache.mkdir()
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(DownloadError, match="stopped"):
+        fetch(ETCD_FILE, cache, lambda share: None, stopped)
