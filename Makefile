@@ -93,13 +93,13 @@ diagrams: ## render docs/diagrams/*.dot into SVG (needs Graphviz)
 
 lock: venv ## pin requirements*.in anew with hashes
 	@$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet pip-tools
-	@for name in requirements requirements-dev requirements-go; do \
+	@for name in requirements requirements-dev requirements-go requirements-uv; do \
 		CUSTOM_COMPILE_COMMAND='make lock' $(VENV)/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
 			--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host "$$name.in"; done
 
 venv: $(VENV)/.stamp ## make .venv from the pinned requirements
 
-$(VENV)/.stamp: requirements.txt requirements-dev.txt
+$(VENV)/.stamp: requirements.txt requirements-dev.txt requirements-uv.txt
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed and not on PATH: install it, or name it: make PYTHON=/path/to/python3.12 ...' >&2; exit 1; }
 	@$(PYTHON) -m sandbox.build.venv
 

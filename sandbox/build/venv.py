@@ -2,22 +2,30 @@
 
 `python3 -m sandbox.build.venv` is what the Makefile runs; standard library only. A stamp holds the digest
 of the requirement files, so an unchanged checkout costs nothing and an interrupted run is repeated.
+uv installs (docs/decisions/first-run.md); where it cannot, pip does, which knows settings that uv does not.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox.errors import SandboxError
-from sandbox.files import atomic_write, exclusive
+from sandbox.files import atomic_write, cache_dir, exclusive
 from sandbox.progress import step
 
-REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+INSTALLER = "requirements-uv.txt"
+REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", INSTALLER)
 MINIMUM_PYTHON = (3, 11)
+FIRST_RUN = (
+    "first run: Python packages (half a minute), then the sandbox's programs: about 2 min where they can be "
+    "downloaded, 10 where they have to be built. Later runs begin at once."
+)
 
 
 def ensure_venv(root: Path) -> None:
@@ -31,6 +39,8 @@ def ensure_venv(root: Path) -> None:
             return
         python = folder / "bin" / "python"
         if not _works(python):
+            if not cache_dir().exists():
+                print(FIRST_RUN, file=sys.stderr)
             _create(folder)
         with step("installing Python packages", "installed Python packages"):
             _install(python, root)
@@ -68,13 +78,25 @@ def _create(folder: Path) -> None:
 
 
 def _install(python: Path, root: Path) -> None:
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command = [*pip, "--require-hashes", "-r", str(root / "requirements-dev.txt")]
-    _run(command, "installing requirements-dev.txt failed (it needs the Python package registry)")
+    wanted = ["install", "--quiet", "--require-hashes", "-r", str(root / "requirements-dev.txt")]
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
+    uv = [str(python), "-m", "uv", "pip"]
+    # As pip does, uv asks the system which certificates to trust.
+    variables = {"UV_SYSTEM_CERTS": "1", "UV_PYTHON": str(python)}
+    try:
+        _run(
+            [*pip, "install", "--quiet", "--require-hashes", "-r", str(root / INSTALLER)],
+            "installing uv failed",
+        )
+        _run([*uv, *wanted], "uv failed", variables)
+    except SandboxError as error:
+        print(f"{str(error).splitlines()[-1].strip()}: pip instead of uv", file=sys.stderr)
+        _run([*pip, *wanted], "installing requirements-dev.txt failed (it needs the Python package registry)")
 
 
-def _run(command: list[str], failure: str) -> None:
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: list[str], failure: str, variables: Mapping[str, str] | None = None) -> None:
+    environment = {**os.environ, **(variables or {})}
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         tail = (answer.stderr or answer.stdout).strip().splitlines()[-15:]
         raise SandboxError("\n".join([f"{failure}:", *(f"  {line}" for line in tail)]))

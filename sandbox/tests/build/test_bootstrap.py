@@ -36,7 +36,7 @@ def clone(tmp_path):
     folder = tmp_path / "clone"
     (folder / "sandbox").mkdir(parents=True)
     (folder / ".ci").mkdir()
-    for name in ("Makefile", "requirements.txt", "requirements-dev.txt", ".ci/run"):
+    for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "requirements-uv.txt", ".ci/run"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "sandbox" / "build").mkdir()
     for name in ("__init__", "errors", "files", "progress", "build/__init__", "build/venv"):
@@ -88,7 +88,11 @@ def test_the_first_python_that_is_new_enough_is_taken(clone, path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert done.stderr == "installing Python packages ...\ninstalled Python packages in 0 s\n"
-    assert "--require-hashes -r" in log.read_text()
+    calls = log.read_text().splitlines()[-2:]
+    assert [call.split(" install ")[0] for call in calls] == [
+        "-m pip --disable-pip-version-check", "-m uv pip"
+    ]  # fmt: skip
+    assert all("--require-hashes -r" in call for call in calls)
     again = run("make", "venv", cwd=clone, path=path)
     assert "installing" not in again.stderr
 
@@ -121,6 +125,25 @@ def test_a_failed_installation_is_one_error_and_is_tried_again(clone, capsys):
             "installing requirements-dev.txt failed (it needs the Python package registry):",
             "  no route to the registry",
         ]
+        assert "no route to the registry: pip instead of uv\n" in capsys.readouterr().err
+
+
+def test_pip_installs_where_uv_cannot(clone, capsys):
+    """pip reads its own settings of registries and proxies, for one."""
+    log = stub_python(clone, 'case "$*" in "-m uv"*) exit 1;; esac')
+    venv.ensure_venv(clone)
+    assert log.read_text().splitlines()[-1].startswith("-m pip --disable-pip-version-check install")
+    assert (clone / ".venv" / ".stamp").exists()
+
+
+@pytest.mark.parametrize(("cached", "said"), [(False, 1), (True, 0)])
+def test_a_first_run_says_how_long_it_takes(clone, capsys, tmp_path, monkeypatch, cached, said):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if cached:
+        (tmp_path / "cache" / "kubepark" / "tools").mkdir(parents=True)
+    monkeypatch.setattr(venv, "_create", lambda folder: stub_python(clone))
+    venv.ensure_venv(clone)
+    assert capsys.readouterr().err.count("first run: Python packages (half a minute), then ") == said
 
 
 def test_a_python_without_ensurepip_says_what_to_install(tmp_path, monkeypatch):
