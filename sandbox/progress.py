@@ -124,7 +124,12 @@ class _Bars(_Board):
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
         super().__init__(out, time.monotonic())
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+        )
         self.progress: Progress = Progress(
             *columns, console=Console(file=out), transient=True, refresh_per_second=4
         )

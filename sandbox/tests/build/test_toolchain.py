@@ -6,7 +6,6 @@ and interrupted builds can be seen. The real builds run whenever the cache is em
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import signal
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import progress
 from sandbox.build import gobuild, golang, toolchain
 from sandbox.build.gomodules import MODULES, REAL_NODE_MODULES, SANDBOX_MODULES, TOOLS_DIR, ToolModule, plan
 from sandbox.build.obtain import ensure_built
@@ -387,28 +385,6 @@ def test_pulumi_from_path_only_if_new_enough(tmp_path, monkeypatch, answer, vari
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("KUBEPARK_PULUMI", variable)
     assert toolchain.path_pulumi() == (tmp_path / "pulumi" if taken else None)
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_progress_is_one_rewritten_line_on_a_terminal_and_plain_lines_elsewhere():
-    plain, terminal = io.StringIO(), Terminal()
-    for stream in (plain, terminal):
-        with progress.step("building x", "built x", stream):
-            pass
-    assert plain.getvalue() == "building x ...\nbuilt x in 0 s\n"
-    assert terminal.getvalue().endswith("\r\033[Kbuilt x in 0 s\n")
-    assert terminal.getvalue().count("\n") == 1
-
-
-def test_progress_says_when_a_step_was_stopped():
-    stream = io.StringIO()
-    with pytest.raises(KeyboardInterrupt), progress.step("building x", "built x", stream):
-        raise KeyboardInterrupt
-    assert stream.getvalue().endswith("building x ... stopped after 0 s\n")
 
 
 def test_the_command_refuses_an_unknown_module():
