@@ -58,14 +58,18 @@ def obtain(items: Sequence[Plan], packages: Sequence[Sequence[str]], cache: Path
         item.module: DOWNLOAD_SECONDS if item.module in offered else _seconds(item) for item in missing
     }
     _announce(missing, offered, silent, weights)
-    with board("first run", sum(weights.values())), _Workers() as workers:
-        workers.beside(lambda: [unpacked(names, cache) for names in fetched])
-        for item in missing:
-            if item.module in offered:
-                workers.download(item, offered[item.module], cache)
-            else:
-                workers.build(item, cache)
-        workers.join()
+    try:
+        with board("first run", sum(weights.values())), _Workers() as workers:
+            workers.beside(lambda: [unpacked(names, cache) for names in fetched])
+            for item in missing:
+                if item.module in offered:
+                    workers.download(item, offered[item.module], cache)
+                else:
+                    workers.build(item, cache)
+            workers.join()
+    except KeyboardInterrupt:
+        note("interrupted: what is whole stays, run the same command again for the rest")
+        raise
 
 
 class _Workers:

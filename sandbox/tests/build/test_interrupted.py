@@ -1,0 +1,141 @@
+"""Ctrl-C and kill -9 in the middle of a first run: nothing half made is taken for whole by the next."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sandbox.build.gomodules import MODULES, plan
+from sandbox.build.releases import RELEASES, assets
+from sandbox.tests.build.publishers import publishers
+
+ROOT = Path(__file__).resolve().parents[3]
+# Its `go build` writes half of a program, waits for as long as the file is there, then writes the rest.
+GO = """#!/bin/sh
+case $1 in
+env) echo go1.26.9; exit 0 ;;
+list) exit 0 ;;
+esac
+while [ "$1" != -o ]; do shift; done
+folder=$2; shift 2
+for package in "$@"; do
+    echo half > "$folder/${package##*/}"
+    touch "$GO_STARTED"
+    while [ -e "$GO_WAITS" ]; do sleep 0.05; done
+    printf '#!/bin/sh\\necho whole\\n' > "$folder/${package##*/}"
+    chmod +x "$folder/${package##*/}"
+done
+"""
+RUN = """
+import platform, sys
+from sandbox.build import obtain
+from sandbox.build.gomodules import MODULES, plan
+from sandbox.files import cache_dir
+platform.machine = lambda: "x86_64"
+try:
+    obtain.obtain([plan(MODULES[name]) for name in ("etcd", "kwok")], [], cache_dir())
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+ETCD = b"#!/bin/sh\necho etcd\n" * 100_000
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    folder = tmp_path / "hosts"
+    folder.mkdir()
+    with publishers(folder) as found:
+        item = plan(MODULES["etcd"])
+        (asset,) = assets(item, RELEASES["etcd"], "x86_64")
+        found.publish([asset], {"etcd": os.urandom(1 << 20) + ETCD})
+        found.archive = asset.url
+        yield found
+
+
+@pytest.fixture
+def machine(tmp_path, hosts):
+    """The environment of a machine with our Go on PATH and an empty cache."""
+    path = tmp_path / "path"
+    path.mkdir()
+    (path / "go").write_text(GO)
+    (path / "go").chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return {
+        **kept,
+        **hosts.variables(),
+        "PATH": f"{path}{os.pathsep}/usr/bin{os.pathsep}/bin",
+        "PYTHONPATH": str(ROOT),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "GO_STARTED": str(tmp_path / "started"),
+        "GO_WAITS": str(tmp_path / "waits"),
+        "KUBEPARK_BUILD": "",
+    }
+
+
+def run(machine):
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN], env=machine, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def until(what, happened, process):
+    deadline = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+
+
+PHASES = {
+    "looking for the hosts": lambda hosts, machine: any(line.startswith("HEAD ") for line in hosts.asked),
+    "downloading": lambda hosts, machine: f"GET {hosts.archive}" in hosts.asked,
+    "building": lambda hosts, machine: Path(machine["GO_STARTED"]).exists(),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("phase", PHASES)
+def test_an_interrupted_first_run_is_repeated(hosts, machine, phase, number):
+    Path(machine["GO_WAITS"]).touch()
+    hosts.slow[hosts.archive] = 1.0
+    first = run(machine)
+    until(phase, lambda: PHASES[phase](hosts, machine), first)
+    # A terminal's Ctrl-C reaches the whole group, and a kill -9 whoever it is meant for.
+    (os.killpg if number == signal.SIGINT else os.kill)(first.pid, number)
+    _, error = first.communicate(timeout=20)
+    assert first.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), error
+    assert "Traceback" not in error
+    cache = Path(machine["XDG_CACHE_HOME"]) / "kubepark" / "tools"
+    whole = [path for path in cache.glob("*/bin/*") if not path.parent.parent.name.startswith(".")]
+    assert all(path.read_bytes() != b"half\n" for path in whole)
+    if number == signal.SIGINT:
+        assert [path.name for path in cache.glob(".*")] == []
+
+    Path(machine["GO_WAITS"]).unlink()
+    hosts.slow.clear()
+    second = run(machine)
+    _, error = second.communicate(timeout=30)
+    assert second.returncode == 0, error
+    (etcd,), (kwok,) = cache.glob("etcd-*/bin/etcd"), cache.glob("kwok-*/bin/kwok")
+    assert etcd.read_bytes().endswith(ETCD)
+    assert kwok.read_text() == "#!/bin/sh\necho whole\n"
+    assert [path.name for path in cache.glob(".*")] == []
+
+
+def test_ctrl_c_ends_the_compiler_that_is_in_a_group_of_its_own(hosts, machine):
+    """As under an editor or a supervisor that signals one process alone."""
+    Path(machine["GO_WAITS"]).touch()
+    first = run(machine)
+    until("building", lambda: Path(machine["GO_STARTED"]).exists(), first)
+    first.send_signal(signal.SIGINT)
+    _, error = first.communicate(timeout=20)
+    assert first.returncode == 130, error
+    assert "building kwok" in error
+    assert "stopped after" in error
+    assert error.endswith("interrupted: what is whole stays, run the same command again for the rest\n")
