@@ -77,7 +77,7 @@ lint: venv ## ruff, mypy --strict, shellcheck
 	@$(MAKE) --no-print-directory style
 	@$(VENV)/bin/mypy --strict --no-error-summary $(PRODUCT) sandbox
 
-tools: venv ## build the sandbox's programs into the user's cache (once, about twenty minutes)
+tools: venv ## download or build the sandbox's programs into the user's cache (once)
 	@$(KUBEPARK) env >/dev/null
 
 sandbox-env: venv ## print what `eval "$(make -s sandbox-env)"` needs for plain pulumi and kubectl
