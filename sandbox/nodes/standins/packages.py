@@ -45,7 +45,10 @@ def state() -> dict[str, Any]:
 
 def save(now: dict[str, Any]) -> None:
     STATE.parent.mkdir(parents=True, exist_ok=True)
-    STATE.write_text(json.dumps(now, indent=1, sort_keys=True))
+    # In one step: half a file would outlive a power cut.
+    whole = STATE.with_suffix(".new")
+    whole.write_text(json.dumps(now, indent=1, sort_keys=True))
+    whole.replace(STATE)
 
 
 def apt_get(_: str, arguments: list[str]) -> int:

@@ -65,13 +65,13 @@ class Timers:
         stamp = self._stamp(unit)
         if not stamp.exists():  # counted from the first start on, or every boot would put it off
             self._mark(unit)
-        left = float(stamp.read_text()) + _MONTH - time.time()
+        left = stamp.stat().st_mtime + _MONTH - time.time()
         # Persistent: a run that was missed while the machine was off is made up for.
         return time.monotonic() + (max(0.0, left) if unit.yes("Persistent") else _MONTH)
 
     def _mark(self, unit: UnitFile) -> None:
         self._stamp(unit).parent.mkdir(parents=True, exist_ok=True)
-        self._stamp(unit).write_text(str(time.time()))
+        self._stamp(unit).touch()
 
     @staticmethod
     def _stamp(unit: UnitFile) -> Path:

@@ -195,3 +195,18 @@ def test_a_step_that_fails_twice_and_another_time_when_asked_anew(machine, fault
 def test_a_step_that_hangs_until_it_is_killed(machine, faulty):
     faulty(mode="hang", message="stuck")
     assert step(machine, "timeout", "--signal=KILL", "0.5", STEP, "a", "b") == (-9, "stuck\n", "")
+
+
+def test_a_power_cut_while_apt_notes_something_leaves_what_was_noted_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(package_commands, "STATE", tmp_path / "packages.json")
+    package_commands.save({"held": ["kubelet"]})
+    real = Path.write_text
+
+    def cut(path, text, *more):
+        real(path, text[: len(text) // 2], *more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", cut)
+    with pytest.raises(KeyboardInterrupt):
+        package_commands.save({"held": ["kubelet", "kubeadm"]})
+    assert package_commands.state() == {"held": ["kubelet"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 
 import pytest
@@ -257,7 +258,9 @@ def test_a_persistent_monthly_timer_makes_up_for_what_it_missed(stamped, left, t
     """`stamped`: days since its last run. A boot, which starts it anew, does not put it off."""
     monkeypatch.setattr(timers_module, "STAMPS", tmp_path / "stamps")
     if stamped is not None:
-        write(tmp_path, "stamps/x.timer", str(time.time() - stamped * DAY))
+        write(tmp_path, "stamps/x.timer", "")
+        ran = time.time() - stamped * DAY
+        os.utime(tmp_path / "stamps" / "x.timer", (ran, ran))
     monthly = unit(tmp_path, "[Timer]\nOnCalendar=monthly\nPersistent=true\n", "x.timer")
     elapsed: list[str] = []
     timers = Timers(elapsed.append, time.monotonic())
