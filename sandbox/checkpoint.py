@@ -13,7 +13,10 @@ import psutil
 from sandbox import local_cloud
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
+from sandbox.processes import living
 from sandbox.workspace import Workspace
+
+_KILL_SECONDS = 10.0
 
 
 class CloudGone(SandboxError):
@@ -84,12 +87,35 @@ def remove_dead_locks(workspace: Workspace) -> list[str]:
     One that is held stays: the CLI says by whom.
     """
     lines = []
+    for path, pid in _locks(workspace):
+        if not _alive(pid):
+            path.unlink()
+            lines.append(f"removed the lock of pid {pid}, which is dead")
+    return lines
+
+
+def end_engines(workspace: Workspace) -> list[str]:
+    """Kill whoever works on the stack, before what it would write down is forgotten; a line for each.
+
+    Such a CLI outlives a `kubepark` that was killed alone.
+    """
+    held = [pid for _, pid in _locks(workspace) if _alive(pid)]
+    engines = [psutil.Process(pid) for pid in held]
+    for engine in engines:
+        engine.kill()
+    if remaining := living(engines, _KILL_SECONDS):
+        raise SandboxError(f"pulumi (pid {remaining[0].pid}) works on the stack and cannot be ended")
+    return [f"ended pulumi (pid {pid}), which worked on the stack" for pid in held]
+
+
+def _locks(workspace: Workspace) -> list[tuple[Path, int]]:
+    """The locks that processes of this machine hold or held."""
+    found = []
     for path in sorted(workspace.lock_dir.glob("*.json")):
         holder = json.loads(path.read_text(encoding="utf-8"))
-        if holder["hostname"] == socket.gethostname() and not _alive(holder["pid"]):
-            path.unlink()
-            lines.append(f"removed the lock of pid {holder['pid']}, which is dead")
-    return lines
+        if holder["hostname"] == socket.gethostname():
+            found.append((path, int(holder["pid"])))
+    return found
 
 
 def _alive(pid: int) -> bool:

@@ -142,7 +142,8 @@ def status(stack: Stack = "sandbox") -> None:
 
 def _clear(workspace: Workspace) -> None:
     with SandboxLock(workspace.config.lock_file):
-        checkpoint.remove_dead_locks(workspace)
+        for line in checkpoint.end_engines(workspace):
+            typer.echo(line, err=True)
         checkpoint.forget(workspace)
         local_cloud.stop(workspace.config)
         workspace.config.ports_file.unlink(missing_ok=True)

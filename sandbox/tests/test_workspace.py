@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -167,6 +168,24 @@ def test_the_lock_of_a_dead_process_goes_and_that_of_a_live_one_stays(project: P
         "removed the lock of pid 4194305, which is dead"
     ]
     assert list(folder.iterdir()) == []
+
+
+def test_who_works_on_a_stack_that_is_forgotten_is_ended(project: Project) -> None:
+    """A CLI whose `kubepark` was killed alone would write its state again afterwards."""
+    folder = project.workspace.lock_dir
+    folder.mkdir(parents=True)
+    engine = subprocess.Popen(["sleep", "600"])
+    try:
+        for name, pid in (("live", engine.pid), ("dead", 2**22 + 1)):
+            holder = {"pid": pid, "hostname": os.uname().nodename, "timestamp": "2026-11-23T10:00:00Z"}
+            (folder / f"{name}.json").write_text(json.dumps(holder))
+        assert checkpoint.end_engines(project.workspace) == [
+            f"ended pulumi (pid {engine.pid}), which worked on the stack"
+        ]
+        assert engine.wait(10) == -signal.SIGKILL
+    finally:
+        engine.kill()
+        engine.wait()
 
 
 def test_people_in_a_file_of_their_own_get_passwords_and_a_broken_file_is_left_to_the_program(

@@ -40,11 +40,12 @@ def cmdline(process: psutil.Process) -> list[str]:
         return []
 
 
-def engines(parent: psutil.Process) -> list[psutil.Process]:
-    """The CLIs of operations among all that a process has started; those that only read are none."""
+def engines(parent: psutil.Process, *operations: str) -> list[psutil.Process]:
+    """The CLIs of operations (default: of all) among what a process has started; those that only read are none."""
+    wanted = set(operations or OPERATIONS)
     found = []
     for child in parent.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if child.name() == "pulumi" and OPERATIONS.intersection(child.cmdline()[1:2]):
+            if child.name() == "pulumi" and wanted.intersection(child.cmdline()[1:2]):
                 found.append(child)
     return found

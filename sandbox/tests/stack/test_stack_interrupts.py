@@ -66,9 +66,11 @@ def requests(project: Project, action: str) -> int:
 
 
 def engine(driver: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The engine's CLI and the driver; the local cloud is not theirs to take along. Empty before the CLI runs."""
+    """The engine's CLI and the driver; the local cloud is not theirs to take along. Empty before the CLI runs,
+    which is not the one of the refresh that settles what an earlier run left.
+    """
     own = psutil.Process(driver.pid)
-    cli = engines(own)
+    cli = engines(own, "up")
     return [*cli, own] if cli else []
 
 
