@@ -103,6 +103,6 @@ $(VENV)/.stamp: requirements.txt requirements-dev.txt requirements-uv.txt
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed and not on PATH: install it, or name it: make PYTHON=/path/to/python3.12 ...' >&2; exit 1; }
 	@$(PYTHON) -m sandbox.build.venv
 
-clean: ## stop the sandbox and remove what was made here (the built tools stay in the user's cache)
-	@if test -x $(PY); then $(KUBEPARK) reset; fi
+clean: ## stop the sandbox and remove what was made here; says what stays in the user's cache
+	@if test -x $(PY); then $(KUBEPARK) reset; $(PY) -m sandbox.build.usage; fi
 	@rm -rf .sandbox $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -133,6 +133,8 @@ def status(stack: Stack = "sandbox") -> None:
     answers = "answers" if cloud.epoch else "does not answer"
     typer.echo(f"emulator {workspace.config.aws.url}: {answers}")
     typer.echo(f"provider aws: {cloud.aws_provider}")
+    if cloud.images != "standins":
+        typer.echo(f"images: {cloud.images}")
     resources, pending = checkpoint.counts(workspace)
     typer.echo(f"stack {stack}: {resources} resources in state")
     if pending:

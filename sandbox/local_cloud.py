@@ -18,6 +18,7 @@ from typing import Any
 
 from sandbox import plugins
 from sandbox.build.gomodules import ENGINE_MODULES, SANDBOX_MODULES
+from sandbox.build.images.catalogue import Kind
 from sandbox.build.toolchain import ensure_tools
 from sandbox.config import (
     EPOCH_PATH,
@@ -49,6 +50,7 @@ class Status:
     aws_provider: str  # official or standin, as of the last `prepare`
     nodes: str  # real or simulated, as of the last `prepare`
     why_nodes: str  # why they are of that kind, "" when nothing stood in the way of real ones
+    images: str  # standins or upstream, as of the last `prepare`
 
 
 def supervisor(config: SandboxConfig) -> Supervisor:
@@ -60,31 +62,49 @@ def prepare(config: SandboxConfig) -> None:
     """Tools and plugins into `.sandbox/bin`, without starting anything."""
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     nodes, why = _choose_nodes(config)
+    images = _choose_images(config, nodes, why)
     if nodes == "real":
         from sandbox.nodes.real import tools as real_tools
 
-        real_tools.ensure()  # the engine's programs as well, all at the same time
+        real_tools.ensure(images)  # the engine's programs as well, all at the same time
     tools = ensure_tools(SANDBOX_MODULES if nodes == "simulated" else ENGINE_MODULES)
     aws = plugins.aws_provider()
     plugins.install(config, tools, aws)
     with supervisor(config).edit() as state:
         state["aws_provider"], state["nodes"], state["why_nodes"] = aws, nodes, why
+        state["images"] = images
 
 
 def _choose_nodes(config: SandboxConfig) -> tuple[choice.Backend, str]:
     """The kind of nodes: while a sandbox runs, the one that it was started with."""
-    processes = supervisor(config)
-    now = processes.load()
-    wanted, why = choice.choose(read_stack_config(config.stack_file), config.state_dir)
-    running = now.get("nodes")
-    if not processes.alive(BOOT) or running in (None, wanted):
+    settings = read_stack_config(config.stack_file)
+    choice.check(settings, config.stack_file.name)
+    wanted, why = choice.choose(settings, config.state_dir)
+    running = _running(config, "nodes", wanted, asked=choice.NODES.asked(settings) == wanted)
+    if running is None:
         return wanted, why
-    if choice.asked(read_stack_config(config.stack_file)) == wanted:
+    return running, str(supervisor(config).load().get("why_nodes", ""))
+
+
+def _choose_images(config: SandboxConfig, nodes: choice.Backend, why: str) -> Kind:
+    """The kind of images, likewise."""
+    settings = read_stack_config(config.stack_file)
+    wanted = choice.choose_images(settings, nodes, why)
+    return _running(config, "images", wanted, asked=choice.IMAGES.asked(settings) is not None) or wanted
+
+
+def _running(config: SandboxConfig, what: str, wanted: str, *, asked: bool) -> Any:
+    """The kind that a sandbox runs with, if it is another one; `SandboxError` if `wanted` was `asked` for."""
+    processes = supervisor(config)
+    running = processes.load().get(what)
+    if not processes.alive(BOOT) or running in (None, wanted):
+        return None
+    if asked:
         raise SandboxError(
-            f"this sandbox runs with {running} nodes, and {wanted} ones are asked for: "
+            f"this sandbox runs with {running} {what}, and {wanted} ones are asked for: "
             "run `bin/kubepark down` first, or ask for the kind that is there"
         )
-    return running, str(now.get("why_nodes", ""))
+    return running
 
 
 def start(config: SandboxConfig) -> SandboxConfig:
@@ -95,6 +115,10 @@ def start(config: SandboxConfig) -> SandboxConfig:
     """
     prepare(config)
     processes = supervisor(config)
+    if processes.load()["images"] == "upstream" and not processes.alive(BOOT):
+        from sandbox.nodes.real import tools as real_tools
+
+        real_tools.require_registries()
     config = _start_emulator(config, processes)
     _register_images(config)
     _start_boot(config, processes)
@@ -125,6 +149,7 @@ def status(config: SandboxConfig) -> Status:
         aws_provider=str(processes.load().get("aws_provider", "standin")),
         nodes=str(processes.load().get("nodes", "simulated")),
         why_nodes=str(processes.load().get("why_nodes", "")),
+        images=str(processes.load().get("images", "standins")),
     )
 
 
@@ -206,7 +231,7 @@ def _start_boot(config: SandboxConfig, processes: Supervisor) -> None:
     offset = log.stat().st_size if log.exists() else 0
     command = [sys.executable, "-m", "sandbox.nodes", "--state-dir", str(config.state_dir)]
     options = ["--endpoint", config.aws.url, "--region", config.region]
-    options += ["--nodes", str(processes.load()["nodes"])]
+    options += ["--nodes", str(processes.load()["nodes"]), "--images", str(processes.load()["images"])]
     processes.start(
         BOOT,
         [*command, *options],

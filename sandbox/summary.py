@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sandbox import local_cloud
+from sandbox.build.images.catalogue import OWN_TAG
 from sandbox.workspace import Workspace
 
 GPU = "nvidia.com/gpu"
@@ -21,9 +22,13 @@ NODES = {
     "simulated": ["nodes (simulated with KWOK: containers do not run)"],
     "real": [
         "machines (namespaces of this one; systemd, package mirrors and NVIDIA's driver are emulated)",
-        "images of Dex, Calico's operator, the device plugin and CUDA",
         "Calico's data plane (VXLAN set up from outside)",
     ],
+}
+# What the sandbox's own manifest of Calico asks for is in no registry.
+IMAGES = {
+    "standins": "images of Dex, Calico's operator, the device plugin and CUDA",
+    "upstream": f"the image of Calico's operator with the tag {OWN_TAG}",
 }
 
 
@@ -59,6 +64,7 @@ def summary(
         "Kubeconfig": workspace.config.kubeconfig,
         "Passwords": workspace.passwords_file if workspace.passwords_file.exists() else "as configured",
         "Real": REAL[status.nodes] + (", AWS provider" if status.aws_provider == "official" else ""),
+        "Images": None if status.images == "standins" else f"{status.images}, of their registries",
         "Stand-ins": ", ".join(stand_ins(status)),
         "Took": f"{seconds:.0f} s",
     }
@@ -69,7 +75,8 @@ def summary(
 def stand_ins(status: local_cloud.Status) -> list[str]:
     """What is not the real thing in this sandbox."""
     provider = ["provider aws"] if status.aws_provider == "standin" else []
-    return ["AWS (moto emulator)", *NODES[status.nodes], *_why(status), *provider]
+    images = [IMAGES[status.images]] if status.nodes == "real" else []
+    return ["AWS (moto emulator)", *NODES[status.nodes], *images, *_why(status), *provider]
 
 
 def _why(status: local_cloud.Status) -> list[str]:

@@ -27,6 +27,7 @@ def main() -> int:
     parser.add_argument("--tools", type=Path, help="folder with kubeadm, etcd, kwok... (default: DIR/bin)")
     parser.add_argument("--region", default=REGION)
     parser.add_argument("--nodes", choices=("real", "simulated"), default="simulated")
+    parser.add_argument("--images", choices=("standins", "upstream"), default="standins")
     parser.add_argument(
         "--join-timeout", type=float, default=30.0, help="seconds with an unusable join record"
     )
@@ -56,7 +57,7 @@ def node_backend(given: argparse.Namespace, cloud: Cloud) -> NodeBackend[Any]:
     from sandbox.nodes.real import tools as real_tools
     from sandbox.nodes.real.backend import RealBackend
 
-    return RealBackend(*shared, real_tools.ensure())
+    return RealBackend(*shared, real_tools.ensure(given.images))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Which node backend a sandbox gets: real where they can run, else simulated, or as somebody says.
+"""What a sandbox's own settings choose: which nodes it gets, and which images real ones pull.
 
-The stack file's `sandbox:nodes` decides (`auto` unless it says otherwise), `KUBEPARK_NODES` overrides
-it for one command.
+The stack file decides, a variable overrides it for one command. Nodes are real where they can run, else
+simulated, unless somebody says which; images stand in for those of registries, unless somebody says
+`upstream`.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from sandbox.build.gomodules import REAL_NODE_MODULES
+from sandbox.build.images.catalogue import Kind
 from sandbox.errors import SandboxError
 
-KEY = "sandbox:nodes"
-VARIABLE = "KUBEPARK_NODES"
-ACCEPTED = ("auto", "real", "simulated")
 # What machines are made with (util-linux, iproute2), and what a node's own scripts find in its image.
 COMMANDS = ("unshare", "ip", "bridge", "nsenter", "mount", "umount", "pivot_root", "apt-get", "dpkg", "gcc")
 IMAGE = ("/usr/bin/python3", "/usr/bin/openssl", "/usr/bin/curl", "/usr/bin/pkill", "/usr/bin/flock")
@@ -29,24 +29,77 @@ IMAGE = ("/usr/bin/python3", "/usr/bin/openssl", "/usr/bin/curl", "/usr/bin/pkil
 Backend = Literal["real", "simulated"]
 
 
-def asked(config: Mapping[str, object]) -> object:
-    """What was asked for: the variable, else the stack file, else `auto`."""
-    return os.environ.get(VARIABLE) or config.get(KEY, "auto")
+@dataclass(frozen=True)
+class Setting:
+    """A key of the stack file and the variable that overrides it. The first accepted value is the default."""
+
+    key: str
+    variable: str
+    accepted: tuple[str, ...]
+
+    def asked(self, config: Mapping[str, object]) -> object:
+        """What somebody asked for; None if nobody did."""
+        return os.environ.get(self.variable) or config.get(self.key)
+
+    def value(self, config: Mapping[str, object]) -> str:
+        """What was asked for, or the default, whether it is accepted or not."""
+        found = self.asked(config)
+        return self.accepted[0] if found is None else str(found)
+
+    def problem(self, config: Mapping[str, object]) -> str:
+        """What is wrong with the value, with a fix; "" if nothing is."""
+        value = self.value(config)
+        if value in self.accepted:
+            return ""
+        where = self.variable if os.environ.get(self.variable) else self.key
+        return f'{where}: "{value}" is not known; accepted: {", ".join(self.accepted)}; fix: {self.default}'
+
+    @property
+    def default(self) -> str:
+        """The command that has the default taken, whatever the stack file says."""
+        return f"export {self.variable}={self.accepted[0]}"
+
+
+NODES = Setting("sandbox:nodes", "KUBEPARK_NODES", ("auto", "real", "simulated"))
+IMAGES = Setting("sandbox:images", "KUBEPARK_IMAGES", ("standins", "upstream"))
+SETTINGS = (NODES, IMAGES)
+
+
+def check(config: Mapping[str, object], file: str) -> None:
+    """Raises one `SandboxError` with everything that is wrong with the sandbox's own settings in `file`."""
+    known = [each.key for each in SETTINGS]
+    problems = [
+        f"{key}: there is no such setting; accepted: {', '.join(known)}; "
+        f"fix: sed -i.bak '/^ *{key}:/d' {file}"
+        for key in sorted(map(str, config))
+        if key.startswith("sandbox:") and key not in known
+    ]
+    problems += [problem for each in SETTINGS if (problem := each.problem(config))]
+    if problems:
+        raise SandboxError("\n".join(problems))
 
 
 def choose(config: Mapping[str, object], state_dir: Path) -> tuple[Backend, str]:
     """The backend, and why not the other one. Raises `SandboxError` if real nodes cannot run but must."""
-    wanted = asked(config)
-    if wanted not in ACCEPTED:
-        where = VARIABLE if os.environ.get(VARIABLE) else KEY
-        fix = f"pulumi config set {KEY} auto" if where == KEY else f"unset {VARIABLE}"
-        raise SandboxError(f'{where}: "{wanted}" is not known; accepted: {", ".join(ACCEPTED)}; fix: {fix}')
+    wanted = NODES.value(config)
     if wanted == "simulated":
         return "simulated", "as asked"
     reason = obstacle(state_dir)
     if reason and wanted == "real":
-        raise SandboxError(f"real nodes cannot run here: {reason}; fix: pulumi config set {KEY} auto")
+        raise SandboxError(f"real nodes cannot run here: {reason}; fix: {NODES.default}")
     return ("simulated" if reason else "real"), reason
+
+
+def choose_images(config: Mapping[str, object], nodes: str, why: str) -> Kind:
+    """The kind of images. Raises `SandboxError` if others are asked for than `nodes` of this kind can run."""
+    if IMAGES.value(config) == "standins":
+        return "standins"
+    if nodes == "simulated":
+        reason = f" ({why})" if why else ""
+        raise SandboxError(
+            f"{IMAGES.key} is upstream, and simulated nodes{reason} run no container; fix: {IMAGES.default}"
+        )
+    return "upstream"
 
 
 def obstacle(state_dir: Path) -> str:

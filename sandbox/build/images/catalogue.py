@@ -1,9 +1,9 @@
-"""Every image that a node of the sandbox can pull, and what each really is.
+"""The images that the sandbox makes itself, and what each really is.
 
 Kubernetes' own images are packed from programs that were built from their projects' sources. The
 others cannot be had without their registries; a program of ours stands in for each, under the name
-that the image's pod calls. No image is known by two tags: a version that changes in the program has to
-change here as well.
+that the image's pod calls, unless `sandbox:images` leaves them to their registries. No image is known by
+two tags: a version that changes in the program has to change here as well.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sandbox.build.gomodules import MODULES, plan
 from sandbox.build.images.netfilter import iptables
@@ -20,6 +21,10 @@ from sandbox.processes import output
 
 KUBERNETES_REGISTRY = "registry.k8s.io"
 COREDNS = f"{KUBERNETES_REGISTRY}/coredns/coredns"
+OWN_REGISTRY = "kubepark.local"  # there is no such host
+OWN_TAG = "sandbox"  # no registry has an image with it
+
+Kind = Literal["standins", "upstream"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,11 @@ class Image:
     stands_in: str | None = None  # what it stands in for; None: it is the real thing
     tag: str | None = None  # None: as `kubeadm config images list` says
     iptables: bool = False
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its registry has the real one under this name."""
+        return self.stands_in is not None and self.tag != OWN_TAG
 
 
 def _kubernetes(name: str, program: str, path: str) -> Image:
@@ -84,9 +94,11 @@ IMAGES: tuple[Image, ...] = (
         _ALL_GPUS,
     ),
     _stand_in("ghcr.io/dexidp/dex:v2.45.1", "dex", "/usr/local/bin/dex", "Dex"),
-    _stand_in("quay.io/tigera/operator:sandbox", "operator", "/usr/local/bin/operator", "Calico's operator"),
+    _stand_in(
+        f"quay.io/tigera/operator:{OWN_TAG}", "operator", "/usr/local/bin/operator", "Calico's operator"
+    ),
     # Stands in for nothing: what tests run in their pods.
-    Image("kubepark.local/probe", {"/bin/probe": "probe"}, Start(("/bin/probe",)), tag="1"),
+    Image(f"{OWN_REGISTRY}/probe", {"/bin/probe": "probe"}, Start(("/bin/probe",)), tag="1"),
 )
 
 
@@ -108,20 +120,31 @@ class Catalogue:
         """Of a blob that an image of this repository has; None if there is none."""
         return next((each.blobs[digest] for each in self._of(repository) if digest in each.blobs), None)
 
+    def near(self, repository: str) -> list[str]:
+        """What could have been meant by a name: images of its registry, else those that pods may want."""
+        host = f"{repository.partition('/')[0]}/"
+        names = sorted(self.packed)
+        return [each for each in names if each.startswith(host)] or [
+            each for each in names if not each.startswith(f"{KUBERNETES_REGISTRY}/")
+        ]
+
     def _of(self, repository: str) -> Iterable[Packed]:
         return [each for name, each in self.packed.items() if name.rsplit(":", 1)[0] == repository]
 
 
-def pack(programs: Mapping[str, Path], cache: Path, images: tuple[Image, ...] = IMAGES) -> Catalogue:
+def pack(programs: Mapping[str, Path], cache: Path, kind: Kind = "standins") -> Catalogue:
     """Make every image from `programs` (name -> executable) below `cache`; what is there is kept.
+
+    Of kind `upstream`, without those that their registries have.
 
     Raises `SandboxError` for a program that is missing, for versions that do not fit each other, and
     where iptables cannot be had.
     """
+    images = [image for image in IMAGES if kind == "standins" or not image.elsewhere]
     needed = {name for image in images for name in image.programs.values()} | {"kubeadm"}
     if missing := sorted(needed - set(programs)):
         raise SandboxError(f"images need programs that were not built: {', '.join(missing)}")
-    tags = wanted_tags(programs["kubeadm"], {image.repository for image in images if image.tag is None})
+    tags = wanted_tags(programs["kubeadm"], {image.repository for image in IMAGES if image.tag is None})
     store = Store(cache / "images")
     packed = {}
     for image in images:

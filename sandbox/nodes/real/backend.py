@@ -13,7 +13,9 @@ from typing import Any
 from sandbox.aws.account import Account
 from sandbox.aws.cloud import RUNNING, CloudError
 from sandbox.aws.credentials import RoleKeys
+from sandbox.build.images.pullthrough import PullThrough
 from sandbox.build.images.registry import Registry
+from sandbox.build.images.upstream import Upstream
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.log import log
@@ -55,7 +57,8 @@ class RealBackend(NodeBackend[RealNode]):
         self.prefix = prefix_of(state_dir)
         self.vpc = Vpc(self.prefix)
         self.keys = RoleKeys()
-        self.registry = Registry(tools.catalogue, state_dir / "logs" / "registry.jsonl")
+        elsewhere = PullThrough(tools.pulled, Upstream())
+        self.registry = Registry(tools.catalogue, elsewhere, state_dir / "logs" / "registry.jsonl")
         self.calls_log = state_dir / "logs" / "calls.jsonl"  # decisions about the nodes' AWS calls
         self._pods = PodNetwork(tools.nft)
         self._firewall: Hashable = None

@@ -10,15 +10,20 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.build.debian import unpacked
 from sandbox.build.gomodules import ENGINE_MODULES, MODULES, REAL_NODE_MODULES, plan
-from sandbox.build.images.catalogue import Catalogue, pack
+from sandbox.build.images.catalogue import IMAGES, Catalogue, Kind, pack
 from sandbox.build.images.netfilter import PACKAGES
+from sandbox.build.images.pulled import FOLDER, Cache, limit
+from sandbox.build.images.upstream import Upstream, UpstreamError
 from sandbox.build.toolchain import ensure_programs
+from sandbox.errors import SandboxError
 from sandbox.files import atomic_write, cache_dir, exclusive
+from sandbox.nodes import choice
 from sandbox.nodes.real.packages import PROGRAMS, VERSIONS
 
 _NFT = (
@@ -29,20 +34,46 @@ _NFT = (
 
 @dataclass(frozen=True)
 class RealTools:
-    """`binaries`: what packages bring, with their versions; `nft` runs on the host."""
+    """`binaries`: what packages bring, with their versions; `nft` runs on the host; `pulled` are images that
+    the catalogue does not have."""
 
     binaries: Path
     nft: Path
     catalogue: Catalogue
+    pulled: Cache
 
 
-def ensure() -> RealTools:
+def ensure(images: Kind) -> RealTools:
     """Obtain what is not there yet; progress goes to standard error. Raises `SandboxError`."""
     cache = cache_dir()
+    pulled = Cache(cache / FOLDER, limit())
     packages = [PACKAGES] if shutil.which("nft") else [PACKAGES, _NFT]
     programs = ensure_programs((*ENGINE_MODULES, *REAL_NODE_MODULES), packages)
     programs["kubectl"] = (Path(sys.prefix) / "bin" / "kubectl").resolve()
-    return RealTools(_binaries(programs, cache), nft(cache), pack(programs, cache))
+    return RealTools(_binaries(programs, cache), nft(cache), pack(programs, cache, images), pulled)
+
+
+def require_registries() -> None:
+    """Whether what is left to registries can be pulled, or was before. Raises `SandboxError`: no pod would
+    start."""
+    pulled, upstream = Cache(cache_dir() / FOLDER, limit()), Upstream()
+    missing = {
+        image.repository for image in IMAGES if image.elsewhere and not pulled.has_tag(image.repository)
+    }
+
+    def silence(host: str) -> str:
+        try:
+            upstream.reach(host)
+        except UpstreamError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor() as threads:
+        reasons = list(
+            filter(None, threads.map(silence, sorted({name.partition("/")[0] for name in missing})))
+        )
+    if reasons:
+        raise SandboxError(f"images cannot be pulled: {'; '.join(reasons)}; fix: {choice.IMAGES.default}")
 
 
 def _binaries(programs: Mapping[str, Path], cache: Path) -> Path:
