@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -255,7 +255,8 @@ class Upstream:
 def _proxy(url: str) -> urllib3.ProxyManager:
     full = url if "://" in url else f"http://{url}"
     login = parse_url(full).auth
-    return urllib3.ProxyManager(full, proxy_headers=make_headers(proxy_basic_auth=login) if login else None)
+    headers = make_headers(proxy_basic_auth=unquote(login)) if login else None
+    return urllib3.ProxyManager(full, proxy_headers=headers)
 
 
 def _hostname(host: str) -> str:

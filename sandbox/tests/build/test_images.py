@@ -1,4 +1,4 @@
-"""Images are packed alike from the same files, and the registry serves those of the catalogue only.
+"""Images are packed alike from the same files, and the registry serves those of the catalogue by itself.
 
 Small scripts stand for the built programs, and a fake kubeadm says which tags it wants. That the real
 containerd pulls the real images is in sandbox/tests/nodes/test_images_pull.py.
@@ -19,7 +19,10 @@ from sandbox.build.gomodules import MODULES, REAL_NODE_MODULES, plan
 from sandbox.build.images import catalogue as catalogues
 from sandbox.build.images.catalogue import COREDNS, IMAGES, pack
 from sandbox.build.images.oci import LAYER_TYPE, MANIFEST_TYPE, Files, Start, Store
+from sandbox.build.images.pulled import Cache
+from sandbox.build.images.pullthrough import PullThrough
 from sandbox.build.images.registry import Registry, hosts_toml
+from sandbox.build.images.upstream import Upstream
 from sandbox.errors import SandboxError
 
 START = Start(("/bin/one",), {"HOME": "/"}, user="7")
@@ -193,8 +196,13 @@ def test_a_kubeadm_that_wants_other_images_is_refused(programs, tmp_path, lines,
 
 
 @pytest.fixture
-def registry(catalogue, tmp_path):
-    return Registry(catalogue, tmp_path / "registry.jsonl")
+def registry(catalogue, tmp_path, monkeypatch):
+    """No other registry answers here."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", "")
+    elsewhere = PullThrough(Cache(tmp_path / "pulled", 1 << 30), Upstream())
+    return Registry(catalogue, elsewhere, tmp_path / "registry.jsonl")
 
 
 @pytest.fixture
@@ -227,31 +235,51 @@ def test_a_pull_by_tag_gets_every_part(client, registry, catalogue):
     assert lines(registry)[0]["reference"] == "v2.45.1"
 
 
+DEX = "ghcr.io/dexidp/dex:v2.45.1"
+USEFUL = f"{DEX}, kubepark.local/probe:1, nvcr.io/nvidia/k8s-device-plugin:v0.20.0, "
+
+
 @pytest.mark.parametrize(
-    "path",
+    ("path", "image", "why", "known"),
     [
-        "/v2/dexidp/dex/manifests/v2.45.0?ns=ghcr.io",  # another tag
-        "/v2/dexidp/dex/manifests/v2.45.1?ns=docker.io",  # another registry
-        "/v2/dexidp/dex/manifests/v2.45.1",  # none
-        f"/v2/dexidp/dex/manifests/sha256:{'0' * 64}?ns=ghcr.io",
+        ("/v2/dexidp/dex/manifests/v2.45.0?ns=ghcr.io", "ghcr.io/dexidp/dex:v2.45.0", "ghcr.io", DEX),
+        ("/v2/dexidp/dex/manifests/v2.45.1?ns=docker.io", "docker.io/dexidp/dex:v2.45.1", "registry-1.docker.io", USEFUL),
+        (f"/v2/dexidp/dex/manifests/sha256:{'0' * 64}?ns=ghcr.io", f"ghcr.io/dexidp/dex@sha256:{'0' * 64}", "ghcr.io", DEX),
+        ("/v2/dexidp/dex/manifests/v2.45.1", "dexidp/dex:v2.45.1", "", USEFUL),
+        ("/v2/probe/manifests/2?ns=kubepark.local", "kubepark.local/probe:2", "", "kubepark.local/probe:1"),
     ],
-)
-def test_an_unknown_image_is_refused_with_the_known_ones(client, registry, path):
+)  # fmt: skip
+def test_an_unknown_image_is_refused_with_the_reason_and_those_there_are(
+    client, registry, path, image, why, known
+):
     answer = client.get(path)
-    assert answer.status_code == 404
+    assert answer.status_code == 403, "the one status of which containerd shows the message"
     (error,) = answer.json["errors"]
-    assert error["code"] == "MANIFEST_UNKNOWN"
-    assert "is not an image of the sandbox; known: ghcr.io/dexidp/dex:v2.45.1, " in error["message"]
+    assert error["code"] == "DENIED"
+    reason = f"{why} does not answer here: " if why else "not an image of the sandbox; "
+    assert error["message"].startswith(f"{image}: {reason}")
+    assert f"; the sandbox itself has {known}" in error["message"]
+    assert len(error["message"]) < 500
     assert lines(registry)[-1]["message"] == error["message"]
+    assert client.head(path).status_code == 403
 
 
 def test_an_image_is_not_found_by_the_digest_of_another(client, catalogue):
     other = catalogue.packed["kubepark.local/probe:1"]
-    assert client.get(f"/v2/dexidp/dex/manifests/{other.digest}?ns=ghcr.io").status_code == 404
+    assert client.get(f"/v2/dexidp/dex/manifests/{other.digest}?ns=ghcr.io").status_code == 403
     for digest in other.blobs:
         answer = client.get(f"/v2/dexidp/dex/blobs/{digest}?ns=ghcr.io")
-        assert (answer.status_code, answer.json["errors"][0]["code"]) == (404, "BLOB_UNKNOWN")
+        assert (answer.status_code, answer.json["errors"][0]["code"]) == (502, "UNKNOWN")
+        assert client.get(f"/v2/dexidp/blobs/{digest}?ns=kubepark.local").status_code == 404
         assert client.get(f"/v2/probe/blobs/{digest}?ns=kubepark.local").status_code == 200
+
+
+def test_what_stands_in_is_left_to_its_registry_if_that_has_it(programs, tmp_path, catalogue):
+    left = set(catalogue.packed) - set(pack(programs, tmp_path / "cache", "upstream").packed)
+    assert {reference.rpartition(":")[0] for reference in left} == {
+        "registry.k8s.io/pause", "nvcr.io/nvidia/k8s-device-plugin", "nvcr.io/nvidia/k8s/cuda-sample",
+        "ghcr.io/dexidp/dex",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

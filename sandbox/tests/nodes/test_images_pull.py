@@ -21,10 +21,14 @@ from config.versions import RELEASES
 from sandbox.aws.serve import serve
 from sandbox.build.gomodules import REAL_NODE_MODULES
 from sandbox.build.images.catalogue import pack
+from sandbox.build.images.pulled import Cache
+from sandbox.build.images.pullthrough import PullThrough
 from sandbox.build.images.registry import Registry, hosts_toml
+from sandbox.build.images.upstream import Upstream
 from sandbox.build.toolchain import ensure_programs
 from sandbox.files import cache_dir
 from sandbox.nodes.choice import obstacle
+from sandbox.tests.build.upstream_registry import UpstreamRegistry, served
 
 pytestmark = pytest.mark.sandbox
 CONFIG = """
@@ -129,7 +133,9 @@ def catalogue(programs):
 
 @pytest.fixture(scope="module")
 def registry(catalogue, tmp_path_factory):
-    return Registry(catalogue, tmp_path_factory.mktemp("registry") / "registry.jsonl")
+    folder = tmp_path_factory.mktemp("registry")
+    elsewhere = PullThrough(Cache(folder / "pulled", 1 << 30), Upstream())
+    return Registry(catalogue, elsewhere, folder / "registry.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -174,13 +180,27 @@ def test_kubeadm_and_the_nodes_configuration_name_the_same_pause(catalogue):
     assert {f"registry.k8s.io/pause:{row.pause}" for row in RELEASES.values()} <= set(catalogue.packed)
 
 
-def test_an_unknown_image_is_not_found_and_the_log_says_what_there_is(node, registry):
-    answer = node.crictl("pull", "docker.io/library/busybox:1")
+def test_an_image_of_nobody_is_refused_at_once_in_containerds_words_with_ours(node, registry):
+    """127.0.0.1:1 is a registry where nobody listens."""
+    begin = time.monotonic()
+    answer = node.crictl("pull", "127.0.0.1:1/team/app:1")
+    assert time.monotonic() - begin < 4
     assert answer.returncode != 0
-    assert "docker.io/library/busybox:1: not found" in answer.stderr
+    reason = "127.0.0.1:1/team/app:1: 127.0.0.1:1 does not answer here: "
+    assert f"403 Forbidden\\ndenied: {reason}" in answer.stderr
     last = requests(registry)[-1]
-    assert last["name"] == "docker.io/library/busybox"
-    assert "docker.io/library/busybox:1 is not an image of the sandbox; known: " in last["message"]
+    assert last["name"] == "127.0.0.1:1/team/app"
+    assert last["message"].startswith(reason)
+
+
+def test_an_image_of_another_registry_is_pulled_through_and_runs(node, catalogue):
+    upstream = UpstreamRegistry()
+    upstream.add("team/app", "1", catalogue.store, catalogue.packed["kubepark.local/probe:1"])
+    serving, host = served(upstream)
+    pulled = node.crictl("pull", f"{host}/team/app:1")
+    serving.close()
+    assert pulled.returncode == 0, pulled.stderr
+    assert node.run(f"{host}/team/app:1", "/bin/probe", "print", "well").stdout == "well\n"
 
 
 def test_a_container_runs_and_ends_with_its_programs_code(pulled):

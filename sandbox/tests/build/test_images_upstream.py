@@ -1,0 +1,312 @@
+"""Whom a registry's client asks, by which way, and how soon it knows that nobody answers."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from sandbox.aws.serve import serve
+from sandbox.build.images.upstream import Memory, Unreachable, Upstream, UpstreamError
+from sandbox.tests.build.upstream_registry import Elsewhere, UpstreamRegistry, served
+
+NAME = "registry.test"  # reserved by RFC 2606, as are its kind: nobody has it
+CONTENT = b"content"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def registry():
+    return UpstreamRegistry()
+
+
+@pytest.fixture
+def digest(registry):
+    return registry.put("team/app", CONTENT, "application/octet-stream")
+
+
+def fetch(upstream, host, digest):
+    with upstream.ask("GET", f"{host}/team/app", "blobs", digest) as response:
+        return response.read()
+
+
+# -- hosts that do not answer ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mute():
+    """A host that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener, f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def seconds_until_unreachable(upstream, host):
+    begin = time.monotonic()
+    with pytest.raises(Unreachable, match=f"{host} does not answer here: ") as caught:
+        upstream.reach(host)
+    return time.monotonic() - begin, str(caught.value)
+
+
+def test_a_host_that_never_answers_is_known_in_seconds_and_then_at_once(mute):
+    upstream = Upstream()
+    listener, host = mute
+    first, reason = seconds_until_unreachable(upstream, host)
+    assert 2.5 < first < 4
+    listener.close()
+    again, remembered = seconds_until_unreachable(upstream, host)
+    assert again < 0.1
+    assert remembered == reason
+
+
+def test_a_name_that_is_looked_up_for_ever_is_given_up(monkeypatch):
+    stop = threading.Event()
+
+    def look_up(*arguments, **named):
+        stop.wait(30)
+        raise socket.gaierror("given up")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    seconds, reason = seconds_until_unreachable(Upstream(), NAME)
+    stop.set()
+    assert seconds < 4
+    assert reason == f"{NAME} does not answer here: nothing in 3 s"
+
+
+def test_many_who_ask_about_the_same_host_wait_for_one_look(mute):
+    upstream, (_, host) = Upstream(), mute
+    begin = time.monotonic()
+    threads = [threading.Thread(target=seconds_until_unreachable, args=(upstream, host)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - begin < 5
+
+
+def test_a_host_that_is_back_is_found_again(registry, digest):
+    upstream = Upstream(remember=0.2)
+    serving, host = served(registry)
+    serving.close()
+    _, reason = seconds_until_unreachable(upstream, host)
+    assert reason.endswith("Connection refused")
+    port = int(host.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        time.sleep(0.3)
+        serving = serve(registry, listener)
+        assert fetch(upstream, host, digest) == CONTENT
+        serving.close()
+
+
+def test_a_host_that_goes_silent_is_looked_at_anew(registry, digest):
+    upstream = Upstream()
+    serving, host = served(registry)
+    assert fetch(upstream, host, digest) == CONTENT
+    serving.close()
+    for _ in "the request itself", "the look before the next one":
+        with pytest.raises(Unreachable):
+            fetch(upstream, host, digest)
+
+
+def test_what_is_remembered_is_forgotten_in_time():
+    memory = Memory[str](0.05)
+    memory.put("a", "one")
+    memory.put("b", "two", 60)
+    assert (memory.get("a"), memory.get("b"), memory.get("c")) == ("one", "two", None)
+    time.sleep(0.1)
+    assert (memory.get("a"), memory.get("b")) == (None, "two")
+
+
+# -- tokens and redirects ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def host(registry):
+    serving, address = served(registry)
+    yield address
+    serving.close()
+
+
+def test_a_token_that_has_expired_is_replaced(registry, host, digest):
+    upstream = Upstream()
+    assert fetch(upstream, host, digest) == CONTENT
+    registry.valid.clear()
+    assert fetch(upstream, host, digest) == CONTENT
+    assert len(registry.valid) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"realm": "http://auth.test/token"}, r"http://auth\.test is not https"),
+        ({"blobs_at": "http://cdn.test"}, r"http://cdn\.test is not https"),
+        ({"blobs_at": "ftp://127.0.0.1"}, r"ftp://127\.0\.0\.1 is not https"),
+        ({"blobs_at": "HERE"}, "redirects more than 5 times"),
+        ({"status": 401}, "answers 401: the registry is closed"),
+    ],
+)
+def test_a_registry_that_leads_astray_is_not_followed(registry, host, digest, change, why):
+    for name, value in change.items():
+        setattr(registry, name, f"http://{host}" if value == "HERE" else value)
+    with pytest.raises(UpstreamError, match=why):
+        fetch(Upstream(), host, digest)
+
+
+# -- TLS through a proxy -----------------------------------------------------------------------------
+
+
+def certificate(folder, *names):
+    """A CA that is used once: the files of its certificate, and of a server's with key."""
+    key, ca_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
+    now = datetime.datetime.now(datetime.UTC)
+
+    def builder(subject, public):
+        made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public)
+        made = made.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(1))
+        return made.not_valid_after(now + datetime.timedelta(1))
+
+    ca = builder(issuer, ca_key.public_key()).add_extension(x509.BasicConstraints(True, None), critical=True)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    server = builder(subject, key.public_key()).add_extension(alternatives, critical=False)
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "ca.pem").write_bytes(ca.sign(ca_key, hashes.SHA256()).public_bytes(pem))
+    (folder / "server.pem").write_bytes(server.sign(ca_key, hashes.SHA256()).public_bytes(pem) + private)
+    return folder / "ca.pem", folder / "server.pem"
+
+
+class Quiet(WSGIRequestHandler):
+    def log(self, type, message, *args):
+        pass
+
+
+@pytest.fixture
+def tls(registry, tmp_path):
+    """The registry, its token service and its blobs by HTTPS: the port, and the CA's file."""
+    ca, server = certificate(tmp_path, NAME, "auth.test", "cdn.test")
+    elsewhere = Elsewhere(registry)
+
+    def application(environ, start_response):
+        to_cdn = environ["HTTP_HOST"].startswith("cdn.test")
+        return (elsewhere if to_cdn else registry)(environ, start_response)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server)
+    made = make_server("127.0.0.1", 0, application, True, request_handler=Quiet, ssl_context=context)
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    registry.realm, registry.blobs_at = "https://auth.test/token", "https://cdn.test"
+    yield made.server_port, ca
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+class Proxy:
+    """`CONNECT` to any name ends at one port of this machine; `asked` are the heads of the requests."""
+
+    def __init__(self, port):
+        self.port, self.asked = port, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(4096)
+        self.asked.append(head.decode())
+        server = socket.create_connection(("127.0.0.1", self.port))
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        threading.Thread(target=self._pipe, args=(server, client), daemon=True).start()
+        self._pipe(client, server)
+
+    @staticmethod
+    def _pipe(source, target):
+        with contextlib.suppress(OSError):  # either side may be gone
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def proxy(tls):
+    made = Proxy(tls[0])
+    yield made
+    made.listener.close()
+
+
+def test_everything_goes_by_tls_through_the_proxy_of_the_environment(
+    proxy, tls, registry, digest, monkeypatch
+):
+    monkeypatch.setenv("HTTPS_PROXY", f"http://somebody:pass%20word@{proxy.address}")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls[1]))
+    assert fetch(Upstream(), NAME, digest) == CONTENT
+    hosts = [head.split()[1] for head in proxy.asked]
+    assert set(hosts) == {f"{NAME}:443", "auth.test:443", "cdn.test:443"}
+    login = base64.b64encode(b"somebody:pass word").decode()
+    assert all(f"proxy-authorization: basic {login}".lower() in head.lower() for head in proxy.asked)
+
+
+def test_a_certificate_of_an_unknown_ca_is_refused(proxy, tls, digest, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with pytest.raises(Unreachable, match=f"{NAME} does not answer here: .*CERTIFICATE_VERIFY_FAILED"):
+        fetch(Upstream(), NAME, digest)
+
+
+def test_what_no_proxy_names_and_loopback_are_reached_straight(proxy, tls, digest, monkeypatch, host):
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+    monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
+    monkeypatch.setenv("NO_PROXY", f".example,{NAME}")
+    with pytest.raises(Unreachable, match=f"{NAME} does not answer here: Failed to resolve"):
+        fetch(Upstream(), NAME, digest)
+    Upstream().reach(host)
+    assert proxy.asked == []
+
+
+def test_a_proxy_that_refuses_is_the_reason(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    _, reason = seconds_until_unreachable(Upstream(), NAME)
+    assert "Connection refused" in reason
+
+
+def test_a_registry_elsewhere_cannot_make_us_ask_this_machine(
+    proxy, tls, registry, mute, digest, monkeypatch
+):
+    monkeypatch.setenv("HTTPS_PROXY", proxy.address)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls[1]))
+    listener, host = mute
+    registry.blobs_at = f"http://{host}"
+    with pytest.raises(UpstreamError, match=f"a registry elsewhere leads to {host}"):
+        fetch(Upstream(), NAME, digest)
+    listener.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        listener.accept()

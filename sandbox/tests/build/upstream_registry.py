@@ -1,0 +1,166 @@
+"""A small strict registry on loopback, to pull from: it answers what the specification says and no more.
+
+It wants tokens of its own, redirects blobs to another origin that refuses to see them, and can be told to
+go wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from werkzeug.wrappers import Request, Response
+
+from sandbox.aws.serve import Serving, serve
+from sandbox.build.images.oci import MANIFEST_TYPE, Packed, Store
+from sandbox.build.images.upstream import MANIFEST_TYPES
+
+SERVICE = "registry.test"
+INDEX_TYPE = MANIFEST_TYPES[0]
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@dataclass
+class Content:
+    """`sent` is what goes over the wire, which a test may change."""
+
+    media_type: str
+    sent: bytes
+    length: int  # as announced
+
+
+@dataclass
+class UpstreamRegistry:
+    """The WSGI application. `asked` are the requests: method and path, in order."""
+
+    tokens: bool = True
+    says_digest: bool = True
+    realm: str = ""  # where tokens are given, if not here
+    blobs_at: str = ""  # the origin to which requests for blobs are redirected
+    status: int = 0  # with which everything is refused, until it is 0 again
+    gate: threading.Event | None = None  # what the second half of a blob waits for
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    manifests: dict[tuple[str, str], str] = field(default_factory=dict)  # (repository, tag) -> digest
+    contents: dict[tuple[str, str], Content] = field(default_factory=dict)  # (repository, digest)
+    valid: dict[str, str] = field(default_factory=dict)  # token -> scope
+
+    def add(self, repository: str, tag: str, store: Store, packed: Packed) -> str:
+        """An image under a name; a tag that exists moves. Gives the manifest's digest."""
+        for digest, media_type in packed.blobs.items():
+            self.put(repository, store.path(digest).read_bytes(), media_type)
+        self.manifests[repository, tag] = packed.digest
+        return packed.digest
+
+    def put(self, repository: str, content: bytes, media_type: str) -> str:
+        digest = digest_of(content)
+        self.contents[repository, digest] = Content(media_type, content, len(content))
+        return digest
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        request = Request(environ)
+        self.asked.append((request.method, request.path))
+        return self._answer(request)(environ, start_response)
+
+    def _answer(self, request: Request) -> Response:
+        if self.status:
+            return _error(self.status, "DENIED", "the registry is\nclosed")
+        if request.path == "/token":
+            return self._token(request)
+        version, _, rest = request.path.lstrip("/").partition("/")
+        if version != "v2" or request.method not in ("GET", "HEAD"):
+            return _error(404, "UNSUPPORTED", request.path)
+        repository, _, reference = rest.rpartition("/")
+        repository, _, kind = repository.rpartition("/")
+        scope = f"repository:{repository}:pull"
+        if self.tokens and self.valid.get(request.headers.get("Authorization", "")) != scope:
+            return self._challenge(request, scope if repository else "")
+        if not rest:
+            return Response("{}", content_type="application/json")
+        if kind == "blobs" and self.blobs_at:
+            return Response(status=307, headers={"Location": f"{self.blobs_at}/v2/{rest}"})
+        return self.content(request, repository, kind, reference)
+
+    def content(self, request: Request, repository: str, kind: str, reference: str) -> Response:
+        digest = self.manifests.get((repository, reference), reference)
+        found = self.contents.get((repository, digest))
+        if found is None or (kind == "manifests") != (found.media_type in MANIFEST_TYPES):
+            return _error(404, f"{kind[:-1].upper()}_UNKNOWN", f"{reference} unknown to {SERVICE}")
+        if kind == "manifests" and found.media_type not in request.headers["Accept"]:
+            return _error(406, "UNSUPPORTED", "the client does not accept what this is")
+        response = Response(self._body(found, gated=kind == "blobs"), content_type=found.media_type)
+        response.content_length = found.length
+        if self.says_digest:
+            response.headers["Docker-Content-Digest"] = digest
+        return response
+
+    def _body(self, found: Content, *, gated: bool) -> Iterator[bytes]:
+        half = len(found.sent) // 2
+        yield found.sent[:half]
+        if gated and self.gate is not None:
+            assert self.gate.wait(30)
+        yield found.sent[half:]
+        if len(found.sent) < found.length:
+            raise ConnectionError("cut off, as the test wants it")
+
+    def _challenge(self, request: Request, scope: str) -> Response:
+        realm = self.realm or f"{request.host_url}token"
+        said = f'Bearer realm="{realm}",service="{SERVICE}"' + (f',scope="{scope}"' if scope else "")
+        response = _error(401, "UNAUTHORIZED", "authentication required")
+        response.headers["WWW-Authenticate"] = said
+        return response
+
+    def _token(self, request: Request) -> Response:
+        scope = request.args.get("scope", "")
+        if request.args.get("service") != SERVICE or not scope.endswith(":pull"):
+            return _error(400, "DENIED", f"no such scope: {urlencode(request.args)}")
+        if "private" in scope:
+            return _error(403, "DENIED", "only members pull from here")
+        token = secrets.token_urlsafe()
+        self.valid[f"Bearer {token}"] = scope
+        return Response(json.dumps({"token": token, "expires_in": 300}), content_type="application/json")
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    body = json.dumps({"errors": [{"code": code, "message": message}]})
+    return Response(body, status, content_type="application/json")
+
+
+class Elsewhere:
+    """Another origin, which has the blobs and must not be shown anybody's token."""
+
+    def __init__(self, registry: UpstreamRegistry) -> None:
+        self.registry = registry
+        self.asked: list[str] = []
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        request = Request(environ)
+        self.asked.append(request.path)
+        if "Authorization" in request.headers:
+            return _error(400, "DENIED", "somebody's token was shown")(environ, start_response)
+        _, _, rest = request.path.partition("/v2/")
+        repository, kind, digest = rest.rsplit("/", 2)
+        response = self.registry.content(request, repository, kind, digest)
+        return response(environ, start_response)
+
+
+def served(application: Any) -> tuple[Serving, str]:
+    """Serve on loopback: what to close, and `127.0.0.1:PORT`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    return serve(application, listener), f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def index_of(manifest: bytes) -> bytes:
+    """An image index with one manifest for this kind of machine; without its optional media type."""
+    entry = {"mediaType": MANIFEST_TYPE, "digest": digest_of(manifest), "size": len(manifest)}
+    platform = {"os": "linux", "architecture": "amd64"}
+    return json.dumps({"schemaVersion": 2, "manifests": [entry | {"platform": platform}]}).encode()
