@@ -41,7 +41,7 @@ MANIFEST_TYPES = (
 )
 _API_HOSTS = {"docker.io": "registry-1.docker.io"}
 _DECIDE_SECONDS = 3.0  # in which a host answers, or does not answer here
-_READ_SECONDS = 10.0  # between two bytes; containerd gives up a silent registry after 30
+_READ_SECONDS = 20.0  # between two bytes; containerd gives up a silent registry after 30
 _REMEMBER_SECONDS = 30.0
 _TOKEN_SECONDS = 60.0  # https://distribution.github.io/distribution/spec/auth/token/, unless told otherwise
 _REDIRECTS = 5

@@ -1,0 +1,168 @@
+"""The sandbox's own settings: what is accepted, what overrides what, and what a running sandbox keeps."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+import yaml
+
+from sandbox import local_cloud
+from sandbox.build.images.catalogue import IMAGES
+from sandbox.config import load
+from sandbox.errors import SandboxError
+from sandbox.nodes import choice
+from sandbox.ports import free_port
+from sandbox.summary import IMAGES as STAND_INS
+from sandbox.summary import stand_ins
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    for each in choice.SETTINGS:
+        monkeypatch.delenv(each.variable, raising=False)
+
+
+@pytest.fixture
+def possible(monkeypatch):
+    """Real nodes could run."""
+    monkeypatch.setattr(choice, "obstacle", lambda folder: "")
+
+
+@pytest.fixture
+def impossible(monkeypatch):
+    monkeypatch.setattr(choice, "obstacle", lambda folder: "they need root")
+
+
+def test_everything_that_is_wrong_is_told_at_once_with_ways_out(tmp_path, monkeypatch):
+    config = {"sandbox:images": "docker", "sandbox:image": "upstream", "kubepark:aws": {}}
+    stack_file = tmp_path / "Pulumi.sandbox.yaml"
+    stack_file.write_text(yaml.safe_dump({"config": config}, default_flow_style=False))
+    monkeypatch.setenv("KUBEPARK_NODES", "virtual")
+    with pytest.raises(SandboxError) as caught:
+        choice.check(config, stack_file.name)
+    assert str(caught.value).splitlines() == [
+        "sandbox:image: there is no such setting; accepted: sandbox:nodes, sandbox:images; "
+        "fix: sed -i.bak '/^ *sandbox:image:/d' Pulumi.sandbox.yaml",
+        'KUBEPARK_NODES: "virtual" is not known; accepted: auto, real, simulated; fix: export KUBEPARK_NODES=auto',
+        'sandbox:images: "docker" is not known; accepted: standins, upstream; fix: export KUBEPARK_IMAGES=standins',
+    ]
+    for line in str(caught.value).splitlines():
+        command = line.partition("; fix: ")[2]
+        subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+        name, _, value = command.removeprefix("export ").partition("=")
+        monkeypatch.setenv(name, value) if command.startswith("export") else None
+    choice.check(yaml.safe_load(stack_file.read_text())["config"], stack_file.name)
+
+
+@pytest.mark.usefixtures("possible")
+def test_the_variable_overrides_the_stack_file_and_nothing_means_the_default(tmp_path, monkeypatch):
+    assert choice.choose({}, tmp_path) == ("real", "")
+    assert choice.choose({"sandbox:nodes": "simulated"}, tmp_path) == ("simulated", "as asked")
+    assert choice.choose_images({}, "real", "") == "standins"
+    assert choice.choose_images({"sandbox:images": "upstream"}, "real", "") == "upstream"
+    monkeypatch.setenv("KUBEPARK_NODES", "real")
+    monkeypatch.setenv("KUBEPARK_IMAGES", "standins")
+    assert choice.choose({"sandbox:nodes": "simulated"}, tmp_path) == ("real", "")
+    assert choice.choose_images({"sandbox:images": "upstream"}, "real", "") == "standins"
+
+
+@pytest.mark.usefixtures("impossible")
+def test_what_cannot_be_is_refused_only_where_it_must_be(tmp_path):
+    assert choice.choose({}, tmp_path) == ("simulated", "they need root")
+    with pytest.raises(SandboxError) as caught:
+        choice.choose({"sandbox:nodes": "real"}, tmp_path)
+    assert str(caught.value) == "real nodes cannot run here: they need root; fix: export KUBEPARK_NODES=auto"
+    with pytest.raises(SandboxError) as caught:
+        choice.choose_images({"sandbox:images": "upstream"}, "simulated", "they need root")
+    assert str(caught.value) == (
+        "sandbox:images is upstream, and simulated nodes (they need root) run no container; "
+        "fix: export KUBEPARK_IMAGES=standins"
+    )
+
+
+class Sandbox:
+    """A sandbox as `local_cloud` finds it: its stack file, and what it says of itself while it runs."""
+
+    def __init__(self, folder, monkeypatch):
+        monkeypatch.setenv("KUBEPARK_SANDBOX_DIR", str(folder / "state"))
+        self.folder, self.monkeypatch = folder, monkeypatch
+        self.config = self.declare()
+
+    def declare(self, **settings):
+        stack = {
+            "kubepark:aws": {"endpoint": f"http://127.0.0.1:{free_port()}"},
+            "kubepark:controlPlane": {"apiEndpoint": f"https://127.0.0.1:{free_port()}"},
+        }
+        stack |= {f"sandbox:{key}": value for key, value in settings.items()}
+        file = self.folder / "Pulumi.sandbox.yaml"
+        file.write_text(yaml.safe_dump({"config": stack}))
+        self.config = load(self.folder, "sandbox", file)
+        return self.config
+
+    def runs_with(self, images):
+        self.config.state_dir.mkdir(exist_ok=True)
+        with local_cloud.supervisor(self.config).edit() as state:
+            state |= {"nodes": "real", "images": images}
+        self.monkeypatch.setattr(local_cloud.Supervisor, "alive", lambda self, name: True)
+
+    def chosen(self):
+        return local_cloud._choose_images(self.config, *local_cloud._choose_nodes(self.config))
+
+
+@pytest.fixture
+def sandbox(tmp_path, monkeypatch, possible):
+    return Sandbox(tmp_path, monkeypatch)
+
+
+def test_a_running_sandbox_keeps_its_kind_of_images_unless_another_is_asked_for(sandbox, monkeypatch):
+    assert sandbox.chosen() == "standins"
+    sandbox.runs_with("upstream")
+    assert sandbox.chosen() == "upstream"
+    sandbox.declare(images="upstream")
+    assert sandbox.chosen() == "upstream"
+    monkeypatch.setenv("KUBEPARK_IMAGES", "standins")
+    with pytest.raises(SandboxError) as caught:
+        sandbox.chosen()
+    assert str(caught.value) == (
+        "this sandbox runs with upstream images, and standins ones are asked for: "
+        "run `bin/kubepark down` first, or ask for the kind that is there"
+    )
+
+
+def test_one_whose_setting_is_wrong_says_so_before_anything_starts(sandbox):
+    sandbox.declare(images="mine")
+    with pytest.raises(
+        SandboxError, match=r'^sandbox:images: "mine" is not known; accepted: standins, upstream'
+    ):
+        local_cloud.start(sandbox.config)
+    assert local_cloud.supervisor(sandbox.config).records() == {}
+
+
+def test_the_kind_of_images_is_told_where_it_is_not_the_default(sandbox):
+    sandbox.runs_with("upstream")
+    status = local_cloud.status(sandbox.config)
+    assert status.images == "upstream"
+    assert STAND_INS["upstream"] in stand_ins(status)
+    sandbox.runs_with("standins")
+    assert STAND_INS["standins"] in stand_ins(local_cloud.status(sandbox.config))
+
+
+def test_upstream_images_need_registries_that_answer_or_what_was_pulled(monkeypatch, tmp_path):
+    from sandbox.build.images.pulled import Cache
+    from sandbox.nodes.real import tools
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", "")
+    with pytest.raises(SandboxError, match=r"^images cannot be pulled: ") as caught:
+        tools.require_registries()
+    for host in ("ghcr.io", "nvcr.io", "registry.k8s.io"):
+        assert f"{host} does not answer here: " in str(caught.value)
+    assert str(caught.value).endswith("; fix: export KUBEPARK_IMAGES=standins")
+    cache = Cache(tools.cache_dir() / "pulled", 1)
+    for image in IMAGES:
+        if image.elsewhere:
+            cache.tag(f"{image.repository}:1", "sha256:1")
+    tools.require_registries()
