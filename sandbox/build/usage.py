@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sandbox.build.images.pulled import FOLDER
-from sandbox.build.toolchain import cache_dir
+from sandbox.files import cache_dir
 
 _KINDS = {"tools/images": "images", f"tools/{FOLDER}": "pulled images"}  # all else is tools
 

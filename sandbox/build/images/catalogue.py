@@ -170,6 +170,7 @@ def wanted_tags(kubeadm: Path, repositories: Collection[str]) -> dict[str, str]:
         )
     if tags.get(COREDNS, coredns) != coredns:
         raise SandboxError(
-            f"kubeadm {kubernetes} wants CoreDNS {tags[COREDNS]}, and sandbox/build/tools/coredns is {coredns}"
+            f"kubeadm {kubernetes} wants CoreDNS {tags[COREDNS]}, "
+            f"and sandbox/build/tools/coredns is {coredns}"
         )
     return tags

@@ -148,7 +148,8 @@ class Upstream:
     def _probe(self, host: str) -> str:
         """That the host does not answer; "" if it does. Looking up a name has no timeout of its own."""
         timeout = urllib3.Timeout(total=_DECIDE_SECONDS)
-        target = _Target("GET", f"{_base(host)}/v2/", {}, is_loopback(_hostname(host)))
+        url = f"{_base(host)}/v2/"
+        target = _Target("GET", url, {}, _is_local(url))
         said: list[str] = []
 
         def look() -> None:
@@ -161,7 +162,7 @@ class Upstream:
         thread = threading.Thread(target=look, name=f"probe {host}", daemon=True)
         thread.start()
         thread.join(_DECIDE_SECONDS)
-        reason = said[0] if said else _silence(target.url, f"nothing in {_DECIDE_SECONDS:.0f} s")
+        reason = said[0] if said else _silence(url, f"nothing in {_DECIDE_SECONDS:.0f} s")
         if reason:
             self._silent.put(host, reason)
         else:
@@ -183,15 +184,10 @@ class Upstream:
         """https://distribution.github.io/distribution/spec/auth/token/, without a login."""
         scope = challenge.get("scope") or f"repository:{name.partition('/')[2]}:pull"
         query = {"service": challenge.get("service"), "scope": scope}
-        realm = urljoin(url, challenge.get("realm") or "")
+        realm = _joined(url, challenge.get("realm") or "")
         asked = urlencode({key: value for key, value in query.items() if value})
-        target = _Target(
-            "GET",
-            f"{realm}{'&' if '?' in realm else '?'}{asked}",
-            {},
-            is_loopback(_hostname(urlsplit(url).netloc)),
-        )
-        response = self._follow(target)
+        address = f"{realm}{'&' if '?' in realm else '?'}{asked}"
+        response = self._follow(_Target("GET", address, {}, _is_local(url)))
         host = urlsplit(realm).netloc
         try:
             if response.status != 200:
@@ -216,7 +212,7 @@ class Upstream:
             if not location:
                 return response
             response.close()
-            url = urljoin(target.url, location)
+            url = _joined(target.url, location)
             same = urlsplit(url)[:2] == urlsplit(target.url)[:2]
             headers = {key: value for key, value in target.headers.items() if same or key != "Authorization"}
             target = _Target(target.method, url, headers, target.local)
@@ -224,7 +220,7 @@ class Upstream:
 
     def _send(self, target: _Target, timeout: urllib3.Timeout) -> urllib3.BaseHTTPResponse:
         parts = urlsplit(target.url)
-        loopback = is_loopback(parts.hostname or "")
+        loopback = _is_local(target.url)
         if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
             raise UpstreamError(f"{parts.scheme}://{parts.netloc} is not https")
         if loopback and not target.local:
@@ -259,20 +255,30 @@ def _proxy(url: str) -> urllib3.ProxyManager:
     return urllib3.ProxyManager(full, proxy_headers=headers)
 
 
-def _hostname(host: str) -> str:
-    return host.rsplit(":", 1)[0]
-
-
 def _base(host: str) -> str:
-    scheme = "http" if is_loopback(_hostname(host)) else "https"
+    scheme = "http" if _is_local(f"//{host}") else "https"
     return f"{scheme}://{_API_HOSTS.get(host, host)}"
+
+
+def _is_local(url: str) -> bool:
+    return is_loopback(urlsplit(url).hostname or "")
+
+
+def _joined(url: str, location: str) -> str:
+    """Where a registry leads to, from `url`."""
+    try:
+        found = urljoin(url, location)
+        urlsplit(found)
+    except ValueError as error:
+        raise UpstreamError(f"{urlsplit(url).netloc} leads to what is no address: {location[:80]}") from error
+    return found
 
 
 def _request(method: str, url: str, token: str | None) -> _Target:
     headers = {"Accept": ", ".join((*MANIFEST_TYPES, "*/*")) if "/manifests/" in url else "*/*"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    return _Target(method, url, headers, is_loopback(_hostname(urlsplit(url).netloc)))
+    return _Target(method, url, headers, _is_local(url))
 
 
 def _bearer(response: urllib3.BaseHTTPResponse) -> WWWAuthenticate | None:

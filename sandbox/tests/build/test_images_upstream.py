@@ -158,6 +158,7 @@ def test_a_token_that_has_expired_is_replaced(registry, host, digest):
         ({"realm": "http://auth.test/token"}, r"http://auth\.test is not https"),
         ({"blobs_at": "http://cdn.test"}, r"http://cdn\.test is not https"),
         ({"blobs_at": "ftp://127.0.0.1"}, r"ftp://127\.0\.0\.1 is not https"),
+        ({"realm": "http://[auth"}, r"leads to what is no address: http://\[auth"),
         ({"blobs_at": "HERE"}, "redirects more than 5 times"),
         ({"status": 401}, "answers 401: the registry is closed"),
     ],

@@ -5,11 +5,18 @@ So a test runs alone and in any order. Who leaves the stack as declared costs th
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from sandbox.build.images.oci import Files, Start, Store
+from sandbox.build.images.pulled import FOLDER, Cache, limit
+from sandbox.files import cache_dir
+from sandbox.tests.build.upstream_registry import UpstreamRegistry, served
 from sandbox.tests.stack.project import NODES, Project
+from sandbox.tests.tools import tool
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +57,18 @@ def deployed(checkout: Project) -> Project:
 def empty(checkout: Project) -> Project:
     """Nothing is deployed, and nothing runs."""
     return checkout.emptied()
+
+
+@pytest.fixture
+def team_image(tmp_path: Path) -> Iterator[str]:
+    """An image that nobody has pulled yet, without its tag (1), of a registry on this machine's loopback."""
+    (tmp_path / "only-here").write_text(uuid.uuid4().hex)
+    store, upstream = Store(tmp_path / "store"), UpstreamRegistry()
+    files = Files({"/bin/other": tool("probe"), "/only-here": tmp_path / "only-here"})
+    packed = store.pack(files, Start(("/bin/other",)))
+    upstream.add("team/other", "1", store, packed)
+    serving, host = served(upstream)
+    yield f"{host}/team/other"
+    serving.close()
+    for digest in packed.blobs:  # in the user's cache, where nobody will want it again
+        Cache(cache_dir() / FOLDER, limit()).path(digest).unlink(missing_ok=True)

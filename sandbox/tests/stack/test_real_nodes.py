@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -101,6 +102,49 @@ def test_pods_reach_services_by_name_on_other_nodes_and_can_be_looked_into(machi
     assert json.loads(page)["issuer"] == issuer
     assert "listening on 0.0.0.0:5556" in project.kubectl("logs", "-n", "auth", "-l", "app=dex")
     project.kubectl("delete", "pod", "probe", "--grace-period=1")
+
+
+def test_a_pod_with_an_image_of_another_registry_runs(machines: Machines, team_image: str) -> None:
+    project = machines.project
+    project.kubectl(
+        *("run", "other", f"--image={team_image}:1", "--restart=Never", "--command", "--"),
+        *("/bin/other", "print", "pulled through"),
+    )
+    project.kubectl("wait", "pod/other", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=50s")
+    assert project.kubectl("logs", "other") == "pulled through\n"
+    project.kubectl("delete", "pod", "other", "--grace-period=1")
+
+
+def why_waiting(project: Project, pod: str) -> str:
+    """Why a pod's one container does not run, in the kubelet's words."""
+    statuses = project.get("pod", pod)["status"].get("containerStatuses") or [{}]
+    waiting = statuses[0].get("state", {}).get("waiting", {})
+    return f"{waiting.get('reason')}: {waiting.get('message')}"
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        ("127.0.0.1:1/team/other:1", "127.0.0.1:1 does not answer here: "),
+        ("{}/team/other:9", "{} answers 404: 9 unknown to registry.test; the sandbox itself has "),
+    ],
+)
+def test_a_pod_with_an_image_of_nobody_says_why_at_once(
+    machines: Machines, team_image: str, image: str, why: str
+) -> None:
+    project, host = machines.project, team_image.partition("/")[0]
+    image, why = image.format(host), why.format(host)
+    project.kubectl("run", "nobody", f"--image={image}", "--restart=Never")
+    until("it is refused", lambda: "ErrImagePull" in why_waiting(project, "nobody"), 20)
+    assert f"403 Forbidden\ndenied: {image}: {why}" in why_waiting(project, "nobody")
+    found = project.get("events", "--field-selector=involvedObject.name=nobody")["items"]
+    first = {
+        each["reason"]: datetime.fromisoformat(each["firstTimestamp"])
+        for each in found[::-1]
+        if each["firstTimestamp"]
+    }
+    assert first["Failed"] - first["Pulling"] <= timedelta(seconds=4)
+    project.kubectl("delete", "pod", "nobody", "--grace-period=1")
 
 
 def test_secrets_are_encrypted_in_etcd_and_the_api_keeps_an_audit_log(machines: Machines) -> None:
