@@ -77,14 +77,14 @@ class Cache:
             finally:
                 Path(file.name).unlink(missing_ok=True)
 
-    def keep(self, file: IO[bytes], digest: str) -> Path:
+    def keep(self, file: IO[bytes], digest: str) -> None:
         """Give a file that was received, and whose content has this digest, its name."""
         file.truncate(file.tell())
         file.flush()
         os.fsync(file.fileno())
         path = self.path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return Path(file.name).replace(path)
+        Path(file.name).replace(path)
 
     def trim(self) -> None:
         """Remove what was used longest ago, until the rest is within the limit."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Download:
         self.size: int | None = None
         self._cache, self._digest, self._most = cache, digest, most
         self._changed = threading.Condition()
-        self._path: Path | None = None  # once the registry has begun to send
+        self._file: IO[bytes] | None = None  # once the registry sends; in use as long as anybody has this
         self._ready = 0  # bytes that readers may have
         self._finished = False
         self.failure: UpstreamError | None = None  # once it has failed
@@ -88,19 +89,16 @@ class Download:
 
     def begun(self) -> None:
         """Wait until its registry sends. Raises `UpstreamError`."""
-        self._wait(lambda: self._path is not None)
+        self._wait(lambda: self._file is not None)
 
     def chunks(self) -> Iterator[bytes]:
         """The content as it arrives, once it has begun. Raises `CutOff`, before the last byte."""
-        with self._changed:
-            assert self._path is not None, "it has begun"
-            file = open_in_use(self._path)
+        assert self._file is not None, "it has begun"
         position = 0
-        with file:
-            while (ready := self._after(position)) > position:
-                chunk = os.pread(file.fileno(), min(_CHUNK, ready - position), position)
-                position += len(chunk)
-                yield chunk
+        while (ready := self._after(position)) > position:
+            chunk = os.pread(self._file.fileno(), min(_CHUNK, ready - position), position)
+            position += len(chunk)
+            yield chunk
 
     def content(self) -> bytes:
         """All of it. Raises `UpstreamError`."""
@@ -126,23 +124,29 @@ class Download:
         self._check(self.size or 0)
         hashed = hashlib.new(self._digest.partition(":")[0])
         with self._cache.receive(self.size or 0) as file:
-            self._tell(0, Path(file.name))
+            self._begin(open_in_use(Path(file.name)))
             for chunk in response.stream(_CHUNK, decode_content=False):
                 before = file.tell()
                 self._check(before + len(chunk))
                 hashed.update(chunk)
                 file.write(chunk)
                 file.flush()
-                self._tell(before, Path(file.name))  # readers get the last bytes once all were verified
+                self._tell(before)  # readers get the last bytes once all were verified
             if hashed.hexdigest() != self._digest.partition(":")[2]:
                 raise UpstreamError(f"what came as {self._digest} is something else")
-            with self._changed:  # no reader opens it while it changes its name
-                self._tell(file.tell(), self._cache.keep(file, self._digest))
-                self._finished = True
+            size = file.tell()
+            self._cache.keep(file, self._digest)
+            self._tell(size, finished=True)
 
-    def _tell(self, ready: int, path: Path) -> None:
+    def _begin(self, file: IO[bytes]) -> None:
+        weakref.finalize(self, file.close)
         with self._changed:
-            self._ready, self._path = ready, path
+            self._file = file
+            self._changed.notify_all()
+
+    def _tell(self, ready: int, *, finished: bool = False) -> None:
+        with self._changed:
+            self._ready, self._finished = ready, finished
             self._changed.notify_all()
 
     def _check(self, size: int) -> None:
