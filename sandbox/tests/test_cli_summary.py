@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from sandbox import config
+import pytest
+from typer.testing import CliRunner
+
+from sandbox import cli, config
 from sandbox.summary import summary
 from sandbox.workspace import Workspace
 
@@ -66,3 +69,14 @@ def test_the_job_is_not_called_completed_unless_it_was(workspace, verified, word
 
 def test_a_node_that_the_api_does_not_list_is_said_so(workspace):
     assert "not in the cluster" in text(workspace, {})
+
+
+def test_images_that_are_not_stand_ins_are_told_here_and_by_status(workspace, monkeypatch):
+    assert "\nImages " not in text(workspace, {})
+    workspace.config.state_dir.mkdir()
+    workspace.config.state_file.write_text(json.dumps({"nodes": "real", "images": "upstream"}))
+    said = text(workspace, {})
+    assert "Images          upstream, of their registries\n" in said
+    assert "images of Dex" not in said
+    monkeypatch.setattr(cli, "ROOT", workspace.config.root)
+    assert "\nimages: upstream\n" in CliRunner().invoke(cli.app, ["status"]).output
