@@ -187,7 +187,7 @@ def test_an_image_of_nobody_is_refused_at_once_in_containerds_words_with_ours(no
     assert time.monotonic() - begin < 4
     assert answer.returncode != 0
     reason = "127.0.0.1:1/team/app:1: 127.0.0.1:1 does not answer here: "
-    assert f"403 Forbidden\\ndenied: {reason}" in answer.stderr
+    assert f"denied: {reason}" in answer.stderr
     last = requests(registry)[-1]
     assert last["name"] == "127.0.0.1:1/team/app"
     assert last["message"].startswith(reason)
