@@ -5,6 +5,7 @@ So a test runs alone and in any order. Who leaves the stack as declared costs th
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,5 +71,7 @@ def team_image(tmp_path: Path) -> Iterator[str]:
     serving, host = served(upstream)
     yield f"{host}/team/other"
     serving.close()
-    for digest in packed.blobs:  # in the user's cache, where nobody will want it again
-        Cache(cache_dir() / FOLDER, limit()).path(digest).unlink(missing_ok=True)
+    cache = Cache(cache_dir() / FOLDER, limit())  # of the user, who will never want it again
+    for digest in packed.blobs:
+        cache.path(digest).unlink(missing_ok=True)
+    shutil.rmtree(cache.folder / "tags" / host, ignore_errors=True)
