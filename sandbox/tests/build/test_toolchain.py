@@ -183,7 +183,9 @@ def test_a_program_that_links_c_is_static_all_the_same(tools_dir, tmp_path, fake
     ensure_built(made, tmp_path / "cache", tools_dir)
     log = fake_go.read_text().splitlines()
     log = log[next(number for number, line in enumerate(log) if " build " in line) :]
-    assert log[0].startswith("local -mod=readonly 1 build -v -trimpath -tags one,two -ldflags ")
+    assert log[0].startswith(
+        "local -mod=readonly -gcflags=all=-dwarf=false 1 build -v -trimpath -tags one,two -ldflags "
+    )
     assert log[1] == f"-I{c_library}/usr/include"
     assert log[2] == f"-L{c_library}/usr/lib/x86_64-linux-gnu -l:libthing.a"
     assert log[3] == "unexpected: --libs -- libother"
@@ -209,10 +211,11 @@ def test_built_once_with_the_pinned_flags(tools_dir, tmp_path, fake_go, capsys):
     assert folder == tmp_path / "cache" / made.folder / "bin"
     assert sorted(item.name for item in folder.iterdir()) == ["alpha", "beta"]
     listed, built = fake_go.read_text().splitlines()
+    started = "local -mod=readonly -gcflags=all=-dwarf=false"
     flags = "-trimpath -ldflags -s -w -X example.org/v.Version=v3.4.5"
     packages = "example.org/thing/v3/cmd/alpha example.org/thing/server/v3"
-    assert listed.startswith(f"local -mod=readonly 0 list -deps {flags} -f ")
-    assert built.startswith(f"local -mod=readonly 0 build -v {flags} -o ")
+    assert listed.startswith(f"{started} 0 list -deps {flags} -f ")
+    assert built.startswith(f"{started} 0 build -v {flags} -o ")
     assert built.endswith(f"/bin/ {packages}")
     first, last = capsys.readouterr().err.splitlines()
     assert first == "building thing v3.4.5 ..."
