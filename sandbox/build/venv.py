@@ -38,10 +38,11 @@ def ensure_venv(root: Path) -> None:
             stamp.touch()  # make compares times
             return
         python = folder / "bin" / "python"
-        if not _works(python):
+        if not (stamp.exists() and _works(python)):
             if not cache_dir().exists():
                 print(FIRST_RUN, file=sys.stderr)
-            _create(folder)
+            _create(folder)  # also after a run that was killed: an installer takes half a package for whole
+        stamp.unlink(missing_ok=True)
         with step("installing Python packages", "installed Python packages"):
             _install(python, root)
         atomic_write(stamp, wanted + "\n", mode=0o644)

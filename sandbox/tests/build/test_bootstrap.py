@@ -82,6 +82,8 @@ def test_the_first_python_that_is_new_enough_is_taken(clone, path):
     script(path / "python3", "exit 1")  # too old
     script(path / "python3.12", f'exec {sys.executable} "$@"')
     (clone / ".venv" / "bin").mkdir(parents=True)
+    (clone / ".venv" / ".stamp").write_text("of other pins")
+    os.utime(clone / ".venv" / ".stamp", (0, 0))
     log = clone / "pip.log"
     script(clone / ".venv" / "bin" / "python", f'echo "$@" >> "{log}"')
     done = run("make", "venv", cwd=clone, path=path)
@@ -99,6 +101,7 @@ def test_the_first_python_that_is_new_enough_is_taken(clone, path):
 
 def stub_python(folder, body="exit 0"):
     (folder / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
+    (folder / ".venv" / ".stamp").write_text("of other pins")
     log = folder / "python.log"
     script(folder / ".venv" / "bin" / "python", f'echo "$@" >> "{log}"; {body}')
     return log
@@ -117,8 +120,9 @@ def test_an_unchanged_checkout_installs_nothing_and_a_changed_pin_does(clone, ca
 
 
 def test_a_failed_installation_is_one_error_and_is_tried_again(clone, capsys):
-    stub_python(clone, 'case "$*" in *install*) echo "no route to the registry" >&2; exit 1;; esac')
+    broken = 'case "$*" in *install*) echo "no route to the registry" >&2; exit 1;; esac'
     for _ in range(2):
+        stub_python(clone, broken)
         with pytest.raises(SandboxError) as caught:
             venv.ensure_venv(clone)
         assert str(caught.value).splitlines() == [
@@ -126,6 +130,30 @@ def test_a_failed_installation_is_one_error_and_is_tried_again(clone, capsys):
             "  no route to the registry",
         ]
         assert "no route to the registry: pip instead of uv\n" in capsys.readouterr().err
+
+
+def test_what_a_killed_installation_left_is_made_anew(clone, monkeypatch):
+    """uv and pip take a package for whole whose files are not all there."""
+    stub_python(clone)
+    (clone / ".venv" / ".stamp").unlink()
+    (clone / ".venv" / "half").touch()
+
+    def create(folder):
+        shutil.rmtree(folder)
+        stub_python(clone)
+
+    monkeypatch.setattr(venv, "_create", create)
+    venv.ensure_venv(clone)
+    assert not (clone / ".venv" / "half").exists()
+    assert (clone / ".venv" / ".stamp").read_text().strip() == venv.requirements_digest(clone)
+
+
+def test_a_killed_upgrade_leaves_no_stamp(clone, monkeypatch):
+    stub_python(clone)
+    monkeypatch.setattr(venv, "_install", lambda python, root: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        venv.ensure_venv(clone)
+    assert not (clone / ".venv" / ".stamp").exists()
 
 
 def test_pip_installs_where_uv_cannot(clone, capsys):
@@ -142,7 +170,7 @@ def test_a_first_run_says_how_long_it_takes(clone, capsys, tmp_path, monkeypatch
     if cached:
         (tmp_path / "cache" / "kubepark" / "tools").mkdir(parents=True)
     monkeypatch.setattr(venv, "_create", lambda folder: stub_python(clone))
-    venv.ensure_venv(clone)
+    venv.ensure_venv(clone)  # there is no virtualenv
     assert capsys.readouterr().err.count("first run: Python packages (half a minute), then ") == said
 
 

@@ -139,3 +139,59 @@ def test_ctrl_c_ends_the_compiler_that_is_in_a_group_of_its_own(hosts, machine):
     assert "building kwok" in error
     assert "stopped after" in error
     assert error.endswith("interrupted: what is whole stays, run the same command again for the rest\n")
+
+
+APT = """#!/bin/sh
+touch "$GO_STARTED"
+while [ -e "$GO_WAITS" ]; do sleep 0.05; done
+touch thing_1_all.deb
+"""
+DPKG = """#!/bin/sh
+mkdir -p "$3/usr"; echo whole > "$3/usr/thing"
+"""
+FETCH = """
+from sandbox.build import obtain
+from sandbox.files import cache_dir
+obtain.obtain([], [["thing"]], cache_dir())
+"""
+PACK = """
+import sys
+from pathlib import Path
+from sandbox.build.images.oci import Files, Start, Store
+store = Store(Path(sys.argv[1]))
+packed = store.pack(Files({"/thing": Path(sys.argv[2])}), Start(("/thing",)))
+assert all(store.path(digest).exists() for digest in packed.blobs)
+"""
+
+
+def test_a_killed_fetch_of_debian_packages_is_repeated(machine, tmp_path):
+    for name, text in (("apt-get", APT), ("dpkg", DPKG)):
+        (tmp_path / "path" / name).write_text(text)
+        (tmp_path / "path" / name).chmod(0o755)
+    Path(machine["GO_WAITS"]).touch()
+    command = [sys.executable, "-c", FETCH]
+    first = subprocess.Popen(command, env=machine, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    until("the fetch", lambda: Path(machine["GO_STARTED"]).exists(), first)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate(timeout=20)
+    cache = Path(machine["XDG_CACHE_HOME"]) / "kubepark" / "tools"
+    assert list(cache.glob("debian-*/usr")) == []
+    Path(machine["GO_WAITS"]).unlink()
+    subprocess.run(command, env=machine, check=True, timeout=30)
+    (folder,) = cache.glob("debian-*/usr")
+    assert (folder / "thing").read_text() == "whole\n"
+    assert [path.name for path in cache.glob(".*")] == []
+
+
+def test_a_killed_packing_of_an_image_is_repeated(machine, tmp_path):
+    store, big = tmp_path / "store", tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(1 << 29)  # takes a second
+    command = [sys.executable, "-c", PACK, str(store), str(big)]
+    first = subprocess.Popen(command, env=machine, stderr=subprocess.PIPE, text=True)
+    until("the packing", lambda: any(store.glob("blobs/sha256/.layer-*")), first)
+    first.kill()
+    first.communicate(timeout=20)
+    assert [path.name for path in store.glob("blobs/sha256/*") if not path.name.startswith(".")] == []
+    subprocess.run(command, env=machine, check=True, timeout=60)
+    assert list(store.glob("blobs/sha256/.layer-*")) == []
