@@ -1,4 +1,4 @@
-"""One Go module built: all of its programs by one `go build`, which links them side by side."""
+"""One Go module built: what its programs consist of is downloaded, compiled, and the programs are linked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sandbox.build.debian import unpacked
@@ -19,10 +19,15 @@ _TAIL_LINES = 20
 
 
 class Commands:
-    """The `go` commands of several threads, all of which `stop` ends."""
+    """The `go` commands of several threads, all of which `stop` ends.
+
+    Compiling keeps all cores busy, so one does at a time, which spares the others what it has compiled that
+    they need as well; downloading, which waits, and linking, which keeps one core busy, go on beside it.
+    """
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
+        self.compiling = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
 
@@ -102,9 +107,22 @@ def build(item: Plan, staged: Path, cache: Path, source: Path, commands: Command
         file = staged.parent / "overlay.json"
         file.write_text(json.dumps({"Replace": replace}), encoding="utf-8")
         flags += ["-overlay", str(file)]
-    stale = "{{if .Stale}}{{.ImportPath}}{{end}}"
-    awaited = set(run("list", "-deps", *flags, "-f", stale, *packages).split())
-    total = len(awaited) or 1
+    run("list", "-deps", *flags, *packages)  # downloads
+    with commands.compiling:
+        _compile(flags, packages, run, report)
+    (staged / "bin").mkdir(parents=True)
+    run("build", *flags, "-o", f"{staged / 'bin'}/", *packages)
+    for name, package in item.packages.items():
+        made = staged / "bin" / last_element(package)
+        if made.name != name:
+            made.rename(made.with_name(name))
+
+
+def _compile(flags: Sequence[str], packages: Sequence[str], run: Callable[..., str], report: Report) -> None:
+    """All that the cache lacks but the programs themselves, which only linking makes."""
+    stale = '{{if and .Stale (not .Standard) (ne .Name "main")}}{{.ImportPath}}{{end}}'
+    needed = run("list", "-deps", *flags, "-f", stale, *packages).split()
+    awaited, total = set(needed), len(needed)
 
     def seen(line: str) -> bool:
         if line not in awaited:
@@ -113,12 +131,8 @@ def build(item: Plan, staged: Path, cache: Path, source: Path, commands: Command
         report(1 - len(awaited) / total)
         return True
 
-    (staged / "bin").mkdir(parents=True)
-    run("build", "-v", *flags, "-o", f"{staged / 'bin'}/", *packages, seen=seen)
-    for name, package in item.packages.items():
-        made = staged / "bin" / last_element(package)
-        if made.name != name:
-            made.rename(made.with_name(name))
+    if needed:
+        run("build", "-v", *flags, *needed, seen=seen)
 
 
 def _overlay(item: Plan, source: Path, download: Callable[[str], str]) -> dict[str, str]:

@@ -28,7 +28,7 @@ from sandbox.progress import board, note, step
 
 BUILD_VARIABLE = "KUBEPARK_BUILD"  # "1": never download what can be built
 DOWNLOAD_SECONDS = 20  # for the share of a module in the whole, and for what a run says it will take
-_AT_ONCE = 4  # downloads
+_AT_ONCE = 4  # downloads, and builds of which one compiles
 
 
 def programs(item: Plan, cache: Path) -> Path | None:
@@ -61,7 +61,8 @@ def obtain(items: Sequence[Plan], packages: Sequence[Sequence[str]], cache: Path
     try:
         with board("first run", sum(weights.values())), _Workers() as workers:
             workers.beside(lambda: [unpacked(names, cache) for names in fetched])
-            for item in missing:
+            # The small first: the others' modules are downloaded meanwhile.
+            for item in sorted(missing, key=lambda item: weights[item.module]):
                 if item.module in offered:
                     workers.download(item, offered[item.module], cache)
                 else:
@@ -73,12 +74,12 @@ def obtain(items: Sequence[Plan], packages: Sequence[Sequence[str]], cache: Path
 
 
 class _Workers:
-    """Downloads beside one another, beside them one build after the other, for a build has all cores."""
+    """Downloads and builds beside one another."""
 
     def __init__(self) -> None:
         self._commands = Commands()
         self._fetchers = ThreadPoolExecutor(_AT_ONCE)
-        self._builder = ThreadPoolExecutor(1)
+        self._builders = ThreadPoolExecutor(_AT_ONCE)
         self._futures: list[Future[object]] = []
 
     def __enter__(self) -> _Workers:
@@ -87,14 +88,14 @@ class _Workers:
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
             self._commands.stop()
-        for pool in (self._fetchers, self._builder):
+        for pool in (self._fetchers, self._builders):
             pool.shutdown(cancel_futures=kind is not None)
 
     def beside(self, work: Callable[[], object]) -> None:
         self._futures.append(self._fetchers.submit(work))
 
     def build(self, item: Plan, cache: Path) -> None:
-        self._futures.append(self._builder.submit(ensure_built, item, cache, TOOLS_DIR, self._commands))
+        self._futures.append(self._builders.submit(ensure_built, item, cache, TOOLS_DIR, self._commands))
 
     def download(self, item: Plan, found: Sequence[Asset], cache: Path) -> None:
         def work() -> None:

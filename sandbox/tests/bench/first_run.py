@@ -37,6 +37,7 @@ def measure_first_run(folder: Path) -> list[Row]:
     tools = home / ".cache" / "kubepark" / "tools"
     (folder / "hosts").mkdir()
     with publishers(folder / "hosts") as hosts:
+        hosts.others = True  # the package registries
         for name, release in RELEASES.items():
             item = plan(MODULES[name])
             built = tools / item.folder / "bin"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import io
+import os
+import select
 import socket
 import ssl
 import tarfile
@@ -31,7 +33,10 @@ HOSTS = ("github.com", "dl.k8s.io")
 
 @dataclass
 class Publishers:
-    """`files` by URL. `cut` gives that many bytes, `silent` hosts accept and never answer."""
+    """`files` by URL. `cut` gives that many bytes, `silent` hosts accept and never answer.
+
+    To hosts of others the proxy leads as it should, if `others`, else it refuses them.
+    """
 
     folder: Path
     files: dict[str, bytes | Path] = field(default_factory=dict)
@@ -42,6 +47,7 @@ class Publishers:
     refused: set[str] = field(default_factory=set)  # by the proxy
     asked: list[str] = field(default_factory=list)
     proxy: str = ""
+    others: bool = False
 
     @property
     def certificate(self) -> Path:
@@ -127,8 +133,11 @@ def publishers(folder: Path) -> Iterator[Publishers]:
     class Proxy(BaseHTTPRequestHandler):
         def do_CONNECT(self) -> None:
             name = self.path.partition(":")[0]
-            if name in shown.refused:
-                self.send_error(403)
+            if name in shown.refused or name not in HOSTS:
+                if shown.others and name not in shown.refused:
+                    self.tunnel()
+                else:
+                    self.send_error(403)
                 return
             self.send_response(200)
             self.end_headers()
@@ -138,6 +147,19 @@ def publishers(folder: Path) -> Iterator[Publishers]:
             with context.wrap_socket(self.connection, server_side=True) as secure:
                 Host(secure, self.client_address, self.server)
             self.close_connection = True
+
+        def tunnel(self) -> None:
+            host, _, port = self.path.partition(":")
+            with socket.create_connection((host, int(port)), timeout=30) as other:
+                self.send_response(200)
+                self.end_headers()
+                ends = {self.connection: other, other: self.connection}
+                while readable := select.select(list(ends), [], [], 60)[0]:
+                    for end in readable:
+                        if not (data := end.recv(1 << 16)):
+                            self.close_connection = True
+                            return
+                        ends[end].sendall(data)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -186,7 +208,8 @@ def _certificates(folder: Path) -> ssl.SSLContext:
     ca = signed("test CA", ca_key, True, None)
     leaf = signed("publishers", key, False, (ca, ca_key))
     pem = serialization.Encoding.PEM
-    (folder / "ca.pem").write_bytes(ca.public_bytes(pem))
+    trusted = Path(ssl.get_default_verify_paths().cafile or os.devnull).read_bytes()
+    (folder / "ca.pem").write_bytes(ca.public_bytes(pem) + trusted)
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / "host.pem").write_bytes(private + leaf.public_bytes(pem))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

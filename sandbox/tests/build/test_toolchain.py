@@ -63,8 +63,9 @@ def fake_go(tmp_path, monkeypatch):
         f'if [ "$CGO_ENABLED" = 1 ]; then "$PKG_CONFIG" --cflags -- libthing >> "{log}"; '
         f'"$PKG_CONFIG" --libs -- libthing >> "{log}"; "$PKG_CONFIG" --libs -- libother 2>> "{log}"; fi\n'
         'if [ "$1" = list ]; then echo example.org/thing/a; echo example.org/thing/b; exit 0; fi\n'
+        'case "$*" in *" -v "*) echo example.org/thing/a >&2; exit 0;; esac\n'
         'while [ "$1" != -o ]; do shift; done; folder=$2; shift 2\n'
-        'echo example.org/thing/a >&2; echo half > "$folder/alpha"; sleep "${FAKE_SECONDS:-0}"\n'
+        'echo half > "$folder/alpha"; sleep "${FAKE_SECONDS:-0}"\n'
         'if [ -n "$FAKE_FAILURE" ]; then echo "$FAKE_FAILURE" >&2; exit 1; fi\n'
         'for package in "$@"; do name=${package%/v[0-9]}; name=${name##*/}\n'
         '  echo "#!/bin/sh" > "$folder/$name"; chmod +x "$folder/$name"; done\n'
@@ -182,9 +183,9 @@ def test_a_program_that_links_c_is_static_all_the_same(tools_dir, tmp_path, fake
     )  # fmt: skip
     ensure_built(made, tmp_path / "cache", tools_dir)
     log = fake_go.read_text().splitlines()
-    log = log[next(number for number, line in enumerate(log) if " build " in line) :]
+    log = log[next(number for number, line in enumerate(log) if " -o " in line) :]
     assert log[0].startswith(
-        "local -mod=readonly -gcflags=all=-dwarf=false 1 build -v -trimpath -tags one,two -ldflags "
+        "local -mod=readonly -gcflags=all=-dwarf=false 1 build -trimpath -tags one,two -ldflags "
     )
     assert log[1] == f"-I{c_library}/usr/include"
     assert log[2] == f"-L{c_library}/usr/lib/x86_64-linux-gnu -l:libthing.a"
@@ -210,18 +211,20 @@ def test_built_once_with_the_pinned_flags(tools_dir, tmp_path, fake_go, capsys):
     folder = ensure_built(made, tmp_path / "cache", tools_dir)
     assert folder == tmp_path / "cache" / made.folder / "bin"
     assert sorted(item.name for item in folder.iterdir()) == ["alpha", "beta"]
-    listed, built = fake_go.read_text().splitlines()
-    started = "local -mod=readonly -gcflags=all=-dwarf=false"
+    calls = fake_go.read_text().splitlines()
+    started = "local -mod=readonly -gcflags=all=-dwarf=false 0"
     flags = "-trimpath -ldflags -s -w -X example.org/v.Version=v3.4.5"
     packages = "example.org/thing/v3/cmd/alpha example.org/thing/server/v3"
-    assert listed.startswith(f"{started} 0 list -deps {flags} -f ")
-    assert built.startswith(f"{started} 0 build -v {flags} -o ")
-    assert built.endswith(f"/bin/ {packages}")
+    assert calls[0] == f"{started} list -deps {flags} {packages}"
+    assert calls[1].startswith(f"{started} list -deps {flags} -f ")
+    assert calls[2] == f"{started} build -v {flags} example.org/thing/a example.org/thing/b"
+    assert calls[3].startswith(f"{started} build {flags} -o ")
+    assert calls[3].endswith(f"/bin/ {packages}")
     first, last = capsys.readouterr().err.splitlines()
     assert first == "building thing v3.4.5 ..."
     assert last.startswith("built thing v3.4.5 in ")
     ensure_built(made, tmp_path / "cache", tools_dir)
-    assert len(fake_go.read_text().splitlines()) == 2
+    assert fake_go.read_text().splitlines() == calls
 
 
 def test_a_failed_build_leaves_nothing_and_says_why(tools_dir, tmp_path, fake_go, monkeypatch):
@@ -259,14 +262,14 @@ def test_two_builders_at_once_build_once(tools_dir, tmp_path, fake_go):
     for process in both:
         _, error = process.communicate(timeout=30)
         assert process.returncode == 0, error
-    assert len(fake_go.read_text().splitlines()) == 2
+    assert fake_go.read_text().count(" -o ") == 1
 
 
 def test_a_killed_build_is_cleared_away_by_the_next(tools_dir, tmp_path, fake_go):
     cache = tmp_path / "cache"
     process = builder(cache, tools_dir, FAKE_SECONDS="30")
     deadline = time.monotonic() + 20
-    while not fake_go.exists():
+    while not (fake_go.exists() and " -o " in fake_go.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
