@@ -150,7 +150,7 @@ def _download(item: Plan, found: Sequence[Asset], cache: Path, commands: Command
 @contextmanager
 def _made(target: Path, module: str) -> Iterator[Path | None]:
     """A folder to fill that becomes `target` when the block ends well; None if that is there already."""
-    cache, prefix = target.parent, f".{module}-"
+    cache, prefix = target.parent, f".{module}."  # the name of a module may begin with that of another
     if target.exists():
         yield None
         return

@@ -277,7 +277,14 @@ def test_a_killed_build_is_cleared_away_by_the_next(tools_dir, tmp_path, fake_go
     assert not [item for item in cache.iterdir() if not item.name.startswith(".") and item.is_dir()]
     folder = ensure_built(plan(THING, tools_dir), cache, tools_dir)
     assert (folder / "alpha").read_text() == "#!/bin/sh\n"
-    assert not [item for item in cache.iterdir() if item.name.startswith(".thing-")]
+    assert not [item for item in cache.iterdir() if item.name.startswith(".thing.")]
+
+
+def test_what_another_module_is_building_is_left_alone(tools_dir, tmp_path, fake_go):
+    other = tmp_path / "cache" / ".thing-kubernetes.x1y2z3"
+    other.mkdir(parents=True)
+    ensure_built(plan(THING, tools_dir), tmp_path / "cache", tools_dir)
+    assert other.exists()
 
 
 def test_go_from_path_when_new_enough(tmp_path, fake_go):
