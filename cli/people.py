@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli import cluster
 from cli.errors import CommandError
 from cli.passwords import PasswordError, hash_password, hint, read_password
 from cli.people_file import PeopleFile, append, put, rows
@@ -262,7 +263,7 @@ def sync(
     ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take our accounts out again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the change, without hashes.")] = False,
-    kubeconfig: Annotated[str | None, typer.Option(help="In place of KUBECONFIG or ~/.kube/config.")] = None,
+    kubeconfig: cluster.Option = None,
     context: Annotated[str | None, typer.Option(help="The kubeconfig's context.")] = None,
     namespace: Annotated[str, typer.Option(help="Where Dex is.")] = "auth",
     config_map: Annotated[str, typer.Option(help="Its ConfigMap.")] = "dex",

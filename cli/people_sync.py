@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from kubernetes import client, config
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config import ConfigException
 
+from cli.cluster import connected, kubeconfig_of
 from cli.dex_sync import Account, SyncRefused, masked, synced
 from cli.errors import CommandError
 from cli.people_file import PeopleFile
@@ -176,12 +176,9 @@ def external(
     wanted: list[Account] = []
     if not remove:
         wanted = accounts(PeopleFile(ROOT, stack).settings().people, password_hashes(stack))
-    try:
-        config.load_kube_config(config_file=kubeconfig, context=context)
-    except ConfigException as error:
-        raise CommandError(f"no kubeconfig can be used: {error}; see --kubeconfig and --context") from None
     log = partial(print, file=sys.stderr, flush=True)
-    return Sync(client.CoreV1Api(), client.AppsV1Api(), dex, log).run(wanted, dry_run=dry_run)
+    with connected(kubeconfig_of(stack, kubeconfig), context) as api:
+        return Sync(client.CoreV1Api(api), client.AppsV1Api(api), dex, log).run(wanted, dry_run=dry_run)
 
 
 def _failed(what: str, where: str, error: Any) -> CommandError:

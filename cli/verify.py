@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cli import cluster
 
 app = typer.Typer(help="Check the running cluster.", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -17,12 +18,7 @@ def verify() -> None:
 
 @app.command()
 def gpu(
-    kubeconfig: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="KUBECONFIG", help="Kubeconfig. Default: the sandbox stack's, else ~/.kube/config."
-        ),
-    ] = None,
+    kubeconfig: cluster.Option = None,
     stack: Annotated[str, typer.Option("--stack", "-s", envvar="STACK", help="The stack.")] = "sandbox",
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for each GPU model.")] = 300,
     accelerator: Annotated[
@@ -37,17 +33,10 @@ def gpu(
 
     raise typer.Exit(
         verify_gpu(
-            kubeconfig or _kubeconfig_of(stack),
+            cluster.kubeconfig_of(stack, kubeconfig),
             timeout=timeout,
             out=typer.echo,
             accelerator=accelerator,
             tolerate=toleration,
         )
     )
-
-
-def _kubeconfig_of(stack: str) -> Path:
-    """The kubeconfig that `up` keeps for a sandbox stack; else where kubectl looks by default."""
-    from cli import environments
-
-    return environments.of(stack).kubeconfig or Path("~/.kube/config").expanduser()

@@ -10,15 +10,14 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import urllib3.exceptions
-import yaml
-from kubernetes import client, config
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config.config_exception import ConfigException
 
+from cli.cluster import Kubeconfig, connected
+from cli.errors import CommandError
 from cli.gpu_reasons import accelerators, explain_pending
 from config.naming import ACCELERATOR, GPU_RESOURCE, RUNTIME_CLASS
 from config.versions import VECTOR_ADD_IMAGE
@@ -32,10 +31,6 @@ _LOG_LINES = 20
 _TOLERATION = {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}
 
 Out = Callable[[str], None]
-
-
-class VerifyError(Exception):
-    """The cluster cannot be asked; the text says why."""
 
 
 def build_job(name: str, accelerator: str, *, timeout: float, tolerate: bool = True) -> dict[str, Any]:
@@ -69,7 +64,7 @@ def build_job(name: str, accelerator: str, *, timeout: float, tolerate: bool = T
 
 
 def verify_gpu(
-    kubeconfig_path: Path,
+    kubeconfig: Kubeconfig,
     *,
     timeout: float,
     out: Out,
@@ -82,34 +77,23 @@ def verify_gpu(
     that the GPU nodes' taint keeps other pods away. Never raises for what a cluster can be in.
     """
     try:
-        with connect(kubeconfig_path) as api:
+        with connected(kubeconfig) as api:
             cluster = _Cluster(api)
             models = [accelerator] if accelerator else accelerators(cluster.nodes())
             if not models:
                 out(f"no node has the label {ACCELERATOR}: gpu.power is absent, or no GPU node has joined")
                 return 1
             passed = [_verify_model(cluster, model, timeout, tolerate, out) for model in models]
-    except VerifyError as error:
+    except CommandError as error:
         out(f"error: {error}")
         return 1
     except ApiException as error:
         out(f"error: the Kubernetes API answers {error.status} {error.reason}")
         return 1
-    except urllib3.exceptions.HTTPError as error:
-        out(f"error: the Kubernetes API cannot be reached: {_innermost(error)}")
-        return 1
     except KeyboardInterrupt:
         out("interrupted")
         return 1
     return 0 if all(passed) else 1
-
-
-def connect(kubeconfig_path: Path) -> client.ApiClient:
-    """A client for the current context. Raises: VerifyError."""
-    try:
-        return config.new_client_from_config(str(kubeconfig_path))
-    except (ConfigException, OSError, yaml.YAMLError) as error:
-        raise VerifyError(f"kubeconfig {kubeconfig_path} cannot be used: {error}") from None
 
 
 def _verify_model(cluster: _Cluster, model: str, timeout: float, tolerate: bool, out: Out) -> bool:
@@ -166,12 +150,6 @@ def evaluate(outcome: str, pod: Mapping[str, Any] | None, log: str | None, out: 
         return False
     out(f"passed: {PASSED!r} on node {node}")
     return True
-
-
-def _innermost(error: BaseException) -> str:
-    """The reason under urllib3's wrappers, in one line."""
-    reason = getattr(error, "reason", None)
-    return _innermost(reason) if isinstance(reason, BaseException) else str(error)
 
 
 class _Cluster:

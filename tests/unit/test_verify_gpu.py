@@ -266,7 +266,7 @@ def test_an_api_server_that_is_away_is_one_line(tmp_path):
     said: list[str] = []
     assert verify_gpu(path, timeout=1, out=said.append) == 1
     assert len(said) == 1
-    assert said[0].startswith("error: the Kubernetes API cannot be reached: ")
+    assert said[0].startswith("error: the Kubernetes API cannot be reached at https://127.0.0.1:1: ")
     assert "Connection refused" in said[0]
 
 

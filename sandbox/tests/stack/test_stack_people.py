@@ -218,10 +218,7 @@ def foreign_dex(project: Project) -> None:
 
 
 def sync(project: Project, *words: str) -> tuple[int, str]:
-    done = project.run(
-        *("people", "sync", "--external", "--namespace", "foreign"),
-        *("--kubeconfig", str(project.state / "kubeconfig"), *words),
-    )
+    done = project.run("people", "sync", "--external", "--namespace", "foreign", *words)
     assert "Traceback" not in done.stdout
     return done.returncode, done.stdout
 
