@@ -12,12 +12,15 @@ from cli.stackfile import config_of, setting
 KEY_DELETION_DAYS = 7
 
 
-def client(service: str, stack: str, variables: Mapping[str, str]) -> Any:
+def client(service: str, stack: str, variables: Mapping[str, str], *, seconds: float | None = None) -> Any:
     """A boto3 client for a stack. `variables`: the environment of its CLI, whose credentials it takes.
 
-    Raises `CommandError` if the stack names no region.
+    `seconds`: how long one try of a call may take, and there is no other; None: as boto3 has it.
+    Raises `CommandError` if the stack names no region, or its credentials cannot be read.
     """
     import boto3  # a third of a second, and seldom needed
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
 
     config = config_of(stack)
     region = setting(config, "kubepark:aws.region")
@@ -26,14 +29,22 @@ def client(service: str, stack: str, variables: Mapping[str, str]) -> Any:
             f"kubepark:aws.region is missing; fix: pulumi config set --stack {stack} "
             "--path kubepark:aws.region REGION"
         )
-    session = boto3.Session(
-        aws_access_key_id=variables.get("AWS_ACCESS_KEY_ID"),
-        aws_secret_access_key=variables.get("AWS_SECRET_ACCESS_KEY"),
-        aws_session_token=variables.get("AWS_SESSION_TOKEN"),
-        profile_name=variables.get("AWS_PROFILE"),
-        region_name=region,
-    )
-    return session.client(service, endpoint_url=variables.get("AWS_ENDPOINT_URL"))
+    hasty = Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1})
+    try:
+        session = boto3.Session(
+            aws_access_key_id=variables.get("AWS_ACCESS_KEY_ID"),
+            aws_secret_access_key=variables.get("AWS_SECRET_ACCESS_KEY"),
+            aws_session_token=variables.get("AWS_SESSION_TOKEN"),
+            profile_name=variables.get("AWS_PROFILE"),
+            region_name=region,
+        )
+        return session.client(
+            service,
+            endpoint_url=variables.get("AWS_ENDPOINT_URL"),
+            config=hasty if seconds is not None else None,
+        )
+    except BotoCoreError as error:
+        raise CommandError(f"AWS cannot be asked: {error}") from None
 
 
 def schedule_key_deletion(kms: Any, key: str) -> str:

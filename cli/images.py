@@ -6,10 +6,11 @@ A pin that is there already stays; what AWS would say today is printed beside it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from cli import round_trip
+from cli import preflight, round_trip
 from cli.errors import CommandError
 from cli.stackfile import config_of, replace_file, setting, stack_file
 from config.versions import AMI_PARAMETERS
@@ -50,6 +51,7 @@ def init(stack: str, *, write: bool) -> int:
         print(f"wrote {', '.join(missing)} to {path.name}")
     elif missing:
         print(f"not in {path.name} yet: {', '.join(missing)}; `--write` puts them there")
+    preflight.warn(stack, os.environ, found)
     return 0
 
 

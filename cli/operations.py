@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli import environments, pulumi, recovery
+from cli import environments, preflight, pulumi, recovery
 from cli.aws import client, schedule_key_deletion
 from cli.environments import Environment
 from cli.pulumi import Pulumi
@@ -20,12 +20,14 @@ VERIFY_SECONDS = 120.0  # patience of the GPU Job that ends an `up`
 
 
 def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
-    """Settle what a killed update left, update, keep the kubeconfig, run the GPU Job, report."""
+    """Settle what a killed update left, warn of what the account lacks, update, keep the kubeconfig, run the
+    GPU Job, report."""
     began = time.monotonic()
     environment = environments.of(stack)
     with environment.operation("up") as variables:
         cli = Pulumi(stack, variables)
         _settle(cli)
+        preflight.warn(stack, variables)
         code = cli.operate("up", *CHECKED_BY_US, *_consent(environment, yes), *options)
         if environment.kubeconfig is None:
             return code

@@ -40,7 +40,7 @@ from moto.moto_server.werkzeug_app import (  # noqa: E402
 from werkzeug.serving import run_simple  # noqa: E402
 from werkzeug.wrappers import Response  # noqa: E402
 
-from sandbox.aws import answers, strict  # noqa: E402
+from sandbox.aws import answers, quotas, strict  # noqa: E402
 from sandbox.aws.awswire import AwsRequest, parse, render_error  # noqa: E402
 from sandbox.config import (  # noqa: E402
     ACCOUNT_ID,
@@ -122,6 +122,8 @@ class Front:
         if refusal is not None:
             content_type, answer = render_error(request, refusal)
             response = Response(answer, status=400, content_type=content_type)
+        elif (quota := quotas.answer(request)) is not None:
+            response = Response(quota, content_type="application/x-amz-json-1.1")
         else:
             sent = strict.for_moto(request, body)
             passed = {**environ, "wsgi.input": BytesIO(sent), "CONTENT_LENGTH": str(len(sent))}

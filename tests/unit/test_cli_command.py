@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cli import environments, images, main, stackfile
+from cli import environments, images, main, preflight, stackfile
 from cli.errors import CommandError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,6 +126,14 @@ def test_every_operation_is_plain_pulumi_with_the_policy_pack_and_all_options(pu
     ]
 
 
+def test_up_warns_of_what_the_account_lacks_before_it_changes_anything(pulumi, monkeypatch):
+    before = []
+    monkeypatch.setattr(preflight, "warn", lambda stack, variables: before.append(operations_of(pulumi)))
+    assert main.main(["up", "--stack", "dev"]) == 0
+    assert before == [[]]
+    assert len(operations_of(pulumi)) == 1
+
+
 def test_destroy_keeps_the_data_key_and_says_how_to_end_it(pulumi, capsys):
     assert main.main(["destroy", "--stack", "dev", "--yes"]) == 0
     assert "the data key key-1 stays: `kubepark destroy --purge`" in capsys.readouterr().out
@@ -156,8 +164,10 @@ def stack_file(tmp_path, monkeypatch):
     return path, asked
 
 
-def test_init_prints_and_changes_nothing(stack_file, capsys):
+def test_init_prints_and_changes_nothing(stack_file, monkeypatch, capsys):
     path, asked = stack_file
+    warned = []
+    monkeypatch.setattr(preflight, "warn", lambda stack, _, pins: warned.append((stack, pins)))
     before = path.read_text()
     assert images.init("dev", write=False) == 0
     said = capsys.readouterr().out
@@ -166,6 +176,7 @@ def test_init_prints_and_changes_nothing(stack_file, capsys):
     assert path.read_text() == before
     region, parameter, gpu = asked[0]
     assert (region, gpu) == ("eu-central-1", "g4dn.xlarge")
+    assert warned == [("dev", FOUND)]
     assert parameter.startswith("/aws/service/canonical/ubuntu/")
 
 
