@@ -48,7 +48,8 @@ def main() -> None:
     gpu_nodes = NodePool("gpu", plan.of(NodeRole.GPU), foundation, in_aws)
     instances = {plan.master.name: master.instance, **workers.instances, **gpu_nodes.instances}
 
-    cluster = Cluster("cluster", settings, plan.nodes, instances, provider)
+    api = endpoint(settings, master)
+    cluster = Cluster("cluster", settings, plan.nodes, instances, api, provider)
     # When the master goes in `destroy`, so does everything in the cluster: no call to a dead API.
     in_cluster = pulumi.ResourceOptions(provider=cluster.provider, deleted_with=master.instance)
     calico = Calico("calico", settings, plan.manifests["calico"], in_cluster)
@@ -63,7 +64,7 @@ def main() -> None:
     independent = (calico, gpu, dex, kubeflow, profiles)
     cluster.fail_for_missing_nodes(after=[made for component in independent for made in component.objects])
 
-    pulumi.export("api_endpoint", endpoint(settings, master))
+    pulumi.export("api_endpoint", api)
     pulumi.export(
         "nodes",
         [

@@ -7,6 +7,7 @@ the master alone, so replacing another node leaves everything in the cluster unt
 
 from __future__ import annotations
 
+import re
 from asyncio import Task, create_task, sleep
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ class Cluster(pulumi.ComponentResource):
         settings: Settings,
         nodes: Sequence[NodePlan],  # the master first
         instances: Mapping[str, ec2.Instance],
+        endpoint: pulumi.Output[str],  # where operators reach the API
         aws_provider: aws.Provider,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -51,7 +53,10 @@ class Cluster(pulumi.ComponentResource):
         self._master, *self._others = nodes
         self._round: Task[Mapping[str, waiting.Record]] | None = None
         # Awaiting a call's future drops its secretness, so it is put back here, outside.
-        self.kubeconfig = pulumi.Output.secret(instances[self._master.name].id.apply(self._await_master))
+        published: pulumi.Output[str] = pulumi.Output.secret(
+            instances[self._master.name].id.apply(self._await_master)
+        )
+        self.kubeconfig = pulumi.Output.all(published, endpoint).apply(lambda both: with_server(*both))
         # Each node is listened to from its own first second, however long another's creation takes.
         self._joined: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
             **{node.name: instances[node.name].id.apply(partial(self._await, node)) for node in self._others}
@@ -153,6 +158,11 @@ class Cluster(pulumi.ComponentResource):
         if found is None or found.value == PENDING:
             return pulumi.UNKNOWN
         return str(found.value)
+
+
+def with_server(kubeconfig: str, endpoint: str) -> str:
+    """A kubeconfig for this endpoint. The master publishes the one that it was made with, for life."""
+    return re.sub(r"(?m)^( +server:).*$", lambda found: f"{found[1]} {endpoint}", kubeconfig)
 
 
 def _raise_for(errors: Mapping[str, str | None]) -> None:

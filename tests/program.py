@@ -14,7 +14,15 @@ from tests.configuration import SECRETS, configuration
 from tests.engine import Answer, Recording, attempt
 
 ROOT = Path(__file__).parents[1]
-KUBECONFIG = "apiVersion: v1\nkind: Config\n# stands for the operator's kubeconfig\n"
+KUBECONFIG = """\
+apiVersion: v1
+clusters:
+- cluster:
+    server: https://198.51.100.7:6443
+  name: lab
+kind: Config
+# stands for the operator's kubeconfig
+"""
 
 _STATUS = "aws:ssm/getParametersByPath:getParametersByPath"
 _PARAMETER = "aws:ssm/getParameter:getParameter"

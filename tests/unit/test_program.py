@@ -170,6 +170,18 @@ def test_the_cluster_is_identified_by_a_plain_string() -> None:
     assert rebuilt.inputs["clusterIdentifier"] == "lab/2"
 
 
+def test_operators_reach_the_api_where_the_stack_says_now_and_not_where_the_master_was_told_once() -> None:
+    tunnel = "https://127.0.0.1:6443"
+    recording = run(config=configuration(controlPlane__apiEndpoint=tunnel))
+    wanted = KUBECONFIG.replace("https://198.51.100.7:6443", tunnel)
+    assert wanted != KUBECONFIG
+    provider = recording.one("pulumi:providers:kubernetes")
+    assert provider.inputs["kubeconfig"] == wanted
+    assert "kubeconfig" in provider.secret_paths
+    assert recording.outputs["api_endpoint"] == tunnel
+    assert provider.inputs["clusterIdentifier"] == "lab/1", "no object is replaced for another way to it"
+
+
 def test_only_the_data_key_outlives_the_stack() -> None:
     kept = [(item.type, item.name) for item in up().resources.values() if item.retain_on_delete]
     assert kept == [("aws:kms/key:Key", "keys-data")]
