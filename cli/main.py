@@ -141,6 +141,25 @@ def cancel(stack: Stack = "sandbox") -> None:
     raise typer.Exit(operations.cancel(stack))
 
 
+@app.command(context_settings={"allow_interspersed_args": False})
+def tunnel(
+    stack: Stack = "sandbox",
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Of this machine; 0: any. Default: the stack's, else 6443."),
+    ] = None,
+    command: Annotated[list[str] | None, typer.Argument(help="What to run while it is open.")] = None,
+) -> None:
+    """Open the API server at a port of this machine, through Session Manager, until Ctrl-C.
+
+    With `-- COMMAND ...`: while the command runs, and with its exit code. Needs the AWS CLI's
+    session-manager-plugin.
+    """
+    from cli import tunnel as through
+
+    raise typer.Exit(through.run(stack, port, command or ()))
+
+
 @app.command()
 def init(
     stack: Annotated[str, typer.Option("--stack", "-s", envvar="STACK", help="The stack: dev, prod, ...")],

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from cli import preflight_checks as checks
 from cli.errors import CommandError
 from cli.preflight_checks import Plan, Unanswered
-from cli.stackfile import config_of, setting
+from cli.stackfile import cluster_of, config_of, setting
 from config.naming import PROJECT
 from config.sections import aws as aws_section
 from config.sections import network as network_section
@@ -79,12 +79,11 @@ def plan_of(stack: str, pins: Mapping[str, str] | None = None) -> Plan | None:
     tolerated = "kubepark:network.adminCidrs" if pins else None
     if any(not (tolerated and problem.key.startswith(tolerated)) for problem in problems.found):
         return None
-    cluster = config.get("kubepark:clusterName") or f"{PROJECT}-{stack}"
     tunneled = urlsplit(control_plane.api_endpoint or "").hostname in ("127.0.0.1", "localhost")
     return Plan(
         stack=stack,
         region=aws.region,
-        cluster=str(cluster),
+        cluster=cluster_of(stack),
         zone=network.availability_zone,
         nodes=(control_plane.node, *workers, *gpu.nodes),
         admin_cidrs=None if tunneled else network.admin_cidrs,

@@ -9,6 +9,7 @@ from typing import Any
 
 from cli.errors import CommandError
 from config import ROOT
+from config.naming import PROJECT
 
 PEOPLE = "kubepark:people"
 PEOPLE_FILE = "kubepark:peopleFile"
@@ -51,6 +52,11 @@ def setting(config: Mapping[str, Any], path: str) -> Any:
     top, _, field = path.partition(".")
     value = config.get(top)
     return value.get(field) if isinstance(value, Mapping) else None
+
+
+def cluster_of(stack: str) -> str:
+    """The name of a stack's cluster: its setting, else what `config.settings` makes of the stack's name."""
+    return str(config_of(stack).get(f"{PROJECT}:clusterName") or f"{PROJECT}-{stack}")
 
 
 def not_yaml(name: str, error: Exception) -> CommandError:

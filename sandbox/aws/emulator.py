@@ -40,8 +40,9 @@ from moto.moto_server.werkzeug_app import (  # noqa: E402
 from werkzeug.serving import run_simple  # noqa: E402
 from werkzeug.wrappers import Response  # noqa: E402
 
-from sandbox.aws import answers, quotas, strict  # noqa: E402
-from sandbox.aws.awswire import AwsRequest, parse, render_error  # noqa: E402
+from sandbox.aws import answers, strict  # noqa: E402
+from sandbox.aws.additions import Additions  # noqa: E402
+from sandbox.aws.awswire import AwsRequest, Refusal, parse, render_error  # noqa: E402
 from sandbox.config import (  # noqa: E402
     ACCOUNT_ID,
     CHANGES_PATH,
@@ -95,6 +96,7 @@ class Front:
         # It lists the folder that moto is installed in at each request, to tell which service is meant.
         self._moto.get_backend_for_host = functools.cache(self._moto.get_backend_for_host)
         self._lock = threading.Lock()
+        self._additions = Additions()
         self._images: set[str] = set()
         self._epoch = secrets.token_hex(8)
         self._changes: Counter[str] = Counter()
@@ -122,18 +124,25 @@ class Front:
         if refusal is not None:
             content_type, answer = render_error(request, refusal)
             response = Response(answer, status=400, content_type=content_type)
-        elif (quota := quotas.answer(request)) is not None:
-            response = Response(quota, content_type="application/x-amz-json-1.1")
         else:
             sent = strict.for_moto(request, body)
             passed = {**environ, "wsgi.input": BytesIO(sent), "CONTENT_LENGTH": str(len(sent))}
-            response = Response.from_app(self._moto, passed, buffered=True)
+            response = self._added(request) or Response.from_app(self._moto, passed, buffered=True)
             if response.status_code < 300:
                 strict.after(request, response.get_data())
                 response.set_data(answers.complete(request, response.get_data()))
                 self._changes[request.service] += not request.action.startswith(READS)
         self._recorder.write(request, response.status_code, time.monotonic() - begin)
         return response
+
+    def _added(self, request: AwsRequest) -> Response | None:
+        """The answer to what moto does not know."""
+        try:
+            answer = self._additions.answer(request)
+        except Refusal as refusal:
+            content_type, text = render_error(request, refusal)
+            return Response(text, status=400, content_type=content_type)
+        return Response(answer, content_type="application/x-amz-json-1.1") if answer else None
 
     def _get_epoch(self, environ: dict[str, Any], body: bytes) -> Response:
         return Response(self._epoch, content_type="text/plain")

@@ -85,6 +85,13 @@ def test_updates_of_one_stack_wait_for_each_other():
     ]
 
 
+def test_a_runner_reaches_the_api_through_a_tunnel():
+    """Its address is in no adminCidrs; without a tunnel the first object of an update fails."""
+    touching = [step["run"] for step in steps("deploy-stack.yml") if set(made(step)) - {"venv"}]
+    assert touching == ["bin/kubepark tunnel -- make preview", "bin/kubepark tunnel -- make up"]
+    assert workflow("deploy-stack.yml")["jobs"]["up"]["env"]["STACK"] == "${{ inputs.stack }}"
+
+
 def made(step: dict[str, Any]) -> list[str]:
     """The make targets that a step calls."""
     return re.findall(r"\bmake (?:--\S+ )*([\w-]+)", step.get("run", ""))
