@@ -65,5 +65,7 @@ def sandbox() -> ModuleType:
 
 
 def known_errors() -> tuple[type[Exception], ...]:
-    """What is shown to people as it is, whichever side raises it."""
-    return (CommandError, sandbox().SandboxError)
+    """What is shown to people as it is, whichever side raises it: ours, the sandbox's, and AWS's own."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return (CommandError, sandbox().SandboxError, BotoCoreError, ClientError)

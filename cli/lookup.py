@@ -5,6 +5,11 @@ Types that are named by their own inputs need no search: the id is written down 
 `pulumi import` takes, and the provider's own Read says whether it exists. All others get an id from
 AWS, so they are looked up by what they were created with: tags, and where several resources share
 all tags, the inputs that make each unique.
+
+Nothing is a candidate that does not carry the cluster's tag. What gets no tag, or gets it later, is a part
+of something that has it: a role's policy counts with its role; a route, a reservation and a group's rule
+with what the state says they are in. (The provider tags a rule by a call of its own:
+hashicorp/terraform-provider-aws, internal/service/ec2/vpc_security_group_ingress_rule.go.)
 """
 
 from __future__ import annotations
@@ -14,6 +19,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from cli.errors import CommandError
+from config.naming import TAG_CLUSTER
 
 Inputs = Mapping[str, Any]
 Tags = Mapping[str, str]
@@ -29,6 +37,10 @@ NAMED: Mapping[str, str] = {
     "aws:kms/alias:Alias": "{name}",
     "aws:ssm/parameter:Parameter": "{name}",
 }
+
+
+class NotOurs(Exception):
+    """What may be the thing that was to be created does not carry the cluster's tag. The text says what."""
 
 
 @dataclass(frozen=True)
@@ -91,27 +103,66 @@ SEARCHED: Mapping[str, Search] = {
 
 
 class Cloud:
-    """Searches the account of a stack. `client` makes the boto3 client of a service."""
+    """Searches the account of a stack. `client` makes the boto3 client of a service.
 
-    def __init__(self, client: Callable[[str], Any]) -> None:
+    `account`: the one that credentials must be of; elsewhere nothing would be found, and all of it be made
+    a second time. None: any.
+    """
+
+    def __init__(self, client: Callable[[str], Any], account: str | None = None) -> None:
         self.client = cache(client)
+        self._account = account
 
     def candidates(self, resource: Mapping[str, Any], default_tags: Tags) -> list[str] | None:
         """Ids that the object of this pending resource may have; None: a type without a row.
 
-        For named types the id is a guess that the provider's Read confirms.
+        For named types the id is a guess that the provider's Read confirms. Raises: NotOurs; `CommandError`
+        for credentials of another account.
         """
         typ, inputs = resource["type"], resource.get("inputs") or {}
-        tags = {**default_tags, **(inputs.get("tags") or {})}
         if typ.startswith("kubernetes:"):
             metadata = inputs["metadata"]
             return ["/".join(filter(None, (metadata.get("namespace"), metadata["name"])))]
+        if not knows(typ):
+            return None
+        self._require_account()
+        if TAG_CLUSTER not in default_tags:
+            raise NotOurs(f"its provider tags nothing with {TAG_CLUSTER}, so it cannot be told from others")
+        tags = {**default_tags, **(inputs.get("tags") or {})}
         if typ in NAMED:
+            self._require_tag(typ, inputs, default_tags[TAG_CLUSTER])
             return [NAMED[typ].format_map(inputs)]
         if typ in SEARCHED:
             return list(self._search(SEARCHED[typ], inputs, tags))
-        special = _SPECIAL.get(typ)
-        return list(special(self, inputs, tags)) if special else None
+        return list(_SPECIAL[typ](self, inputs, tags))
+
+    def _require_account(self) -> None:
+        if self._account is None:
+            return
+        found = self.client("sts").get_caller_identity()["Account"]
+        if found != self._account:
+            raise CommandError(
+                f"an earlier run was killed, and what it left is in account {self._account}; "
+                f"these credentials are of {found}"
+            )
+        self._account = None  # once is enough
+
+    def _require_tag(self, typ: str, inputs: Inputs, cluster: str) -> None:
+        """Of what is named: whether it, or what it is a part of, is the cluster's, if it exists."""
+        from botocore.exceptions import ClientError
+
+        if typ not in _OWNERS:
+            return
+        what, found = _OWNERS[typ]
+        try:
+            tags = found(self, inputs)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NOT_FOUND:
+                return
+            raise
+        if tags.get(TAG_CLUSTER) != cluster:
+            name = what.format_map(inputs)
+            raise NotOurs(f"{name} exists without the tag {TAG_CLUSTER}={cluster}: it is somebody else's")
 
     def _search(self, row: Search, inputs: Inputs, tags: Tags) -> Iterable[str]:
         wanted: dict[str, tuple[str, ...]] = dict(row.constants or {})
@@ -193,8 +244,46 @@ def _keys(cloud: Cloud, _inputs: Inputs, tags: Tags) -> Iterable[str]:
             if description["KeyState"] == "PendingDeletion" or description["KeyManager"] != "CUSTOMER":
                 continue
             listed = kms.list_resource_tags(KeyId=key["KeyId"])["Tags"]
-            if tags.items() <= {tag["TagKey"]: tag["TagValue"] for tag in listed}.items():
+            if tags.items() <= _tags(listed, "Tag").items():
                 yield key["KeyId"]
+
+
+def _tags(listed: Iterable[Mapping[str, str]] | None, prefix: str = "") -> dict[str, str]:
+    return {tag[f"{prefix}Key"]: tag[f"{prefix}Value"] for tag in listed or ()}
+
+
+def _role_tags(cloud: Cloud, inputs: Inputs) -> Tags:
+    role = inputs.get("role") or inputs["name"]
+    return _tags(cloud.client("iam").get_role(RoleName=role)["Role"].get("Tags"))
+
+
+def _profile_tags(cloud: Cloud, inputs: Inputs) -> Tags:
+    found = cloud.client("iam").get_instance_profile(InstanceProfileName=inputs["name"])
+    return _tags(found["InstanceProfile"].get("Tags"))
+
+
+def _parameter_tags(cloud: Cloud, inputs: Inputs) -> Tags:
+    found = cloud.client("ssm").list_tags_for_resource(ResourceType="Parameter", ResourceId=inputs["name"])
+    return _tags(found["TagList"])
+
+
+def _alias_tags(cloud: Cloud, inputs: Inputs) -> Tags:
+    """Of the key that it names: an alias has no tags."""
+    kms = cloud.client("kms")
+    key = kms.describe_key(KeyId=inputs["name"])["KeyMetadata"]["KeyId"]
+    return _tags(kms.list_resource_tags(KeyId=key)["Tags"], "Tag")
+
+
+# What is looked at for the tag of a named type, and how people know it.
+_OWNERS: Mapping[str, tuple[str, Callable[[Cloud, Inputs], Tags]]] = {
+    "aws:iam/instanceProfile:InstanceProfile": ("the instance profile {name}", _profile_tags),
+    "aws:iam/role:Role": ("the role {name}", _role_tags),
+    "aws:iam/rolePolicy:RolePolicy": ("the role {role}", _role_tags),
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ("the role {role}", _role_tags),
+    "aws:kms/alias:Alias": ("the key behind {name}", _alias_tags),
+    "aws:ssm/parameter:Parameter": ("the parameter {name}", _parameter_tags),
+}
+_NOT_FOUND = ("NoSuchEntity", "NotFoundException", "InvalidResourceId")
 
 
 def _whole_group(_cloud: Cloud, inputs: Inputs, _tags: Tags) -> Iterable[str]:

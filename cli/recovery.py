@@ -17,8 +17,9 @@ from typing import Any
 
 from cli.aws import client
 from cli.errors import CommandError
-from cli.lookup import Cloud, default_tags
+from cli.lookup import Cloud, NotOurs, default_tags
 from cli.pulumi import Pulumi
+from cli.stackfile import config_of, setting
 
 Resource = dict[str, Any]
 
@@ -31,7 +32,9 @@ def resolve_pending(cli: Pulumi, cloud: Cloud | None = None) -> list[str]:
     before = _export(cli)
     if not (before["deployment"] or {}).get("pending_operations"):
         return []
-    cloud = cloud or Cloud(partial(client, stack=cli.stack, variables=cli.variables))
+    if cloud is None:
+        account = setting(config_of(cli.stack), "kubepark:aws.accountId")
+        cloud = Cloud(partial(client, stack=cli.stack, variables=cli.variables), account and str(account))
     after, adopted, unsettled, lines = plan(before["deployment"], cloud)
     _import(cli, {**before, "deployment": after})
     targets = [*adopted, *unsettled]
@@ -77,7 +80,11 @@ def plan(
             continue
         same_type = [other for other in resources if other["type"] == resource["type"]]
         taken = {other.get("id") for other in same_type if not _gone(other)}
-        found = cloud.candidates(resource, default_tags(_provider(resource, resources)))
+        try:
+            found = cloud.candidates(resource, default_tags(_provider(resource, resources)))
+        except NotOurs as reason:
+            lines.append(f"{what}: its creation was interrupted, and {reason}; not adopted")
+            continue
         if found is None:
             lines.append(f"{what}: its creation was interrupted and this type cannot be looked up: check")
             continue

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from botocore.exceptions import ClientError
 
-from cli import environments, images, main, preflight, stackfile
+from cli import environments, images, main, operations, preflight, stackfile
 from cli.errors import CommandError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,6 +139,17 @@ def test_destroy_keeps_the_data_key_and_says_how_to_end_it(pulumi, capsys):
     assert main.main(["destroy", "--stack", "dev", "--yes"]) == 0
     assert "the data key key-1 stays: `kubepark destroy --purge`" in capsys.readouterr().out
     assert operations_of(pulumi) == ["destroy --yes --stack dev"]
+
+
+def test_what_aws_refuses_is_one_clean_error(monkeypatch, capsys):
+    def refuse(stack):
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not authorized"}}, "DescribeVpcs")
+
+    monkeypatch.setattr(operations, "cancel", refuse)
+    assert main.main(["cancel", "--stack", "dev"]) == 1
+    assert capsys.readouterr().err == (
+        "error: An error occurred (AccessDenied) when calling the DescribeVpcs operation: not authorized\n"
+    )
 
 
 def test_without_pulumi_on_path_the_error_says_where_to_get_it(monkeypatch, tmp_path, capsys):

@@ -1,150 +1,21 @@
-"""Finding the thing whose creation was interrupted, against moto in this process."""
+"""What is done about operations that a killed update left, in a stack of a real account too."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from cli import main
 from cli.errors import CommandError
-from cli.lookup import Cloud, default_tags, knows
-from cli.recovery import plan
+from cli.lookup import NotOurs
+from cli.recovery import plan, resolve_pending
 
-REGION = "us-east-1"
+REGION = "eu-central-1"  # of Pulumi.dev.yaml
 TAGS = {"kubepark:cluster": "c1"}
 PROVIDER = "urn:pulumi:s::p::pulumi:providers:aws::aws"
-
-
-@pytest.fixture
-def aws(monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        yield Cloud(lambda service: boto3.client(service, region_name=REGION))
-
-
-def tagged(kind, **tags):
-    listed = [{"Key": key, "Value": value} for key, value in {**TAGS, **tags}.items()]
-    return [{"ResourceType": kind, "Tags": listed}]
-
-
-def candidates(cloud, typ, **inputs):
-    return cloud.candidates({"type": typ, "inputs": inputs}, TAGS)
-
-
-def test_every_type_of_the_program_is_known():
-    """The types are read from the program's text, so that a new one cannot be forgotten."""
-    import re
-
-    import pulumi_aws
-
-    root = Path(__file__).resolve().parents[2] / "components"
-    calls = set()
-    for path in root.glob("*.py"):
-        calls |= set(re.findall(r"\b(ec2|iam|kms|ssm|vpc)\.([A-Z]\w+)\(", path.read_text()))
-    types = set()
-    for module, name in calls:
-        made = getattr(getattr(pulumi_aws, module), name)
-        if hasattr(made, "pulumi_type"):
-            types.add(made.pulumi_type)
-    assert len(types) >= 15
-    assert {typ for typ in types if not knows(typ)} == set()
-
-
-def test_ec2_objects_are_found_by_tags_and_inputs(aws):
-    ec2 = boto3.client("ec2", region_name=REGION)
-    vpc = ec2.create_vpc(CidrBlock="10.20.0.0/16", TagSpecifications=tagged("vpc"))["Vpc"]["VpcId"]
-    ec2.create_vpc(CidrBlock="10.20.0.0/16")  # somebody else's
-    assert candidates(aws, "aws:ec2/vpc:Vpc", cidrBlock="10.20.0.0/16") == [vpc]
-    assert candidates(aws, "aws:ec2/vpc:Vpc", cidrBlock="10.99.0.0/16") == []
-
-    made = [
-        ec2.create_subnet(VpcId=vpc, CidrBlock=cidr, TagSpecifications=tagged("subnet"))["Subnet"]["SubnetId"]
-        for cidr in ("10.20.0.0/22", "10.20.4.0/22")
-    ]
-    found = candidates(aws, "aws:ec2/subnet:Subnet", vpcId=vpc, cidrBlock="10.20.4.0/22")
-    assert found == [made[1]]
-
-    address = ec2.allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", Name="master1"))
-    assert candidates(aws, "aws:ec2/eip:Eip", tags={"Name": "master1"}) == [address["AllocationId"]]
-    assert candidates(aws, "aws:ec2/eip:Eip", tags={"Name": "other"}) == []
-
-    default = candidates(aws, "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", vpcId=vpc)
-    assert len(default) == 1
-
-
-def test_instances_that_end_do_not_count(aws):
-    ec2 = boto3.client("ec2", region_name=REGION)
-    image = ec2.describe_images()["Images"][0]["ImageId"]
-    ids = [
-        ec2.run_instances(
-            ImageId=image,
-            MinCount=1,
-            MaxCount=1,
-            InstanceType="m7i.large",
-            TagSpecifications=tagged("instance", Name="worker01"),
-        )["Instances"][0]["InstanceId"]
-        for _ in range(2)
-    ]
-    ec2.terminate_instances(InstanceIds=ids[:1])
-    found = candidates(aws, "aws:ec2/instance:Instance", instanceType="m7i.large", tags={"Name": "worker01"})
-    assert found == ids[1:]
-
-
-def test_rules_of_one_group_are_told_apart(aws):
-    ec2 = boto3.client("ec2", region_name=REGION)
-    vpc = ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
-    group = ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)["GroupId"]
-    for port in (6443, 10250):
-        ec2.authorize_security_group_ingress(
-            GroupId=group,
-            IpPermissions=[
-                {
-                    "IpProtocol": "tcp",
-                    "FromPort": port,
-                    "ToPort": port,
-                    "IpRanges": [{"CidrIp": "10.0.0.0/8"}],
-                }
-            ],
-        )
-    rules = {
-        rule["FromPort"]: rule["SecurityGroupRuleId"]
-        for rule in ec2.describe_security_group_rules()["SecurityGroupRules"]
-        if rule["GroupId"] == group and not rule["IsEgress"]
-    }
-    typ = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
-    wanted = {"securityGroupId": group, "ipProtocol": "tcp", "cidrIpv4": "10.0.0.0/8"}
-    assert candidates(aws, typ, fromPort=6443, toPort=6443, **wanted) == [rules[6443]]
-    assert candidates(aws, typ, fromPort=22, toPort=22, **wanted) == []
-
-
-def test_keys_on_their_way_out_do_not_count(aws):
-    kms = boto3.client("kms", region_name=REGION)
-    tags = [{"TagKey": key, "TagValue": value} for key, value in {**TAGS, "Name": "data"}.items()]
-    ids = [kms.create_key(Tags=tags)["KeyMetadata"]["KeyId"] for _ in range(2)]
-    kms.create_key()
-    kms.schedule_key_deletion(KeyId=ids[0], PendingWindowInDays=7)
-    assert candidates(aws, "aws:kms/key:Key", tags={"Name": "data"}) == ids[1:]
-
-
-def test_named_types_need_no_search(aws):
-    assert candidates(aws, "aws:ssm/parameter:Parameter", name="/c1/join") == ["/c1/join"]
-    assert candidates(aws, "aws:iam/rolePolicy:RolePolicy", role="r", name="p") == ["r:p"]
-    config_map = {"metadata": {"namespace": "auth", "name": "dex"}}
-    assert candidates(aws, "kubernetes:core/v1:ConfigMap", **config_map) == ["auth/dex"]
-    assert candidates(aws, "kubernetes:core/v1:Namespace", metadata={"name": "auth"}) == ["auth"]
-    assert candidates(aws, "other:index:Thing") is None
-
-
-def test_tags_of_the_provider_are_json_text_in_the_state():
-    assert default_tags({"inputs": {"defaultTags": '{"tags":{"kubepark:cluster":"c1"}}'}}) == TAGS
-    assert default_tags({"inputs": {}}) == {}
-    assert default_tags(None) == {}
-
-
-# -- the plan of a recovery ------------------------------------------------------------------------
 
 
 class Found:
@@ -246,8 +117,121 @@ def test_two_candidates_are_an_error_and_not_a_guess():
         plan(deployment(pending=[creating(vpc("a"))]), Found(["vpc-1", "vpc-2"]))
 
 
+def test_what_is_not_ours_is_told_and_left_to_the_engine():
+    class Foreign:
+        def candidates(self, resource, tags):
+            raise NotOurs("the role r exists")
+
+    after, adopted, _, lines = plan(deployment(pending=[creating(vpc("a"))]), Foreign())
+    assert (adopted, len(after["resources"])) == ({}, 1)
+    assert lines == ["aws:ec2:Vpc a: its creation was interrupted, and the role r exists; not adopted"]
+
+
+def test_each_operation_has_one_line(monkeypatch):
+    """What is adopted is told after the provider has read it: only then it is known to exist."""
+    pending = [creating(vpc("a")), creating(vpc("b")), {"type": "updating", "resource": vpc("c")}]
+    exported = {"deployment": deployment(vpc("c", id="vpc-9"), pending=pending)}
+
+    class Cli:
+        stack, variables = "s", {}
+
+        def read(self, *words, given=None):
+            if words[:2] == ("stack", "import"):
+                exported.update(json.loads(given))
+            if words[0] == "refresh":
+                kept = [each for each in exported["deployment"]["resources"] if each.get("id") != "vpc-b"]
+                exported["deployment"]["resources"] = kept
+            return json.dumps(exported)
+
+    class Ids:
+        def candidates(self, resource, tags):
+            return [f"vpc-{resource['urn'][-1]}"]
+
+    assert sorted(resolve_pending(Cli(), Ids())) == [
+        "aws:ec2:Vpc a: its creation was interrupted but it exists (vpc-a); adopted",
+        "aws:ec2:Vpc b: its creation was interrupted before it existed; it will be created",
+        "aws:ec2:Vpc c: an earlier run was killed while updating it; read again",
+    ]
+    assert "pending_operations" not in exported["deployment"]
+
+
 def test_other_operations_are_read_again_if_the_state_has_the_resource():
     pending = [{"type": "updating", "resource": vpc("a")}, {"type": "deleting", "resource": vpc("gone")}]
     _, _, unsettled, lines = plan(deployment(vpc("a", id="vpc-1"), pending=pending), Found([]))
     assert unsettled == [vpc("a")["urn"]]
     assert len(lines) == 2
+
+
+# -- a stack in a real account -----------------------------------------------------------------------
+
+PULUMI = """#!/bin/sh
+echo "$1 $2" >>{folder}/calls
+case "$1 $2" in
+    "stack export") cat {folder}/state ;;
+    "stack import") cat >{folder}/state ;;
+esac
+"""
+
+
+@pytest.fixture
+def account(tmp_path, monkeypatch):
+    """An account in moto, and a `pulumi` on PATH whose state is a file."""
+    script = tmp_path / "pulumi"
+    script.write_text(PULUMI.format(folder=tmp_path))
+    script.chmod(0o755)
+    for name, value in {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        yield tmp_path
+
+
+def test_up_of_a_real_stack_takes_over_what_carries_the_clusters_tag_and_nothing_else(account, capsys):
+    ec2 = boto3.client("ec2", region_name=REGION)
+    named = {"Key": "Name", "Value": "master1"}
+    for tags in ([named], [named, {"Key": "kubepark:cluster", "Value": "other"}]):
+        ec2.allocate_address(Domain="vpc", TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": tags}])
+    ours = [named, {"Key": "kubepark:cluster", "Value": "c1"}]
+    made = ec2.allocate_address(
+        Domain="vpc", TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": ours}]
+    )["AllocationId"]
+    boto3.client("iam").create_role(RoleName="c1-master1", AssumeRolePolicyDocument="{}")
+
+    def pending(kind, name, inputs):
+        urn = f"urn:pulumi:s::p::{kind}::{name}"
+        return creating(vpc(name, urn=urn, type=kind, inputs=inputs))
+
+    address = pending("aws:ec2/eip:Eip", "address", {"tags": {"Name": "master1"}})
+    role = pending("aws:iam/role:Role", "role", {"name": "c1-master1"})
+    state = {"version": 3, "deployment": deployment(pending=[address, role])}
+    (account / "state").write_text(json.dumps(state))
+
+    assert main.main(["up", "--stack", "dev", "--yes"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "aws:iam:Role role: its creation was interrupted, and the role c1-master1 exists without the tag "
+        "kubepark:cluster=c1: it is somebody else's; not adopted",
+        f"aws:ec2:Eip address: its creation was interrupted but it exists ({made}); adopted",
+    ]
+    after = json.loads((account / "state").read_text())["deployment"]
+    assert [each["id"] for each in after["resources"]] == ["1", made]
+    assert "pending_operations" not in after
+    calls = (account / "calls").read_text().splitlines()
+    assert calls.index("stack import") < calls.index("refresh --yes") < calls.index("up --policy-pack")
+
+
+def test_an_account_that_cannot_be_asked_is_one_clean_error_and_the_state_is_as_it_was(
+    account, monkeypatch, capsys
+):
+    address = vpc("address", type="aws:ec2/eip:Eip", urn="urn:pulumi:s::p::aws:ec2/eip:Eip::address")
+    state = json.dumps({"version": 3, "deployment": deployment(pending=[creating(address)])})
+    (account / "state").write_text(state)
+    monkeypatch.setenv("AWS_PROFILE", "nosuch")
+    assert main.main(["up", "--stack", "dev", "--yes"]) == 1
+    assert capsys.readouterr().err == (
+        "error: AWS cannot be asked: The config profile (nosuch) could not be found\n"
+    )
+    assert (account / "state").read_text() == state
+    assert "up --policy-pack" not in (account / "calls").read_text()
