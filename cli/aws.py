@@ -29,6 +29,7 @@ def client(service: str, stack: str, variables: Mapping[str, str], *, seconds: f
             f"kubepark:aws.region is missing; fix: pulumi config set --stack {stack} "
             "--path kubepark:aws.region REGION"
         )
+    named = Config(user_agent_extra="kubepark-cli")  # who asked, in CloudTrail
     hasty = Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1})
     try:
         session = boto3.Session(
@@ -41,7 +42,7 @@ def client(service: str, stack: str, variables: Mapping[str, str], *, seconds: f
         return session.client(
             service,
             endpoint_url=variables.get("AWS_ENDPOINT_URL"),
-            config=hasty if seconds is not None else None,
+            config=named if seconds is None else named.merge(hasty),
         )
     except BotoCoreError as error:
         raise CommandError(f"AWS cannot be asked: {error}") from None

@@ -141,6 +141,14 @@ def cancel(stack: Stack = "sandbox") -> None:
     raise typer.Exit(operations.cancel(stack))
 
 
+@app.command()
+def permissions(stack: Stack = "sandbox") -> None:
+    """Print the IAM policy that who deploys the stack needs, as JSON."""
+    from cli.permissions import show
+
+    show(stack)
+
+
 @app.command(context_settings={"allow_interspersed_args": False})
 def tunnel(
     stack: Stack = "sandbox",

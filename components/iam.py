@@ -15,7 +15,7 @@ import pulumi
 from pulumi_aws import iam
 
 from config.model import AwsSettings, NodePlan, NodeRole
-from config.naming import Naming
+from config.naming import Naming, partition
 
 Document = dict[str, Any]
 
@@ -39,13 +39,6 @@ _SESSION_MANAGER = (
     "ssmmessages:OpenControlChannel",
     "ssmmessages:OpenDataChannel",
 )
-
-
-def partition(region: str) -> str:
-    """The ARN partition of a region."""
-    if region.startswith("cn-"):
-        return "aws-cn"
-    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
 
 
 def parameter_arn(aws: AwsSettings, name: str) -> str:

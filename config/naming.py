@@ -76,3 +76,10 @@ class Naming:
     def cluster_tag(self) -> tuple[str, str]:
         """The tag that AWS cloud controllers look for."""
         return (f"kubernetes.io/cluster/{self.cluster}", "owned")
+
+
+def partition(region: str) -> str:
+    """The ARN partition of a region."""
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"

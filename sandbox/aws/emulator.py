@@ -12,6 +12,7 @@ import argparse
 import functools
 import json
 import os
+import re
 import secrets
 import sys
 import threading
@@ -55,10 +56,16 @@ from sandbox.config import (  # noqa: E402
 
 RESET_PATH = "/moto-api/reset"
 READS = ("Describe", "Get", "List")  # actions that change nothing
+MAKES = ("Allocate", "Authorize", "Create", "Run")  # actions whose answers name what they made
+# Ids as EC2 and KMS give them out.
+_IDS = re.compile(r"\b[a-z]+-[0-9a-f]{8}(?:[0-9a-f]{9})?\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 class Recorder:
-    """Every AWS request as one JSON line. The file starts empty: it tells about one epoch."""
+    """Every AWS request as one JSON line, with the ids of what it made.
+
+    The file starts empty: it tells about one epoch.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,8 +73,8 @@ class Recorder:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._file = os.fdopen(descriptor, "w", encoding="utf-8")
 
-    def write(self, request: AwsRequest, status: int, seconds: float) -> None:
-        line = {
+    def write(self, request: AwsRequest, status: int, seconds: float, answer: bytes) -> None:
+        line: dict[str, Any] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "service": request.service,
             "action": request.action,
@@ -78,6 +85,8 @@ class Recorder:
             "seconds": round(seconds, 4),
             "params": request.params,
         }
+        if status < 300 and request.action.startswith(MAKES):
+            line["made"] = sorted(set(_IDS.findall(answer.decode())) - set(_IDS.findall(str(request.params))))
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
 
@@ -132,7 +141,7 @@ class Front:
                 strict.after(request, response.get_data())
                 response.set_data(answers.complete(request, response.get_data()))
                 self._changes[request.service] += not request.action.startswith(READS)
-        self._recorder.write(request, response.status_code, time.monotonic() - begin)
+        self._recorder.write(request, response.status_code, time.monotonic() - begin, response.get_data())
         return response
 
     def _added(self, request: AwsRequest) -> Response | None:

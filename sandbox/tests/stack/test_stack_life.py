@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from sandbox.summary import REAL
+from sandbox.tests.aws.operator_calls import judge, operators
 from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.stack.account import live
 from sandbox.tests.stack.machines import Machines
@@ -276,6 +277,9 @@ def test_destroy_with_a_dead_api_server_leaves_nothing_and_after_down_nothing_ru
     deployed.ok("destroy", "--yes", "--purge")
     assert {kind: left for kind, left in live(deployed).items() if left} == {}
     assert deployed.resources() == []
+    requests = (deployed.state / "logs" / "requests.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(list(operators(requests))) > 200
+    assert judge(deployed.json_of("permissions"), requests).denied == [], "the printed policy was enough"
     deployed.ok("down")
     marker = str(deployed.state)
     left = [words for p in psutil.process_iter() if marker in (words := " ".join(cmdline(p)))]

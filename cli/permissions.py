@@ -1,0 +1,302 @@
+"""`kubepark permissions`: the IAM policy of who deploys a stack, from what the program and this command use.
+
+One table says which actions each resource type and each verb needs, and in which scope; the policy is made
+from it. What the AWS provider calls for a type was read in JamesWoolfenden/pike, src/mapping/aws/resource/;
+the sandbox's IAM evaluator replays a stack's life against it (sandbox/tests/stack/test_stack_life.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cli.errors import CommandError
+from cli.stackfile import cluster_of, config_of, setting
+from config.naming import TAG_CLUSTER, Naming, partition
+
+Document = dict[str, Any]
+_OWN_TAG = {f"aws:ResourceTag/{TAG_CLUSTER}": "{cluster}"}
+_NEW_TAG = {f"aws:RequestTag/{TAG_CLUSTER}": "{cluster}"}
+_IN_REGION = {"aws:RequestedRegion": "{region}"}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One statement: on what, and under which conditions (all by StringEquals)."""
+
+    sid: str
+    resources: tuple[str, ...] = ("*",)
+    conditions: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict, hash=False)
+
+
+def _of_kind(*kinds: str) -> tuple[str, ...]:
+    return tuple(f"arn:{{partition}}:ec2:{{region}}:{{account}}:{kind}/*" for kind in kinds)
+
+
+def _of_role(*kinds: str) -> tuple[str, ...]:
+    return tuple(f"arn:{{partition}}:iam::{{account}}:{kind}/{{cluster}}-*" for kind in kinds)
+
+
+_KEYS = ("arn:{partition}:kms:{region}:{account}:key/*",)
+# EC2's reads take no resource. All of them, for the provider reads more with each release, and a read that
+# is refused fails an update half way.
+READ = Scope("Read", conditions=_IN_REGION)
+# New things, and changes of what AWS does not tag at its creation or at all.
+MAKE = Scope("Make", conditions=_IN_REGION)
+OWN = Scope("Own", conditions=_IN_REGION | _OWN_TAG)
+TAG_NEW = Scope("TagNew", conditions=_IN_REGION | {"ec2:CreateAction": "{creations}"})
+# The provider tags these by a second call: hashicorp/terraform-provider-aws, internal/service/ec2/,
+# ec2_instance.go (the root disk) and vpc_security_group_ingress_rule.go.
+TAG_LATER = Scope(
+    "TagLater", _of_kind("security-group", "security-group-rule", "volume"), _IN_REGION | _NEW_TAG
+)
+ROLES = Scope("Roles", _of_role("role", "instance-profile"))
+PASS_ROLE = Scope("PassRole", _of_role("role"), {"iam:PassedToService": "ec2.{dns}"})
+KEYS = Scope("Keys", _KEYS, _OWN_TAG)
+NEW_KEYS = Scope("NewKeys", conditions=_NEW_TAG)
+ALIASES = Scope("Aliases", ("arn:{partition}:kms:{region}:{account}:{alias}*",))
+# By EC2 for root disks, by Parameter Store for the values of parameters.
+KEY_USE = Scope("KeyUse", _KEYS, _OWN_TAG | {"kms:ViaService": ("ec2.{region}.{dns}", "ssm.{region}.{dns}")})
+PARAMETERS = Scope("Parameters", ("arn:{partition}:ssm:{region}:{account}:parameter/{cluster}/*",))
+LISTS = Scope("Lists")
+IMAGES = Scope("Images", ("arn:{partition}:ssm:{region}::parameter/aws/service/canonical/*",))
+SESSION = Scope("Session", _of_kind("instance"), {f"ssm:resourceTag/{TAG_CLUSTER}": "{cluster}"})
+SESSION_DOCUMENT = Scope(
+    "SessionDocument", ("arn:{partition}:ssm:{region}::document/AWS-StartPortForwardingSession",)
+)
+OWN_SESSIONS = Scope("OwnSessions", ("arn:{partition}:ssm:*:*:session/${{aws:userid}}-*",))
+
+Grants = Mapping[Scope, tuple[str, ...]]
+_READ: Grants = {READ: ("ec2:Describe*",)}
+_TAGGED: Grants = {**_READ, TAG_NEW: ("ec2:CreateTags",)}  # at its creation
+_TAGGED_LATER: Grants = {**_READ, TAG_LATER: ("ec2:CreateTags",)}
+_RETAG = ("ec2:CreateTags", "ec2:DeleteTags")
+_CREATIONS = ("ec2:Allocate", "ec2:Create", "ec2:Run")
+
+# By resource type of the program.
+RESOURCES: Mapping[str, Grants] = {
+    "aws:ec2/vpc:Vpc": {
+        **_TAGGED,
+        MAKE: ("ec2:CreateVpc", "ec2:ModifyVpcAttribute"),
+        OWN: (*_RETAG, "ec2:DeleteVpc"),
+    },
+    "aws:ec2/subnet:Subnet": {
+        **_TAGGED,
+        MAKE: ("ec2:CreateSubnet", "ec2:ModifySubnetAttribute"),
+        OWN: (*_RETAG, "ec2:DeleteSubnet"),
+    },
+    "aws:ec2/subnetCidrReservation:SubnetCidrReservation": {
+        READ: ("ec2:GetSubnetCidrReservations",),
+        MAKE: ("ec2:CreateSubnetCidrReservation", "ec2:DeleteSubnetCidrReservation"),
+    },
+    "aws:ec2/internetGateway:InternetGateway": {
+        **_TAGGED,
+        MAKE: ("ec2:CreateInternetGateway", "ec2:AttachInternetGateway", "ec2:DetachInternetGateway"),
+        OWN: (*_RETAG, "ec2:DeleteInternetGateway"),
+    },
+    "aws:ec2/routeTable:RouteTable": {
+        **_TAGGED,
+        MAKE: ("ec2:CreateRouteTable",),
+        OWN: (*_RETAG, "ec2:DeleteRouteTable"),
+    },
+    "aws:ec2/route:Route": {
+        **_READ,
+        MAKE: ("ec2:CreateRoute", "ec2:ReplaceRoute", "ec2:DeleteRoute"),
+    },
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": {
+        **_READ,
+        MAKE: ("ec2:AssociateRouteTable", "ec2:ReplaceRouteTableAssociation", "ec2:DisassociateRouteTable"),
+    },
+    "aws:ec2/securityGroup:SecurityGroup": {
+        **_TAGGED,
+        MAKE: ("ec2:CreateSecurityGroup", "ec2:RevokeSecurityGroupEgress"),
+        OWN: (*_RETAG, "ec2:DeleteSecurityGroup"),
+    },
+    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": {
+        **_TAGGED_LATER,
+        MAKE: ("ec2:RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupEgress"),
+    },
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": {
+        **_TAGGED_LATER,
+        MAKE: (
+            "ec2:AuthorizeSecurityGroupIngress",
+            "ec2:ModifySecurityGroupRules",
+            "ec2:RevokeSecurityGroupIngress",
+        ),
+    },
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": {
+        **_TAGGED_LATER,
+        MAKE: (
+            "ec2:AuthorizeSecurityGroupEgress",
+            "ec2:ModifySecurityGroupRules",
+            "ec2:RevokeSecurityGroupEgress",
+        ),
+    },
+    "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive": {
+        **_READ,
+        MAKE: ("ec2:RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupEgress"),
+    },
+    "aws:ec2/networkInterface:NetworkInterface": {
+        **_TAGGED,
+        MAKE: ("ec2:CreateNetworkInterface", "ec2:ModifyNetworkInterfaceAttribute"),
+        OWN: (*_RETAG, "ec2:DeleteNetworkInterface"),
+    },
+    "aws:ec2/eip:Eip": {
+        **_TAGGED,
+        MAKE: ("ec2:AllocateAddress", "ec2:AssociateAddress", "ec2:DisassociateAddress"),
+        OWN: (*_RETAG, "ec2:ReleaseAddress"),
+    },
+    "aws:ec2/instance:Instance": {
+        **_TAGGED,
+        MAKE: ("ec2:RunInstances",),
+        OWN: (
+            *_RETAG,
+            "ec2:AssociateIamInstanceProfile",
+            "ec2:DisassociateIamInstanceProfile",
+            "ec2:ModifyInstanceAttribute",
+            "ec2:ModifyInstanceMetadataOptions",
+            "ec2:ModifyVolume",
+            "ec2:ReplaceIamInstanceProfileAssociation",
+            "ec2:StartInstances",
+            "ec2:StopInstances",
+            "ec2:TerminateInstances",
+        ),
+        TAG_LATER: ("ec2:CreateTags",),  # of the root disk
+        PASS_ROLE: ("iam:PassRole",),
+        # For a root disk under our key. Source: the EBS user guide, "Requirements for Amazon EBS encryption".
+        KEY_USE: ("kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncrypt*"),
+    },
+    "aws:iam/role:Role": {
+        ROLES: (
+            "iam:CreateRole",
+            "iam:DeleteRole",
+            "iam:GetRole",
+            "iam:ListAttachedRolePolicies",
+            "iam:ListInstanceProfilesForRole",
+            "iam:ListRolePolicies",
+            "iam:TagRole",
+            "iam:UntagRole",
+            "iam:UpdateAssumeRolePolicy",
+            "iam:UpdateRoleDescription",
+        ),
+    },
+    "aws:iam/rolePolicy:RolePolicy": {
+        ROLES: ("iam:DeleteRolePolicy", "iam:GetRolePolicy", "iam:PutRolePolicy"),
+    },
+    "aws:iam/instanceProfile:InstanceProfile": {
+        ROLES: (
+            "iam:AddRoleToInstanceProfile",
+            "iam:CreateInstanceProfile",
+            "iam:DeleteInstanceProfile",
+            "iam:GetInstanceProfile",
+            "iam:GetRole",
+            "iam:RemoveRoleFromInstanceProfile",
+            "iam:TagInstanceProfile",
+            "iam:UntagInstanceProfile",
+        ),
+        PASS_ROLE: ("iam:PassRole",),
+    },
+    "aws:kms/key:Key": {
+        NEW_KEYS: ("kms:CreateKey", "kms:TagResource"),
+        KEYS: (
+            "kms:DescribeKey",
+            "kms:EnableKeyRotation",
+            "kms:GetKeyPolicy",
+            "kms:GetKeyRotationStatus",
+            "kms:ListResourceTags",
+            "kms:PutKeyPolicy",
+            "kms:ScheduleKeyDeletion",
+            "kms:TagResource",
+            "kms:UntagResource",
+            "kms:UpdateKeyDescription",
+        ),
+    },
+    "aws:kms/alias:Alias": {  # on the alias and on its key
+        LISTS: ("kms:ListAliases",),
+        ALIASES: ("kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias"),
+        KEYS: ("kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias"),
+    },
+    "aws:ssm/parameter:Parameter": {
+        LISTS: ("ssm:DescribeParameters",),
+        PARAMETERS: (
+            "ssm:AddTagsToResource",
+            "ssm:DeleteParameter",
+            "ssm:GetParameter",
+            "ssm:GetParameters",
+            "ssm:ListTagsForResource",
+            "ssm:PutParameter",
+            "ssm:RemoveTagsFromResource",
+        ),
+        KEY_USE: ("kms:Encrypt", "kms:Decrypt"),
+    },
+}
+
+# By what the program reads and this command does beside resources. Who one is (sts:GetCallerIdentity) may
+# be asked by anybody.
+VERBS: Mapping[str, Grants] = {
+    "up: the nodes' records and the kubeconfig": {
+        PARAMETERS: ("ssm:GetParameter", "ssm:GetParametersByPath"),
+        KEY_USE: ("kms:Decrypt",),
+    },
+    "up: what a killed run left": {**_READ, LISTS: ("kms:ListKeys",)},
+    "init, up: what the account would refuse": {
+        **_READ,
+        LISTS: ("servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"),
+    },
+    "init: the newest image": {IMAGES: ("ssm:GetParameter",)},
+    "destroy --purge": {KEYS: ("kms:DescribeKey", "kms:ScheduleKeyDeletion")},
+    "tunnel": {
+        **_READ,
+        SESSION: ("ssm:StartSession",),
+        SESSION_DOCUMENT: ("ssm:StartSession",),
+        OWN_SESSIONS: ("ssmmessages:OpenDataChannel", "ssm:ResumeSession", "ssm:TerminateSession"),
+    },
+}
+
+
+def policy(cluster: str, region: str, account: str) -> Document:
+    """The policy document for one stack: a statement for each scope, with its actions sorted."""
+    chosen: dict[Scope, set[str]] = {}
+    for grants in (*RESOURCES.values(), *VERBS.values()):
+        for scope, actions in grants.items():
+            chosen.setdefault(scope, set()).update(actions)
+    creations = [action.partition(":")[2] for action in sorted(chosen[MAKE]) if action.startswith(_CREATIONS)]
+    values = {
+        "account": account,
+        "alias": Naming(cluster).key_alias,
+        "cluster": cluster,
+        "dns": "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com",
+        "partition": partition(region),
+        "region": region,
+    }
+
+    def filled(template: str | tuple[str, ...]) -> Any:
+        if isinstance(template, tuple):
+            return [filled(each) for each in template]
+        return creations if template == "{creations}" else template.format_map(values)
+
+    def statement(scope: Scope, actions: set[str]) -> Document:
+        conditions = {key: filled(value) for key, value in scope.conditions.items()}
+        return {
+            "Sid": scope.sid,
+            "Effect": "Allow",
+            "Action": sorted(actions),
+            "Resource": filled(scope.resources),
+            **({"Condition": {"StringEquals": conditions}} if conditions else {}),
+        }
+
+    return {"Version": "2012-10-17", "Statement": [statement(*each) for each in chosen.items()]}
+
+
+def show(stack: str) -> None:
+    """Print the policy of a stack as JSON. Raises `CommandError` if its file names no region or account."""
+    config = config_of(stack)
+    region, account = (setting(config, f"kubepark:aws.{name}") for name in ("region", "accountId"))
+    if not region or not account:
+        raise CommandError(
+            "kubepark:aws.region and kubepark:aws.accountId are needed; fix: "
+            f"bin/kubepark init --stack {stack} --write"
+        )
+    print(json.dumps(policy(cluster_of(stack), str(region), str(account)), indent=2))

@@ -1,0 +1,191 @@
+"""The policy of `kubepark permissions` against what deploying, changing and destroying the program asks of AWS.
+
+Every resource that the program registers is made, read, changed and deleted by the AWS provider's stand-in, and
+what `kubepark` asks by itself is asked; the emulator's log is then replayed against the policy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import Iterator
+from functools import partial
+from ipaddress import IPv4Network
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from cli.aws import client, schedule_key_deletion
+from cli.lookup import Cloud as Lookup
+from cli.permissions import policy
+from cli.preflight import warnings
+from cli.preflight_checks import Plan
+from cli.tunnel import DOCUMENT
+from config.model import NodeSettings
+from config.versions import AMI_PARAMETERS
+from sandbox.aws.provider.api import SERVICES
+from sandbox.tests.aws import aws_standin as types
+from sandbox.tests.aws.aws_standin import ACCOUNT, Cloud, Resource, settings
+from sandbox.tests.aws.emulator_server import IMAGE, REGION, Emulator
+from sandbox.tests.aws.operator_calls import TAG, judge, operators
+from tests.program import run
+
+CLUSTER = "lab"  # of the configuration that tests run the program with
+USER = "kubepark"  # whom sessions of the emulator belong to
+_OFFICIAL = "the official provider calls it (JamesWoolfenden/pike), its stand-in does not"
+_ANEW = "what it names was made anew, after somebody deleted it by hand"
+# Why an action is allowed that nothing here used.
+REASONS: dict[tuple[str, str], str] = {
+    ("KeyUse", "kms:ReEncrypt*"): "EC2 may, for an encrypted root disk (EBS guide)",
+    ("Lists", "servicequotas:GetAWSDefaultServiceQuota"): "of an account that has no value of its own",
+    ("Make", "ec2:ReplaceRoute"): _ANEW,
+    ("Make", "ec2:ReplaceRouteTableAssociation"): _ANEW,
+    ("Own", "ec2:AssociateIamInstanceProfile"): _OFFICIAL,
+    ("Own", "ec2:DisassociateIamInstanceProfile"): _OFFICIAL,
+    ("OwnSessions", "ssm:ResumeSession"): "session-manager-plugin, when its connection breaks",
+    ("OwnSessions", "ssmmessages:OpenDataChannel"): "session-manager-plugin (Systems Manager guide)",
+    ("Parameters", "ssm:GetParameters"): _OFFICIAL,
+    ("Roles", "iam:ListAttachedRolePolicies"): _OFFICIAL,
+    ("Roles", "iam:ListRolePolicies"): _OFFICIAL,
+}
+
+
+class Deployment:
+    """The AWS resources of the program in an emulator."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.cloud = Cloud()
+        endpoints = [dict.fromkeys(SERVICES, emulator.url)]
+        self.cloud.backend.configure(settings(endpoints=endpoints, defaultTags={"tags": {TAG: CLUSTER}}))
+        self._ids: dict[str, str] = {}  # as the recording engine gave them out -> as AWS did
+        self.made: list[Resource] = []
+
+    def up(self) -> None:
+        for item in run().resources.values():
+            if item.type.startswith("aws:"):
+                made = self.cloud.make(item.type, self._real(copy.deepcopy(item.inputs)))
+                self._ids[item.id] = made.id
+                self.made.append(made)
+        for token, args in (
+            ("aws:ssm/getParametersByPath:getParametersByPath", {"path": f"/{CLUSTER}/status"}),
+            ("aws:ssm/getParameter:getParameter", {"name": f"/{CLUSTER}/kubeconfig", "withDecryption": True}),
+        ):
+            self.cloud.backend.invoke(token, args)
+
+    def change(self) -> None:
+        for place, each in enumerate(self.made):
+            assert self.cloud.refresh(each) is not None
+            tags = each.inputs.get("tags") or {}
+            wanted = [{"tags": {**tags, "team": "ml"}}, {"tags": tags}] if "tagsAll" in each.outputs else []
+            for change in [*wanted, *self._changes(each)]:
+                each = self.cloud.change(each, **change)
+            self.made[place] = each
+
+    def _changes(self, old: Resource) -> list[dict[str, Any]]:
+        """What a person or a new release may change in place, beside tags."""
+        described = [{"description": "changed"}]
+        trust = types.document({**json.loads(types.TRUST)["Statement"][0], "Sid": "Changed"})
+        options = {"httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 3}
+        if old.typ == types.INSTANCE:
+            profiles = [each.id for each in self.made if each.typ == types.PROFILE]
+            (other, *_) = [each for each in profiles if each != old.inputs["iamInstanceProfile"]]
+            return [
+                {"instanceType": "m7i.2xlarge"},
+                {"metadataOptions": options},
+                {"rootBlockDevice": {**old.inputs["rootBlockDevice"], "volumeSize": 200}},
+                {"iamInstanceProfile": other},
+            ]
+        if old.typ == types.ALIAS:
+            return [{"targetKeyId": self.id(types.KEY)}]
+        return {
+            types.INGRESS: described,
+            types.EGRESS: described,
+            types.INTERFACE: described,
+            types.ROLE: [*described, {"assumeRolePolicy": trust}],
+            types.KEY: [*described, {"policy": types.ROOT_ONLY}],
+            types.PARAMETER: [{"value": "changed"}],
+        }.get(old.typ, [])
+
+    def destroy(self) -> None:
+        for each in reversed(self.made):
+            self.cloud.delete(each)
+
+    def id(self, typ: str) -> str:
+        """Of the first one of this type; the master comes before the other instances."""
+        return next(each.id for each in self.made if each.typ == typ)
+
+    def _real(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._real(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self._real(each) for each in value]
+        if isinstance(value, str):
+            for recorded, real in self._ids.items():
+                value = value.replace(recorded, real)
+        return value
+
+
+def asks(emulator: Emulator, deployment: Deployment) -> None:
+    """What `kubepark` asks by itself, with its own clients."""
+    variables = {"AWS_ENDPOINT_URL": emulator.url, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    asked = partial(client, stack="sandbox", variables=variables)
+    node = NodeSettings(name="n1", instance_type="m7i.large", ami=IMAGE, volume_gb=40, generation=1)
+    cidrs = (IPv4Network("203.0.113.7/32"),)
+    plan = Plan(stack="s", region=REGION, cluster=CLUSTER, zone="us-east-1a", nodes=[node], admin_cidrs=cidrs)
+    assert warnings(plan, asked, lambda: "203.0.113.7") == []
+    lookup = Lookup(asked, ACCOUNT)
+    for each in deployment.made:
+        assert lookup.candidates({"type": each.typ, "inputs": each.inputs}, {TAG: CLUSTER}), each.typ
+    ssm = asked("ssm")
+    with contextlib.suppress(ClientError):  # Canonical's parameters are not in the emulator
+        ssm.get_parameter(Name=AMI_PARAMETERS["ubuntu-24.04"])
+    ports = {"portNumber": ["6443"], "localPortNumber": ["6443"]}
+    master = deployment.id(types.INSTANCE)
+    session = ssm.start_session(Target=master, DocumentName=DOCUMENT, Parameters=ports)
+    ssm.terminate_session(SessionId=session["SessionId"])
+    schedule_key_deletion(asked("kms"), deployment.id(types.KEY))
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """What a life of the program asked of AWS."""
+    emulator = Emulator(tmp_path_factory.mktemp("policy"), IMAGE)
+    try:
+        deployment = Deployment(emulator)
+        deployment.up()
+        deployment.change()
+        asks(emulator, deployment)
+        deployment.destroy()
+        yield emulator.log.read_text(encoding="utf-8").splitlines()
+    finally:
+        emulator.stop()
+
+
+def document(cluster: str = CLUSTER) -> dict[str, Any]:
+    """The policy, with the caller's own id in place of its variable."""
+    text = json.dumps(policy(cluster, REGION, ACCOUNT))
+    found: dict[str, Any] = json.loads(text.replace("${aws:userid}", USER))
+    return found
+
+
+def test_everything_that_is_asked_is_allowed(log: list[str]) -> None:
+    assert len(list(operators(log))) > 300
+    assert judge(document(), log).denied == []
+
+
+def test_everything_that_is_allowed_is_asked_or_has_a_reason(log: list[str]) -> None:
+    assert judge(document(), log).unused == set(REASONS)
+
+
+def test_the_policy_of_one_cluster_allows_nothing_with_what_another_has(log: list[str]) -> None:
+    """What is new, and what has no tag, is in the account that both share."""
+    denied = judge(document("other"), log).denied
+    refused = {line.partition(" ")[0] for line in denied}
+    assert {
+        *("ec2:TerminateInstances", "ec2:StopInstances", "ec2:DeleteVpc", "ec2:ReleaseAddress"),
+        *("iam:CreateRole", "iam:PutRolePolicy", "iam:PassRole", "iam:DeleteRole"),
+        *("kms:ScheduleKeyDeletion", "kms:PutKeyPolicy", "kms:Decrypt", "kms:Encrypt", "kms:CreateGrant"),
+        *("ssm:GetParameter", "ssm:PutParameter", "ssm:DeleteParameter", "ssm:StartSession"),
+    } <= refused
