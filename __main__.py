@@ -13,7 +13,7 @@ from components.incluster.dex import Dex
 from components.incluster.gpu import Gpu
 from components.incluster.manifest import Manifest
 from components.incluster.profiles import Profiles
-from components.instances import ControlPlane, Foundation, NodePool, outdated_nodes
+from components.instances import ControlPlane, Foundation, NodePool, created, outdated_nodes
 from components.keys import Keys
 from components.network import Network
 from components.parameters import Parameters
@@ -72,7 +72,7 @@ def main() -> None:
                 "name": node.name,
                 "role": node.role.value,
                 "private_ip": node.private_ip,
-                "instance_id": instances[node.name].id,
+                "instance_id": created(instances[node.name].id),
             }
             for node in plan.nodes
         ],
@@ -87,6 +87,12 @@ def main() -> None:
         pulumi.export(name, value)
 
 
+# The provider tries again after InsufficientInstanceCapacity as after throttling, by default 25 times, which
+# takes up to an hour (hashicorp/terraform-provider-aws, service/ec2/service_package.go and issue 43193).
+# Pauses double, from a second on: nine attempts take four minutes at most.
+_ATTEMPTS = 9
+
+
 def aws_provider(settings: Settings) -> aws.Provider:
     """The one AWS provider: it refuses another account, and tags whatever it makes."""
     url = settings.aws.endpoint
@@ -96,6 +102,7 @@ def aws_provider(settings: Settings) -> aws.Provider:
         region=settings.aws.region,
         allowed_account_ids=[settings.aws.account_id],
         endpoints=[everywhere] if url else None,
+        max_retries=_ATTEMPTS,
         default_tags=aws.ProviderDefaultTagsArgs(tags={**settings.tags, TAG_CLUSTER: settings.cluster}),
     )
 

@@ -16,6 +16,8 @@ from config import ROOT
 
 # Our own settings check says all that is wrong at once; the CLI's ends at the first wrong type.
 CHECKED_BY_US = ("--policy-pack", str(ROOT / "policies"), "--skip-config-validation")
+# A node that AWS does not create stops what needs it, and nothing else.
+NOT_STOPPED_BY_ONE = "--continue-on-error"
 VERIFY_SECONDS = 120.0  # patience of the GPU Job that ends an `up`
 
 
@@ -28,7 +30,7 @@ def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
         cli = Pulumi(stack, variables)
         _settle(cli)
         preflight.warn(stack, variables)
-        code = cli.operate("up", *CHECKED_BY_US, *_consent(environment, yes), *options)
+        code = cli.operate("up", *CHECKED_BY_US, NOT_STOPPED_BY_ONE, *_consent(environment, yes), *options)
         if environment.kubeconfig is None:
             return code
         outputs = cli.outputs(secrets=True)

@@ -26,6 +26,11 @@ from config.model import NodePlan, Settings
 from config.naming import Naming
 
 NEXT = "A node goes on trying by itself: fix the cause, then run `up` again. Nothing needs to be replaced."
+NOT_CREATED = (
+    "it was not created; whatever does not need it goes on, and the next `up` tries again. Without capacity "
+    "(InsufficientInstanceCapacity): wait, or another instance type or, for GPU nodes, another zone "
+    "(kubepark:gpu.availabilityZone). Over a quota (VcpuLimitExceeded): ask AWS for more vCPU first"
+)
 _GATHER_SECONDS = 0.2  # how long a call is held back for others that want the same answer
 
 
@@ -54,12 +59,15 @@ class Cluster(pulumi.ComponentResource):
         self._round: Task[Mapping[str, waiting.Record]] | None = None
         # Awaiting a call's future drops its secretness, so it is put back here, outside.
         published: pulumi.Output[str] = pulumi.Output.secret(
-            instances[self._master.name].id.apply(self._await_master)
+            instances[self._master.name].id.apply(self._await_master, run_with_unknowns=True)
         )
         self.kubeconfig = pulumi.Output.all(published, endpoint).apply(lambda both: with_server(*both))
         # Each node is listened to from its own first second, however long another's creation takes.
         self._joined: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
-            **{node.name: instances[node.name].id.apply(partial(self._await, node)) for node in self._others}
+            **{
+                node.name: instances[node.name].id.apply(partial(self._await, node), run_with_unknowns=True)
+                for node in self._others
+            }
         )
         self.provider = kubernetes.Provider(
             f"{name}-kubernetes",
@@ -78,12 +86,17 @@ class Cluster(pulumi.ComponentResource):
     def fail_for_missing_nodes(self, after: Sequence[pulumi.Resource]) -> None:
         """Fail the update if a node other than the master did not come, once `after` is done.
 
-        So a dead GPU node never holds up what does not need it, and still the update is not green.
+        So a dead GPU node never holds up what does not need it, and still the update is not green. For one
+        that was not created the engine fails the update itself, after the deletions of this update.
         """
         done = pulumi.Output.all(*[resource.urn for resource in after])
         pulumi.Output.all(self._joined, done).apply(lambda both: _raise_for(both[0]))
 
     async def _await_master(self, instance_id: str) -> Any:  # the kubeconfig, or pulumi.UNKNOWN
+        if pulumi.contains_unknowns(instance_id):
+            if pulumi.runtime.is_dry_run():
+                return pulumi.UNKNOWN
+            raise pulumi.RunError(f"the control plane was not created: see the error of {self._master.name}")
         expected = self._expected(self._master, instance_id)
         if pulumi.runtime.is_dry_run():
             record = waiting.owned(expected, (await self._fetch()).get(expected.name))
@@ -97,6 +110,9 @@ class Cluster(pulumi.ComponentResource):
     async def _await(self, node: NodePlan, instance_id: str) -> Any:
         """What went wrong with the node, or None."""
         if pulumi.runtime.is_dry_run():
+            return None
+        if pulumi.contains_unknowns(instance_id):
+            self._log(node.name, "error", NOT_CREATED)
             return None
         return await waiting.wait(
             self._expected(node, instance_id),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pulumi
 from pulumi_aws import ec2
@@ -19,6 +19,8 @@ from components.security import Security
 from config import naming as tags
 from config.model import NodePlan, NodeRole
 from config.naming import Naming
+
+T = TypeVar("T")
 
 # An ordinary `up` never replaces an instance: a newer image, changed scripts and the tag that tells
 # of them wait until the node's `generation` is bumped.
@@ -159,7 +161,16 @@ class NodePool(pulumi.ComponentResource):
     ) -> None:
         super().__init__("kubepark:index:NodePool", name, None, opts)
         self.instances = {node.name: _instance(node, foundation, self) for node in nodes}
-        self.register_outputs({"instance_ids": {n: i.id for n, i in self.instances.items()}})
+        self.register_outputs({"instance_ids": {n: created(i.id) for n, i in self.instances.items()}})
+
+
+def created(value: pulumi.Output[T]) -> pulumi.Output[T | None]:
+    """The value; None in an update that did not create what it is of: state cannot hold an unknown."""
+
+    def known(found: T) -> T | None:
+        return None if pulumi.contains_unknowns(found) and not pulumi.runtime.is_dry_run() else found
+
+    return value.apply(known, run_with_unknowns=True)
 
 
 def outdated_nodes(
@@ -170,8 +181,12 @@ def outdated_nodes(
     def differing(found: Sequence[Sequence[Any]]) -> list[str]:
         wanted = [(userdata.digest(user_data[node.name]), node.ami) for node in nodes]
         made = [((instance_tags or {}).get(tags.TAG_DIGEST), ami) for instance_tags, ami in found]
-        return [node.name for node, want, have in zip(nodes, wanted, made, strict=True) if want != have]
+        return [
+            node.name
+            for node, want, have in zip(nodes, wanted, made, strict=True)
+            if have[1] is not None and want != have
+        ]
 
     return pulumi.Output.all(
-        *[pulumi.Output.all(live[node.name].tags, live[node.name].ami) for node in nodes]
+        *[pulumi.Output.all(created(live[node.name].tags), created(live[node.name].ami)) for node in nodes]
     ).apply(differing)

@@ -29,11 +29,12 @@ AWS_KEY = "kubepark:aws.endpoint"
 API_KEY = "kubepark:controlPlane.apiEndpoint"
 
 # What the emulator serves beside AWS: whether it is up, which incarnation of its memory this is,
-# and the AMI ids that exist.
+# the AMI ids that exist, and the errors that a test wants.
 HEALTH_PATH = "/kubepark/health"
 EPOCH_PATH = "/kubepark/epoch"
 CHANGES_PATH = "/kubepark/changes"  # how often each service was written to, as one JSON object
 IMAGES_PATH = "/kubepark/images"
+REFUSALS_PATH = "/kubepark/refusals"
 
 
 @dataclass(frozen=True)

@@ -128,16 +128,18 @@ def attempt(
     stack: str = "sandbox",
     preview: bool = False,
     answers: Mapping[str, Answer] | None = None,
+    uncreated: Iterable[str] = (),
 ) -> Recording:
     """Runs the program and returns what it registered; why it failed, if it did, is in `error`.
 
     `config`: values by key in the namespace `kubepark`; objects become JSON. `secrets`: the keys whose
     values are secret. `answers`: invokes by token (`aws:ssm/getParameter:getParameter`, for stack outputs
     `pulumi:pulumi:readStackOutputs`), as plain data or as a function of the arguments and the recording so
-    far; what `pulumi.runtime.rpc.wrap_rpc_secret` wraps is secret.
+    far; what `pulumi.runtime.rpc.wrap_rpc_secret` wraps is secret. `uncreated`: names of resources whose
+    creation the provider refuses; with `--continue-on-error` the engine skips what depends on them.
     """
     recording = Recording(preview)
-    engine = _Engine(recording, answers or {})
+    engine = _Engine(recording, answers or {}, frozenset(uncreated))
 
     async def run() -> None:
         # Background failures surface through run_in_stack; the loop's own report would be a second copy.
@@ -157,9 +159,12 @@ def attempt(
 class _Engine(mocks.MockMonitor, mocks.Mocks):
     """The SDK's mock monitor, the mocks that it asks and the log in one. Called from several threads."""
 
-    def __init__(self, recording: Recording, answers: Mapping[str, Answer]) -> None:
+    def __init__(
+        self, recording: Recording, answers: Mapping[str, Answer], uncreated: frozenset[str]
+    ) -> None:
         super().__init__(self)
         self.recording, self.answers = recording, answers
+        self.refused, self.missing = uncreated, set[str]()  # names; URNs of those and of what needs them
         self.lock = threading.Lock()
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
@@ -180,7 +185,11 @@ class _Engine(mocks.MockMonitor, mocks.Mocks):
             if not (known_type(resource.type) if resource.custom else resource.package == get_project()):
                 raise Refused(f"{urn}: neither the installed SDKs nor the program have such a type")
             self._check_provider(urn, resource.package, resource.provider)
-            if resource.custom and not self.recording.preview:
+            needed = {resource.parent, resource.deleted_with, *resource.depends_on}
+            if resource.name in self.refused or not self.missing.isdisjoint(needed):
+                response.result = resource_pb2.Result.FAIL
+                self.missing.add(urn)
+            elif resource.custom and not self.recording.preview:
                 resource.id, outputs = compute(resource.type, urn, resource.inputs)
                 response.id = resource.id
                 response.object.update(outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,10 @@ def run(
     before: Mapping[str, Any] | None = None,
     records: Mapping[str, dict[str, Any]] | None = None,
     config: dict[str, Any] | None = None,
+    uncreated: Iterable[str] = (),
 ) -> Recording:
-    """One run. `before`: stack outputs of the last update; `records`: changes to nodes' records."""
+    """One run. `before`: stack outputs of the last update; `records`: changes to nodes' records;
+    `uncreated`: see `attempt`."""
     answers: dict[str, Answer] = {
         _STATUS: lambda args, recording: statuses(recording, records or {}),
         _PARAMETER: {"name": "/lab/kubeconfig", "value": wrap_rpc_secret(KUBECONFIG)},
@@ -69,4 +71,5 @@ def run(
         stack="dev",
         preview=preview,
         answers=answers,
+        uncreated=uncreated,
     )

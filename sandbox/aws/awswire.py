@@ -38,12 +38,13 @@ class AwsRequest:
 
 
 class Refusal(Exception):
-    """An error as AWS gives it: HTTP 400 with a code and a text."""
+    """An error as AWS gives it: a code and a text, with HTTP 400 unless it is AWS's own fault."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.status = status
 
 
 def parse(environ: Mapping[str, Any], body: bytes) -> AwsRequest:

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -41,7 +41,7 @@ from moto.moto_server.werkzeug_app import (  # noqa: E402
 from werkzeug.serving import run_simple  # noqa: E402
 from werkzeug.wrappers import Response  # noqa: E402
 
-from sandbox.aws import answers, strict  # noqa: E402
+from sandbox.aws import answers, injected, strict  # noqa: E402
 from sandbox.aws.additions import Additions  # noqa: E402
 from sandbox.aws.awswire import AwsRequest, Refusal, parse, render_error  # noqa: E402
 from sandbox.config import (  # noqa: E402
@@ -50,6 +50,7 @@ from sandbox.config import (  # noqa: E402
     EPOCH_PATH,
     HEALTH_PATH,
     IMAGES_PATH,
+    REFUSALS_PATH,
     REGION,
     is_loopback,
 )
@@ -107,6 +108,7 @@ class Front:
         self._lock = threading.Lock()
         self._additions = Additions()
         self._images: set[str] = set()
+        self._injected: Sequence[injected.Injected] = ()
         self._epoch = secrets.token_hex(8)
         self._changes: Counter[str] = Counter()
         self._control: Mapping[str, Callable[[dict[str, Any], bytes], Response]] = {
@@ -114,6 +116,7 @@ class Front:
             EPOCH_PATH: self._get_epoch,
             HEALTH_PATH: self._get_health,
             IMAGES_PATH: self._put_images,
+            REFUSALS_PATH: self._put_refusals,
             RESET_PATH: self._reset,
         }
 
@@ -129,10 +132,10 @@ class Front:
     def _aws(self, environ: dict[str, Any], body: bytes) -> Response:
         request = parse(environ, body)
         begin = time.monotonic()
-        refusal = strict.refuse(request)
+        refusal = strict.refuse(request) or self._refuse(request)
         if refusal is not None:
             content_type, answer = render_error(request, refusal)
-            response = Response(answer, status=400, content_type=content_type)
+            response = Response(answer, status=refusal.status, content_type=content_type)
         else:
             sent = strict.for_moto(request, body)
             passed = {**environ, "wsgi.input": BytesIO(sent), "CONTENT_LENGTH": str(len(sent))}
@@ -152,6 +155,12 @@ class Front:
             content_type, text = render_error(request, refusal)
             return Response(text, status=400, content_type=content_type)
         return Response(answer, content_type="application/x-amz-json-1.1") if answer else None
+
+    def _refuse(self, request: AwsRequest) -> Refusal | None:
+        """What a test has injected for this call."""
+        meant = [row for row in self._injected if row.operation == request.operation]
+        call = strict.arguments_of(request) if meant else {}
+        return next(filter(None, (row.take(request.operation, call) for row in meant)), None)
 
     def _get_epoch(self, environ: dict[str, Any], body: bytes) -> Response:
         return Response(self._epoch, content_type="text/plain")
@@ -173,6 +182,16 @@ class Front:
             self._images.add(image)
         return Response(status=204)
 
+    def _put_refusals(self, environ: dict[str, Any], body: bytes) -> Response:
+        """PUT the rows of `sandbox.aws.injected` in place of those that are there."""
+        if environ.get("REQUEST_METHOD") != "PUT":
+            return Response("PUT a JSON list of errors", status=405, content_type="text/plain")
+        try:
+            self._injected = injected.rows(json.loads(body))
+        except (TypeError, ValueError) as error:
+            return Response(str(error), status=400, content_type="text/plain")
+        return Response(status=204)
+
     def _register(self, image: str) -> None:
         """An image with a given id; AWS's own API only gives out random ones."""
         backend = ec2_backends[ACCOUNT_ID][self._region]
@@ -192,7 +211,7 @@ class Front:
     def _reset(self, environ: dict[str, Any], body: bytes) -> Response:
         """moto's own way of forgetting everything: another epoch for whoever remembers this one."""
         response = Response.from_app(self._moto, environ, buffered=True)
-        self._epoch = secrets.token_hex(8)
+        self._epoch, self._injected = secrets.token_hex(8), ()
         for image in self._images:
             self._register(image)
         return response

@@ -119,8 +119,8 @@ def test_every_operation_is_plain_pulumi_with_the_policy_pack_and_all_options(pu
     assert main.main(["refresh", "--stack", "dev", "--yes"]) == 0
     assert main.main(["preview", "--stack", "dev", "--signalled"]) == 128 + signal.SIGTERM
     assert operations_of(pulumi) == [
-        f"up {ours} --target urn:x --stack dev",
-        f"up {ours} --yes --diff --stack dev",
+        f"up {ours} --continue-on-error --target urn:x --stack dev",
+        f"up {ours} --continue-on-error --yes --diff --stack dev",
         f"preview {ours} --json --stack dev",
         "refresh --yes --stack dev",
         f"preview {ours} --signalled --stack dev",

@@ -13,7 +13,7 @@ import pytest
 
 import userdata
 from components import waiting
-from components.cluster import NEXT
+from components.cluster import NEXT, NOT_CREATED
 from components.parameters import PENDING
 from tests.configuration import HASH, configuration
 from tests.engine import Recording, Resource
@@ -309,6 +309,21 @@ def test_a_dead_master_fails_the_update_with_its_own_words(monkeypatch: pytest.M
         "the control plane did not come up: master1: not ready after 30 min; step kubeadm-init failed "
         f"(exit 1, attempt 1): port 6443 in use\n{NEXT}"
     )
+
+
+def test_a_gpu_node_that_is_not_created_is_named_and_no_output_is_unknown() -> None:
+    recording = run(uncreated=["gpu01"])
+    assert recording.error is None, "the engine itself fails the update, after its deletions"
+    assert recording.urns == up().urns
+    assert recording.messages("error") == [NOT_CREATED]
+    (gpu,) = (node for node in recording.outputs["nodes"] if node["name"] == "gpu01")
+    assert gpu["instance_id"] is None
+    assert recording.outputs["outdated_nodes"] == []
+
+
+def test_a_master_that_is_not_created_fails_the_update_without_waiting() -> None:
+    error = run(uncreated=["master1"]).error
+    assert str(error) == "the control plane was not created: see the error of master1"
 
 
 def test_a_silent_node_is_named_with_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:

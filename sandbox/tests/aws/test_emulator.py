@@ -6,12 +6,13 @@ import base64
 import json
 import subprocess
 import sys
+import urllib.error
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.config import ACCOUNT_ID
+from sandbox.config import ACCOUNT_ID, REFUSALS_PATH
 from sandbox.tests.aws.emulator_server import IMAGE, OTHER_IMAGE, ROOT, Emulator
 
 
@@ -64,6 +65,30 @@ def test_refused_requests_are_recorded_too(emulator):
     assert error_code(emulator.client("ec2").run_instances, ImageId="ami-deadbeef", MinCount=1, MaxCount=1)
     line = emulator.recorded("RunInstances")[-1]
     assert (line["status"], line["params"]["ImageId"]) == (400, "ami-deadbeef")
+
+
+def test_an_injected_error_meets_the_calls_that_are_meant_as_often_as_it_says(emulator, subnet):
+    ec2 = emulator.client("ec2")
+    row = {"operation": "ec2:RunInstances", "arguments": {"InstanceType": "g4dn.xlarge"}, "times": 1}
+    row |= {"code": "InsufficientInstanceCapacity", "message": "none here", "status": 500}
+    emulator.call(REFUSALS_PATH, "PUT", json.dumps([row]).encode())
+    launch(ec2, SubnetId=subnet)
+    wanted = {"SubnetId": subnet, "InstanceType": "g4dn.xlarge"}
+    with pytest.raises(ClientError) as caught:
+        launch(ec2, **wanted)
+    answer = caught.value.response
+    assert answer["Error"] == {"Code": "InsufficientInstanceCapacity", "Message": "none here"}
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 500
+    assert emulator.recorded("RunInstances")[-1]["status"] == 500
+    launch(ec2, **wanted)
+    emulator.call(REFUSALS_PATH, "PUT", json.dumps([row | {"times": None}]).encode())
+    for _ in range(2):
+        assert error_code(lambda: launch(ec2, **wanted)) == "InsufficientInstanceCapacity"
+    emulator.call(REFUSALS_PATH, "PUT", b"[]")
+    launch(ec2, **wanted)
+    for wrong in (b"{}", b'[{"code": "X"}]', b"["):
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            emulator.call(REFUSALS_PATH, "PUT", wrong)
 
 
 def test_the_record_is_private(emulator):

@@ -1,0 +1,135 @@
+"""A node that AWS does not create: the rest of the update goes on, and the next one finishes."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from components.cluster import NOT_CREATED
+from sandbox.config import REFUSALS_PATH
+from sandbox.tests.nodes.boot_world import until
+from sandbox.tests.stack.project import QUICK, Project
+from sandbox.tests.stack.refusals import program_error
+from sandbox.tests.stack.test_stack_life import ready_nodes
+
+pytestmark = pytest.mark.sandbox
+
+ATTEMPTS = 2  # of the stand-in provider, for an error of AWS's own
+NO_CAPACITY = (
+    "We currently do not have sufficient g4dn.xlarge capacity in the Availability Zone you requested."
+)
+OVER_QUOTA = "You have requested more vCPU capacity than your current vCPU limit of 0 allows."
+NODES = {"master1", "worker01", "worker02", "worker03", "gpu01"}
+
+
+def refuse(project: Project, *rows: dict[str, Any]) -> None:
+    """From now on AWS answers these calls with these errors, and no others."""
+    url = f"http://127.0.0.1:{project.aws_port}{REFUSALS_PATH}"
+    request = urllib.request.Request(url, json.dumps(rows).encode(), method="PUT")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 204
+
+
+def launch(instance_type: str, code: str, message: str, **more: Any) -> dict[str, Any]:
+    """The error of an instance's creation."""
+    call = {"operation": "ec2:RunInstances", "arguments": {"InstanceType": instance_type}}
+    return call | {"code": code, "message": message} | more
+
+
+@pytest.fixture(autouse=True)
+def _nothing_refused(checkout: Project) -> Iterator[None]:
+    yield
+    refuse(checkout)
+
+
+def fails(project: Project, *words: str) -> str:
+    """An `up` that ends in an error, and what it said."""
+    done = project.run("up", *QUICK, *words, timeout=400)
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stdout
+    return done.stdout
+
+
+def errors(output: str, resource: str) -> list[str]:
+    """What the CLI says at the end about one resource."""
+    shown = output.rpartition("Diagnostics:\n")[2]
+    block = re.search(rf"^  \S+ \({resource}\):\n((?:    .*\n|\n)*)", shown, re.MULTILINE)
+    return [line.strip() for line in block[1].splitlines() if line.strip()] if block else []
+
+
+def bindings(project: Project, namespace: str) -> list[str]:
+    return [item["metadata"]["name"] for item in project.get("rolebindings", "-n", namespace)["items"]]
+
+
+def test_a_gpu_node_that_aws_has_no_capacity_for_stops_nothing_else_and_the_next_update_finishes(
+    empty: Project,
+) -> None:
+    project = empty
+    project.json_of("preview", "--json")  # starts the local cloud
+    once = {"status": 500, "times": ATTEMPTS}
+    refuse(project, launch("g4dn.xlarge", "InsufficientInstanceCapacity", NO_CAPACITY, **once))
+    said = errors(fails(project), "gpu01")
+    assert any(f"InsufficientInstanceCapacity: {NO_CAPACITY}" in line for line in said), said
+    assert f"error: {NOT_CREATED}" in said
+    until("all others are Ready", lambda: ready_nodes(project) == NODES - {"gpu01"}, 60)
+    dex = project.get("deployment", "dex", "--namespace", "auth")
+    assert dex["status"]["readyReplicas"] == dex["spec"]["replicas"] == 2
+    people = {item["metadata"]["name"] for item in project.get("profiles.kubeflow.org")["items"]}
+    assert people == {"ana", "bo", "chris"}
+    missing = [item["urn"].rpartition("::")[2] for item in project.resources()]
+    assert not {"gpu01", "runtimeclass-nvidia", "daemonset-kube-system-nvidia-device-plugin"} & {*missing}
+    outputs = project.outputs()
+    assert outputs["nodes"][-1] | {"private_ip": ""} == {
+        "name": "gpu01",
+        "role": "gpu",
+        "private_ip": "",
+        "instance_id": None,
+    }
+    assert outputs["outdated_nodes"] == []
+    assert outputs["created_with"]["cluster"] == "kubepark-sandbox", "the next update is compared with it"
+
+    before = {node: project.instance(node)["InstanceId"] for node in NODES - {"gpu01"}}
+    assert project.verified in project.ok("up", "--skip-preview", timeout=400)
+    assert before == {node: project.instance(node)["InstanceId"] for node in before}
+
+
+def test_a_gpu_node_over_the_quota_for_ever_holds_no_change_of_people_up(project: Project) -> None:
+    """Neither what is new nor what goes: whoever is suspended loses access all the same."""
+    project.ok("people", "share", "ana", "--with", "bo", "--role", "edit", "--yes", "--no-preview")
+    project.ok("up", *QUICK)
+    pair = "user-bo-example-org-clusterrole-edit"
+    assert pair in bindings(project, "ana")
+    refuse(project, launch("g4dn.xlarge", "VcpuLimitExceeded", OVER_QUOTA))
+    project.set("kubepark:gpu.nodes", {"gpu01": {}, "gpu02": {}})
+    project.ok("people", "suspend", "bo", "--yes", "--no-preview")
+    for _ in range(2):
+        said = errors(fails(project), "gpu02")
+        assert any(f"VcpuLimitExceeded: {OVER_QUOTA}" in line for line in said), said
+        assert f"error: {NOT_CREATED}" in said
+        assert pair not in bindings(project, "ana")
+        assert ready_nodes(project) == NODES
+    # The way out without a GPU: take the node out of the list.
+    project.set("kubepark:gpu.nodes", {"gpu01": {}})
+    project.ok("up", "--skip-preview")
+
+
+def test_a_master_that_is_not_created_ends_the_update_at_once(empty: Project) -> None:
+    project = empty
+    project.json_of("preview", "--json")
+    refuse(project, launch("m7i.large", "VcpuLimitExceeded", OVER_QUOTA))
+    began = time.monotonic()
+    said = fails(project)
+    assert time.monotonic() - began < 60, "nobody waits for workers of a cluster that will not be"
+    assert any(OVER_QUOTA in line for line in errors(said, "master1"))
+    head, *_ = program_error(said)
+    assert head == "error: the control plane was not created: see the error of master1"
+    assert not [item for item in project.resources() if item["type"].startswith("kubernetes:")]
+    refuse(project)
+    project.ok("up", *QUICK, timeout=400)
+    assert ready_nodes(project) == NODES
