@@ -10,16 +10,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from cli import preflight, round_trip
+from cli import preflight, round_trip, zones
 from cli.errors import CommandError
 from cli.stackfile import config_of, replace_file, setting, stack_file
 from config.versions import AMI_PARAMETERS
 
 ACCOUNT = "kubepark:aws.accountId"
 AMI = "kubepark:platform.ami"
-ZONE = "kubepark:network.availabilityZone"
-SECOND_ZONE = "kubepark:network.secondAvailabilityZone"
-DEFAULT_GPU_TYPE = "g4dn.xlarge"
 
 
 def init(stack: str, *, write: bool) -> int:
@@ -38,8 +35,7 @@ def init(stack: str, *, write: bool) -> int:
         raise CommandError(
             f"kubepark:platform.os: {platform} is unknown; accepted: {', '.join(AMI_PARAMETERS)}"
         )
-    gpu_type = setting(config, "kubepark:gpu.instanceType") or DEFAULT_GPU_TYPE
-    found = look_up(str(region), AMI_PARAMETERS[platform], str(gpu_type))
+    found = look_up(str(region), AMI_PARAMETERS[platform], config)
     missing = {}
     for key, value in found.items():
         pinned = setting(config, key)
@@ -55,7 +51,7 @@ def init(stack: str, *, write: bool) -> int:
     return 0
 
 
-def look_up(region: str, ami_parameter: str, gpu_type: str) -> dict[str, str]:
+def look_up(region: str, ami_parameter: str, config: Mapping[str, Any]) -> dict[str, str]:
     """Account, zones and AMI as AWS answers with the caller's credentials. `CommandError` if it does not."""
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
@@ -63,7 +59,7 @@ def look_up(region: str, ami_parameter: str, gpu_type: str) -> dict[str, str]:
     session = boto3.Session(region_name=region)
     try:
         account = session.client("sts").get_caller_identity()["Account"]
-        zones = _zones(session.client("ec2"), gpu_type, region)
+        found = zones.proposal(session.client("ec2"), config, region)
         ami = session.client("ssm").get_parameter(Name=ami_parameter)["Parameter"]["Value"]
     except (BotoCoreError, ClientError) as error:
         raise CommandError(
@@ -71,22 +67,7 @@ def look_up(region: str, ami_parameter: str, gpu_type: str) -> dict[str, str]:
             f"...) that may call sts:GetCallerIdentity, ec2:DescribeInstanceTypeOfferings, "
             f"ec2:DescribeAvailabilityZones and ssm:GetParameter on {ami_parameter}"
         ) from None
-    return {ACCOUNT: account, ZONE: zones[0], SECOND_ZONE: zones[1], AMI: ami}
-
-
-def _zones(ec2: Any, gpu_type: str, region: str) -> tuple[str, str]:
-    """The first zone that offers the GPU type, and another one for load balancers."""
-    offers = ec2.describe_instance_type_offerings(
-        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": [gpu_type]}]
-    )["InstanceTypeOfferings"]
-    if not offers:
-        raise CommandError(f"no zone of {region} offers {gpu_type}: choose another region or GPU type")
-    first = min(offer["Location"] for offer in offers)
-    zones = ec2.describe_availability_zones(Filters=[{"Name": "zone-type", "Values": ["availability-zone"]}])
-    others = sorted(zone["ZoneName"] for zone in zones["AvailabilityZones"] if zone["ZoneName"] != first)
-    if not others:
-        raise CommandError(f"{region} has one zone only; load balancers need two")
-    return first, others[0]
+    return {ACCOUNT: account, **found, AMI: ami}
 
 
 def with_pins(text: str, pins: Mapping[str, str]) -> str:

@@ -70,7 +70,7 @@ def _instance(
         node.name,
         ami=node.ami,
         instance_type=node.instance_type,
-        subnet_id=None if interface else foundation.network.node_subnet_id,
+        subnet_id=None if interface else foundation.network.subnet_ids[node.availability_zone],
         private_ip=None if interface else node.private_ip,
         vpc_security_group_ids=None if interface else foundation.security.of_role[node.role],
         primary_network_interface={"network_interface_id": interface.id} if interface else None,
@@ -127,7 +127,7 @@ class ControlPlane(pulumi.ComponentResource):
         super().__init__("kubepark:index:ControlPlane", name, None, opts)
         interface = ec2.NetworkInterface(
             f"{name}-interface",
-            subnet_id=foundation.network.node_subnet_id,
+            subnet_id=foundation.network.subnet_ids[node.availability_zone],
             private_ips=[node.private_ip],
             security_groups=foundation.security.of_role[node.role],
             description=f"{node.name} of {foundation.naming.cluster}",

@@ -1,4 +1,4 @@
-"""The VPC: two public subnets, one for all nodes and one more zone for load balancers."""
+"""The VPC: two public subnets, one for nodes and one in another zone, for load balancers and GPU nodes."""
 
 from __future__ import annotations
 
@@ -21,38 +21,30 @@ class SubnetPlan:
     name: str
     cidr: IPv4Network
     availability_zone: str
-    reserved: IPv4Network | None
+    reserved: IPv4Network
 
 
 def plan_subnets(network: NetworkSettings) -> tuple[SubnetPlan, SubnetPlan]:
-    """The node subnet and the load balancers' second one.
+    """The node subnet, and the one of load balancers and of GPU nodes that are not where the others are.
 
-    All nodes share one zone: volumes are zonal, and with one master a second zone buys nothing. AWS
+    All other nodes share one zone: volumes are zonal, and with one master a second zone buys nothing. AWS
     puts no interface of its own into the reserved half, so a parked node's address stays free.
     """
-    subnets = network.vpc_cidr.subnets(new_prefix=_SUBNET_PREFIX)
-    nodes, balancers = next(subnets), next(subnets)
-    return (
-        SubnetPlan(
-            name="nodes",
-            cidr=nodes,
-            availability_zone=network.availability_zone,
-            reserved=next(nodes.subnets(prefixlen_diff=1)),
-        ),
-        SubnetPlan(
-            name="balancers",
-            cidr=balancers,
-            availability_zone=network.second_availability_zone,
-            reserved=None,
-        ),
-    )
+    cidrs = network.vpc_cidr.subnets(new_prefix=_SUBNET_PREFIX)
+
+    def plan(name: str, zone: str) -> SubnetPlan:
+        cidr = next(cidrs)
+        reserved = next(cidr.subnets(prefixlen_diff=1))
+        return SubnetPlan(name=name, cidr=cidr, availability_zone=zone, reserved=reserved)
+
+    return plan("nodes", network.availability_zone), plan("balancers", network.second_availability_zone)
 
 
 class Network(pulumi.ComponentResource):
-    """VPC, internet gateway, route table, subnets and the reservation for the nodes' addresses."""
+    """VPC, internet gateway, route table, subnets and the reservations for the nodes' addresses."""
 
     vpc_id: pulumi.Output[str]
-    node_subnet_id: pulumi.Output[str]
+    subnet_ids: dict[str, pulumi.Output[str]]  # by availability zone
     reachable: list[pulumi.Resource]
 
     def __init__(
@@ -89,8 +81,10 @@ class Network(pulumi.ComponentResource):
         )
         self.vpc_id = vpc.id
         self.gateway = gateway
-        self.reachable = [route]
+        self.reachable, self.subnet_ids = [route], {}
         cluster_tag, _ = naming.cluster_tag
+        # Two of one range cannot stand side by side.
+        in_place_of_old = pulumi.ResourceOptions(parent=self, delete_before_replace=True)
         for plan in plan_subnets(network):
             subnet = ec2.Subnet(
                 f"{name}-{plan.name}",
@@ -103,21 +97,18 @@ class Network(pulumi.ComponentResource):
                     cluster_tag: "shared",
                     "kubernetes.io/role/elb": "1",
                 },
-                opts=child,
+                opts=in_place_of_old,
             )
             association = ec2.RouteTableAssociation(
                 f"{name}-{plan.name}", route_table_id=table.id, subnet_id=subnet.id, opts=child
             )
-            self.reachable.append(association)
-            if plan.reserved:
-                self.node_subnet_id = subnet.id
-                reservation = ec2.SubnetCidrReservation(
-                    f"{name}-{plan.name}",
-                    subnet_id=subnet.id,
-                    cidr_block=str(plan.reserved),
-                    reservation_type="explicit",
-                    # Two reservations of one range cannot stand side by side.
-                    opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
-                )
-                self.reachable.append(reservation)
-        self.register_outputs({"vpc_id": self.vpc_id, "node_subnet_id": self.node_subnet_id})
+            reservation = ec2.SubnetCidrReservation(
+                f"{name}-{plan.name}",
+                subnet_id=subnet.id,
+                cidr_block=str(plan.reserved),
+                reservation_type="explicit",
+                opts=in_place_of_old,
+            )
+            self.reachable += [association, reservation]
+            self.subnet_ids[plan.availability_zone] = subnet.id
+        self.register_outputs({"vpc_id": self.vpc_id, "subnet_ids": self.subnet_ids})

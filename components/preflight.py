@@ -43,7 +43,10 @@ def run() -> Plan:
     try:
         loaded = settings.load()
         last_update.check(pulumi.get_stack(), loaded, last_update.previous())
-        nodes = plan_nodes(loaded, plan_subnets(loaded.network)[0].cidr)
+        subnets = {subnet.availability_zone: subnet.cidr for subnet in plan_subnets(loaded.network)}
+        nodes = plan_nodes(
+            loaded, subnets[loaded.network.availability_zone], subnets[loaded.gpu.availability_zone]
+        )
         user_data = {node.name: userdata.render(node, loaded) for node in nodes}
         check_sizes(user_data)
         return Plan(loaded, nodes, user_data, load_all(loaded.manifests))

@@ -81,9 +81,13 @@ class ControlPlaneSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuSettings:
-    """The GPU pool. `nodes` is empty when `power` is `absent`."""
+    """The GPU pool. `nodes` is empty when `power` is `absent`.
+
+    `availability_zone`: one of the two of the network. It may change: that replaces the pool's nodes.
+    """
 
     power: str
+    availability_zone: str
     nodes: tuple[NodeSettings, ...]
     accelerator: Accelerator | None  # None only when there is no node
     time_slicing_replicas: int  # 1: no sharing
@@ -221,6 +225,7 @@ class NodePlan(NodeSettings):
     """One node with everything that is fixed before it exists."""
 
     role: NodeRole
+    availability_zone: str
     private_ip: str
     labels: Mapping[str, str]
     taints: tuple[Taint, ...]

@@ -12,7 +12,7 @@ GPU_TAINT = Taint(key=GPU_RESOURCE, value="present", effect="NoSchedule")
 CONTROL_PLANE_TAINT = Taint(key="node-role.kubernetes.io/control-plane", value="", effect="NoSchedule")
 
 
-# Offsets in the node subnet. AWS keeps the first four addresses; the reservation covers all of these.
+# Offsets in a node's subnet. AWS keeps the first four addresses; the reservation covers all of these.
 _MASTER_OFFSET = 10
 _WORKER_OFFSET = 10  # worker01 is at 11
 _GPU_OFFSET = 256  # gpu01 is at 257
@@ -33,12 +33,24 @@ def node_address(role: NodeRole, name: str, subnet: IPv4Network) -> str:
     return str(subnet[base + node_number(name)])
 
 
-def plan_nodes(settings: Settings, subnet: IPv4Network) -> tuple[NodePlan, ...]:
-    """Every node of the stack, master first, then workers and GPU nodes by name."""
+def plan_nodes(
+    settings: Settings, subnet: IPv4Network, gpu_subnet: IPv4Network | None = None
+) -> tuple[NodePlan, ...]:
+    """Every node of the stack, master first, then workers and GPU nodes by name.
+
+    `gpu_subnet`: that of GPU nodes, where they have a zone of their own.
+    """
 
     def plan(node: NodeSettings, role: NodeRole, labels: Mapping[str, str], *taints: Taint) -> NodePlan:
-        address = node_address(role, node.name, subnet)
-        return NodePlan(**vars(node), role=role, private_ip=address, labels=labels, taints=taints)
+        is_gpu = role is NodeRole.GPU
+        return NodePlan(
+            **vars(node),
+            role=role,
+            availability_zone=(settings.gpu if is_gpu else settings.network).availability_zone,
+            private_ip=node_address(role, node.name, (is_gpu and gpu_subnet) or subnet),
+            labels=labels,
+            taints=taints,
+        )
 
     gpu = settings.gpu
     model = {ACCELERATOR: gpu.accelerator.label} if gpu.accelerator else {}

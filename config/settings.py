@@ -60,7 +60,7 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
     network = network_section.network(root.section("network"), aws.region)
     control_plane = nodes.control_plane(root.section("controlPlane"), ami)
     workers = nodes.workers(root.section("workers"), ami)
-    gpu = nodes.gpu(root.section("gpu"), ami)
+    gpu = nodes.gpu(root.section("gpu"), ami, network)
     nodes.check_names(problems, control_plane, workers, gpu.nodes)
     nodes.check_images(problems, platform, (control_plane.node, *workers, *gpu.nodes))
     people, groups = people_section.people(root), people_section.groups(root.section("groups"))

@@ -56,6 +56,7 @@ SETTINGS = Settings(
     workers=(_node("worker01", "m6i.xlarge"),),
     gpu=GpuSettings(
         power="running",
+        availability_zone="eu-central-1a",
         nodes=(_node("gpu01", "g4dn.xlarge"),),
         accelerator=GPU_INSTANCE_TYPES["g4dn.xlarge"],
         time_slicing_replicas=1,

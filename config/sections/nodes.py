@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from config.model import ControlPlaneSettings, GpuSettings, NodeSettings
+from config.model import ControlPlaneSettings, GpuSettings, NetworkSettings, NodeSettings
 from config.nodes import NODE_NUMBERS, node_number
-from config.validation import Problems, Section, matching, shown, text
+from config.validation import Problems, Section, matching, one_of, shown, text
 from config.versions import AMI_PARAMETERS, GPU_INSTANCE_TYPES
 
 _NODE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,57}[a-z])?[0-9]{1,4}")
@@ -18,6 +19,10 @@ _AMI = re.compile(r"ami-[0-9a-f]{8}([0-9a-f]{9})?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _NAME_FORM = "lower-case letters and a number at the end, like worker01"
+# What nodes are unless the stack says otherwise, by the section that says it.
+INSTANCE_TYPES: Mapping[str, str] = MappingProxyType(
+    {"controlPlane": "m7i.large", "workers": "m7i.xlarge", "gpu": "g4dn.xlarge"}
+)
 AMI_FORM = "ami- and 8 or 17 hexadecimal digits"
 
 ami_id = matching(_AMI, "an AMI id")
@@ -26,7 +31,7 @@ ami_id = matching(_AMI, "an AMI id")
 def control_plane(section: Section, ami: str) -> ControlPlaneSettings:
     name = section.value("name", _node_name, accepted=_NAME_FORM, example="master1", default="master1")
     settings = ControlPlaneSettings(
-        node=_node(section, name, ami, "m7i.large", 40),
+        node=_node(section, name, ami, INSTANCE_TYPES["controlPlane"], 40),
         api_endpoint=section.value(
             "apiEndpoint",
             _api_endpoint,
@@ -42,30 +47,32 @@ def control_plane(section: Section, ami: str) -> ControlPlaneSettings:
 
 
 def workers(section: Section, ami: str) -> tuple[NodeSettings, ...]:
-    nodes = _pool(section, ami, "m7i.xlarge", 100, ("worker01", "worker02", "worker03"))
+    nodes = _pool(section, ami, INSTANCE_TYPES["workers"], 100, ("worker01", "worker02", "worker03"))
     section.finish()
     return nodes
 
 
-def gpu(section: Section, ami: str) -> GpuSettings:
+def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
     power = section.choice("power", ("running", "absent"), "running")
-    nodes = _pool(section, ami, "g4dn.xlarge", 100, ("gpu01",))
+    nodes = _pool(section, ami, INSTANCE_TYPES["gpu"], 100, ("gpu01",))
     for node in nodes:
         if node.instance_type not in GPU_INSTANCE_TYPES:
             section.refuse(
                 "instanceType",
                 f"{node.instance_type} ({node.name}) has no GPU that kubepark knows",
                 ", ".join(GPU_INSTANCE_TYPES),
-                "g4dn.xlarge",
+                INSTANCE_TYPES["gpu"],
             )
     models = [GPU_INSTANCE_TYPES[n.instance_type] for n in nodes if n.instance_type in GPU_INSTANCE_TYPES]
     slicing = section.section("timeSlicing")
     replicas = slicing.number("replicas", 1, 16, 1)
     slicing.finish()
     labels = _labels(section.section("labels"))
+    zone = _zone(section, network)
     section.finish()
     return GpuSettings(
         power=power,
+        availability_zone=zone,
         nodes=nodes if power == "running" else (),
         accelerator=models[0] if models and power == "running" else None,
         time_slicing_replicas=replicas,
@@ -147,6 +154,18 @@ def _node(
         ami=section.value("ami", ami_id, accepted=AMI_FORM, example="ami-00000000", default=ami),
         volume_gb=section.number("volumeGb", 20, 16_384, volume_gb, "GB"),
         generation=1 if pool else section.number("generation", 1, 10_000, 1),
+    )
+
+
+def _zone(section: Section, network: NetworkSettings) -> str:
+    """GPUs are short in one zone and not in another: the pool is where the nodes are, or in the second."""
+    first, second = network.availability_zone, network.second_availability_zone
+    return section.value(
+        "availabilityZone",
+        one_of(first, second),
+        accepted=f"{first}, or {second} (network.secondAvailabilityZone, which may be changed)",
+        example=second,
+        default=first,
     )
 
 

@@ -94,6 +94,7 @@ def node(name: str, instance_type: str) -> NodeSettings:
 def gpu(replicas: int = 1) -> GpuSettings:
     return GpuSettings(
         power="running",
+        availability_zone="us-east-1a",
         nodes=(node("gpu01", "g4dn.xlarge"),),
         accelerator=GPU_INSTANCE_TYPES["g4dn.xlarge"],
         time_slicing_replicas=replicas,
@@ -102,7 +103,7 @@ def gpu(replicas: int = 1) -> GpuSettings:
 
 
 def no_gpu() -> GpuSettings:
-    return GpuSettings(power="absent", nodes=(), accelerator=None, time_slicing_replicas=1, labels={})
+    return replace(gpu(), power="absent", nodes=(), accelerator=None)
 
 
 def stand_in(name: str) -> ManifestSource:

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from cli import environments, images, main, operations, preflight, stackfile
+from cli import environments, images, main, operations, preflight, stackfile, zones
 from cli.errors import CommandError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,7 +160,7 @@ def test_without_pulumi_on_path_the_error_says_where_to_get_it(monkeypatch, tmp_
 
 # -- init ------------------------------------------------------------------------------------------
 
-FOUND = {images.ACCOUNT: "123456789012", images.ZONE: "z1", images.SECOND_ZONE: "z2", images.AMI: "ami-1"}
+FOUND = {images.ACCOUNT: "123456789012", zones.ZONE: "z1", zones.SECOND_ZONE: "z2", images.AMI: "ami-1"}
 
 
 @pytest.fixture
@@ -186,8 +186,8 @@ def test_init_prints_and_changes_nothing(stack_file, monkeypatch, capsys):
     assert "ami-1  (pinned: ami-0)" in said
     assert "`--write` puts them there" in said
     assert path.read_text() == before
-    region, parameter, gpu = asked[0]
-    assert (region, gpu) == ("eu-central-1", "g4dn.xlarge")
+    region, parameter, config = asked[0]
+    assert (region, config["kubepark:aws"]) == ("eu-central-1", {"region": "eu-central-1"})
     assert warned == [("dev", FOUND)]
     assert parameter.startswith("/aws/service/canonical/ubuntu/")
 

@@ -26,18 +26,19 @@ def test_subnets_are_in_two_zones_and_apart(lab: Settings) -> None:
     nodes, balancers = plan_subnets(lab.network)
     assert (str(nodes.cidr), nodes.availability_zone) == ("10.20.0.0/22", "us-east-1a")
     assert (str(balancers.cidr), balancers.availability_zone) == ("10.20.4.0/22", "us-east-1b")
-    assert str(nodes.reserved) == "10.20.0.0/23"
+    assert (str(nodes.reserved), str(balancers.reserved)) == ("10.20.0.0/23", "10.20.4.0/23")
 
 
 @pytest.mark.parametrize("vpc", ["10.20.0.0/16", "10.20.16.0/20"])
 def test_every_possible_address_is_reserved_usable_and_unique(vpc: str) -> None:
     lab = settings.parse("dev", configuration(network__vpcCidr=vpc))
-    subnet, _ = plan_subnets(lab.network)
+    subnet, second = plan_subnets(lab.network)
     addresses = [node_address(NodeRole.MASTER, "master1", subnet.cidr)]
     addresses += [node_address(NodeRole.WORKER, f"worker{n:02d}", subnet.cidr) for n in NODE_NUMBERS]
     addresses += [node_address(NodeRole.GPU, f"gpu{n:02d}", subnet.cidr) for n in NODE_NUMBERS]
-    assert len(addresses) == len(set(addresses)) == 1 + 2 * len(NODE_NUMBERS)
-    assert subnet.reserved is not None
+    elsewhere = [node_address(NodeRole.GPU, f"gpu{n:02d}", second.cidr) for n in NODE_NUMBERS]
+    assert len({*addresses, *elsewhere}) == 1 + 3 * len(NODE_NUMBERS)
+    assert all(IPv4Address(address) in second.reserved for address in elsewhere)
     kept_by_aws = [subnet.cidr[n] for n in range(4)] + [subnet.cidr[-1]]
     for address in addresses:
         assert IPv4Address(address) in subnet.reserved
@@ -53,6 +54,17 @@ def test_a_new_worker_moves_no_other(lab: Settings) -> None:
     assert {name: after[name] for name in before} == before
     fewer = replace(lab, workers=lab.workers[1:])
     assert all(before[node.name] == node for node in plan_nodes(fewer, subnet))
+
+
+def test_gpu_nodes_in_the_other_zone_have_its_addresses_and_nobody_else_moves(lab: Settings) -> None:
+    first, second = (subnet.cidr for subnet in plan_subnets(lab.network))
+    before = {node.name: node for node in plan_nodes(lab, first, first)}
+    elsewhere = replace(lab, gpu=replace(lab.gpu, availability_zone="us-east-1b"))
+    after = {node.name: node for node in plan_nodes(elsewhere, first, second)}
+    assert before["gpu01"].private_ip == "10.20.1.1"
+    gpu = after.pop("gpu01")
+    assert (gpu.private_ip, gpu.availability_zone) == ("10.20.5.1", "us-east-1b")
+    assert after == {name: node for name, node in before.items() if name != "gpu01"}
 
 
 def test_hosts_rows_fit_a_parameter_each(lab: Settings) -> None:

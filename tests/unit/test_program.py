@@ -45,7 +45,6 @@ def test_there_is_one_of_what_nobody_needs_twice() -> None:
     counts = Counter(item.type for item in up().resources.values())
     for kind in (
         "aws:ec2/vpc:Vpc",
-        "aws:ec2/subnetCidrReservation:SubnetCidrReservation",
         "aws:ec2/networkInterface:NetworkInterface",
         "aws:ec2/eip:Eip",
         "kubernetes:operator.tigera.io/v1:Installation",
@@ -53,6 +52,21 @@ def test_there_is_one_of_what_nobody_needs_twice() -> None:
         "kubernetes:apps/v1:DaemonSet",
     ):
         assert counts[kind] == 1, kind
+
+
+def test_another_zone_of_the_gpu_nodes_changes_them_and_their_row_of_hosts_only() -> None:
+    moved = run(config=configuration(gpu__availabilityZone="us-east-1b"))
+    assert moved.error is None
+    assert moved.urns == up().urns
+    changed = {
+        item.name
+        for urn, item in up().resources.items()
+        if (moved.resources[urn].inputs, moved.resources[urn].depends_on) != (item.inputs, item.depends_on)
+    }
+    assert changed == {"gpu01", "parameters-hosts-00"}
+    (subnet,) = (item for item in moved.of_type("aws:ec2/subnet:Subnet") if item.name == "network-balancers")
+    gpu = moved.one(INSTANCE, "gpu01").inputs
+    assert (gpu["subnetId"], gpu["privateIp"]) == (subnet.id, "10.20.5.1")
 
 
 def test_an_absent_gpu_takes_only_its_own_things_away() -> None:

@@ -46,8 +46,14 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "unknown nested key": (
         {"gpu__power_": "running"},
-        "kubepark:gpu.power_: is not a known key (did you mean power?); accepted: ami, instanceType, labels, "
-        "nodes, power, timeSlicing, volumeGb; fix: pulumi config rm --stack dev --path kubepark:gpu.power_",
+        "kubepark:gpu.power_: is not a known key (did you mean power?); accepted: ami, availabilityZone, "
+        "instanceType, labels, nodes, power, timeSlicing, volumeGb; fix: pulumi config rm --stack dev --path kubepark:gpu.power_",
+    ),
+    "a third zone for GPU nodes": (
+        {"gpu__availabilityZone": "us-east-1c"},
+        'kubepark:gpu.availabilityZone: "us-east-1c" is not one of us-east-1a, us-east-1b; accepted: us-east-1a, '
+        "or us-east-1b (network.secondAvailabilityZone, which may be changed); "
+        "fix: pulumi config set --stack dev --path kubepark:gpu.availabilityZone us-east-1b",
     ),
     "unknown release": (
         {"platform__kubernetes": "1.22"},

@@ -133,3 +133,38 @@ def test_a_master_that_is_not_created_ends_the_update_at_once(empty: Project) ->
     refuse(project)
     project.ok("up", *QUICK, timeout=400)
     assert ready_nodes(project) == NODES
+
+
+def test_gpu_nodes_go_to_another_zone_and_to_a_third_and_nobody_else_moves(project: Project) -> None:
+    others = {node: project.instance(node)["InstanceId"] for node in NODES - {"gpu01"}}
+    rules = project.aws("ec2").describe_security_group_rules()["SecurityGroupRules"]
+
+    project.set("kubepark:gpu.availabilityZone", "us-east-1b")
+    steps = project.steps()
+    assert steps.pop("update") == ["parameters-hosts-00"]
+    assert {name for names in steps.values() for name in names} == {"gpu01"}
+    assert project.verified in project.ok("up", "--skip-preview")
+    assert placed(project) == ("us-east-1b", "10.20.5.1")
+    assert ready_nodes(project) == NODES
+
+    # The second zone may change, because no volume is in it; its subnet is made anew.
+    project.set("kubepark:gpu.availabilityZone", "us-east-1c")
+    project.set("kubepark:network.secondAvailabilityZone", "us-east-1c")
+    assert {name for names in project.steps().values() for name in names} == {"gpu01", "network-balancers"}
+    project.ok("up", *QUICK)
+    assert placed(project) == ("us-east-1c", "10.20.5.1")
+    assert ready_nodes(project) == NODES
+
+    assert {node: project.instance(node)["InstanceId"] for node in others} == others
+    assert project.aws("ec2").describe_security_group_rules()["SecurityGroupRules"] == rules
+    project.ok("preview", "--expect-no-changes")
+
+
+def placed(project: Project) -> tuple[str, str]:
+    """Zone and address of the GPU node; EC2 and Kubernetes must agree."""
+    instance, node = project.instance("gpu01"), project.get("node", "gpu01")
+    zone, address = instance["Placement"]["AvailabilityZone"], instance["PrivateIpAddress"]
+    assert node["metadata"]["labels"]["topology.kubernetes.io/zone"] == zone
+    addresses = {each["type"]: each["address"] for each in node["status"]["addresses"]}
+    assert addresses["InternalIP"] == address
+    return zone, address
