@@ -179,6 +179,17 @@ class Connector:
     config: Mapping[str, Any]
 
 
+class PodSecurity(StrEnum):
+    """The levels of Kubernetes' Pod Security Standards, from everything to least.
+
+    Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
+    """
+
+    PRIVILEGED = "privileged"
+    BASELINE = "baseline"
+    RESTRICTED = "restricted"
+
+
 @dataclass(frozen=True, kw_only=True)
 class KubeflowSettings:
     """`profiles`: "controller" registers Profiles (something in the cluster acts on them);
@@ -210,6 +221,7 @@ class Settings:
     people: tuple[Person, ...]
     people_path: str = "kubepark:people"  # where the list is: its key, or its file
     groups: tuple[Group, ...] = ()
+    pod_security: PodSecurity = PodSecurity.BASELINE  # what pods in people's namespaces may be
     connectors: tuple[Connector, ...] = ()
     kubeflow: KubeflowSettings
     manifests: Mapping[str, ManifestSource]

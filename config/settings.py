@@ -14,7 +14,7 @@ import pulumi
 from pulumi.runtime import config as runtime_config
 
 from config import people_checks
-from config.model import Settings
+from config.model import PodSecurity, Settings
 from config.naming import PROJECT
 from config.sections import aws as aws_section
 from config.sections import logins, nodes, quota
@@ -79,6 +79,7 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
         people=people,
         people_path=people_section.list_path(root),
         groups=groups,
+        pod_security=PodSecurity(root.choice("podSecurity", PodSecurity, PodSecurity.BASELINE)),
         connectors=connectors,
         kubeflow=platform_section.kubeflow(root.section("kubeflow")),
         manifests=platform_section.manifests(root.section("manifests"), release),

@@ -27,6 +27,9 @@ _KUBEFLOW_LABELS = {
     "pipelines.kubeflow.org/enabled": "true",
     "serving.kubeflow.org/inferenceservice": "enabled",
 }
+# The API server itself refuses pods beyond the level: no path of the host, no network of the host, no
+# privileged container, and so no way from an editor of a namespace to its node or to the master's.
+_POD_SECURITY = "pod-security.kubernetes.io/enforce"
 _QUOTA_NAME = "kubepark-quota"
 _DEFAULTS_NAME = "kubepark-defaults"
 
@@ -35,7 +38,8 @@ def plan_profiles(settings: Settings) -> tuple[Object, ...]:
     """The objects of all people, person by person, then who may use whose namespace."""
     kubeflow = settings.kubeflow.profiles == CONTROLLER
     people = [person for person in settings.people if person.has_namespace]
-    own = [planned for person in people for planned in _plan_person(person, kubeflow)]
+    labels = {**(_KUBEFLOW_LABELS if kubeflow else {}), _POD_SECURITY: settings.pod_security.value}
+    own = [planned for person in people for planned in _plan_person(person, kubeflow, labels)]
     shared = [
         planned
         for grant in grants(settings.people, settings.groups)
@@ -44,9 +48,9 @@ def plan_profiles(settings: Settings) -> tuple[Object, ...]:
     return (*own, *shared)
 
 
-def _plan_person(person: Person, kubeflow: bool) -> tuple[Object, ...]:
+def _plan_person(person: Person, kubeflow: bool, labels: Mapping[str, str]) -> tuple[Object, ...]:
     """Of somebody who was removed only the namespace stays, with the data in it."""
-    planned = [_namespace(person, _KUBEFLOW_LABELS if kubeflow else {})]
+    planned = [_namespace(person, labels)]
     if person.state is not PersonState.REMOVED:
         planned.append(_profile(person) if kubeflow else _resource_quota(person))
         if person.tier.default_request or person.tier.default_limit:

@@ -59,6 +59,16 @@ def test_who_can_do_what(team):
     assert {grant.person for grant in grants(team.people, team.groups)} == {"ana", "bo", "vi"}
 
 
+@pytest.mark.parametrize("profiles", ["controller", "none"])
+@pytest.mark.parametrize("level", [None, "privileged", "restricted"])
+def test_every_namespace_of_a_person_says_what_pods_may_be(profiles, level):
+    found = load(TEAM, groups=GROUPS, kubeflow={"profiles": profiles}, podSecurity=level)
+    namespaces = of(plan_profiles(found), "Namespace")
+    assert [item["metadata"]["name"] for item in namespaces] == ["ana", "bo", "chris", "kept"]
+    label = "pod-security.kubernetes.io/enforce"
+    assert {item["metadata"]["labels"][label] for item in namespaces} == {level or "baseline"}
+
+
 def test_a_contributor_is_a_pair_in_the_form_of_kubeflows_access_api(team):
     planned = [item for item in plan_profiles(team) if item["metadata"]["name"] == PAIR]
     binding, policy = planned

@@ -42,7 +42,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"netwrok": {}},
         "kubepark:netwrok: is not a known key (did you mean network?); accepted: aws, clusterName, "
         "connectorSecrets, connectors, controlPlane, gpu, groups, kubeflow, manifests, network, oidcClientId, "
-        "oidcClientSecret, passwordHashes, people, peopleFile, platform, tags, workers; fix: pulumi config rm --stack dev --path kubepark:netwrok",
+        "oidcClientSecret, passwordHashes, people, peopleFile, platform, podSecurity, tags, workers; fix: pulumi config rm --stack dev --path kubepark:netwrok",
     ),
     "unknown nested key": (
         {"gpu__power_": "running"},
@@ -54,6 +54,11 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         'kubepark:gpu.availabilityZone: "us-east-1c" is not one of us-east-1a, us-east-1b; accepted: us-east-1a, '
         "or us-east-1b (network.secondAvailabilityZone, which may be changed); "
         "fix: pulumi config set --stack dev --path kubepark:gpu.availabilityZone us-east-1b",
+    ),
+    "unknown level of pod security": (
+        {"podSecurity": "Baseline"},
+        'kubepark:podSecurity: "Baseline" is not one of privileged, baseline, restricted; accepted: privileged, '
+        "baseline, restricted; fix: pulumi config set --stack dev --path kubepark:podSecurity baseline",
     ),
     "unknown release": (
         {"platform__kubernetes": "1.22"},
