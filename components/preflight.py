@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import pulumi
 
@@ -15,7 +15,7 @@ from config import last_update, settings
 from config.manifest_lock import ManifestError
 from config.model import NodePlan, NodeRole, Settings
 from config.nodes import plan_nodes
-from config.validation import Problems, SettingsError
+from config.validation import Problem, Problems, SettingsError
 
 
 @dataclass(frozen=True)
@@ -41,31 +41,37 @@ def run() -> Plan:
     Raises: pulumi.RunError (the one exception that prints without a traceback) with every problem.
     """
     try:
-        loaded = settings.load()
-        last_update.check(pulumi.get_stack(), loaded, last_update.previous())
+        stack, loaded = pulumi.get_stack(), settings.load()
+        last_update.check(stack, loaded, last_update.previous())
         subnets = {subnet.availability_zone: subnet.cidr for subnet in plan_subnets(loaded.network)}
         nodes = plan_nodes(
             loaded, subnets[loaded.network.availability_zone], subnets[loaded.gpu.availability_zone]
         )
         user_data = {node.name: userdata.render(node, loaded) for node in nodes}
-        check_sizes(user_data)
+        check_sizes(stack, loaded, nodes, user_data)
         return Plan(loaded, nodes, user_data, load_all(loaded.manifests))
     except (SettingsError, ManifestError) as error:
         raise pulumi.RunError(str(error)) from None
 
 
-def check_sizes(user_data: Mapping[str, bytes]) -> None:
+def check_sizes(
+    stack: str, settings: Settings, nodes: Iterable[NodePlan], user_data: Mapping[str, bytes]
+) -> None:
     """Refuse user data that is over the limit.
 
-    Raises: SettingsError naming each node; what is long in user data comes from labels.
+    Raises: SettingsError naming each node and the files that made its user data long.
     """
-    problems = Problems(pulumi.get_stack())
-    for name, data in user_data.items():
-        if userdata.oversize(data):
-            problems.add(
-                "kubepark:gpu.labels",
-                f"the user data of {name} has {len(data)} bytes",
-                f"at most {userdata.MAX_BYTES} bytes after gzip",
-                None,
-            )
+    problems = Problems(stack)
+    for node in nodes:
+        data = user_data[node.name]
+        if not userdata.oversize(data):
+            continue
+        parts = ", ".join(f"{path} ({size:,})" for path, size in userdata.biggest(node, settings))
+        wrong = f"the user data of {node.name} has {len(data):,} bytes, most of them in {parts}"
+        accepted = f"at most {userdata.MAX_BYTES:,} bytes after gzip"
+        planned = {key: value for key, value in node.labels.items() if key not in settings.gpu.labels}
+        if userdata.oversize(userdata.render(replace(node, labels=planned), settings)):
+            problems.found.append(Problem("userdata/node/", wrong, accepted, "shorten these files"))
+        else:
+            problems.add("kubepark:gpu.labels", wrong, accepted, None)
     problems.raise_if_any()

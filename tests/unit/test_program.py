@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
+import hashlib
 import json
+import re
 from collections import Counter
 from typing import Any
 
@@ -273,13 +275,24 @@ def test_bad_configuration_registers_nothing() -> None:
     assert all("pulumi:pulumi:Stack" in urn for urn in refused.urns)
 
 
-def test_user_data_over_the_limit_is_refused_by_node(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_data_over_the_limit_is_refused_with_the_files_that_made_it_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(userdata, "MAX_BYTES", 100)
-    refused = run()
-    lines = str(refused.error).splitlines()
+    lines = str(run().error).splitlines()
     assert len(lines) == 1 + len(NODES)
-    assert lines[1].startswith("  - kubepark:gpu.labels: the user data of master1 has ")
-    assert "accepted: at most 100 bytes after gzip" in lines[1]
+    assert lines[1].startswith("  - userdata/node/: the user data of master1 has ")
+    assert re.search(r"bytes, most of them in /usr/local/lib/kubepark/kp-aws \([\d,]+\), ", lines[1])
+    assert lines[1].endswith("; accepted: at most 100 bytes after gzip; fix: shorten these files")
+
+
+def test_labels_that_make_user_data_too_long_are_what_the_error_names() -> None:
+    labels = {f"label-{hashlib.sha256(bytes([n])).hexdigest()[:50]}": f"value-{n}" for n in range(120)}
+    line = str(run(config=configuration(gpu__labels=labels)).error).splitlines()[1:]
+    assert len(line) == 1
+    assert line[0].startswith("  - kubepark:gpu.labels: the user data of gpu01 has ")
+    assert re.search(r"most of them in /etc/kubepark/node.json \(\d,\d+\), ", line[0])
+    assert line[0].endswith("; fix: pulumi config rm --stack dev --path kubepark:gpu.labels")
 
 
 class Hurry:

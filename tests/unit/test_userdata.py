@@ -47,6 +47,14 @@ def test_oversize_counts_the_bytes_beyond_the_limit():
     assert userdata.oversize(b"x" * (userdata.MAX_BYTES + 7)) == 7
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_what_the_files_take_adds_up_to_the_user_data(role):
+    sizes = userdata.biggest(plan(role), SETTINGS, count=99)
+    assert {path for path, _ in sizes} == set(files(role))
+    assert abs(sum(size for _, size in sizes) - len(userdata.render(plan(role), SETTINGS))) < 200
+    assert sizes[0][0].startswith("/usr/local/lib/kubepark/")
+
+
 def test_the_digest_follows_the_content_and_not_the_packing():
     data = userdata.render(plan("worker"), SETTINGS)
     repacked = gzip.compress(gzip.decompress(data), compresslevel=1, mtime=1)
