@@ -17,7 +17,7 @@ from components.network import Network
 from components.parameters import Parameters
 from components.security import Security
 from config import naming as tags
-from config.model import NodePlan, NodeRole
+from config.model import NodePlan
 from config.naming import Naming
 
 T = TypeVar("T")
@@ -25,8 +25,9 @@ T = TypeVar("T")
 # An ordinary `up` never replaces an instance: a newer image, changed scripts and the tag that tells
 # of them wait until the node's `generation` is bumped.
 IGNORED = ["ami", "user_data_base64", f'tags["{tags.TAG_DIGEST}"]']
-# Controllers that need the master's role run there in pods, one network hop away.
-_HOPS = {NodeRole.MASTER: 2, NodeRole.WORKER: 1, NodeRole.GPU: 1}
+# The answer of the metadata service ends at the node: a pod, one hop further, never gets its role. Two
+# would be for a controller that runs in a pod with the master's role; there is none.
+_HOPS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def _instance(
         metadata_options={
             "http_endpoint": "enabled",
             "http_tokens": "required",
-            "http_put_response_hop_limit": _HOPS[node.role],
+            "http_put_response_hop_limit": _HOPS,
         },
         root_block_device={
             "volume_type": "gp3",

@@ -14,8 +14,8 @@ SPOT = "aws:ec2/spotInstanceRequest:SpotInstanceRequest"
 VOLUME = "aws:ebs/volume:Volume"
 MACHINES = frozenset({INSTANCE, TEMPLATE, SPOT})
 
-# A pod is one network hop further from the metadata service than its node.
-MAX_HOP_LIMIT = 2
+# A pod is one network hop further from the metadata service than its node, and must not get its role.
+MAX_HOP_LIMIT = 1
 
 # What a small team's cluster is built of. Everything bigger is a decision: the pack's configuration
 # (`allowed`) replaces this list.
@@ -96,8 +96,8 @@ def _allowed_type(args: ResourceValidationArgs, fail: Fail) -> None:
 
 IMDSV2_REQUIRED = mandatory(
     name="imdsv2-required",
-    description="Instances answer metadata requests only with a token (IMDSv2), at most two hops away.",
-    remedy="Set metadata_options with http_tokens='required' and a hop limit of 1 (2 on the master).",
+    description="Instances answer metadata requests only with a token (IMDSv2), and to the machine alone.",
+    remedy="Set metadata_options with http_tokens='required' and a hop limit of 1.",
     url="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html",
     types=MACHINES,
     check=_imdsv2,

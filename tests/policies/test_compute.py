@@ -18,7 +18,7 @@ from policies.compute import (
 )
 from tests.policies.support import UNKNOWN, evaluate
 
-METADATA = {"httpTokens": "required", "httpPutResponseHopLimit": 2, "httpEndpoint": "enabled"}
+METADATA = {"httpTokens": "required", "httpPutResponseHopLimit": 1, "httpEndpoint": "enabled"}
 ENCRYPTED = {"encrypted": True}
 
 
@@ -41,10 +41,10 @@ def test_missing_metadata_options_are_a_violation():
     assert len(evaluate(IMDSV2_REQUIRED, INSTANCE, {}).violations) == 1
 
 
-def test_a_long_way_to_the_metadata_is_a_violation():
-    options = METADATA | {"httpPutResponseHopLimit": 3}
+def test_metadata_that_pods_can_reach_is_a_violation():
+    options = METADATA | {"httpPutResponseHopLimit": 2}
     [message] = evaluate(IMDSV2_REQUIRED, INSTANCE, {"metadataOptions": options}).violations
-    assert message == "metadataOptions.httpPutResponseHopLimit is 3; at most 2."
+    assert message == "metadataOptions.httpPutResponseHopLimit is 2; at most 1."
 
 
 def test_unknown_tokens_do_not_hide_the_hop_limit():

@@ -89,7 +89,7 @@ def test_an_absent_gpu_takes_only_its_own_things_away() -> None:
 def test_every_instance_is_locked_down_and_fixed(node: str) -> None:
     instance = up().one(INSTANCE, node)
     assert instance.inputs["metadataOptions"]["httpTokens"] == "required"
-    assert instance.inputs["metadataOptions"]["httpPutResponseHopLimit"] == (2 if node == "master1" else 1)
+    assert instance.inputs["metadataOptions"]["httpPutResponseHopLimit"] == 1
     disk = instance.inputs["rootBlockDevice"]
     assert (disk["encrypted"], disk["volumeType"]) == (True, "gp3")
     assert (
