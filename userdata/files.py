@@ -53,11 +53,17 @@ class Step:
 _INIT_TEMPLATE = f"{CONFIG}/kubeadm-init.yaml.tmpl"
 _JOIN_TEMPLATE = f"{CONFIG}/kubeadm-join.yaml.tmpl"
 
+_KERNEL_FILES = (
+    "/etc/sysctl.d/99-kubepark.conf",
+    "/etc/modules-load.d/kubepark.conf",
+    "/etc/systemd/logind.conf.d/unattended-upgrades-logind-maxdelay.conf",
+)
+
 _FIRST = (
     Step("clock", 180, "boot"),
     Step("hostname", 60),
     Step("hosts", 600, "boot"),
-    Step("kernel", 120, inputs=("/etc/sysctl.d/99-kubepark.conf", "/etc/modules-load.d/kubepark.conf")),
+    Step("kernel", 120, inputs=_KERNEL_FILES),
     Step("packages", 1800),
 )
 _GPU = (Step("gpu-driver", 1800), Step("gpu-toolkit", 900))

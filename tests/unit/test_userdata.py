@@ -163,6 +163,17 @@ def test_the_plan_names_every_step_script_once(role):
         assert set(inputs) <= set(found)
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_logind_waits_as_long_as_the_kubelet_asks_for(role):
+    template = files("master")["/etc/kubepark/kubeadm-init.yaml.tmpl"]
+    seconds = list(yaml.safe_load_all(template))[-1]["shutdownGracePeriod"].removesuffix("s")
+    folder = "/etc/systemd/logind.conf.d/"
+    (dropin,) = (path for path in files(role) if path.startswith(folder))
+    assert dropin == f"{folder}unattended-upgrades-logind-maxdelay.conf", "in place of Ubuntu's own"
+    assert files(role)[dropin] == f"[Login]\nInhibitDelayMaxSec={seconds}\n"
+    assert f'"t {seconds}000000"' in files(role)["/usr/local/lib/kubepark/steps/verify"]
+
+
 def test_the_order_that_matters():
     def order(role: str) -> list[str]:
         return [line.split()[0] for line in files(role)["/etc/kubepark/steps"].splitlines()[1:]]

@@ -30,6 +30,14 @@ FAULTS = "run/kubepark-faults"
 REGISTRY_PORT = 5000  # where a machine finds the mirror of all registries
 
 
+# Of Ubuntu's package unattended-upgrades, which its images have.
+# Source: mvo5/unattended-upgrades, debian/unattended-upgrades-logind-maxdelay.conf.
+UBUNTU_LOGIND = (
+    "/usr/lib/systemd/logind.conf.d/unattended-upgrades-logind-maxdelay.conf",
+    "[Login]\n# delay\nInhibitDelayMaxSec=30\n",
+)
+
+
 def stand_ins() -> tuple[StandIn, ...]:
     """What is put in place on this host."""
     return STAND_INS if cgroups.unified() else (*STAND_INS, CGROUP_V1)
@@ -39,12 +47,13 @@ def files(binaries: Path, raw: bytes) -> dict[str, str]:
     """Files of the image by path: tables, units of the image, the registry mirror."""
     text = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     parsed = {"sha256": hashlib.sha256(raw).hexdigest(), "config": yaml.safe_load(text)}
-    quiet = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n"
+    stays = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart="
     return {
         f"{HOME}/user-data.json": json.dumps(parsed),
         f"{HOME}/packages.json": json.dumps(packages(binaries), indent=1),
-        f"{HOME}/units/systemd-networkd.service": quiet,
-        f"{HOME}/units/systemd-logind.service": quiet,
+        f"{HOME}/units/systemd-networkd.service": f"{stays}/bin/true\n",
+        f"{HOME}/units/systemd-logind.service": f"{stays}/usr/bin/python3 {SCRIPTS}/logind.py\n",
+        UBUNTU_LOGIND[0]: UBUNTU_LOGIND[1],
         "/etc/containerd/certs.d/_default/hosts.toml": hosts_toml(
             f"http://{METADATA_ADDRESS}:{REGISTRY_PORT}"
         ),

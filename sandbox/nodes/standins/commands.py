@@ -20,7 +20,18 @@ GPUS = Path("/run/nvidia/gpus")
 SETTINGS = Path("/run/kubepark-sysctl")
 SYSCTL_FOLDER = Path("/etc/sysctl.d")  # the image's other folders hold the host's settings
 PORTS = {"http": 80, "https": 443}
+LOGIND = Path("/run/kubepark-logind")  # InhibitDelayMaxUSec as logind.py read it when it started
+LOGIN1 = ["org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"]
 CGROUP = ["-fc", "%T", "/sys/fs/cgroup"]
+
+
+def busctl(_: str, arguments: list[str]) -> int:
+    if arguments != ["get-property", *LOGIN1, "InhibitDelayMaxUSec"]:
+        raise Usage(" ".join(arguments))
+    if not LOGIND.exists():
+        raise Failed(f"Failed to get property InhibitDelayMaxUSec on interface {LOGIN1[-1]}: not activated")
+    print(f"t {LOGIND.read_text().strip()}")
+    return 0
 
 
 def hostnamectl(_: str, arguments: list[str]) -> int:
@@ -168,6 +179,7 @@ def curl(_: str, arguments: list[str]) -> int:
 
 
 COMMANDS = {
+    "busctl": busctl,
     "curl": curl,
     "hostnamectl": hostnamectl,
     "journalctl": journalctl,

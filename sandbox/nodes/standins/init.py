@@ -31,6 +31,7 @@ from sandbox.nodes.standins.units import FOLDERS, OWN, SOCKET, TARGETS, UnitErro
 
 # Reached before any unit starts.
 PASSED = ("network-online.target", "network.target", "local-fs.target")
+EARLY = ("systemd-logind.service",)  # runs before cloud-init, with what the image has
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LEFT_SECONDS = 2.0  # for what is left when every service has ended
 
@@ -68,7 +69,10 @@ class Init:
     # -- the loop ----------------------------------------------------------------------------------
 
     def run(self, boot: list[str]) -> None:
-        """Until the power button: first the boot program, then what is enabled."""
+        """Until the power button: what is early, then the boot program, then what is enabled."""
+        for name in EARLY:
+            if load(name, FOLDERS):
+                self.try_start(name)
         first = os.posix_spawn(boot[0], boot, self.variables)
         booting = True
         while not self.ending:

@@ -19,6 +19,7 @@ class StandIn:
 STAND_INS = (
     StandIn("systemctl.py", ("systemctl",), "systemd needs a machine of its own; init.py runs the units"),
     StandIn("commands.py", ("journalctl",), "there is no journald; init.py keeps each unit's output"),
+    StandIn("commands.py", ("busctl",), "there is no D-Bus; logind.py reads logind's files as logind does"),
     StandIn("commands.py", ("hostnamectl", "timedatectl"), "they ask systemd; name and clock are real"),
     StandIn(
         "commands.py",

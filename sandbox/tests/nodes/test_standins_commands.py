@@ -258,6 +258,7 @@ swapoff /dev/x
 swapon -a
 nvidia-smi -q
 journalctl -f -u x
+busctl get-property org.freedesktop.login1 / x y
 systemctl frobnicate x
 systemctl start --force x
 systemctl daemon-reload x

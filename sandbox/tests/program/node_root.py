@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sandbox.nodes.real.image import UBUNTU_LOGIND
+from sandbox.nodes.standins import logind
 from sandbox.tests.program.node_world import World, create_parameters, node_world
 from sandbox.tests.tools import tool
 from tests.userdata_sample import files, plan
@@ -41,6 +43,10 @@ QUIET = "apt-get apt-mark hostnamectl modprobe swapoff swapon journalctl sleep"
 STAND_INS = {
     **dict.fromkeys(QUIET.split(), ":"),
     "apt-cache": ":",
+    "busctl": f"""{sys.executable} -P - <<'END'
+import os, pathlib, runpy
+print("t", runpy.run_path({logind.__file__!r})["delay"](pathlib.Path(os.environ["ROOT"])))
+END""",
     "containerd": "cd $ROOT/etc/containerd; cat config.toml conf.d/*.toml 2>/dev/null || true",
     "crictl": ":",
     "curl": 'while [[ $1 != -o ]]; do shift; done; echo key >"$2"',
@@ -105,7 +111,7 @@ class NodeRoot:
             (root / folder).mkdir(parents=True, exist_ok=True)
         (root / "etc/hosts").write_text(HOSTS)
         (root / "etc/fstab").write_text(FSTAB)
-        for path, text in files(role).items():
+        for path, text in (UBUNTU_LOGIND, *files(role).items()):
             self.put(path, text)
         self.edit("/usr/local/lib/kubepark/kp-aws", "LONGEST_PAUSE = 20", "LONGEST_PAUSE = 0.11")
         if role != "master":

@@ -267,6 +267,17 @@ def test_no_token_or_key_is_ever_an_argument(tmp_path):
             assert secret not in calls + node.log() + json.dumps(node.records())
 
 
+def test_a_shutdown_gives_pods_their_time_whatever_ubuntu_and_the_kubelet_say(tmp_path):
+    """A file of the kubelet's comes before Ubuntu's, which has less; ours takes Ubuntu's name."""
+    with booting("worker", tmp_path) as node:
+        folder = node.path("/etc/systemd/logind.conf.d")
+        (folder / "99-kubelet.conf").write_text("[Login]\nInhibitDelayMaxSec=40\n")
+        assert node.run()[0] == 0
+        (folder / "zz-of-somebody.conf").write_text("[Login]\nInhibitDelayMaxSec=30\n")
+        assert node.run()[0] == 1
+        assert node.records()[-1]["message"] == "not so: pods get 45 s to end before the machine does"
+
+
 def test_a_failing_self_check_names_each_finding(tmp_path):
     with booting("worker", tmp_path) as node:
         node.stand_in("swapon", "echo /swapfile")

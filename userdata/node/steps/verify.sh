@@ -21,6 +21,10 @@ expect "the API's name is known" getent hosts "$API_NAME"
 expect "the runtime answers" timeout 20 crictl info
 expect "the kubelet has version $KUBERNETES_VERSION" equal "$(kubelet --version)" "Kubernetes v$KUBERNETES_VERSION"
 expect "the kubelet runs" retry 5 systemctl is-active --quiet kubelet.service
+# Of logind itself: what its files say may be overruled by others.
+delay=$(busctl get-property org.freedesktop.login1 /org/freedesktop/login1 \
+  org.freedesktop.login1.Manager InhibitDelayMaxUSec) || true
+expect "pods get 45 s to end before the machine does" equal "$delay" "t 45000000"
 if [[ $ROLE == gpu ]]; then expect "the GPU answers" timeout 60 nvidia-smi -L; fi
 if [[ $ROLE == master ]]; then
   expect "Secrets are encrypted" grep -q encryption-provider-config /etc/kubernetes/manifests/kube-apiserver.yaml
