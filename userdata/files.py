@@ -66,7 +66,7 @@ _FIRST = (
     Step("kernel", 120, inputs=_KERNEL_FILES),
     Step("packages", 1800),
 )
-_GPU = (Step("gpu-driver", 1800), Step("gpu-toolkit", 900))
+_GPU = (Step("gpu-driver", 1800, "boot"), Step("gpu-toolkit", 900))
 _GPU_CHECK = (Step("gpu-check", 120, "boot"),)
 _MASTER = (
     Step("encryption", 300),

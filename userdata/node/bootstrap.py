@@ -28,6 +28,7 @@ CONFIG = Path("/etc/kubepark")
 STATE = Path("/var/lib/kubepark")
 LOG = Path("/var/log/kubepark-bootstrap.log")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+KERNEL = Path("/proc/sys/kernel/osrelease")
 
 REBOOT = 75  # exit status of a step that needs one reboot to go on (EX_TEMPFAIL)
 TIMED_OUT = 124  # as timeout(1)
@@ -187,8 +188,8 @@ class Reporter:
 
 
 def reboot_once(step: Step, reporter: Reporter) -> bool:
-    """Reboots on behalf of a step, at most once in the life of this machine."""
-    marker = STATE / f"rebooted-for-{step.name}"
+    """Reboots on behalf of a step, at most once for each kernel that this machine gets."""
+    marker = STATE / f"rebooted-for-{step.name}-{KERNEL.read_text().strip()}"
     if marker.exists():
         return False
     write(marker, now())

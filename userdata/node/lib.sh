@@ -37,11 +37,11 @@ repository() {
   echo "deb [signed-by=$key] $3" >"/etc/apt/sources.list.d/$1.list"
 }
 
-# off UNIT...: stops and disables units; one that this image does not have is fine.
+# off UNIT...: stops units, and nothing can start them again; one that this image does not have is fine.
 off() {
   local unit
   for unit in "$@"; do
-    if systemctl cat "$unit" >/dev/null 2>&1; then systemctl disable --now "$unit"; fi
+    if systemctl cat "$unit" >/dev/null 2>&1; then systemctl mask --now "$unit"; fi
   done
 }
 

@@ -38,6 +38,9 @@ UBUNTU_LOGIND = (
 )
 
 
+UPGRADES = ("apt-daily", "apt-daily-upgrade", "unattended-upgrades")  # the first two have timers
+
+
 def stand_ins() -> tuple[StandIn, ...]:
     """What is put in place on this host."""
     return STAND_INS if cgroups.unified() else (*STAND_INS, CGROUP_V1)
@@ -54,6 +57,8 @@ def files(binaries: Path, raw: bytes) -> dict[str, str]:
         f"{HOME}/units/systemd-networkd.service": f"{stays}/bin/true\n",
         f"{HOME}/units/systemd-logind.service": f"{stays}/usr/bin/python3 {SCRIPTS}/logind.py\n",
         UBUNTU_LOGIND[0]: UBUNTU_LOGIND[1],
+        **{f"{HOME}/units/{name}.service": f"{stays}/bin/true\n" for name in UPGRADES},
+        **{f"{HOME}/units/{name}.timer": "[Timer]\nOnBootSec=1d\n" for name in UPGRADES[:2]},
         "/etc/containerd/certs.d/_default/hosts.toml": hosts_toml(
             f"http://{METADATA_ADDRESS}:{REGISTRY_PORT}"
         ),

@@ -7,9 +7,11 @@ row that asks for another version is refused as apt would refuse it.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+from sandbox.nodes.standins.kernel import KERNELS, MODULES
 from sandbox.nodes.standins.table import HOME, NVIDIA_SMI
 
 BINARIES = "/opt/kubepark"
@@ -165,6 +167,14 @@ def packages(binaries: Path) -> dict[str, Any]:
 
 
 def _nvidia() -> dict[str, Any]:
+    """Kernel, module and user space, at the newest that the archive has: the host's own kernel.
+
+    Source of the names: Canonical's restricted modules (linux-restricted-modules-aws), and of those that
+    are only mentioned: the Provides of nvidia-utils, which `dpkg -l` shows as not installed.
+    """
+    kernel = os.uname().release
+    module = {f"{MODULES}/{kernel}/nvidia.ko": "a stand-in\n"}
+    image = {**_package(ARCHIVE, kernel, text={f"{KERNELS}/{kernel}": "a stand-in\n"}), "image": True}
     smi = f"{HOME}/sandbox/nodes/standins/{NVIDIA_SMI.script}"
     toolkit = _package(
         NVIDIA,
@@ -172,9 +182,16 @@ def _nvidia() -> dict[str, Any]:
         text={f"{HOME}/containerd-sandbox.toml": _CONTAINERD_SANDBOX + _CONTAINERD_NVIDIA},
     )
     return {
-        "linux-modules-nvidia-*-server-open-*": _package(ARCHIVE),
+        "linux-aws": {**_package(ARCHIVE, kernel), "image": True},
+        "linux-headers-aws": {**_package(ARCHIVE, kernel), "image": True},
+        "linux-image-aws": image,
+        "linux-modules-nvidia-580-server-open-aws": _package(ARCHIVE, kernel, text=module),
         "nvidia-headless-no-dkms-*-server-open": _package(ARCHIVE),
-        "nvidia-utils-*-server": {**_package(ARCHIVE), "links": {"/usr/bin/nvidia-smi": smi}},
+        "nvidia-utils-*-server": {
+            **_package(ARCHIVE),
+            "links": {"/usr/bin/nvidia-smi": smi},
+            "mentions": ["nvidia-smi", "nvidia-utils"],
+        },
         "nvidia-container-toolkit": toolkit,
         "nvidia-container-toolkit-base": _package(NVIDIA),
         "libnvidia-container-tools": _package(NVIDIA),

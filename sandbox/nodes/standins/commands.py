@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from sandbox.nodes.standins import kernel
 from sandbox.nodes.standins.record import Failed, Usage, hand_over, reach, run
 from sandbox.nodes.standins.service import JOURNAL
 
@@ -51,21 +51,26 @@ def timedatectl(_: str, arguments: list[str]) -> int:
 
 
 def modprobe(_: str, arguments: list[str]) -> int:
-    """Modules of the host's kernel that are there already; NVIDIA's where the machine has a GPU."""
+    """Modules of the host's kernel that are there already; NVIDIA's by a package for the running kernel."""
     names = [name for name in arguments if name not in ("-a", "--all")]
     present = {
         "overlay": "overlay" in Path("/proc/filesystems").read_text(),
         "br_netfilter": Path("/proc/sys/net/bridge").is_dir(),
-        "nvidia": GPUS.exists(),
+        "nvidia": gpu_answers(),
     }
     unknown = [name for name in names if name not in present]
     if unknown or not names:
         raise Usage(" ".join(arguments))
     for name in names:
         if not present[name]:
-            folder = f"/lib/modules/{os.uname().release}"
+            folder = f"/lib/modules/{kernel.running()}"
             raise Failed(f"modprobe: FATAL: Module {name} not found in directory {folder}")
     return 0
+
+
+def gpu_answers() -> bool:
+    """Whether the machine has a GPU, and a module for it that fits the running kernel."""
+    return GPUS.exists() and kernel.has_module("nvidia")
 
 
 def sysctl(_: str, arguments: list[str]) -> int:
@@ -141,7 +146,7 @@ def stat(_: str, arguments: list[str]) -> int:
 def nvidia_smi(_: str, arguments: list[str]) -> int:
     if arguments != ["-L"]:
         raise Usage(" ".join(arguments))
-    if not GPUS.exists():
+    if not gpu_answers():
         raise Failed(
             "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. "
             "Make sure that the latest NVIDIA driver is installed and running.",

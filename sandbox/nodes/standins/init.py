@@ -25,6 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from sandbox.nodes.standins import kernel
 from sandbox.nodes.standins.service import JOURNAL, Service
 from sandbox.nodes.standins.timers import Timers
 from sandbox.nodes.standins.units import FOLDERS, OWN, SOCKET, TARGETS, UnitError, load
@@ -262,6 +263,7 @@ def main() -> None:
     parser.add_argument("--env", action="append", default=[])
     given = parser.parse_args()
     init = Init(dict(pair.split("=", 1) for pair in given.env))
+    kernel.boot()
     # systemd-sysctl: settings are the kernel's, which forgets them, so every boot makes them anew.
     subprocess.run(["/usr/local/sbin/sysctl", "--system"], stdout=subprocess.DEVNULL, check=False)
     init.run([given.boot])

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""apt-get, apt-mark, apt-cache and dpkg-query: packages come from a table, checked as apt checks them.
+"""apt-get, apt-mark and dpkg-query: packages come from a table, checked as apt checks them.
 
 /usr/local/lib/kubepark-sandbox/packages.json: by name {"version": pattern, "host": where it comes from,
 "source": pattern of what follows the host in that repository's line, "links": {path: target},
-"text": {path: content}}. A repository must be configured, with the key that it is signed by, and
-reachable.
+"text": {path: content}, "image": whether the image has it, "mentions": names of others in its relations}.
+A repository must be configured, with the key that it is signed by, and reachable.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ SOURCES = Path("/etc/apt/sources.list.d")
 ARCHIVE = "archive.ubuntu.com"  # configured in the image
 _SOURCE = re.compile(r"deb \[signed-by=(\S+)\] (https?)://([^/\s]+)(\S* \S.*)")
 _PORTS = {"http": 80, "https": 443}
-_WORDS = {"-y", "-q", "--allow-downgrades", "--allow-change-held-packages"}
+_CHANGE_HELD = "--allow-change-held-packages"
+_WORDS = {"-y", "-q", "--allow-downgrades", _CHANGE_HELD}
 _SETTINGS = {"DPkg::Lock::Timeout", "Dpkg::Options::", "APT::Update::Error-Mode"}
 
 
@@ -40,7 +41,8 @@ def state() -> dict[str, Any]:
     if STATE.exists():
         found: dict[str, Any] = json.loads(STATE.read_text())
         return found
-    return {"hosts": {}, "sources": {}, "installed": {}, "held": []}
+    image = {name: package["version"] for name, package in table().items() if package.get("image")}
+    return {"hosts": {}, "sources": {}, "installed": image, "held": []}
 
 
 def save(now: dict[str, Any]) -> None:
@@ -57,7 +59,7 @@ def apt_get(_: str, arguments: list[str]) -> int:
     if verb == "update" and not names:
         return update()
     if verb == "install" and names:
-        return install(names)
+        return install(names, change_held=_CHANGE_HELD in arguments)
     raise Usage(" ".join(words))
 
 
@@ -102,7 +104,7 @@ def fetch(hosts: Iterable[str], ports: dict[str, int]) -> None:
             raise Failed(f"E: Failed to fetch from {host}: {problem}", 100)
 
 
-def install(names: list[str]) -> int:
+def install(names: list[str], *, change_held: bool) -> int:
     """All or nothing."""
     now, known = state(), table()
     wanted = {}
@@ -114,6 +116,8 @@ def install(names: list[str]) -> int:
         if version and not fnmatchcase(version, package["version"]):
             raise Failed(f"E: Version '{version}' for '{name}' was not found", 100)
         wanted[name] = (version or package["version"], package)
+        if name in now["held"] and now["installed"][name] != wanted[name][0] and not change_held:
+            raise Failed(f"E: Held packages were changed and -y was used without {_CHANGE_HELD}.", 100)
     fetch(sorted({package["host"] for _, package in wanted.values()}), now["hosts"])
     for name, (version, package) in wanted.items():
         unpack(package)
@@ -123,9 +127,14 @@ def install(names: list[str]) -> int:
     return 0
 
 
+def entry(known: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """A row of the table; its name may be a pattern."""
+    return next((value for pattern, value in known.items() if fnmatchcase(name, pattern)), None)
+
+
 def locate(known: dict[str, Any], name: str, now: dict[str, Any]) -> dict[str, Any] | None:
-    """A package, if a repository that was read has it; a name in the table may be a pattern."""
-    package = next((value for pattern, value in known.items() if fnmatchcase(name, pattern)), None)
+    """A package, if a repository that was read has it."""
+    package = entry(known, name)
     if package is None or package["host"] not in now["hosts"]:
         return None
     return package if fnmatchcase(now["sources"][package["host"]], package.get("source", "*")) else None
@@ -157,33 +166,27 @@ def apt_mark(_: str, arguments: list[str]) -> int:
     return 0
 
 
-def apt_cache(_: str, arguments: list[str]) -> int:
-    match arguments:
-        case ["show", name]:
-            package = locate(table(), name, state())
-            if package is None:
-                raise Failed("E: No packages found", 100)
-            print(f"Package: {name}\nVersion: {package['version']}")
-            return 0
-    raise Usage(" ".join(arguments))
-
-
 def dpkg_query(_: str, arguments: list[str]) -> int:
-    """`-W -f '${Package}\\n' PATTERN...`: names of what is installed; 1 if a pattern fits nothing."""
+    """`-W -f '${db:Status-Status} ${Package}\\n' PATTERN...`; 1 if a pattern fits nothing.
+
+    dpkg also knows names that installed packages only mention, a conflict's for one, as `dpkg -l` shows.
+    """
     patterns = arguments[3:]
-    if arguments[:3] != ["-W", "-f", "${Package}\\n"] or not patterns:
+    if arguments[:3] != ["-W", "-f", "${db:Status-Status} ${Package}\\n"] or not patterns:
         raise Usage(" ".join(arguments))
-    installed = sorted(state()["installed"])
-    fitting = {each: [name for name in installed if fnmatchcase(name, each)] for each in patterns}
+    installed, packages = state()["installed"], table()
+    mentioned = {name for each in installed for name in (entry(packages, each) or {}).get("mentions", ())}
+    known = sorted({*installed, *mentioned})
+    fitting = {each: [name for name in known if fnmatchcase(name, each)] for each in patterns}
     for name in sorted({name for names in fitting.values() for name in names}):
-        print(name)
+        print("installed" if name in installed else "not-installed", name)
     for pattern, names in fitting.items():
         if not names:
             print(f"dpkg-query: no packages found matching {pattern}", file=sys.stderr)
     return 0 if all(fitting.values()) else 1
 
 
-COMMANDS = {"apt-get": apt_get, "apt-mark": apt_mark, "apt-cache": apt_cache, "dpkg-query": dpkg_query}
+COMMANDS = {"apt-get": apt_get, "apt-mark": apt_mark, "dpkg-query": dpkg_query}
 
 if __name__ == "__main__":
     run(COMMANDS[Path(sys.argv[0]).name])

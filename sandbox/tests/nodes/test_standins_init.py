@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from sandbox.nodes.standins.kernel import KERNELS, RELEASE
 from sandbox.tests.nodes.standins_machine import UNITS, Machine, needs_namespaces, wait_for
 
 pytestmark = needs_namespaces
@@ -284,3 +285,13 @@ def test_a_reboot_ends_init_and_the_next_boot_starts_what_is_enabled(tmp_path):
         machine.path("/run/kubepark-init.sock").unlink()  # /run is empty at a real boot
         machine.boot()
         wait_for("its start", lambda: machine.journal("kept") == ["run"])
+
+
+def test_a_boot_takes_the_newest_kernel_that_was_installed(tmp_path):
+    before = RELEASE.read_text()
+    with Machine(tmp_path) as machine:
+        for release in ("98.0.0-1009-aws", "98.0.0-1010-aws", "9.10-aws"):
+            machine.put(f"{KERNELS}/{release}", "")
+        machine.boot()
+        assert machine.run("cat", str(RELEASE)).stdout == "98.0.0-1010-aws\n"
+    assert RELEASE.read_text() == before

@@ -67,7 +67,7 @@ def test_a_node_boots_says_so_and_changes_nothing_the_second_time(role, tmp_path
         assert not [
             call
             for call in repeated
-            if re.match("apt|modprobe -a|hostnamectl|kubeadm (init|join|reset)", call)
+            if re.match("apt-get|modprobe -a|hostnamectl|kubeadm (init|join|reset)", call)
         ]
         again = [(record["step"], record["attempt"]) for record in node.records()[len(records) + 1 :]]
         once = {
@@ -127,6 +127,17 @@ def test_each_step_failing_once_is_named_and_then_done(role, tmp_path, record_pr
         assert node.records()[-1]["phase"] == ("api-ready" if role == "master" else "joined")
         assert len(node.calls("kubeadm (init|join) --config")) == 1
         assert len(node.calls("hostnamectl")) == 1
+
+
+def test_nothing_upgrades_in_the_background(tmp_path):
+    """A service that its timer has started already is ended, and nothing can start it again."""
+    with booting("worker", tmp_path) as node:
+        node.stand_in("systemctl", ":")
+        assert node.run()[0] == 0
+        for unit in ("apt-daily", "apt-daily-upgrade"):
+            for kind in ("timer", "service"):
+                assert f"systemctl mask --now {unit}.{kind}" in node.calls()
+        assert "systemctl mask --now unattended-upgrades.service" in node.calls()
 
 
 def test_a_failure_carries_the_commands_own_words(tmp_path):

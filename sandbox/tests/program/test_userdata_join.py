@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 
 import pytest
 from cryptography import x509
@@ -123,28 +123,54 @@ def expired_certificate() -> bytes:
     return signed.public_bytes(serialization.Encoding.PEM)
 
 
-def test_a_gpu_node_reboots_once_for_its_driver(tmp_path):
+def test_a_gpu_node_gets_kernel_module_and_user_space_that_fit_and_reboots_once_for_them(tmp_path):
+    """An older image's own kernel is not asked about: its module may be gone, or of another driver."""
     with booting("gpu", tmp_path) as node:
         (tmp_path / "driver").unlink()
         assert node.run()[0] == 0
         assert node.calls("systemctl reboot") == ["systemctl reboot"]
         assert (node.records()[-1]["phase"], node.records()[-1]["message"]) == ("running", "rebooting once")
         assert not node.calls("kubeadm join")
-        (module,) = node.calls("apt-get .*linux-modules-nvidia")
-        assert f" linux-modules-nvidia-580-server-open-{os.uname().release} " in module
+        (install,) = node.calls("apt-get .*nvidia-headless")
+        assert install.endswith(
+            "install --allow-change-held-packages linux-image-aws linux-modules-nvidia-580-server-open-aws "
+            "nvidia-headless-no-dkms-580-server-open nvidia-utils-580-server"
+        )
+        assert node.calls("apt-mark hold linux-aws$"), (
+            "held before the reboot; what is not installed cannot be"
+        )
         assert node.run()[0] == 0  # the stand-in for reboot brought the driver up
         assert node.records()[-1]["phase"] == "joined"
-        assert node.calls("apt-mark hold linux-aws")
         (toolkit,) = node.calls("apt-get .*nvidia-container-toolkit")
         assert toolkit.count("=1.20.1-1") == 4
 
 
-def test_a_kernel_without_prebuilt_module_gets_the_newest_one(tmp_path):
+def test_whatever_fits_together_is_held(tmp_path):
     with booting("gpu", tmp_path) as node:
-        (tmp_path / "driver").unlink()
-        node.stand_in("apt-cache", "exit 100")
         assert node.run()[0] == 0
-        assert node.calls("apt-get .* linux-modules-nvidia-580-server-open-aws ")
+        (asked,) = node.calls("dpkg-query")
+        for name in (
+            "linux-image-aws",
+            "linux-modules-nvidia-580-server-open-7.0.0-1009-aws",
+            "nvidia-utils-580-server",
+            "libnvidia-compute-580-server",
+        ):
+            assert any(fnmatchcase(name, pattern) for pattern in asked.split()[5:]), name
+
+
+def test_a_kernel_that_changed_underneath_gets_its_module_and_a_reboot_of_its_own(tmp_path):
+    with booting("gpu", tmp_path) as node:
+        release = tmp_path / "osrelease"
+        for path in (f"{LIB}/bootstrap", f"{LIB}/steps/gpu-driver"):
+            node.edit(path, "/proc/sys/kernel/osrelease", str(release))
+        for kernel in ("7.0.0-1009-aws", "7.0.0-1010-aws"):
+            release.write_text(f"{kernel}\n")
+            (tmp_path / "driver").unlink()
+            assert node.run()[0] == 0
+            assert node.records()[-1]["message"] == "rebooting once"
+            assert node.run()[0] == 0
+            assert node.records()[-1]["phase"] == "joined"
+        assert len(node.calls("systemctl reboot")) == len(node.calls("apt-get .*nvidia-headless")) == 2
 
 
 def test_a_driver_that_never_answers_fails_before_joining(tmp_path):

@@ -2,7 +2,8 @@
 # Runtime and Kubernetes at exactly the row's versions, held, with background upgrades off.
 source /usr/local/lib/kubepark/lib.sh
 
-off apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service
+# The services, too: the first boot's run may be under way already.
+off apt-daily.timer apt-daily-upgrade.timer apt-daily.service apt-daily-upgrade.service unattended-upgrades.service
 apt update
 apt install ca-certificates curl conntrack socat ebtables ethtool iptables openssl
 repository docker https://download.docker.com/linux/ubuntu/gpg \
