@@ -75,7 +75,7 @@ def plan_of(stack: str, pins: Mapping[str, str] | None = None) -> Plan | None:
     network = network_section.network(root.section("network"), aws.region)
     control_plane = node_sections.control_plane(root.section("controlPlane"), ami)
     workers = node_sections.workers(root.section("workers"), ami)
-    gpu = node_sections.gpu(root.section("gpu"), ami)
+    gpu = node_sections.gpu(root.section("gpu"), ami, network)
     tolerated = "kubepark:network.adminCidrs" if pins else None
     if any(not (tolerated and problem.key.startswith(tolerated)) for problem in problems.found):
         return None
@@ -87,6 +87,7 @@ def plan_of(stack: str, pins: Mapping[str, str] | None = None) -> Plan | None:
         zone=network.availability_zone,
         nodes=(control_plane.node, *workers, *gpu.nodes),
         admin_cidrs=None if tunneled else network.admin_cidrs,
+        zones={node.name: gpu.availability_zone for node in gpu.nodes},
     )
 
 

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -18,7 +18,10 @@ Answers = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a stack asks of its account. `admin_cidrs` None: operators come through a tunnel."""
+    """What a stack asks of its account. `admin_cidrs` None: operators come through a tunnel.
+
+    `zones` are those of nodes that are not in `zone`.
+    """
 
     stack: str
     region: str
@@ -26,6 +29,7 @@ class Plan:
     zone: str
     nodes: Sequence[NodeSettings]
     admin_cidrs: Sequence[IPv4Network] | None
+    zones: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,21 +120,24 @@ def _offerings(plan: Plan, answers: Answers) -> list[str]:
     zones: dict[str, set[str]] = {}
     for offer in answers["offerings"]:
         zones.setdefault(offer["InstanceType"], set()).add(offer["Location"])
-    by_type: dict[str, list[str]] = {}
+    by_place: dict[tuple[str, str], list[str]] = {}
     for node in plan.nodes:
-        by_type.setdefault(node.instance_type, []).append(node.name)
-    for_all = set.intersection(*(zones.get(each, set()) for each in by_type))
+        place = (node.instance_type, plan.zones.get(node.name, plan.zone))
+        by_place.setdefault(place, []).append(node.name)
+    for_all = set.intersection(*(zones.get(each, set()) for each, _ in by_place))
     lines = []
-    for instance_type, names in by_type.items():
+    for (instance_type, zone), names in by_place.items():
         offered = sorted(zones.get(instance_type, set()))
-        if plan.zone in offered:
+        if zone in offered:
             continue
-        if for_all:
+        if zone != plan.zone and offered:
+            fix = _set(plan, "gpu.availabilityZone", offered[0])
+        elif for_all:
             fix = f"for a new stack: {_set(plan, 'network.availabilityZone', min(for_all))}"
         else:
             fix = "name another type by instanceType of the node's pool"
         lines.append(
-            f"{instance_type} ({', '.join(names)}) is not offered in {plan.zone}; offered in: "
+            f"{instance_type} ({', '.join(names)}) is not offered in {zone}; offered in: "
             f"{', '.join(offered) or 'no zone of ' + plan.region}; {fix}; see "
             f"{_console(plan.region)}/ec2/home?region={plan.region}#InstanceTypes:"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 import boto3
@@ -264,3 +265,12 @@ def test_up_and_init_say_it_before_anything_is_made(stack, monkeypatch, capsys):
     monkeypatch.setattr(preflight, "warnings", lambda plan, client: [f"{len(plan.nodes)} nodes"])
     preflight.warn("dev", {})
     assert capsys.readouterr().err == "warning: 5 nodes\n"
+
+
+def test_the_zone_of_a_gpu_node_is_its_own():
+    wanted = replace(plan(node("gpu01", "g4dn.xlarge")), zones={"gpu01": "eu-central-1b"})
+    offers = [{"InstanceType": "g4dn.xlarge", "Location": f"eu-central-1{zone}"} for zone in "bc"]
+    assert evaluated("instance types of the zone", wanted, offerings=offers) == []
+    (line,) = evaluated("instance types of the zone", wanted, offerings=offers[1:])
+    assert "g4dn.xlarge (gpu01) is not offered in eu-central-1b; offered in: eu-central-1c" in line
+    assert "kubepark:gpu.availabilityZone eu-central-1c" in line
