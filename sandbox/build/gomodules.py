@@ -50,6 +50,7 @@ MODULES: Mapping[str, ToolModule] = {
             "github.com/pulumi/pulumi/pkg/v3",
             # Without it the Automation API refuses the CLI as too old.
             ("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",),
+            seconds=170,
         ),
         ToolModule(
             # Not in one module with the CLI: it does not compile with the CLI's packages of that release.
@@ -64,19 +65,22 @@ MODULES: Mapping[str, ToolModule] = {
                 f"sdk/go/kubernetes{name}": f"{_PROVIDERS_SDK}:go/kubernetes{name}"
                 for name in ("", "/utilities", "/helm/v4", "/yaml/v2")
             },
+            seconds=100,
         ),
         ToolModule(
             "kubernetes",
             "k8s.io/kubernetes",
             ("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"),
+            seconds=230,
         ),
-        ToolModule("etcd", "go.etcd.io/etcd/server/v3", renamed={"server": "etcd"}),
-        ToolModule("kwok", "sigs.k8s.io/kwok"),
-        ToolModule("actionlint", "github.com/rhysd/actionlint"),
+        ToolModule("etcd", "go.etcd.io/etcd/server/v3", renamed={"server": "etcd"}, seconds=45),
+        ToolModule("kwok", "sigs.k8s.io/kwok", seconds=60),
+        ToolModule("actionlint", "github.com/rhysd/actionlint", seconds=10),
         ToolModule(
             "containerd",
             "github.com/containerd/containerd/v2",
             ("github.com/containerd/containerd/v2/version.Version",),
+            seconds=50,
         ),
         ToolModule(
             "runc",
@@ -85,15 +89,19 @@ MODULES: Mapping[str, ToolModule] = {
             # the C library's resolver and user lookups, which a static program cannot use, out.
             tags=("seccomp", "netgo", "osusergo"),
             c_library="libseccomp-dev",
+            seconds=10,
         ),
         ToolModule(
             "cni",
             "github.com/containernetworking/plugins",
             ("github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion",),
+            seconds=5,
         ),
-        ToolModule("crictl", "sigs.k8s.io/cri-tools", ("sigs.k8s.io/cri-tools/pkg/version.Version",)),
-        ToolModule("coredns", "github.com/coredns/coredns"),
-        ToolModule("standins", None),
+        ToolModule(
+            "crictl", "sigs.k8s.io/cri-tools", ("sigs.k8s.io/cri-tools/pkg/version.Version",), seconds=25
+        ),
+        ToolModule("coredns", "github.com/coredns/coredns", seconds=45),
+        ToolModule("standins", None, seconds=5),
     )
 }
 # What `make up` needs; linters are built where the tests ask for them.

@@ -24,7 +24,7 @@ REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", INSTALLER)
 MINIMUM_PYTHON = (3, 11)
 FIRST_RUN = (
     "first run: Python packages (half a minute), then the sandbox's programs: about 2 min where they can be "
-    "downloaded, 10 where they have to be built. Later runs begin at once."
+    "downloaded, 11 where they have to be built. Later runs begin at once."
 )
 
 
