@@ -41,6 +41,7 @@ class Vpc:
             raise ValueError(f"not a sandbox's prefix: {prefix}")
         self.prefix = prefix
         self.name = f"{prefix}-vpc"
+        self._lock = threading.Lock()  # instances are plugged in by threads of their own
 
     @property
     def path(self) -> Path:
@@ -61,6 +62,10 @@ class Vpc:
 
     def attach(self, instance_id: str, address: IPv4Interface) -> Path:
         """Plug an instance in: its own namespace with `eth0`, and the subnet's router on the switch."""
+        with self._lock:
+            return self._attach(instance_id, address)
+
+    def _attach(self, instance_id: str, address: IPv4Interface) -> Path:
         self.ensure()
         path = self.namespace(instance_id)
         if path.exists():

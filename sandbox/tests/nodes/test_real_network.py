@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
@@ -163,6 +164,17 @@ def network_of_the_host():
         subprocess.run(["ip", *words], capture_output=True, text=True, check=True).stdout
         for words in (["-brief", "addr"], ["route", "show", "table", "all"])
     ]
+
+
+@needs_root
+def test_all_machines_of_a_stack_are_plugged_in_at_once(vpc):
+    """Each boots in a thread of its own, and the first ones find no switch."""
+    with ThreadPoolExecutor(5) as pool:
+        paths = pool.map(
+            lambda number: vpc.attach(f"i-0123456789abcdef{number}", IPv4Interface(f"10.0.0.1{number}/24")),
+            range(5),
+        )
+        assert all("default via 10.0.0.1 dev eth0" in run(path, ["ip", "route"]) for path in paths)
 
 
 @needs_root
