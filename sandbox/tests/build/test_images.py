@@ -182,7 +182,7 @@ def test_a_program_that_was_not_built_is_named(programs, tmp_path):
     ("lines", "words"),
     [
         ([*kubeadm_tags(), "registry.k8s.io/new:v1"], r"catalogue of images differ: registry\.k8s\.io/new$"),
-        (kubeadm_tags(coredns="v9.9.9"), r"wants CoreDNS v9\.9\.9, and build/tools/coredns is v1\."),
+        (kubeadm_tags(coredns="v9.9.9"), r"wants CoreDNS v9\.9\.9, and sandbox/build/tools/coredns is v1\."),
         (None, r"config images list .*: exit 1: could not parse"),
     ],
 )

@@ -34,7 +34,8 @@ with board("first run", 10):
         thread.join()
 """
 COLOR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-9]|9[0-7])[;m]")
-LINE = r"^\[ 0:0\d\] "
+LINE = r"^\[ 0:\d\d\] "
+SECONDS = re.compile(r" in \d+ s$")
 
 
 def on_terminal(script: str, **variables: str) -> str:
@@ -64,8 +65,8 @@ def test_bars_move_on_a_terminal():
     assert len(set(shares)) >= 3, shares
     assert re.search(r"  building alpha \[x\] .*%", shown), "brackets are no markup"
     assert COLOR.search(shown)
-    for text in ("built alpha [x] in 1 s", "built beta in 1 s", "said meanwhile"):
-        assert re.search(rf"\[ 0:0\d\] {re.escape(text)}", shown), text
+    for text in ("built alpha [x] in", "built beta in", "said meanwhile"):
+        assert re.search(rf"\[ 0:\d\d\] {re.escape(text)}", shown), text
 
 
 def test_no_color_is_honored_on_a_terminal():
@@ -92,8 +93,8 @@ def test_a_pipe_gets_a_line_at_the_start_and_the_end_of_each():
     assert done.stdout == ""
     lines = done.stderr.splitlines()
     assert all(re.match(LINE, line) for line in lines)
-    assert sorted(re.sub(LINE, "", line) for line in lines) == [
-        "building alpha [x] ...", "building beta ...", "built alpha [x] in 1 s", "built beta in 1 s", "said meanwhile",
+    assert sorted(SECONDS.sub("", re.sub(LINE, "", line)) for line in lines) == [
+        "building alpha [x] ...", "building beta ...", "built alpha [x]", "built beta", "said meanwhile",
     ]  # fmt: skip
 
 
