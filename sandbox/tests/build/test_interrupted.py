@@ -80,7 +80,13 @@ def machine(tmp_path, hosts):
 
 def run(machine):
     return subprocess.Popen(
-        [sys.executable, "-c", RUN], env=machine, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", RUN],
+        env=machine,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell starts what it puts in the background with Ctrl-C ignored, and tests may be there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
