@@ -264,10 +264,10 @@ class PullThrough:
         try:
             download.run(self._upstream, name, kind)
         finally:
+            if download.failure:  # before others may ask for it again
+                self._refused.put(f"{name}@{digest}", download.failure)
             with self._lock:
                 del self._downloads[digest]
-        if download.failure:
-            self._refused.put(f"{name}@{digest}", download.failure)
         self._cache.trim()
 
 

@@ -219,5 +219,5 @@ def test_what_changes_in_ec2_is_seen_at_once(lab: World, node: Node) -> None:
 
 def second_subnet(lab: World) -> str:
     """A subnet whose instances get no public address."""
-    answer = lab.ec2.create_subnet(VpcId=lab.vpc, CidrBlock="10.20.8.0/24")
+    answer = lab.ec2.create_subnet(VpcId=lab.vpc, CidrBlock="10.20.8.0/24", AvailabilityZone="us-east-1b")
     return str(answer["Subnet"]["SubnetId"])
