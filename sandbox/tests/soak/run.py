@@ -21,7 +21,8 @@ from sandbox.tests.tools import engines
 MOST_TYPES = 60  # bound of the kills in the first build
 PATIENCE = 400.0  # seconds for one command
 EARLIEST = 1.0  # seconds: before that the command is still being loaded
-INTERRUPTED = 130
+INTERRUPTED = 130  # before the CLI takes the signal
+CANCELLED = "^C received; cancelling."  # by the CLI, which ends with 1 then
 
 
 class Failed(Exception):
@@ -132,7 +133,8 @@ class Soak:
         output, _ = driver.communicate(timeout=PATIENCE)
         self.counts["Ctrl-C" if early else "Ctrl-C too late"] += 1
         faults = checks.nothing_left_over(self.project)
-        if driver.returncode not in (0, INTERRUPTED) or "Traceback" in output:
+        ended_well = driver.returncode in (0, INTERRUPTED) or (driver.returncode == 1 and CANCELLED in output)
+        if not ended_well or "Traceback" in output:
             faults.append(f"an interrupted `up` ended with {driver.returncode}:\n{output}")
         if faults:
             raise Failed("\n".join(faults))
