@@ -1,4 +1,4 @@
-"""What AWS answers and moto does not know: quotas of EC2, and sessions of Session Manager.
+"""What AWS answers and moto does not: quotas of EC2, sessions of Session Manager, Canonical's parameters.
 
 Quotas are those of an account that has asked for more; nothing counts against them here, so that who asks
 whether a stack fits gets an answer that is never in its way. A session begins and ends as AWS's does; the
@@ -9,6 +9,7 @@ aws_quota/check/ec2.py. Sessions: the Systems Manager API reference, StartSessio
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,6 +23,9 @@ _QUOTAS = {
     "L-DB2E81BA": ("Running On-Demand G and VT instances", 640.0),
     "L-0263D0A3": ("EC2-VPC Elastic IPs", 50.0),
 }
+# https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
+_UBUNTU = re.compile(r"/aws/service/canonical/ubuntu/server/24\.04/stable/current/amd64/hvm/ebs-gp3/ami-id")
+_NEWEST_UBUNTU = "ami-0a1b2c3d4e5f60718"
 _FORWARDING = "AWS-StartPortForwardingSession"
 _PORTS = {"portNumber", "localPortNumber"}
 
@@ -29,12 +33,17 @@ Answer = dict[str, Any]
 
 
 class Additions:
-    """Answers of one emulator; the caller holds its lock."""
+    """Answers of one emulator; the caller holds its lock.
 
-    def __init__(self) -> None:
+    `register` makes an image exist, by its id and region.
+    """
+
+    def __init__(self, register: Callable[[str, str], None]) -> None:
+        self._register = register
         self._sessions: set[str] = set()
-        self._known: Mapping[str, Callable[[AwsRequest, Mapping[str, Any]], Answer]] = {
+        self._known: Mapping[str, Callable[[AwsRequest, Mapping[str, Any]], Answer | None]] = {
             "servicequotas:GetServiceQuota": self._quota,
+            "ssm:GetParameter": self._parameter,
             "ssm:StartSession": self._start_session,
             "ssm:TerminateSession": self._terminate_session,
         }
@@ -42,7 +51,8 @@ class Additions:
     def answer(self, request: AwsRequest) -> bytes | None:
         """The body of the answer; None: moto answers. Raises: Refusal."""
         known = self._known.get(request.operation)
-        return json.dumps(known(request, request.params)).encode() if known else None
+        answer = known(request, request.params) if known else None
+        return None if answer is None else json.dumps(answer).encode()
 
     @staticmethod
     def _quota(request: AwsRequest, call: Mapping[str, Any]) -> Answer:
@@ -62,6 +72,20 @@ class Additions:
             "GlobalQuota": False,
         }
         return {"Quota": quota}
+
+    def _parameter(self, request: AwsRequest, call: Mapping[str, Any]) -> Answer | None:
+        name = str(call.get("Name"))
+        if not _UBUNTU.fullmatch(name):
+            return None
+        self._register(_NEWEST_UBUNTU, request.region)
+        found = {
+            "Name": name,
+            "Type": "String",
+            "Value": _NEWEST_UBUNTU,
+            "Version": 1,
+            "DataType": "aws:ec2:image",
+        }
+        return {"Parameter": {**found, "ARN": f"arn:aws:ssm:{request.region}::parameter{name}"}}
 
     def _start_session(self, request: AwsRequest, call: Mapping[str, Any]) -> Answer:
         document, ports = call.get("DocumentName"), call.get("Parameters") or {}

@@ -106,7 +106,7 @@ class Front:
         # It lists the folder that moto is installed in at each request, to tell which service is meant.
         self._moto.get_backend_for_host = functools.cache(self._moto.get_backend_for_host)
         self._lock = threading.Lock()
-        self._additions = Additions()
+        self._additions = Additions(self._register)
         self._images: set[str] = set()
         self._injected: Sequence[injected.Injected] = ()
         self._epoch = secrets.token_hex(8)
@@ -192,9 +192,10 @@ class Front:
             return Response(str(error), status=400, content_type="text/plain")
         return Response(status=204)
 
-    def _register(self, image: str) -> None:
+    def _register(self, image: str, region: str = "") -> None:
         """An image with a given id; AWS's own API only gives out random ones."""
-        backend = ec2_backends[ACCOUNT_ID][self._region]
+        region = region or self._region
+        backend = ec2_backends[ACCOUNT_ID][region]
         backend.amis[image] = Ami(
             backend,
             image,
@@ -205,7 +206,7 @@ class Front:
             virtualization_type="hvm",
             hypervisor="xen",
             root_device_type="ebs",
-            region_name=f"{self._region}a",
+            region_name=f"{region}a",
         )
 
     def _reset(self, environ: dict[str, Any], body: bytes) -> Response:

@@ -12,6 +12,7 @@ _LONGEST_FIRST = (
     "test_stack_life",
     "test_stack_failures",
     "test_stack_people",
+    "test_stack_readme",
     "test_boot_failures",
     "test_stack_interrupts",
     "test_boot_cluster",

@@ -6,7 +6,6 @@ what `kubepark` asks by itself is asked; the emulator's log is then replayed aga
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from cli.aws import client, schedule_key_deletion
 from cli.lookup import Cloud as Lookup
@@ -139,8 +137,7 @@ def asks(emulator: Emulator, deployment: Deployment) -> None:
     for each in deployment.made:
         assert lookup.candidates({"type": each.typ, "inputs": each.inputs}, {TAG: CLUSTER}), each.typ
     ssm = asked("ssm")
-    with contextlib.suppress(ClientError):  # Canonical's parameters are not in the emulator
-        ssm.get_parameter(Name=AMI_PARAMETERS["ubuntu-24.04"])
+    ssm.get_parameter(Name=AMI_PARAMETERS["ubuntu-24.04"])
     ports = {"portNumber": ["6443"], "localPortNumber": ["6443"]}
     master = deployment.id(types.INSTANCE)
     session = ssm.start_session(Target=master, DocumentName=DOCUMENT, Parameters=ports)
