@@ -78,7 +78,6 @@ def main() -> None:
         ],
     )
     pulumi.export("outdated_nodes", outdated_nodes(plan.nodes, plan.user_data, instances))
-    pulumi.export("kubeconfig", cluster.kubeconfig)
     pulumi.export("dex_issuer", dex.issuer)
     pulumi.export("profiles", profiles.namespaces)
     pulumi.export("access", people.matrix(settings.people, settings.groups))

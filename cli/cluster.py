@@ -1,12 +1,13 @@
 """The Kubernetes API of a stack, for commands that need the cluster.
 
-`--kubeconfig` and `KUBECONFIG` win; else it is the file that `up` keeps for a sandbox stack; else the
-stack's own output, which is read when it is needed and kept in memory.
+`--kubeconfig` and `KUBECONFIG` win; else it is the file that `up` keeps for a sandbox stack; else what the
+master published, which is read with the caller's AWS credentials when it is needed and kept in memory.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +16,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import environments, pulumi
+from cli import aws, environments, pulumi
 from cli.errors import CommandError
+from cli.pulumi import Pulumi
+from cli.stackfile import cluster_of
+from config import kubeconfig as operator
+from config.naming import Naming
 
 Kubeconfig = str | Path | Mapping[str, Any]  # file, or several as in KUBECONFIG; or what is in one
 
@@ -29,16 +34,57 @@ Option = Annotated[
 def kubeconfig_of(stack: str, given: str | None = None) -> Kubeconfig:
     """The kubeconfig for a stack; `given`: what the person named. Raises `CommandError` if there is none."""
     kept = given or environments.of(stack).kubeconfig
-    if kept is not None:
-        return kept
+    return kept if kept is not None else _parsed(operators(stack), stack)
+
+
+def operators(stack: str) -> str:
+    """The text of the operator's kubeconfig. Raises: CommandError."""
+    kept = environments.of(stack).kubeconfig
+    if kept is not None and kept.exists():
+        return kept.read_text(encoding="utf-8")
     with pulumi.on(stack, "stack") as cli:
-        text = cli.outputs(secrets=True).get("kubeconfig")
-    if not isinstance(text, str) or not text:
+        text = published(cli)
+    if not text:
         raise CommandError(
-            f"stack {stack} has no output kubeconfig yet: run `bin/kubepark up --stack {stack}`, "
+            f"stack {stack} has no cluster yet: run `bin/kubepark up --stack {stack}`, "
             "or name a file by --kubeconfig"
         )
-    return _parsed(text, stack)
+    return text
+
+
+def published(cli: Pulumi) -> str:
+    """The operator's kubeconfig as the stack's master published it, for the endpoint that the stack has now;
+    "" where nothing is deployed.
+
+    Raises: CommandError if the credentials may not read it.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    stack, endpoint = cli.stack, cli.outputs().get("api_endpoint")
+    if not endpoint:
+        return ""
+    name = Naming(cluster_of(stack)).kubeconfig_parameter
+    try:
+        ssm = aws.client("ssm", stack, cli.variables)
+        text = str(ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])
+    except (BotoCoreError, ClientError) as error:
+        raise CommandError(
+            f"the kubeconfig of stack {stack} cannot be read: {error}. Needed: ssm:GetParameter on {name}, "
+            "and kms:Decrypt with the cluster's key"
+        ) from None
+    return operator.with_server(text, str(endpoint))
+
+
+def hand_out(text: str, file: Path | None) -> None:
+    """Print a kubeconfig, or write it to a file that nobody else can read. Raises: CommandError."""
+    if file is None:
+        typer.echo(text, nl=not text.endswith("\n"))
+        return
+    try:
+        operator.write(file, text)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error.strerror}") from None
+    typer.echo(f"wrote {file}; use it by: export KUBECONFIG={shlex.quote(str(file.resolve()))}", err=True)
 
 
 def _parsed(text: str, stack: str) -> Mapping[str, Any]:
@@ -49,7 +95,7 @@ def _parsed(text: str, stack: str) -> Mapping[str, Any]:
     except yaml.YAMLError:
         document = None  # the library's message would show a part of the secret
     if not isinstance(document, Mapping):
-        raise CommandError(f"the output kubeconfig of stack {stack} is no kubeconfig")
+        raise CommandError(f"what the master of stack {stack} published is no kubeconfig")
     return document
 
 

@@ -169,6 +169,22 @@ def tunnel(
 
 
 @app.command()
+def kubeconfig(
+    stack: Stack = "sandbox",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file, for you alone to read.")
+    ] = None,
+) -> None:
+    """Print the operator's kubeconfig: whoever has it is an administrator of the cluster.
+
+    It is read with your AWS credentials. What people get for themselves: `kubepark people kubeconfig NAME`.
+    """
+    from cli import cluster
+
+    cluster.hand_out(cluster.operators(stack), output)
+
+
+@app.command()
 def init(
     stack: Annotated[str, typer.Option("--stack", "-s", envvar="STACK", help="The stack: dev, prod, ...")],
     write: Annotated[bool, typer.Option("--write", help="Put the pins into the stack file.")] = False,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli import environments, preflight, pulumi, recovery
+from cli import cluster, environments, preflight, pulumi, recovery
 from cli.aws import client, schedule_key_deletion
 from cli.environments import Environment
+from cli.errors import CommandError
 from cli.pulumi import Pulumi
-from cli.stackfile import replace_file
+from cli.stackfile import cluster_of, replace_file
 from config import ROOT
+from config import kubeconfig as operator
 
 # Our own settings check says all that is wrong at once; the CLI's ends at the first wrong type.
 CHECKED_BY_US = ("--policy-pack", str(ROOT / "policies"), "--skip-config-validation")
@@ -28,16 +31,18 @@ def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
     environment = environments.of(stack)
     with environment.operation("up") as variables:
         cli = Pulumi(stack, variables)
+        if not _kubeconfig_file(stack).exists():
+            _fetch_kubeconfig(cli)
         _settle(cli)
         preflight.warn(stack, variables)
         code = cli.operate("up", *CHECKED_BY_US, NOT_STOPPED_BY_ONE, *_consent(environment, yes), *options)
         if environment.kubeconfig is None:
             return code
-        outputs = cli.outputs(secrets=True)
-        if outputs.get("kubeconfig"):  # also when another node did not come: the cluster is there
-            replace_file(environment.kubeconfig, outputs["kubeconfig"], mode=0o600)
+        if kubeconfig := operator.kept(_kubeconfig_file(stack)):  # also when another node did not come
+            replace_file(environment.kubeconfig, kubeconfig, mode=0o600)
         if code != 0:
             return code
+        outputs = cli.outputs()
         verified = _verify_gpu(environment.kubeconfig, outputs) if verify else None
         environment.finished(outputs, verified, time.monotonic() - began)
         return verified or 0
@@ -52,6 +57,7 @@ def refresh(stack: str, options: Sequence[str], *, yes: bool) -> int:
     environment = environments.of(stack)
     with environment.operation("refresh") as variables:
         cli = Pulumi(stack, variables)
+        _fetch_kubeconfig(cli)
         _settle(cli)
         consent = () if "--preview-only" in options else _consent(environment, yes)
         return cli.operate("refresh", *consent, *options)
@@ -65,6 +71,8 @@ def destroy(stack: str, options: Sequence[str], *, yes: bool, purge: bool) -> in
         _settle(cli)
         key = cli.outputs().get("data_key_id")
         code = cli.operate("destroy", *_consent(environment, yes), *options)
+        if code == 0:
+            _kubeconfig_file(stack).unlink(missing_ok=True)
         if code != 0 or not key:
             return code
         if purge:
@@ -86,6 +94,19 @@ def _consent(environment: Environment, yes: bool) -> Sequence[str]:
 def _settle(cli: Pulumi) -> None:
     for line in recovery.resolve_pending(cli):
         print(line, flush=True)
+
+
+def _kubeconfig_file(stack: str) -> Path:
+    return ROOT / operator.file_of(cluster_of(stack))
+
+
+def _fetch_kubeconfig(cli: Pulumi) -> None:
+    """Put the kubeconfig where the Kubernetes provider looks for it. The program does that as well, but not
+    every operation runs it, and the engine may want the provider before."""
+    try:
+        operator.keep(_kubeconfig_file(cli.stack), cluster.published(cli))
+    except CommandError as error:
+        print(f"warning: {error}", file=sys.stderr, flush=True)
 
 
 def _verify_gpu(kubeconfig: Path, outputs: Mapping[str, Any]) -> int | None:

@@ -56,10 +56,9 @@ class Pulumi:
             raise CommandError(f"`pulumi {' '.join(arguments[:2])}` failed: {done.stderr.strip()}")
         return done.stdout
 
-    def outputs(self, *, secrets: bool = False) -> dict[str, Any]:
-        """The stack's outputs; secret ones in plain with `secrets`, else as `[secret]`."""
-        shown = ("--show-secrets",) if secrets else ()
-        found: dict[str, Any] = json.loads(self.read("stack", "output", "--json", *shown))
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs."""
+        found: dict[str, Any] = json.loads(self.read("stack", "output", "--json"))
         return found
 
     def _executable(self) -> str:

@@ -1,13 +1,13 @@
 """From instances to a cluster: waits for the nodes' records, reads the kubeconfig, owns the provider.
 
-Waiting happens inside `apply` of an async function: a preview reads once and says "unknown" when the
-cluster is not there yet; `up` polls until the nodes have said how they are. The kubeconfig comes from
-the master alone, so replacing another node leaves everything in the cluster untouched.
+Waiting happens inside `apply` of an async function: a preview reads once; `up` polls until the nodes have
+said how they are. The kubeconfig comes from the master alone, so replacing another node leaves everything
+in the cluster untouched. It goes into a file, whose path is all that the provider is told: so a preview is
+the same whether there is a cluster or not, and whether one may read its kubeconfig or not.
 """
 
 from __future__ import annotations
 
-import re
 from asyncio import Task, create_task, sleep
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,10 +18,11 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
-from pulumi_aws import ec2, ssm
+from pulumi_aws import ec2
 
 from components import waiting
 from components.parameters import PENDING
+from config import kubeconfig
 from config.model import NodePlan, Settings
 from config.naming import Naming
 
@@ -35,9 +36,8 @@ _GATHER_SECONDS = 0.2  # how long a call is held back for others that want the s
 
 
 class Cluster(pulumi.ComponentResource):
-    """The cluster as the rest of the program sees it: a kubeconfig and a Kubernetes provider."""
+    """The cluster as the rest of the program sees it: a Kubernetes provider."""
 
-    kubeconfig: pulumi.Output[str]
     provider: kubernetes.Provider
 
     def __init__(
@@ -54,14 +54,15 @@ class Cluster(pulumi.ComponentResource):
         self._naming = Naming(settings.cluster)
         self._seconds = settings.control_plane.wait_minutes * 60.0
         self._instances = instances
-        self._invoke = pulumi.InvokeOutputOptions(provider=aws_provider)
+        self._provider = aws_provider
         self._master, *self._others = nodes
         self._round: Task[Mapping[str, waiting.Record]] | None = None
+        self._file = kubeconfig.file_of(settings.cluster)
         # Awaiting a call's future drops its secretness, so it is put back here, outside.
         published: pulumi.Output[str] = pulumi.Output.secret(
             instances[self._master.name].id.apply(self._await_master, run_with_unknowns=True)
         )
-        self.kubeconfig = pulumi.Output.all(published, endpoint).apply(lambda both: with_server(*both))
+        kept = pulumi.Output.all(published, endpoint).apply(self._keep, run_with_unknowns=True)
         # Each node is listened to from its own first second, however long another's creation takes.
         self._joined: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
             **{
@@ -71,7 +72,7 @@ class Cluster(pulumi.ComponentResource):
         )
         self.provider = kubernetes.Provider(
             f"{name}-kubernetes",
-            kubeconfig=self.kubeconfig,
+            kubeconfig=pulumi.Output.unsecret(kept),  # a path
             # Plain on purpose: an instance's id here would replace every object with the master.
             cluster_identifier=f"{settings.cluster}/{settings.control_plane.identity}",
             enable_server_side_apply=True,
@@ -81,7 +82,7 @@ class Cluster(pulumi.ComponentResource):
             enable_secret_mutable=True,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.register_outputs({"kubeconfig": self.kubeconfig})
+        self.register_outputs({})
 
     def fail_for_missing_nodes(self, after: Sequence[pulumi.Resource]) -> None:
         """Fail the update if a node other than the master did not come, once `after` is done.
@@ -92,20 +93,36 @@ class Cluster(pulumi.ComponentResource):
         done = pulumi.Output.all(*[resource.urn for resource in after])
         pulumi.Output.all(self._joined, done).apply(lambda both: _raise_for(both[0]))
 
-    async def _await_master(self, instance_id: str) -> Any:  # the kubeconfig, or pulumi.UNKNOWN
-        if pulumi.contains_unknowns(instance_id):
-            if pulumi.runtime.is_dry_run():
-                return pulumi.UNKNOWN
-            raise pulumi.RunError(f"the control plane was not created: see the error of {self._master.name}")
-        expected = self._expected(self._master, instance_id)
+    async def _await_master(self, instance_id: str) -> str:
+        """The kubeconfig as the master published it; in a preview "" where it cannot be had."""
+        name = self._master.name
         if pulumi.runtime.is_dry_run():
-            record = waiting.owned(expected, (await self._fetch()).get(expected.name))
-            ready = record is not None and record.get("phase") in waiting.READY_PHASES
-            return await self._read_kubeconfig() if ready else pulumi.UNKNOWN
+            return await self._peek(instance_id)
+        if pulumi.contains_unknowns(instance_id):
+            raise pulumi.RunError(f"the control plane was not created: see the error of {name}")
         error = await self._await(self._master, instance_id)
         if error:
-            raise pulumi.RunError(f"the control plane did not come up: {expected.name}: {error}\n{NEXT}")
+            raise pulumi.RunError(f"the control plane did not come up: {name}: {error}\n{NEXT}")
         return await self._read_kubeconfig()
+
+    async def _peek(self, instance_id: str) -> str:
+        if pulumi.contains_unknowns(instance_id):
+            return ""
+        expected = self._expected(self._master, instance_id)
+        record = waiting.owned(expected, (await self._fetch()).get(expected.name))
+        if record is None or record.get("phase") not in waiting.READY_PHASES:
+            return ""
+        try:
+            return await self._read_kubeconfig()
+        except pulumi.RunError as error:
+            pulumi.log.info(f"{error}; what is in the cluster is compared with the last update's state alone")
+            return ""
+
+    def _keep(self, found: Any) -> str:
+        """The path of the file, once the kubeconfig is in it."""
+        text, endpoint = ("", "") if pulumi.contains_unknowns(found) else found
+        kubeconfig.keep(self._file, kubeconfig.with_server(text, endpoint))
+        return self._file
 
     async def _await(self, node: NodePlan, instance_id: str) -> Any:
         """What went wrong with the node, or None."""
@@ -147,38 +164,42 @@ class Cluster(pulumi.ComponentResource):
 
     async def _fetch(self) -> Mapping[str, waiting.Record]:
         """One call for all records. One that fails is a round without news."""
-        call = ssm.get_parameters_by_path_output(
-            path=self._naming.status_path, with_decryption=False, opts=self._invoke
-        )
         try:
-            found: Any = await call.future()
-        except Exception as error:  # noqa: BLE001 - the SDK raises bare Exception for a failed call
-            if pulumi.runtime.is_dry_run():
-                return {}
-            pulumi.log.debug(f"reading the nodes' records failed, trying again: {error}")
-            return {}
-        if found is None:
+            found = await self._call(
+                "getParametersByPath", {"path": self._naming.status_path, "withDecryption": False}
+            )
+        except pulumi.RunError as error:
+            pulumi.log.debug(f"reading the nodes' records failed: {error}")
             return {}
         records = {}
-        for path, value in zip(found.names or [], found.values or [], strict=True):
+        for path, value in zip(found.get("names") or [], found.get("values") or [], strict=True):
             record = waiting.parse_record(value)
             if record is not None:
                 records[path.rpartition("/")[2]] = record
         return records
 
-    async def _read_kubeconfig(self) -> Any:
-        call = ssm.get_parameter_output(
-            name=self._naming.kubeconfig_parameter, with_decryption=True, opts=self._invoke
-        )
-        found: Any = await call.future()
-        if found is None or found.value == PENDING:
-            return pulumi.UNKNOWN
-        return str(found.value)
+    async def _read_kubeconfig(self) -> str:
+        """Raises: pulumi.RunError if it cannot be read, or was not published."""
+        name = self._naming.kubeconfig_parameter
+        try:
+            found = await self._call("getParameter", {"name": name, "withDecryption": True})
+        except pulumi.RunError as error:
+            raise pulumi.RunError(f"the kubeconfig ({name}) cannot be read: {error}") from None
+        if found.get("value") in (None, PENDING):
+            raise pulumi.RunError(f"the kubeconfig ({name}) was not published")
+        return str(found["value"])
 
+    async def _call(self, function: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A call of SSM, secrets unwrapped. Raises: pulumi.RunError.
 
-def with_server(kubeconfig: str, endpoint: str) -> str:
-    """A kubeconfig for this endpoint. The master publishes the one that it was made with, for life."""
-    return re.sub(r"(?m)^( +server:).*$", lambda found: f"{found[1]} {endpoint}", kubeconfig)
+        Not by the SDK's `*_output` form: an Output that failed fails the whole update, whoever caught that.
+        """
+        options = pulumi.InvokeOptions(provider=self._provider)
+        try:
+            found = await pulumi.runtime.invoke_async(f"aws:ssm/{function}:{function}", arguments, options)
+        except Exception as error:  # noqa: BLE001 - the SDK raises bare Exception for a failed call
+            raise pulumi.RunError(str(error)) from None
+        return found or {}
 
 
 def _raise_for(errors: Mapping[str, str | None]) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+import grpc
 import pulumi
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime import mocks, rpc
@@ -30,6 +31,20 @@ from tests.engine_outputs import SDKS, UNANSWERED, compute, known_type
 
 UNKNOWN = pulumi.UNKNOWN  # stands for a value that a preview cannot know
 STACK_TYPE = "pulumi:pulumi:Stack"
+
+
+class CallFailed(grpc.RpcError):  # type: ignore[misc]  # no types
+    """What an answer of `attempt` raises where the provider refuses the call, as the engine passes it on."""
+
+    def __init__(self, details: str) -> None:
+        super().__init__(details)
+        self._details = details
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return self._details
 
 
 class Refused(Exception):
@@ -77,6 +92,7 @@ class Recording:
     logs: list[tuple[str, str]] = field(default_factory=list)  # severity and message; no debug messages
     outputs: dict[str, Any] = field(default_factory=dict)  # stack outputs, secrets unwrapped
     secret_outputs: frozenset[str] = frozenset()  # dotted paths
+    files: dict[str, str] = field(default_factory=dict)  # what the program wrote, by path in its folder
     error: BaseException | None = None
 
     @property

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import runpy
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,8 @@ kind: Config
 # stands for the operator's kubeconfig
 """
 
-_STATUS = "aws:ssm/getParametersByPath:getParametersByPath"
-_PARAMETER = "aws:ssm/getParameter:getParameter"
+RECORDS = "aws:ssm/getParametersByPath:getParametersByPath"
+PARAMETER = "aws:ssm/getParameter:getParameter"
 _OUTPUTS = "pulumi:pulumi:readStackOutputs"
 
 
@@ -55,21 +57,25 @@ def run(
     records: Mapping[str, dict[str, Any]] | None = None,
     config: dict[str, Any] | None = None,
     uncreated: Iterable[str] = (),
+    invokes: Mapping[str, Answer] | None = None,
 ) -> Recording:
-    """One run. `before`: stack outputs of the last update; `records`: changes to nodes' records;
-    `uncreated`: see `attempt`."""
+    """One run in a folder of its own. `before`: stack outputs of the last update; `records`: changes to nodes'
+    records; `invokes`: other answers than a healthy account's; `uncreated`: see `attempt`."""
     answers: dict[str, Answer] = {
-        _STATUS: lambda args, recording: statuses(recording, records or {}),
-        _PARAMETER: {"name": "/lab/kubeconfig", "value": wrap_rpc_secret(KUBECONFIG)},
+        RECORDS: lambda args, recording: statuses(recording, records or {}),
+        PARAMETER: {"name": "/lab/kubeconfig", "value": wrap_rpc_secret(KUBECONFIG)},
         _OUTPUTS: {"outputs": dict(before or {})},
     }
     config = config or configuration()
-    return attempt(
-        lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
-        config=config,
-        secrets={key for key in SECRETS if key in config},
-        stack="dev",
-        preview=preview,
-        answers=answers,
-        uncreated=uncreated,
-    )
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        recording = attempt(
+            lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
+            config=config,
+            secrets={key for key in SECRETS if key in config},
+            stack="dev",
+            preview=preview,
+            answers=answers | dict(invokes or {}),
+            uncreated=uncreated,
+        )
+        recording.files = {str(p): p.read_text() for p in Path().rglob("*") if p.is_file()}
+    return recording

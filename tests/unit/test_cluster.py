@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 
-from cli import cluster, environments, main
+from cli import aws, cluster, environments, main
 from cli.errors import CommandError
 
 CLOSED = "https://127.0.0.1:1"  # nothing listens there
@@ -39,44 +40,77 @@ def state(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.fixture
-def outputs(tmp_path, monkeypatch):
-    """A `pulumi` on PATH that answers with these outputs, and shows secret ones only when asked to."""
+class Ssm:
+    """Parameter Store with one parameter; None: the caller may not read it."""
 
-    def have(**values: str) -> Path:
-        (tmp_path / "outputs").write_text(json.dumps(values))
+    def __init__(self, value):
+        self.value = value
+
+    def get_parameter(self, Name, WithDecryption):
+        assert (Name, WithDecryption) == ("/kubepark-dev/kubeconfig", True)
+        if self.value is None:
+            denied = {"Error": {"Code": "AccessDeniedException", "Message": "not authorized"}}
+            raise ClientError(denied, "GetParameter")
+        return {"Parameter": {"Value": self.value}}
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """The parameter of the stack's master; `endpoint`: the stack's output, "" before the first update."""
+
+    def have(value: str | None, endpoint: str = CLOSED) -> Path:
         script = tmp_path / "pulumi"
-        script.write_text(
-            "#!/bin/sh\n"
-            f'echo "$*" >>{tmp_path}/calls\n'
-            f'case "$*" in *--show-secrets*) cat {tmp_path}/outputs ;; *) echo "{{}}" ;; esac\n'
-        )
+        outputs = json.dumps({"api_endpoint": endpoint} if endpoint else {})
+        script.write_text(f"#!/bin/sh\necho \"$*\" >>{tmp_path}/calls\necho '{outputs}'\n")
         script.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        monkeypatch.setattr(aws, "client", lambda service, stack, variables: {"ssm": Ssm(value)}[service])
         return tmp_path / "calls"
 
     return have
 
 
-def test_the_stacks_own_kubeconfig_is_an_output_that_stays_in_memory(state, outputs):
-    calls = outputs(kubeconfig=kubeconfig())
+def test_the_stacks_own_kubeconfig_is_what_the_master_published_and_stays_in_memory(state, published):
+    calls = published(kubeconfig("https://once:6443"))
     found = cluster.kubeconfig_of("dev")
-    assert found["clusters"][0]["cluster"]["server"] == CLOSED
-    assert calls.read_text() == "stack output --json --show-secrets --stack dev\n"
+    assert found["clusters"][0]["cluster"]["server"] == CLOSED, "where the stack says now"
+    assert calls.read_text() == "stack output --json --stack dev\n", "no secret of the state is asked for"
     assert not state.exists()
 
 
-def test_what_a_person_names_wins_and_a_sandbox_keeps_its_own(state, outputs, tmp_path, monkeypatch):
-    calls = outputs(kubeconfig=kubeconfig())
+def test_what_a_person_names_wins_and_a_sandbox_keeps_its_own(state, published, tmp_path, monkeypatch):
+    calls = published(kubeconfig())
     assert cluster.kubeconfig_of("dev", "a:b") == "a:b"
     monkeypatch.setattr(environments.Account, "kubeconfig", tmp_path / "kept")
     assert cluster.kubeconfig_of("dev") == tmp_path / "kept"
     assert not calls.exists(), "nothing was asked"
 
 
+def test_the_operators_kubeconfig_is_printed_or_written_for_its_owner_alone(
+    state, published, tmp_path, capsys
+):
+    published(kubeconfig("https://once:6443"))
+    assert main.main(["kubeconfig", "--stack", "dev"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(kubeconfig())
+    file = tmp_path / "operator"
+    file.touch(0o644)
+    assert main.main(["kubeconfig", "--stack", "dev", "--output", str(file)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"export KUBECONFIG={file}" in shown.err
+    assert (yaml.safe_load(file.read_text()), stat.S_IMODE(file.stat().st_mode)) == (
+        yaml.safe_load(kubeconfig()),
+        0o600,
+    )
+    assert main.main(["kubeconfig", "--stack", "dev", "--output", str(tmp_path / "no" / "folder")]) == 1
+    assert "cannot be written: No such file or directory" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [("verify", "gpu"), ("people", "sync", "--external", "--remove")])
-def test_every_command_that_needs_the_cluster_finds_it_by_the_stack(words, state, outputs, tmp_path, capsys):
-    outputs(kubeconfig=kubeconfig())
+def test_every_command_that_needs_the_cluster_finds_it_by_the_stack(
+    words, state, published, tmp_path, capsys
+):
+    published(kubeconfig())
     assert main.main([*words, "--stack", "dev"]) == 1
     shown = "".join(capsys.readouterr())
     assert f"error: the Kubernetes API cannot be reached at {CLOSED}" in shown
@@ -108,13 +142,14 @@ def test_keys_are_in_files_that_nobody_else_can_read_and_that_go(state):
 @pytest.mark.parametrize(
     ("have", "said"),
     [
-        ({}, "stack dev has no output kubeconfig yet: run `bin/kubepark up --stack dev`, or name a file by "),
-        ({"kubeconfig": "a: [SECRET"}, "the output kubeconfig of stack dev is no kubeconfig"),
-        ({"kubeconfig": "SECRET"}, "the output kubeconfig of stack dev is no kubeconfig"),
+        (("", ""), "stack dev has no cluster yet: run `bin/kubepark up --stack dev`, or name a file by "),
+        ((None, CLOSED), "Needed: ssm:GetParameter on /kubepark-dev/kubeconfig, and kms:Decrypt with"),
+        (("a: [SECRET", CLOSED), "what the master of stack dev published is no kubeconfig"),
+        (("SECRET", CLOSED), "what the master of stack dev published is no kubeconfig"),
     ],
 )
-def test_a_stack_without_a_kubeconfig_is_one_clean_error(have, said, state, outputs):
-    outputs(**have)
+def test_a_stack_without_a_kubeconfig_is_one_clean_error(have, said, state, published):
+    published(*have)
     with pytest.raises(CommandError) as refused:
         cluster.kubeconfig_of("dev")
     assert said in str(refused.value)

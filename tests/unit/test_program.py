@@ -12,14 +12,16 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from pulumi.runtime.rpc import wrap_rpc_secret
 
 import userdata
 from components import waiting
 from components.cluster import NEXT, NOT_CREATED
 from components.parameters import PENDING
+from config import kubeconfig
 from tests.configuration import HASH, configuration
-from tests.engine import Recording, Resource
-from tests.program import KUBECONFIG, run
+from tests.engine import CallFailed, Recording, Resource
+from tests.program import KUBECONFIG, PARAMETER, RECORDS, run, statuses
 
 INSTANCE = "aws:ec2/instance:Instance"
 NODES = ("gpu01", "master1", "worker01", "worker02", "worker03")
@@ -180,8 +182,6 @@ def test_everything_in_the_cluster_goes_with_the_master() -> None:
 def test_the_cluster_is_identified_by_a_plain_string() -> None:
     provider = up().one("pulumi:providers:kubernetes")
     assert provider.inputs["clusterIdentifier"] == "lab/1"
-    assert provider.inputs["kubeconfig"] == KUBECONFIG
-    assert "kubeconfig" in provider.secret_paths
     rebuilt = run(config=configuration(controlPlane__identity=2)).one("pulumi:providers:kubernetes")
     assert rebuilt.inputs["clusterIdentifier"] == "lab/2"
 
@@ -192,10 +192,40 @@ def test_operators_reach_the_api_where_the_stack_says_now_and_not_where_the_mast
     wanted = KUBECONFIG.replace("https://198.51.100.7:6443", tunnel)
     assert wanted != KUBECONFIG
     provider = recording.one("pulumi:providers:kubernetes")
-    assert provider.inputs["kubeconfig"] == wanted
-    assert "kubeconfig" in provider.secret_paths
+    assert recording.files == {provider.inputs["kubeconfig"]: wanted}
     assert recording.outputs["api_endpoint"] == tunnel
     assert provider.inputs["clusterIdentifier"] == "lab/1", "no object is replaced for another way to it"
+
+
+DENIED = "AccessDeniedException: not authorized to perform: ssm:GetParameter on parameter/lab/kubeconfig"
+
+
+def denied(args: dict[str, Any], recording: Recording) -> dict[str, Any]:
+    raise CallFailed(DENIED)
+
+
+def test_a_preview_tells_the_provider_what_the_update_does() -> None:
+    kind = "pulumi:providers:kubernetes"
+    assert preview().one(kind).inputs == up().one(kind).inputs
+    assert preview().files == {".kubepark/lab.kubeconfig": kubeconfig.NOWHERE}
+
+
+def test_an_update_without_the_kubeconfig_fails_with_what_is_missing() -> None:
+    refused = run(invokes={PARAMETER: denied})
+    said = f"the kubeconfig (/lab/kubeconfig) cannot be read: invoke of {PARAMETER} failed: {DENIED}"
+    assert str(refused.error) == said
+    unpublished = run(invokes={PARAMETER: {"name": "/lab/kubeconfig", "value": wrap_rpc_secret(PENDING)}})
+    assert str(unpublished.error) == "the kubeconfig (/lab/kubeconfig) was not published"
+
+
+def test_of_the_kubeconfig_pulumi_has_a_path_and_nothing_else() -> None:
+    """Not even encrypted: whoever previews has the key."""
+    recording = up()
+    provider = recording.one("pulumi:providers:kubernetes")
+    assert provider.inputs["kubeconfig"] == ".kubepark/lab.kubeconfig"
+    assert recording.files == {".kubepark/lab.kubeconfig": KUBECONFIG}
+    held = [(item.inputs, item.outputs) for item in recording.resources.values()]
+    assert "stands for the operator's kubeconfig" not in json.dumps([held, recording.outputs], default=repr)
 
 
 def test_only_the_data_key_outlives_the_stack() -> None:
@@ -207,7 +237,6 @@ def test_nothing_secret_is_in_plain() -> None:
     text = up().plain_text()
     for secret in (HASH, "0123456789abcdef0123456789abcdef", KUBECONFIG.strip()):
         assert secret not in text
-    assert "kubeconfig" in up().secret_outputs
     assert HASH in json.dumps(configuration()), "the search must have something to find"
 
 
@@ -234,7 +263,6 @@ def test_outputs_are_the_documented_ones() -> None:
         "created_with",
         "data_key_id",
         "dex_issuer",
-        "kubeconfig",
         "nodes",
         "outdated_nodes",
         "people",
@@ -351,6 +379,22 @@ def test_a_gpu_node_that_is_not_created_is_named_and_no_output_is_unknown() -> N
 def test_a_master_that_is_not_created_fails_the_update_without_waiting() -> None:
     error = run(uncreated=["master1"]).error
     assert str(error) == "the control plane was not created: see the error of master1"
+
+
+def test_a_call_for_the_records_that_fails_is_a_round_without_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    Hurry(monkeypatch)
+    asked = []
+
+    def now_and_then(args: dict[str, Any], recording: Recording) -> dict[str, Any]:
+        asked.append(args)
+        if len(asked) % 2:
+            raise CallFailed("ThrottlingException: Rate exceeded")
+        return statuses(recording, {})
+
+    recording = run(invokes={RECORDS: now_and_then})
+    assert recording.error is None
+    assert len(asked) >= 2
+    assert recording.urns == up().urns
 
 
 def test_a_silent_node_is_named_with_what_to_check(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from components.cluster import NOT_CREATED
-from sandbox.config import REFUSALS_PATH
 from sandbox.tests.nodes.boot_world import until
+from sandbox.tests.stack.injection import refuse
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import program_error
 from sandbox.tests.stack.test_stack_life import ready_nodes
@@ -26,14 +24,6 @@ NO_CAPACITY = (
 )
 OVER_QUOTA = "You have requested more vCPU capacity than your current vCPU limit of 0 allows."
 NODES = {"master1", "worker01", "worker02", "worker03", "gpu01"}
-
-
-def refuse(project: Project, *rows: dict[str, Any]) -> None:
-    """From now on AWS answers these calls with these errors, and no others."""
-    url = f"http://127.0.0.1:{project.aws_port}{REFUSALS_PATH}"
-    request = urllib.request.Request(url, json.dumps(rows).encode(), method="PUT")
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        assert answer.status == 204
 
 
 def launch(instance_type: str, code: str, message: str, **more: Any) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def test_what_deploys_it_runs_as_written_and_finds_its_cluster(reader: Reader) -
         "make",
         "make",
         "bin/kubepark",
-        "(umask",
+        "bin/kubepark",
         "pulumi",
         "make",
         "make",
