@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -254,6 +255,28 @@ def _preview(stack: str, *, skip: bool) -> None:
     from cli import operations
 
     raise typer.Exit(operations.preview(stack, ()))
+
+
+@app.command()
+def kubeconfig(
+    name: Name,
+    hours: Annotated[
+        int, typer.Option(min=1, max=24, help="How long it is valid; it cannot be taken back before.")
+    ] = 12,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file, for you alone to read.")
+    ] = None,
+    given: cluster.Option = None,
+    stack: Stack = "sandbox",
+) -> None:
+    """Make a kubeconfig with which somebody uses kubectl as themselves, where `people access` lists them.
+
+    Needs the right to approve certificates. The private key is made here and nowhere else: run this where
+    the person works, or hand the file over as you would a password.
+    """
+    from cli import people_kubeconfig
+
+    cluster.hand_out(people_kubeconfig.kubeconfig(stack, name, hours, given), output)
 
 
 @app.command()
