@@ -43,7 +43,8 @@ def main() -> None:
         iam=iam,
         parameters=parameters,
     )
-    master = ControlPlane("control-plane", plan.master, foundation, in_aws)
+    protected = settings.control_plane.protected
+    master = ControlPlane("control-plane", plan.master, foundation, protected, in_aws)
     workers = NodePool("workers", plan.of(NodeRole.WORKER), foundation, in_aws)
     gpu_nodes = NodePool("gpu", plan.of(NodeRole.GPU), foundation, in_aws)
     instances = {plan.master.name: master.instance, **workers.instances, **gpu_nodes.instances}

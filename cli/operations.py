@@ -21,6 +21,8 @@ from config import kubeconfig as operator
 CHECKED_BY_US = ("--policy-pack", str(ROOT / "policies"), "--skip-config-validation")
 # A node that AWS does not create stops what needs it, and nothing else.
 NOT_STOPPED_BY_ONE = "--continue-on-error"
+# Options of `pulumi destroy` that say which resources are meant, or that protection is not.
+_CHOOSING = ("--target", "-t", "--exclude", "-x", "--ignore-protect")
 VERIFY_SECONDS = 120.0  # patience of the GPU Job that ends an `up`
 
 
@@ -69,6 +71,7 @@ def destroy(stack: str, options: Sequence[str], *, yes: bool, purge: bool) -> in
     with environment.operation("destroy") as variables:
         cli = Pulumi(stack, variables)
         _settle(cli)
+        _refuse_protected(cli, options)
         key = cli.outputs().get("data_key_id")
         code = cli.operate("destroy", *_consent(environment, yes), *options)
         if code == 0:
@@ -94,6 +97,19 @@ def _consent(environment: Environment, yes: bool) -> Sequence[str]:
 def _settle(cli: Pulumi) -> None:
     for line in recovery.resolve_pending(cli):
         print(line, flush=True)
+
+
+def _refuse_protected(cli: Pulumi, options: Sequence[str]) -> None:
+    """Raises: CommandError if the whole stack is meant and part of it is protected: the engine notices that
+    after the rest is gone. Whoever names what is to go has thought of it."""
+    if any(option.startswith(_CHOOSING) for option in options):
+        return
+    if protected := recovery.protected(cli):
+        lift = f"pulumi config set --stack {cli.stack} --path kubepark:controlPlane.protected false"
+        raise CommandError(
+            f"stack {cli.stack} has protected resources ({', '.join(protected)}), and nothing was destroyed. "
+            f"To lift it: {lift}, then bin/kubepark up --stack {cli.stack}, then destroy again"
+        )
 
 
 def _kubeconfig_file(stack: str) -> Path:

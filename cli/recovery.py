@@ -51,6 +51,12 @@ def resolve_pending(cli: Pulumi, cloud: Cloud | None = None) -> list[str]:
     return lines
 
 
+def protected(cli: Pulumi) -> list[str]:
+    """The names of the stack's protected resources."""
+    resources = (_export(cli)["deployment"] or {}).get("resources") or []
+    return [resource["urn"].rpartition("::")[2] for resource in resources if resource.get("protect")]
+
+
 def plan(
     deployment: Mapping[str, Any], cloud: Cloud
 ) -> tuple[dict[str, Any], dict[str, str], list[str], list[str]]:

@@ -58,6 +58,7 @@ def _instance(
     parent: pulumi.Resource,
     interface: ec2.NetworkInterface | None = None,
     after: Sequence[pulumi.Resource] = (),
+    protected: bool | None = None,
 ) -> ec2.Instance:
     """One node. Its address is the plan's, by `interface` or in the subnet directly.
 
@@ -75,6 +76,7 @@ def _instance(
         private_ip=None if interface else node.private_ip,
         vpc_security_group_ids=None if interface else foundation.security.of_role[node.role],
         primary_network_interface={"network_interface_id": interface.id} if interface else None,
+        disable_api_termination=protected,
         iam_instance_profile=foundation.iam.profiles[node.name].name,
         user_data_base64=base64.b64encode(data).decode(),
         metadata_options={
@@ -103,6 +105,7 @@ def _instance(
             ignore_changes=IGNORED,
             replacement_trigger=node.generation,
             delete_before_replace=True,
+            protect=protected,
         ),
     )
 
@@ -112,7 +115,7 @@ class ControlPlane(pulumi.ComponentResource):
 
     Interface and Elastic IP are made first, so the public address is there from the instance's first
     second and stays when the master is replaced. The master is replaced only when its generation
-    changes.
+    changes, and where it is `protected` neither replaced nor deleted.
     """
 
     instance: ec2.Instance
@@ -123,6 +126,7 @@ class ControlPlane(pulumi.ComponentResource):
         name: str,
         node: NodePlan,
         foundation: Foundation,
+        protected: bool,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("kubepark:index:ControlPlane", name, None, opts)
@@ -144,7 +148,7 @@ class ControlPlane(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[foundation.network.gateway]),
         )
         self.public_ip = address.public_ip
-        self.instance = _instance(node, foundation, self, interface, after=[address])
+        self.instance = _instance(node, foundation, self, interface, after=[address], protected=protected)
         self.register_outputs({"public_ip": self.public_ip, "instance_id": self.instance.id})
 
 

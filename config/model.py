@@ -70,12 +70,13 @@ class ControlPlaneSettings:
     """The master. `identity` changes only when the cluster is made anew (new CA, empty etcd).
 
     `api_endpoint` is the URL operators reach the API at (`https://host:port`); None means the
-    Elastic IP on port 6443.
+    Elastic IP on port 6443. `protected`: neither AWS nor Pulumi deletes the master (etcd is on its disk).
     """
 
     node: NodeSettings
     api_endpoint: str | None
     identity: int
+    protected: bool
     wait_minutes: int  # how long `up` waits for a node before it names it
 
 

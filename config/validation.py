@@ -172,6 +172,10 @@ class Section:
             default=default,
         )
 
+    def flag(self, key: str) -> bool:
+        """Yes or no; the CLI stores them as text, too. No by default."""
+        return self.value(key, boolean, accepted="true, false", example="true", default=False)
+
     def each(
         self,
         key: str,
@@ -224,6 +228,14 @@ def whole(low: int, high: int) -> Callable[[Any], int]:
         return int(raw)
 
     return parse
+
+
+def boolean(raw: Any) -> bool:
+    """True or false, as a value or as text."""
+    text = str(raw).lower() if isinstance(raw, bool) else raw
+    if text not in ("true", "false"):
+        raise ValueError(f"{shown(raw)} is not one of true, false")
+    return bool(text == "true")
 
 
 def one_of(*choices: str) -> Callable[[Any], str]:

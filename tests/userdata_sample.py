@@ -51,7 +51,7 @@ SETTINGS = Settings(
         admin_cidrs=(IPv4Network("203.0.113.7/32"),),
     ),
     control_plane=ControlPlaneSettings(
-        node=_node("master1", "m6i.large"), api_endpoint=None, identity=1, wait_minutes=30
+        node=_node("master1", "m6i.large"), api_endpoint=None, identity=1, protected=False, wait_minutes=30
     ),
     workers=(_node("worker01", "m6i.xlarge"),),
     gpu=GpuSettings(

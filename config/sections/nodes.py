@@ -40,6 +40,7 @@ def control_plane(section: Section, ami: str) -> ControlPlaneSettings:
             default=None,
         ),
         identity=section.number("identity", 1, 10_000, 1),
+        protected=section.flag("protected"),
         wait_minutes=section.number("waitMinutes", 1, 120, 30, "minutes"),
     )
     section.finish()

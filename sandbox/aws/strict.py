@@ -64,7 +64,9 @@ def for_moto(request: AwsRequest, body: bytes) -> bytes:
 def after(request: AwsRequest, answer: bytes) -> None:
     """Bring moto's state to where AWS's would be after a call that succeeded with `answer`."""
     if request.operation == "ec2:RunInstances":
-        strict_ec2.own_interfaces(Stores(request.region), arguments_of(request), answer.decode())
+        call, text = arguments_of(request), answer.decode()
+        strict_ec2.own_interfaces(Stores(request.region), call, text)
+        strict_ec2.keep_protection(Stores(request.region), call, text)
     elif request.operation == "ec2:TerminateInstances":
         strict_ec2.release_interfaces(Stores(request.region), arguments_of(request))
 

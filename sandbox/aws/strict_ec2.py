@@ -139,6 +139,21 @@ def own_interfaces(aws: Stores, call: Arguments, answer: str) -> None:
             made.delete_on_termination = made.id != interface.get("NetworkInterfaceId")
 
 
+def _terminate_instances(aws: Stores, call: Arguments) -> None:
+    """One protected instance keeps all of the call (moto ends those before it; in AWS, of the same zone)."""
+    for instance in aws.ec2.get_multi_instances_by_id(call["InstanceIds"]):
+        if instance.disable_api_termination:
+            message = f"The instance '{instance.id}' may not be terminated. Modify its 'disableApiTermination' "
+            raise Refusal("OperationNotPermitted", f"{message}instance attribute and try again.")
+
+
+def keep_protection(aws: Stores, call: Arguments, answer: str) -> None:
+    """Termination protection from the launch on; moto knows it from ModifyInstanceAttribute only."""
+    for instance_id in re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", answer):
+        instance = aws.ec2.get_instance_by_id(instance_id)
+        instance.disable_api_termination = bool(call.get("DisableApiTermination"))
+
+
 def release_interfaces(aws: Stores, call: Arguments) -> None:
     """A terminated instance gives back the interfaces that outlive it; moto keeps them `in-use`.
 
@@ -281,4 +296,5 @@ CHECKS: Mapping[str, Check] = {
     "ec2:ModifyVolume": _modify_volume,
     "ec2:ReplaceIamInstanceProfileAssociation": _change_profile,
     "ec2:RunInstances": _run_instances,
+    "ec2:TerminateInstances": _terminate_instances,
 }

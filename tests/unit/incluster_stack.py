@@ -70,7 +70,7 @@ def settings(**changes: Any) -> Settings:
             admin_cidrs=(IPv4Network("203.0.113.7/32"),),
         ),
         control_plane=ControlPlaneSettings(
-            node=node("master1", "m7i.large"), api_endpoint=None, identity=1, wait_minutes=30
+            node=node("master1", "m7i.large"), api_endpoint=None, identity=1, protected=False, wait_minutes=30
         ),
         workers=(node("worker01", "m7i.xlarge"),),
         gpu=gpu(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -150,6 +151,23 @@ def test_what_aws_refuses_is_one_clean_error(monkeypatch, capsys):
     assert capsys.readouterr().err == (
         "error: An error occurred (AccessDenied) when calling the DescribeVpcs operation: not authorized\n"
     )
+
+
+def test_destroy_of_a_protected_stack_is_refused_with_the_way_unless_one_says_what_is_to_go(pulumi, capsys):
+    script = pulumi.parent / "pulumi"
+    master = {"urn": "urn:pulumi:dev::kubepark::aws:ec2/instance:Instance::master1", "protect": True}
+    state = json.dumps({"deployment": {"resources": [master, {**master, "protect": False}]}})
+    script.write_text(script.read_text().replace('{"deployment": {}}', state))
+    assert main.main(["destroy", "--stack", "dev", "--yes"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: stack dev has protected resources (master1), and nothing was destroyed. ")
+    assert (
+        "pulumi config set --stack dev --path kubepark:controlPlane.protected false, then bin/kubepark up"
+        in said
+    )
+    assert operations_of(pulumi) == []
+    assert main.main(["destroy", "--stack", "dev", "--yes", "--exclude-protected"]) == 0
+    assert operations_of(pulumi) == ["destroy --yes --exclude-protected --stack dev"]
 
 
 def test_without_pulumi_on_path_the_error_says_where_to_get_it(monkeypatch, tmp_path, capsys):

@@ -228,6 +228,16 @@ def test_of_the_kubeconfig_pulumi_has_a_path_and_nothing_else() -> None:
     assert "stands for the operator's kubeconfig" not in json.dumps([held, recording.outputs], default=repr)
 
 
+def test_a_protected_master_is_kept_by_pulumi_and_by_aws_and_nothing_else_is() -> None:
+    recording = run(config=configuration(controlPlane__protected=True))
+    assert recording.error is None
+    assert [item.name for item in recording.resources.values() if item.protect] == ["master1"]
+    kept = {item.name: item.inputs.get("disableApiTermination") for item in recording.of_type(INSTANCE)}
+    assert kept == dict.fromkeys(NODES) | {"master1": True}
+    assert up().one(INSTANCE, "master1").inputs["disableApiTermination"] is False, "so that it can be lifted"
+    assert not [item for item in up().resources.values() if item.protect]
+
+
 def test_only_the_data_key_outlives_the_stack() -> None:
     kept = [(item.type, item.name) for item in up().resources.values() if item.retain_on_delete]
     assert kept == [("aws:kms/key:Key", "keys-data")]

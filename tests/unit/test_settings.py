@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
-from config import settings
+from config import ROOT, settings
 from config.validation import SettingsError
 from tests.configuration import HASH, SECRETS, configuration
 
@@ -37,6 +38,23 @@ def test_absent_gpu_has_no_nodes() -> None:
     assert found.gpu.nodes == ()
 
 
+def test_protection_is_asked_for_and_the_cli_may_store_it_as_text() -> None:
+    for raw, found in ((None, False), (True, True), ("true", True), (False, False), ("false", False)):
+        assert (
+            settings.parse("dev", configuration(controlPlane__protected=raw)).control_plane.protected is found
+        )
+
+
+def test_production_protects_its_master_and_the_other_stacks_do_not() -> None:
+    protected = {
+        name: yaml.safe_load((ROOT / f"Pulumi.{name}.yaml").read_text())["config"]
+        .get("kubepark:controlPlane", {})
+        .get("protected", False)
+        for name in ("prod", "dev", "sandbox")
+    }
+    assert protected == {"prod": True, "dev": False, "sandbox": False}
+
+
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": (
         {"netwrok": {}},
@@ -54,6 +72,11 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         'kubepark:gpu.availabilityZone: "us-east-1c" is not one of us-east-1a, us-east-1b; accepted: us-east-1a, '
         "or us-east-1b (network.secondAvailabilityZone, which may be changed); "
         "fix: pulumi config set --stack dev --path kubepark:gpu.availabilityZone us-east-1b",
+    ),
+    "neither yes nor no": (
+        {"controlPlane__protected": "yes"},
+        'kubepark:controlPlane.protected: "yes" is not one of true, false; accepted: true, false; '
+        "fix: pulumi config set --stack dev --path kubepark:controlPlane.protected true",
     ),
     "unknown level of pod security": (
         {"podSecurity": "Baseline"},

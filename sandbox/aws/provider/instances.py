@@ -28,7 +28,8 @@ class Instance(Ec2ResourceType):
     )  # fmt: skip
     handles = _nested | paths(
         "ami instanceType subnetId privateIp vpcSecurityGroupIds iamInstanceProfile userDataBase64"
-        " primaryNetworkInterface.networkInterfaceId rootBlockDevice.tags rootBlockDevice.deleteOnTermination"
+        " disableApiTermination primaryNetworkInterface.networkInterfaceId rootBlockDevice.tags"
+        " rootBlockDevice.deleteOnTermination"
     )
     fields = paths("instanceType ebsOptimized subnetId")
     force_new = paths(
@@ -39,7 +40,7 @@ class Instance(Ec2ResourceType):
     )
     computed = _nested | paths(
         "subnetId privateIp vpcSecurityGroupIds iamInstanceProfile primaryNetworkInterface rootBlockDevice"
-        " metadataOptions userDataBase64"
+        " metadataOptions userDataBase64 disableApiTermination"
     )
     same = MappingProxyType({"vpcSecurityGroupIds": as_set})
     volatile = paths("publicIp publicDns instanceState")
@@ -75,6 +76,7 @@ class Instance(Ec2ResourceType):
             TagSpecifications=self._all_tags(api, inputs),
             **given(
                 UserData=_user_data(inputs),
+                DisableApiTermination=inputs.get("disableApiTermination"),
                 IamInstanceProfile=None if profile is None else {"Name": profile},
                 MetadataOptions=_capitals(inputs.get("metadataOptions"), _METADATA) or None,
             ),
@@ -102,7 +104,6 @@ class Instance(Ec2ResourceType):
             "networkInterfaceId": nic.get("NetworkInterfaceId"),
             "deleteOnTermination": nic.get("Attachment", {}).get("DeleteOnTermination"),
         }
-        data = api.ec2.describe_instance_attribute(InstanceId=found["InstanceId"], Attribute="userData")
         return {
             "ami": found["ImageId"],
             "instanceState": found["State"]["Name"],
@@ -115,7 +116,8 @@ class Instance(Ec2ResourceType):
             "primaryNetworkInterfaceId": nic.get("NetworkInterfaceId"),
             "primaryNetworkInterface": primary,
             "vpcSecurityGroupIds": [group["GroupId"] for group in found["SecurityGroups"]],
-            "userDataBase64": (data.get("UserData") or {}).get("Value"),
+            "userDataBase64": _attribute(api, found["InstanceId"], "userData"),
+            "disableApiTermination": _attribute(api, found["InstanceId"], "disableApiTermination"),
             "metadataOptions": {name: options.get(capital(name)) for name in _METADATA},
             "rootBlockDevice": _root_disk(api, found, known),
         }
@@ -124,6 +126,9 @@ class Instance(Ec2ResourceType):
         new = change.new
         if change.of("instanceType", "userDataBase64"):
             self._change_stopped(api, id, change)
+        if change.of("disableApiTermination"):
+            wanted = {"Value": new["disableApiTermination"]}
+            api.ec2.modify_instance_attribute(InstanceId=id, DisableApiTermination=wanted)
         if change.of("iamInstanceProfile"):
             _change_profile(api, id, new.get("iamInstanceProfile"))
         if change.of("vpcSecurityGroupIds"):
@@ -205,6 +210,12 @@ class InstanceState(ResourceType):
 
 def _wait(api: Api, id: str, state: str) -> None:
     api.ec2.get_waiter(f"instance_{state}").wait(InstanceIds=[id], WaiterConfig=_WAIT)
+
+
+def _attribute(api: Api, id: str, name: str) -> Any:
+    """An attribute that DescribeInstances does not tell."""
+    answer = api.ec2.describe_instance_attribute(InstanceId=id, Attribute=name)
+    return (answer.get(capital(name)) or {}).get("Value")
 
 
 def _capitals(values: Properties | None, names: tuple[str, ...]) -> dict[str, Any]:

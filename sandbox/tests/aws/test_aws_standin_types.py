@@ -114,8 +114,8 @@ SAMPLES: dict[str, Sample] = {
     ),
     ADDRESS: Sample(lambda w: {"domain": "vpc", "networkInterface": w.interface().id}, TAGGED),
     INSTANCE: Sample(
-        lambda w: w.launch(userDataBase64=SCRIPT, tags={"Name": "w"}),
-        {"instanceType": "t3.xlarge", "tags": {"Name": "x"}},
+        lambda w: w.launch(userDataBase64=SCRIPT, disableApiTermination=True, tags={"Name": "w"}),
+        {"instanceType": "t3.xlarge", "disableApiTermination": False, "tags": {"Name": "x"}},
     ),
     STATE: Sample(
         lambda w: {"instanceId": w.instance().id, "state": "stopped"}, {"state": "running"}, survives=True

@@ -129,6 +129,23 @@ def test_a_terminated_instance_gives_its_address_and_own_interface_back(emulator
     assert instance["PrivateIpAddress"] == "10.20.0.12"
 
 
+@pytest.mark.parametrize("at_launch", [True, False])
+def test_a_protected_instance_is_not_terminated_until_that_is_lifted(emulator, subnet, at_launch):
+    ec2 = emulator.client("ec2")
+    kept = launch(ec2, SubnetId=subnet, **({"DisableApiTermination": True} if at_launch else {}))
+    other = launch(ec2, SubnetId=subnet)
+    if not at_launch:
+        ec2.modify_instance_attribute(InstanceId=kept, DisableApiTermination={"Value": True})
+    asked = {"InstanceId": kept, "Attribute": "disableApiTermination"}
+    assert ec2.describe_instance_attribute(**asked)["DisableApiTermination"] == {"Value": True}
+    assert error_code(ec2.terminate_instances, InstanceIds=[other, kept]) == "OperationNotPermitted"
+    states = ec2.describe_instances(InstanceIds=[kept, other])["Reservations"]
+    assert {each["Instances"][0]["State"]["Name"] for each in states} == {"running"}, "none of them"
+    ec2.modify_instance_attribute(InstanceId=kept, DisableApiTermination={"Value": False})
+    assert ec2.describe_instance_attribute(**asked)["DisableApiTermination"] == {"Value": False}
+    ec2.terminate_instances(InstanceIds=[other, kept])
+
+
 def test_the_type_of_a_running_instance_stays(emulator, subnet):
     ec2 = emulator.client("ec2")
     instance = launch(ec2, SubnetId=subnet)
