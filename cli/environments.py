@@ -13,8 +13,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from cli import pulumi_home
 from cli.errors import CommandError
 from cli.stackfile import config_of, setting
+
+_RUNS_THE_ENGINE = ("up", "preview", "refresh", "destroy")
 
 
 class Environment(Protocol):
@@ -31,14 +34,14 @@ class Environment(Protocol):
 
 
 class Account:
-    """A stack in a real account: whatever the person has set up."""
+    """A stack in a real account: whatever the person has set up, but for the CLI's automatic log."""
 
     asks = True
     kubeconfig: Path | None = None
 
     @contextmanager
     def operation(self, verb: str) -> Iterator[Mapping[str, str]]:
-        yield dict(os.environ)
+        yield pulumi_home.without_log(os.environ) if verb in _RUNS_THE_ENGINE else dict(os.environ)
 
     def finished(self, outputs: Mapping[str, Any], verified: int | None, seconds: float) -> None:
         return

@@ -103,6 +103,7 @@ class Workspace:
         for folder in (self.work_dir, self.config.backend_dir, self.config.pulumi_home, self.config.log_dir):
             folder.mkdir(parents=True, exist_ok=True)
         self.config.state_dir.chmod(0o700)
+        self._keep_no_log()
         if not self.passphrase_file.exists():
             atomic_write(self.passphrase_file, secrets.token_urlsafe(32))
         shutil.copyfile(self.config.root / "Pulumi.yaml", self.work_dir / "Pulumi.yaml")
@@ -122,6 +123,15 @@ class Workspace:
             self._cli("config", "set-all", "--path", PULUMI_OPTION_SECRET=_csv_line(self._generate(missing)))
             kept.update(self._read_copy())
         self._keep(kept)
+
+    def _keep_no_log(self) -> None:
+        """Be in the way of the CLI's automatic log, which has every property of every call: there is no
+        option for it, and where its folder cannot be made the CLI goes on without."""
+        logs = self.config.pulumi_home / "logs"
+        if logs.is_dir():
+            shutil.rmtree(logs)
+        if not logs.exists():
+            atomic_write(logs, "In the way of the CLI's automatic log: docs/decisions/automatic-log.md\n")
 
     def _kept(self) -> Ciphers:
         """The ciphertexts so far; one that was changed by `pulumi config set` in the copy wins."""

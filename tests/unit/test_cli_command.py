@@ -104,6 +104,7 @@ def pulumi(tmp_path, monkeypatch):
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
     return log
 
 
@@ -172,6 +173,7 @@ def test_destroy_of_a_protected_stack_is_refused_with_the_way_unless_one_says_wh
 
 def test_without_pulumi_on_path_the_error_says_where_to_get_it(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
     assert main.main(["up", "--stack", "dev"]) == 1
     assert "needs the official Pulumi CLI" in capsys.readouterr().err
 
