@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import pulumi
 
+from components.incluster.crds import without_managed
 from components.incluster.manifest import KubernetesObject, Manifest, register
 from components.incluster.objects import Object, make
 from config.model import Settings
@@ -48,7 +49,7 @@ def plan_calico(settings: Settings) -> tuple[Object, ...]:
 
 
 class Calico(pulumi.ComponentResource):
-    """Operator, CRDs and the Installation. Nodes turn Ready through it."""
+    """Operator, CRDs that it does not make itself, and the Installation. Nodes turn Ready through it."""
 
     objects: list[KubernetesObject]
 
@@ -60,7 +61,9 @@ class Calico(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("kubepark:index:Calico", name, None, opts)
-        operator = Manifest(f"{name}-operator", upstream, pulumi.ResourceOptions(parent=self))
-        own = register(self, plan_calico(settings), depends_on=[operator])
+        planned = plan_calico(settings)
+        needed = without_managed(upstream, planned)
+        operator = Manifest(f"{name}-operator", needed, pulumi.ResourceOptions(parent=self))
+        own = register(self, planned, depends_on=[operator])
         self.objects = [*operator.objects, *own]
         self.register_outputs({})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from components.incluster.crds import CRD, is_complete, slim
 from config.naming import PROJECT
 
 Object = dict[str, Any]  # a Kubernetes object, as its manifest says it
@@ -16,7 +17,7 @@ Object = dict[str, Any]  # a Kubernetes object, as its manifest says it
 # On everything that we make ourselves: `kubectl get -l` finds it.
 MANAGED_BY: Mapping[str, str] = {"app.kubernetes.io/managed-by": PROJECT}
 
-_FIRST = frozenset({"Namespace", "CustomResourceDefinition"})
+_FIRST = frozenset({"Namespace", CRD})
 _WORKLOADS = frozenset({"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "ReplicaSet", "StatefulSet"})
 # What a pod fails without, or starts wrongly without: registered before the workloads beside it.
 _SUPPORT = frozenset(
@@ -96,7 +97,7 @@ def _needs(manifest: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     if other["kind"] == "Namespace":
         named = manifest["metadata"]["name"] if manifest["kind"] in _ABOUT_NAMESPACE else namespace(manifest)
         return bool(named == other["metadata"]["name"])
-    if other["kind"] == "CustomResourceDefinition":
+    if other["kind"] == CRD:
         spec = other["spec"]
         group = manifest["apiVersion"].partition("/")[0]
         return bool(group == spec["group"] and manifest["kind"] == spec["names"]["kind"])
@@ -111,7 +112,8 @@ def normalise(documents: Iterable[Any], where: str, problems: list[str]) -> tupl
     """The objects of one YAML stream in the order of registration; what is wrong goes to `problems`.
 
     Empty documents are dropped, and so is what only a server may write (`status`, and the null
-    `creationTimestamp` that generators leave behind). `where` names the stream in the problems.
+    `creationTimestamp` that generators leave behind), and the texts in CRDs' schemas. `where` names the
+    stream in the problems.
     """
     found: list[Object] = []
     seen: dict[str, int] = {}
@@ -146,6 +148,8 @@ def _fault(document: Any) -> str | None:
         return f"{document['kind']} has generateName, a new name each time; accepted: metadata.name"
     if not isinstance(metadata.get("name"), str) or not metadata["name"]:
         return f"{document['kind']} without metadata.name"
+    if document["kind"] == CRD and not is_complete(document.get("spec")):
+        return f"{CRD} {metadata['name']} without spec.group, spec.names.kind or spec.versions"
     return None
 
 
@@ -155,4 +159,5 @@ def _spelled(document: Mapping[str, Any]) -> str:
 
 def _cleaned(document: Object) -> Object:
     metadata = {key: value for key, value in document["metadata"].items() if key != "creationTimestamp"}
-    return {**{key: value for key, value in document.items() if key != "status"}, "metadata": metadata}
+    kept = {**{key: value for key, value in document.items() if key != "status"}, "metadata": metadata}
+    return slim(kept) if kept["kind"] == CRD else kept

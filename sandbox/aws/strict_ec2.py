@@ -143,7 +143,9 @@ def _terminate_instances(aws: Stores, call: Arguments) -> None:
     """One protected instance keeps all of the call (moto ends those before it; in AWS, of the same zone)."""
     for instance in aws.ec2.get_multi_instances_by_id(call["InstanceIds"]):
         if instance.disable_api_termination:
-            message = f"The instance '{instance.id}' may not be terminated. Modify its 'disableApiTermination' "
+            message = (
+                f"The instance '{instance.id}' may not be terminated. Modify its 'disableApiTermination' "
+            )
             raise Refusal("OperationNotPermitted", f"{message}instance attribute and try again.")
 
 

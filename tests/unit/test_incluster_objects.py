@@ -100,11 +100,12 @@ def test_a_profile_needs_the_namespace_it_adopts():
 
 
 def test_normalising_drops_empty_documents_and_what_only_a_server_writes():
-    crd = an_object("CustomResourceDefinition", spec={}, status={"conditions": []})
+    spec = {"group": "example.org", "names": {"kind": "Thing"}, "versions": []}
+    crd = an_object("CustomResourceDefinition", spec=spec, status={"conditions": []})
     crd["metadata"]["creationTimestamp"] = None
     problems: list[str] = []
     assert normalise([None, crd], "calico", problems) == (
-        {"apiVersion": "v1", "kind": "CustomResourceDefinition", "metadata": {"name": "x"}, "spec": {}},
+        {"apiVersion": "v1", "kind": "CustomResourceDefinition", "metadata": {"name": "x"}, "spec": spec},
     )
     assert not problems
 

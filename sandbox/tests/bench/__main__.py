@@ -2,10 +2,12 @@
 
 1. `kubepark up` from nothing (tools built) to the completed GPU Job.
 2. `kubepark preview` of the unchanged stack against the engine's floor (`floor.py`), in turns.
-3. `kubepark preview` with 10, 50 and 200 more people: whether it grows with their number and no faster.
-4. The same `up` on real nodes, where they can run.
-5. `up` of a stack with 200 simulated workers, and the memory that the sandbox then takes (`--scale`).
-6. Instead of all that, a first `make up` in an empty home: all built, then with downloads (`--first-run`).
+3. The same with CRDs of the size of Calico's and Istio's own (`definitions.py`), in turns with the small ones.
+   The file backend writes the whole state at each step, as one in S3 does.
+4. `kubepark preview` with 10, 50 and 200 more people: whether it grows with their number and no faster.
+5. The same `up` on real nodes, where they can run.
+6. `up` of a stack with 200 simulated workers, and the memory that the sandbox then takes (`--scale`).
+7. Instead of all that, a first `make up` in an empty home: all built, then with downloads (`--first-run`).
 
 Exit code: 0 within the limits, 1 over one of them. See docs/benchmarks.md.
 """
@@ -21,6 +23,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -28,6 +31,7 @@ import yaml
 
 from sandbox.nodes import choice
 from sandbox.processes import Supervisor
+from sandbox.tests.bench import definitions
 from sandbox.tests.bench.first_run import measure_first_run
 from sandbox.tests.bench.floor import Floor
 from sandbox.tests.bench.measure import Row, Sample, middle, table, timed
@@ -36,6 +40,7 @@ from sandbox.tests.stack.project import Project
 UP_SECONDS = 90.0
 PREVIEW_RATIO = 2.5
 REAL_SECONDS = 150.0
+LARGE_PREVIEW, LARGE_UP = 1.5, 1.3  # times the same with the small CRDs
 PEOPLE = (10, 50, 200)
 GROWTH = 1.5  # times what one person more costs
 MANY = 200
@@ -60,6 +65,8 @@ def measure_all(folder: Path, options: argparse.Namespace) -> list[Row]:
     """1 to 4, and 5 where it was asked for."""
     with running(folder / "project") as project:
         rows = measure(project, folder / "floor", options.runs)
+        with running(folder / "large") as large:
+            rows += measure_large(large, project, options.runs)
         rows += measure_people(project)
     if not choice.obstacle(folder):
         with running(folder / "real", nodes="real") as project:
@@ -93,6 +100,39 @@ def measure(project: Project, floor_folder: Path, runs: int) -> list[Row]:
         Row("engine's floor", base.seconds, "s", note=f"{count} resources, median of {runs}"),
         Row("unchanged preview / floor", preview.seconds / base.seconds, "", PREVIEW_RATIO),
     ]
+
+
+def measure_large(large: Project, small: Project, runs: int) -> list[Row]:
+    """A stack with large CRDs beside the one with small ones, which is deployed and stays."""
+    quick = ("up", "--skip-verify", "--skip-preview")
+    _say("up from nothing with small and with large CRDs ...")
+    first = [timed(lambda: large.ok(*quick, timeout=COMMAND_SECONDS))]
+    large.ok("reset")
+    manifests = large.root / "sandbox" / "manifests"
+    made = definitions.write(large.root, manifests / "calico.yaml", manifests / "kubeflow.yaml")
+    for name, path in zip(("calico", "kubeflow"), made, strict=True):
+        large.set(f"kubepark:manifests.{name}", path.name)
+    first.append(timed(lambda: large.ok(*quick, timeout=COMMAND_SECONDS)))
+    previews: list[list[Sample]] = [[], []]
+    for turn in range(1, runs + 1):
+        for samples, project in zip(previews, (small, large), strict=True):
+            words = ("preview", "--expect-no-changes")
+            samples.append(timed(partial(project.ok, *words, timeout=COMMAND_SECONDS)))
+        _say(f"unchanged preview {turn}/{runs}: small {previews[0][-1].seconds:.2f} s, "
+             f"large {previews[1][-1].seconds:.2f} s")  # fmt: skip
+    state = [project.checkpoint_file.stat().st_size // 1000 for project in (small, large)]
+    note = f"state of {state[1]} kB and {state[0]} kB"
+    return [
+        _times("unchanged preview with large CRDs / small ones", *map(middle, previews), LARGE_PREVIEW, note),
+        _times("up from nothing with large CRDs / small ones", *first, LARGE_UP, "file backend, as in S3"),
+    ]
+
+
+def _times(name: str, few: Sample, many: Sample, limit: float, note: str) -> Row:
+    told = (
+        f"{many.seconds:.1f} s and {few.seconds:.1f} s, processor {many.processor / few.processor:.2f} times"
+    )
+    return Row(name, many.seconds / few.seconds, "", limit, f"{told}; {note}")
 
 
 def measure_people(project: Project) -> list[Row]:
