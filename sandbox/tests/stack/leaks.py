@@ -170,7 +170,7 @@ def _place(name: str) -> str:
     top = name.split("/")[0]
     if "/var/lib/etcd/" in name or "/var-lib-etcd/" in name:
         return "etcd"
-    if "/var/log/" in name or top == "logs" or name.startswith("pulumi-home/logs/"):
+    if "/var/log/" in name or top == "logs":
         return "logs"
     return {"backend": "backend", "nodes": "node disks", "machines": "node disks"}.get(top, "state folder")
 
