@@ -18,7 +18,7 @@ from config.naming import Naming
 # Whatever of a parameter changes, except its tags, the AWS provider puts the whole of it: with the value
 # in its state (the placeholder) over the live one, or with an empty one for `value_wo`. So all that is
 # given to a parameter that nodes write holds at its creation only.
-_CREATE_ONLY = ["value", "description", "type", "tier", "key_id"]
+_CREATE_ONLY = ["value", "value_wo_version", "description", "type", "tier", "key_id"]
 _HOSTS_CHUNK = 4000  # characters; the limit of a standard parameter is 4,096
 PENDING = "pending"
 
@@ -86,7 +86,12 @@ class Parameters(pulumi.ComponentResource):
     def _written(
         self, path: str, kind: str, value: str, description: str, key: pulumi.Input[str] | None = None
     ) -> ssm.Parameter:
-        """One that a node fills in: Pulumi makes it, removes it, and never touches its value."""
+        """One that a node fills in: Pulumi makes it, removes it, and never touches its value.
+
+        What `value` names is read into the state by every refresh; what was written as `value_wo` never is.
+        Source: terraform-provider-aws, internal/service/ssm/parameter.go, resourceParameterRead.
+        """
+        secret = kind == "SecureString"
         return ssm.Parameter(
             "-".join([self._name, *path.split("/")[2:]]),
             name=path,
@@ -94,6 +99,8 @@ class Parameters(pulumi.ComponentResource):
             type=kind,
             tier="Standard",
             key_id=key,
-            value=value,
+            value=None if secret else value,
+            value_wo=value if secret else None,
+            value_wo_version=1 if secret else None,
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=_CREATE_ONLY),
         )

@@ -159,7 +159,8 @@ class AwsBackend:
         names = {head(path) for path in changes if not below(path, ignore_changes)}
         if preview:
             moving = dict.fromkeys(type_.volatile, UNKNOWN) if names - {"tags", "tagsAll"} else {}
-            return {**old_outputs, **new, **moving}
+            kept = {name: value for name, value in new.items() if name not in type_.write_only}
+            return {**old_outputs, **kept, **moving}
         with aws_errors():
             if "tagsAll" in names:
                 self._retag(type_, id, old_outputs.get("tagsAll") or {}, new.get("tagsAll") or {})
@@ -288,5 +289,6 @@ def _predicted(type_: ResourceType, declared: Properties) -> Properties:
     """Outputs at preview: what is declared, and everything else yet to be known."""
     names = schema.resource(type_.token).outputs.fields or {}
     unsettled = {name: UNKNOWN for name in names if name not in declared and name not in type_.defaults}
-    settled = {name: value for name, value in type_.with_defaults(declared).items() if name in names}
+    full = type_.with_defaults(declared)
+    settled = {name: value for name, value in full.items() if name in names.keys() - type_.write_only}
     return {**unsettled, **settled}

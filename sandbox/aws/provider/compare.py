@@ -25,6 +25,8 @@ def changes(
     found: dict[str, ChangeKind] = {}
     for name in sorted(old.keys() | new.keys()):
         where = join(path, name)
+        if where in type_.write_only:
+            continue
         before, after = old.get(name), new.get(name)
         field = (shape.fields or {}).get(name)
         if before is None and after is not None:

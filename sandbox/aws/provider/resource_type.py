@@ -42,6 +42,9 @@ class ResourceType:
     # Outputs that an update may change.
     volatile: ClassVar[frozenset[str]] = frozenset()
     secrets: ClassVar[frozenset[str]] = frozenset()
+    # Sent to AWS and never compared, read or kept as an output. Source: Pulumi's documentation, "Write-only
+    # fields": the value stands in the inputs until the next read, and no difference is seen in it.
+    write_only: ClassVar[frozenset[str]] = frozenset()
     # Prefix of automatic names, for types whose `name` may be left out; None: `name` is required or absent.
     name_prefix: ClassVar[str | None] = None
 

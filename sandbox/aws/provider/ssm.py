@@ -16,19 +16,25 @@ _CHOICES = {
 
 
 class Parameter(ResourceType):
+    """Source: hashicorp/terraform-provider-aws, internal/service/ssm/parameter.go. A parameter that was made
+    with `value_wo` is read, too, but what is read stays out of the state, at each refresh as well."""
+
     token = "aws:ssm/parameter:Parameter"
-    handles = paths("name type value description tier keyId")
+    handles = paths("name type value valueWo valueWoVersion description tier keyId")
     force_new = paths("name")
     defaults = MappingProxyType({"description": "", "tier": "Standard"})
     computed = paths("name keyId tier")
     secrets = paths("value valueWo")
+    write_only = paths("valueWo")
     volatile = paths("version")
     name_prefix = ""
 
     def check(self, inputs: Properties) -> list[CheckFailure]:
         found: list[CheckFailure] = []
-        if "value" not in inputs:
-            found.append(("value", "missing required property"))
+        if ("value" in inputs) == ("valueWo" in inputs):
+            found.append(("value", "exactly one of value, valueWo must be specified"))
+        if ("valueWo" in inputs) != ("valueWoVersion" in inputs):
+            found.append(("valueWo", "all of valueWo, valueWoVersion must be specified"))
         for name, allowed in _CHOICES.items():
             if inputs.get(name) not in (None, UNKNOWN, *allowed):
                 found.append((name, f"expected {name} to be one of: {', '.join(allowed)}"))
@@ -38,14 +44,15 @@ class Parameter(ResourceType):
 
     def create(self, api: Api, inputs: Properties) -> str:
         # The API takes tags only with a parameter that is new.
-        self._put(api, inputs, Tags=tag_list(inputs.get("tagsAll") or {}))
+        value = inputs.get("valueWo") or inputs["value"]
+        self._put(api, inputs, value, Tags=tag_list(inputs.get("tagsAll") or {}))
         return str(inputs["name"])
 
-    def _put(self, api: Api, inputs: Properties, **options: Any) -> None:
+    def _put(self, api: Api, inputs: Properties, value: str, **options: Any) -> None:
         api.ssm.put_parameter(
             Name=inputs["name"],
             Type=inputs["type"],
-            Value=inputs["value"],
+            Value=value,
             Tier=inputs["tier"],
             Description=inputs["description"],
             **given(KeyId=inputs.get("keyId") if inputs["type"] == "SecureString" else None),
@@ -55,8 +62,10 @@ class Parameter(ResourceType):
     def update(self, api: Api, id: str, change: Change) -> None:
         """Any change puts the whole parameter, value included: the API has no other way. With the
         value under ignoreChanges that is the one in state, so a live value that only the API knows
-        is lost. The real provider does the same; it is here on purpose."""
-        self._put(api, change.new, Overwrite=True)
+        is lost; of a write-only one, whose version did not change, the state knows none. The real
+        provider does the same; it is here on purpose."""
+        written = change.new.get("valueWo") if change.of("valueWoVersion") else None
+        self._put(api, change.new, written or change.new.get("value", ""), Overwrite=True)
 
     def read(self, api: Api, id: str, known: Properties) -> Properties | None:
         answer = if_there(api.ssm.get_parameter, Name=id, WithDecryption=True)
@@ -66,11 +75,14 @@ class Parameter(ResourceType):
         chosen = [{"Key": "Name", "Option": "Equals", "Values": [id]}]
         details = first(api.ssm.describe_parameters(ParameterFilters=chosen), "Parameters")
         tags = api.ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=id)["TagList"]
+        write_only = "valueWo" in known or known.get("hasValueWo")
         return {
             "arn": parameter["ARN"],
             "name": parameter["Name"],
             "type": parameter["Type"],
-            "value": parameter["Value"],
+            "value": None if write_only else parameter["Value"],
+            "hasValueWo": True if write_only else None,
+            "valueWoVersion": known.get("valueWoVersion"),
             "version": parameter["Version"],
             "dataType": parameter["DataType"],
             "description": details.get("Description", ""),

@@ -233,6 +233,19 @@ def test_no_secret_can_be_read_outside_its_home(watched: Watched) -> None:
     assert [leak for leak in watched.shown if leak.document not in homes[leak.secret]] == []
 
 
+def test_what_nodes_store_is_not_in_the_state_even_decrypted_after_a_refresh(watched: Watched) -> None:
+    """Whoever may preview can decrypt the state."""
+    text = watched.project.pulumi("stack", "export", "--show-secrets")
+    stored = [
+        secret
+        for secret in watched.secrets
+        if secret.name.startswith(("join token", "key of", "encryption key"))
+    ]
+    assert leaks.client_key(parameter(watched.project, "kubeconfig")) in {secret.text for secret in stored}
+    assert not search([Document("decrypted state", "all", text.encode())], stored)
+    assert search([Document("decrypted state", "all", text.encode())], watched.secrets), "it is decrypted"
+
+
 def test_the_values_that_nodes_store_are_the_only_ones_left_out_of_the_requests(watched: Watched) -> None:
     log = (watched.state / "logs" / "requests.jsonl").read_text(encoding="utf-8")
     requests = [json.loads(line) for line in log.splitlines()]
