@@ -1,9 +1,10 @@
 """Waiting for a node by its status record: a pure loop, with time passed in.
 
 A record counts only if it is the instance's own and of the planned generation; anything older is
-from a node that is gone. A failure that is there when the wait begins, or of an attempt that was under
-way then, may have a cause that was fixed since (nodes retry by themselves), so it is a warning until
-the node has tried again.
+from a node that is gone. Nodes try again by themselves, and a package mirror that is away for a minute
+heals, so a failure is a warning at first: it is an error once the same step has failed three times, or
+at once where the step says that it cannot heal. A failure that is there when the wait begins, or of an
+attempt that was under way then, may have a cause that was fixed since, and does not count at all.
 
 Messages do not name their node: they are logged on its instance, which whoever shows them names.
 """
@@ -11,7 +12,7 @@ Messages do not name their node: they are logged on its instance, which whoever 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +30,10 @@ POLL_SECONDS = 2.0
 # An attempt that began so long before the wait is not of a machine that this update made. More than
 # clocks differ, and than the time between a machine's creation and the first look at it.
 UNDER_WAY = timedelta(seconds=30)
+
+TRIES = 3  # failures of one step
+# How a step ends that would fail again. Source: sysexits.h, EX_NOPERM and EX_CONFIG.
+CANNOT_HEAL = frozenset({77, 78})
 
 SILENCE = (
     "it never reported. Check: its subnet's route to the internet and the egress rule (packages and AWS "
@@ -88,6 +93,7 @@ async def wait(
     end = clock() + seconds
     last: Record | None = None
     baseline: Attempt | None = None  # failed, or may fail, for a reason from before the wait
+    failed: dict[str, set[Attempt]] = {}  # by step
     logged: set[str] = set()
     first = True
     while True:
@@ -96,7 +102,9 @@ async def wait(
             last = record
             if first and not _is_fresh(record, today()):
                 baseline = _attempt(record)
-            level, message = _evaluate(record, baseline)
+            if record.get("phase") == "failed" and _attempt(record) != baseline:
+                failed.setdefault(str(record.get("step")), set()).add(_attempt(record))
+            level, message = _evaluate(record, failed)
             if message not in logged:
                 logged.add(message)
                 log(level, message)
@@ -127,16 +135,17 @@ def _is_fresh(record: Record, now: datetime) -> bool:
     return now - began < UNDER_WAY
 
 
-def _evaluate(record: Record, baseline: Attempt | None) -> tuple[str, str]:
-    """The level and the message of a record."""
+def _evaluate(record: Record, failed: Mapping[str, Set[Attempt]]) -> tuple[str, str]:
+    """The level and the message of a record. `failed`: the attempts that count, by step."""
     phase, attempt = record.get("phase"), _attempt(record)
     if phase in READY_PHASES:
         return "info", str(phase)
     if phase != "failed":
         return "info", f"{record.get('step')} (attempt {attempt[1]})"
-    if attempt == baseline:
-        return "warning", f"{describe(record)}; waiting for its next attempt"
-    return "error", describe(record)
+    tries = failed.get(str(record.get("step")), frozenset())
+    if attempt in tries and (len(tries) >= TRIES or record.get("rc") in CANNOT_HEAL):
+        return "error", describe(record)
+    return "warning", f"{describe(record)}; it tries again"
 
 
 def _last_heard(record: Record) -> str:

@@ -73,6 +73,7 @@ _MASTER = (
     Step("images", 1800, inputs=(_INIT_TEMPLATE,)),
     Step("init", 900, inputs=(_INIT_TEMPLATE, kubeadm.AUDIT_POLICY)),
     Step("admin", 60),
+    Step("dns", 600, "boot", inputs=("/etc/kubepark/coredns.yaml",)),
     Step("publish", 900, "boot"),
 )
 _JOIN = (Step("join", 3600, "boot"),)

@@ -76,33 +76,59 @@ def test_a_record_of_another_instance_or_generation_is_not_believed() -> None:
         assert error == f"not ready after {10 / 60:g} min; {waiting.SILENCE}"
 
 
-def test_a_fresh_failure_is_logged_at_once_and_ends_the_wait() -> None:
-    failed = record(MASTER, "failed", rc=100, message="E: Unable to locate package")
-    cloud = Cloud({}, {"master1": failed})
-    error = cloud.wait(MASTER)
-    text = "step containerd failed (exit 100, attempt 1): E: Unable to locate package"
-    assert error == text
-    assert cloud.logged == [("error", text)]
-    assert cloud.now <= 10, "the message must come within ten seconds of the record"
+def attempts(node: Expected, *numbers: int, **more: Any) -> list[dict[str, Any]]:
+    """The records of failed attempts, each of them read twice, as the loop does it."""
+    found = [{node.name: record(node, "failed", number, **more)} for number in numbers]
+    return [each for each in found for _ in range(2)]
 
 
-def test_a_failure_from_before_is_a_warning_until_the_node_tried_again() -> None:
-    failed = record(MASTER, "failed", attempt=4, message="no route")
-    cloud = Cloud(
-        {"master1": failed}, {"master1": failed}, {"master1": record(MASTER, "api-ready", attempt=5)}
-    )
-    error = cloud.wait(MASTER)
-    assert error is None
+def test_a_failed_attempt_is_a_warning_at_once_in_the_nodes_words() -> None:
+    failed = attempts(MASTER, 1, 2, rc=100, message="E: Unable to fetch some archives")
+    cloud = Cloud({}, *failed, {"master1": record(MASTER, "api-ready", 3)})
+    assert cloud.wait(MASTER) is None
+    text = "step containerd failed (exit 100, attempt {}): E: Unable to fetch some archives; it tries again"
+    assert cloud.logged[:2] == [("warning", text.format(1)), ("warning", text.format(2))]
+
+
+def test_the_third_failed_attempt_of_one_step_ends_the_wait() -> None:
+    cloud = Cloud({}, *attempts(MASTER, 1, 2, 3, rc=100, message="E: Unable to locate package"))
+    text = "step containerd failed (exit 100, attempt 3): E: Unable to locate package"
+    assert cloud.wait(MASTER) == text
+    assert [level for level, _ in cloud.logged] == ["warning", "warning", "error"]
+    assert cloud.now <= 20, "the message must come within ten seconds of the record"
+
+
+def test_failures_of_other_steps_count_by_themselves() -> None:
+    """A node that gets on is not given up on."""
+    failed = [
+        *attempts(MASTER, 1, 2, step="packages"),
+        *attempts(MASTER, 3, 4),
+        *attempts(MASTER, 5, 6, step="join"),
+    ]
+    cloud = Cloud({}, *failed, {"master1": record(MASTER, "api-ready", 7)})
+    assert cloud.wait(MASTER) is None
+    assert [level for level, _ in cloud.logged] == ["warning"] * 6 + ["info"]
+
+
+@pytest.mark.parametrize("rc", [77, 78])
+def test_a_step_that_cannot_heal_ends_the_wait_at_once(rc: int) -> None:
+    cloud = Cloud({}, *attempts(MASTER, 1, rc=rc, message="not authorized"))
+    assert cloud.wait(MASTER) == f"step containerd failed (exit {rc}, attempt 1): not authorized"
+    assert [level for level, _ in cloud.logged] == ["error"]
+
+
+@pytest.mark.parametrize("rc", [1, 77])
+def test_a_failure_from_before_is_a_warning_until_the_node_tried_again(rc: int) -> None:
+    failed = attempts(MASTER, 4, rc=rc, message="no route")
+    cloud = Cloud(*failed, {"master1": record(MASTER, "api-ready", attempt=5)})
+    assert cloud.wait(MASTER) is None
     assert [level for level, _ in cloud.logged] == ["warning", "info"]
 
 
-def test_a_failure_from_before_is_fatal_when_the_next_attempt_fails_too() -> None:
-    cloud = Cloud(
-        {"master1": record(MASTER, "failed", attempt=4)}, {"master1": record(MASTER, "failed", attempt=5)}
-    )
-    error = cloud.wait(MASTER)
-    assert error is not None
-    assert "attempt 5" in error
+def test_a_failure_from_before_does_not_count() -> None:
+    cloud = Cloud(*attempts(MASTER, 4, 5, 6, 7))
+    assert "attempt 7" in str(cloud.wait(MASTER))
+    assert [level for level, _ in cloud.logged] == ["warning"] * 3 + ["error"]
 
 
 def test_a_retry_under_way_at_the_start_may_fail_for_the_old_reason() -> None:
@@ -119,7 +145,7 @@ def test_a_first_attempt_that_has_just_begun_is_of_a_new_machine(since: str | No
     """Also by a clock that goes before ours, and of a node that does not say."""
     cloud = Cloud(
         {"master1": record(MASTER, "running", since=since)},
-        {"master1": record(MASTER, "failed", since=since)},
+        {"master1": record(MASTER, "failed", since=since, rc=78)},
     )
     assert cloud.wait(MASTER)
 
@@ -135,10 +161,11 @@ def test_a_first_attempt_that_was_under_way_before_may_fail_for_the_old_reason()
 
 
 def test_attempts_count_anew_after_a_reboot() -> None:
-    before = record(MASTER, "failed", attempt=4, bootId="a")
-    after = record(MASTER, "failed", attempt=1, bootId="b", message="again")
-    error = Cloud({"master1": before}, {"master1": after}).wait(MASTER)
-    assert error == "step containerd failed (exit 0, attempt 1): again"
+    """The baseline is an attempt of one boot, and the same number of another is another attempt."""
+    before = attempts(MASTER, 1, bootId="a")
+    after = attempts(MASTER, 1, 2, 3, bootId="b", message="again")
+    error = Cloud(*before, *after).wait(MASTER)
+    assert error == "step containerd failed (exit 0, attempt 3): again"
 
 
 def test_a_failure_from_before_that_never_moves_is_fatal_at_the_deadline() -> None:

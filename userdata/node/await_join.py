@@ -33,8 +33,8 @@ def objection(text: str, generation: int, now: float) -> str:
         if not (record["endpoint"] and record["token"]):
             return "is not there yet"
         expires = calendar.timegm(time.strptime(record["expiresAt"], "%Y-%m-%dT%H:%M:%SZ"))
-        if record["generation"] != generation:
-            return f"is of master generation {record['generation']}, not {generation}"
+        if record["generation"] < generation:  # of a newer one it may be: the record says which is current
+            return f"is of master generation {record['generation']}, older than {generation}"
         if expires <= now + SPARE:
             return f"expires too soon: {record['expiresAt']}"
         if not HASH.fullmatch(record["caCertHashes"][0]):
@@ -59,6 +59,8 @@ def look(aws: dict[str, Any], node: dict[str, Any]) -> tuple[str, str]:
     try:
         text = aws["get_parameter"](node, node["parameters"]["join"])
     except SystemExit as refused:
+        if "AccessDenied" in str(refused):  # waiting does not help
+            raise
         return "", str(refused)
     problem = objection(text, node["masterGeneration"], time.time())
     return text, f"join record {problem}" if problem else unreachable(json.loads(text)["endpoint"])

@@ -32,10 +32,12 @@ KERNEL = Path("/proc/sys/kernel/osrelease")
 
 REBOOT = 75  # exit status of a step that needs one reboot to go on (EX_TEMPFAIL)
 TIMED_OUT = 124  # as timeout(1)
+NO_PERMISSION = 77  # of a step that ended at AWS's refusal (EX_NOPERM): trying again does not help
 GRACE = 10  # seconds between SIGTERM and SIGKILL
 RECORD_BYTES = 4000  # a standard parameter holds 4,096 characters
 TAIL_LINES = 40
 
+DENIED = re.compile(r"\bAccessDenied")  # the error code of SSM and KMS
 # Bootstrap tokens, access key ids, and long base64 (hex digests and paths have no capitals).
 SECRET = re.compile(
     r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b"
@@ -130,6 +132,8 @@ class Step(NamedTuple):
         if code and time.monotonic() >= end:
             code = TIMED_OUT
             tail.append(f"stopped after its deadline of {self.deadline} s")
+        elif code and any(DENIED.search(line) for line in tail):
+            code = NO_PERMISSION
         return code, "\n".join(tail)
 
 

@@ -40,6 +40,10 @@ _EMPTY = (
 # Plain folders: the runtime, the kubelet and etcd cannot live on an overlay.
 PLAIN = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd")
 _HOSTS = "127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n"
+# As os-release(5) of Ubuntu's images, as far as somebody asks.
+_RELEASE = (
+    'PRETTY_NAME="Ubuntu 24.04 LTS"\nNAME="Ubuntu"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n'
+)
 _USER = "ubuntu:x:1000:1000:Ubuntu:/home/ubuntu:/bin/bash"
 
 
@@ -82,6 +86,7 @@ class RealDisk(Disk[RealMemory]):
         files = {
             "/etc/hostname": "ubuntu\n",
             "/etc/hosts": _HOSTS,
+            "/etc/os-release": _RELEASE,
             "/etc/fstab": "/dev/root / ext4 defaults 0 1\n",
             "/etc/machine-id": hashlib.sha256(self.instance_id.encode()).hexdigest()[:32] + "\n",
             "/etc/passwd": _with_user(Path("/etc/passwd").read_text(encoding="utf-8")),

@@ -31,7 +31,8 @@ from sandbox.record import Origin
 if TYPE_CHECKING:
     from sandbox.nodes.simulated.backend import SimulatedBackend
 
-TIMED_OUT = 124  # as timeout(1) and the bootstrap runner report it
+# As the bootstrap runner reports them: a deadline, and what AWS refuses.
+TIMED_OUT, NO_PERMISSION = 124, 77
 _REGISTRATION = "registration.json"
 FINAL = ("joined", "api-ready")
 _REFRESH_SECONDS = 6 * 3600.0  # as the master's timer
@@ -210,7 +211,8 @@ class SimulatedNode(Node):
                 late = f"step {step.name} was stopped after its deadline of {step.deadline:.0f} s"
                 return self._fail(step, TIMED_OUT, f"{waiting}\n{late}")
             except (steps.StepFailed, CallFailed, SandboxError, ApiError, Unavailable) as error:
-                return self._fail(step, 1, str(error))
+                code = NO_PERMISSION if "AccessDenied" in str(error) else 1
+                return self._fail(step, code, str(error))
             self.disk.memory.done.append(step.name)
             self.disk.save()
             self._position += 1

@@ -101,6 +101,15 @@ def init(node: SimulatedNode) -> None:
     node.backend.up(text)
 
 
+def dns(node: SimulatedNode) -> None:
+    """The patch of CoreDNS that the user data brings."""
+    plane = node.control_plane()
+    if not plane.ready():
+        raise Wait("the API is not ready")
+    patch = yaml.safe_load(node.user_data.files["/etc/kubepark/coredns.yaml"].content)
+    plane.api().patch("/apis/apps/v1/namespaces/kube-system/deployments/coredns", patch)
+
+
 def publish(node: SimulatedNode) -> None:
     """The operator's kubeconfig first, then the join record with a fresh token."""
     plane = node.control_plane()
@@ -157,7 +166,7 @@ def not_yet(node: SimulatedNode, reason: str, message: str) -> Exception:
 
 
 ACTIONS: Mapping[str, Callable[[SimulatedNode], None]] = {
-    action.__name__: action for action in (packages, images, hosts, encryption, init, publish, join)
+    action.__name__: action for action in (packages, images, hosts, encryption, init, dns, publish, join)
 }
 
 
@@ -222,8 +231,8 @@ def objection(text: str, generation: int, now: datetime) -> tuple[str, bool]:
     """Why a join record cannot be used ("" if it can), and whether one was there at all."""
     try:
         record: Any = json.loads(text)
-        if record["generation"] != generation:
-            return f"is of master generation {record['generation']}, not {generation}", True
+        if record["generation"] < generation:
+            return f"is of master generation {record['generation']}, older than {generation}", True
         if datetime.fromisoformat(record["expiresAt"]) <= now + _SPARE:
             return f"expires too soon: {record['expiresAt']}", True
         if not record["caCertHashes"] or not all(_HASH.fullmatch(each) for each in record["caCertHashes"]):

@@ -182,7 +182,7 @@ def test_missing_rule_fails_the_join_and_its_return_heals_it(mastered: World) ->
     ("change", "words"),
     [
         ({"caCertHashes": ["sha256:" + "0" * 64]}, "not in the pinned set"),
-        ({"generation": 7}, "join record is of master generation 7, not 1"),
+        ({"generation": 0}, "join record is of master generation 0, older than 1"),
         ({"expiresAt": rfc3339(datetime.now(UTC) + timedelta(minutes=5))}, "join record expires too soon"),
         ({"token": "abcdef.0123456789abcdef"}, "could not find a JWS signature"),
         (

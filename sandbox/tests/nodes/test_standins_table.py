@@ -23,7 +23,7 @@ from tests.userdata_sample import ROLES, SETTINGS, files, plan
 LIB = "/usr/local/lib/kubepark/"
 # Packages that Debian and Ubuntu mark essential: every image and every host has them.
 ESSENTIAL = {
-    "coreutils": "base64 cat chmod cut date head install mv rm sha256sum sleep stat tee timeout touch uname",
+    "coreutils": "base64 cat chmod cut date head install mv rm sha256sum sleep sort stat tee timeout touch uname",
     "sed, grep, hostname, libc-bin": "sed grep hostname getent",
 }
 SHELL = (

@@ -36,6 +36,7 @@ HOSTS_ROWS: list[list[Any]] = [
 ]
 MOVED = re.compile(r"(?<![\w}.*])/(?=(?:etc|var|run|usr/local/lib/kubepark)(?:/|\b))")
 HOSTS = "127.0.0.1 localhost\n\n# for IPv6\n::1 ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\n"
+RELEASE = 'PRETTY_NAME="Ubuntu 24.04 LTS"\nVERSION_CODENAME=noble\n'
 FSTAB = "LABEL=root / ext4 defaults 0 1\n/swapfile none swap sw 0 0\n# /old none swap sw 0 0\n"
 CHANGES_EACH_RUN = ("calls", "attempt", "kubepark-bootstrap.log")
 
@@ -110,6 +111,7 @@ class NodeRoot:
             (root / folder).mkdir(parents=True, exist_ok=True)
         (root / "etc/hosts").write_text(HOSTS)
         (root / "etc/fstab").write_text(FSTAB)
+        (root / "etc/os-release").write_text(RELEASE)
         for path, text in (UBUNTU_LOGIND, *files(role).items()):
             self.put(path, text)
         self.edit("/usr/local/lib/kubepark/kp-aws", "LONGEST_PAUSE = 20", "LONGEST_PAUSE = 0.11")

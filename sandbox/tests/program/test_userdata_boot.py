@@ -153,6 +153,33 @@ def test_a_failure_carries_the_commands_own_words(tmp_path):
         assert "E: Unable to locate package kubelet" in node.log()
 
 
+def test_what_aws_refuses_is_told_by_its_exit_code(tmp_path):
+    """Also where the step itself only knows that it failed."""
+    with booting("worker", tmp_path) as node:
+        refused = 'echo "kp-aws: GetParametersByPath: {\\"__type\\":\\"AccessDeniedException\\"}"; exit 1'
+        node.edit(f"{LIB}/steps/hosts", "\n", f"\n{refused}\n", count=1)
+        assert node.run()[0] == 1
+        record = node.records()[-1]
+        assert (record["step"], record["rc"]) == ("hosts", 77)
+        assert "AccessDeniedException" in record["message"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("etc/os-release", 'PRETTY_NAME="Debian 12"\nVERSION_CODENAME=bookworm\n', "not Ubuntu noble"),
+        ("bin/stat", "#!/bin/bash\necho tmpfs\n", "this image has cgroup v1"),
+    ],
+)
+def test_a_machine_of_another_platform_cannot_heal(file, text, words, tmp_path):
+    with booting("worker", tmp_path) as node:
+        (tmp_path / file).write_text(text)
+        assert node.run()[0] == 1
+        record = node.records()[-1]
+        assert (record["step"], record["rc"]) == ("kernel", 78)
+        assert words in record["message"]
+
+
 def test_a_cause_takes_the_place_of_what_was_said_before_it(tmp_path):
     with booting("worker", tmp_path) as node:
         said = "for n in {1..9}; do echo noise $n; done; echo cause: no route to 10.20.0.10; exit 4"

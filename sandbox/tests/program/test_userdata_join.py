@@ -17,7 +17,7 @@ from sandbox.tests.program.node_root import LIB, booting, join_record, publish_j
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"generation": 2}, "join record is of master generation 2, not 1"),
+        ({"generation": 0}, "join record is of master generation 0, older than 1"),
         ({"expiresAt": "2020-01-01T00:00:00Z"}, "join record expires too soon: 2020-01-01T00:00:00Z"),
         ({"caCertHashes": []}, "join record is not there yet"),
         ({"caCertHashes": ["sha256:beef"]}, "join record has no CA hash to pin"),
@@ -45,14 +45,35 @@ def test_a_record_that_is_not_for_this_node_is_waited_out(changes, words, tmp_pa
         assert len(node.calls("kubeadm join")) == 1
 
 
+def test_a_newer_master_is_joined(tmp_path):
+    """The record says which is current; the node was made when there was another."""
+    with booting("worker", tmp_path) as node:
+        publish_join(node.world, join_record(generation=2))
+        assert node.run()[0] == 0
+        assert node.records()[-1]["phase"] == "joined"
+
+
+def test_a_record_that_aws_refuses_to_give_is_not_waited_for(tmp_path):
+    with booting("worker", tmp_path) as node:
+        call = 'return str(ssm(node, "GetParameter"'
+        node.edit(f"{LIB}/kp-aws", call, f'raise SystemExit("kp-aws: AccessDeniedException"); {call}')
+        assert node.run()[0] == 1
+        record = node.records()[-1]
+        assert (record["phase"], record["step"], record["rc"]) == ("failed", "join", 77)
+        assert "AccessDeniedException" in record["message"]
+
+
 def test_patience_for_a_join_record_ends_with_the_reason(tmp_path):
     with booting("worker", tmp_path) as node:
-        publish_join(node.world, join_record(generation=7))
+        publish_join(node.world, join_record(generation=0))
         node.edit(f"{LIB}/await-join", "PATIENCE = 1500", "PATIENCE = 0")
         assert node.run()[0] == 1
         record = node.records()[-1]
         assert record["step"] == "join"
-        assert "nothing to join within 0 s: join record is of master generation 7, not 1" in record["message"]
+        assert (
+            "nothing to join within 0 s: join record is of master generation 0, older than 1"
+            in record["message"]
+        )
 
 
 def test_a_failed_join_is_cleared_away_and_tried_again_with_a_fresh_record(tmp_path):

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -95,10 +96,24 @@ def test_an_api_that_is_not_ready_publishes_nothing(tmp_path):
     with booting("master", tmp_path) as node:
         node.stand_in("kubectl", "echo 'connection refused' >&2; exit 1")
         assert node.run()[0] == 1
-        assert node.records()[-1]["step"] == "publish"
+        assert node.records()[-1]["step"] == "dns"
         assert "connection refused" in node.records()[-1]["message"]
         assert node.world.parameter("/sample/kubeconfig") == "pending"
         assert node.world.parameter("/sample/join") == "pending"
+
+
+def test_dns_servers_are_parted_before_any_node_can_join(tmp_path):
+    """Later, both would run on the master already."""
+    with booting("master", tmp_path) as node:
+        assert node.run()[0] == 0
+        steps = [record["step"] for record in node.records()[1:]]
+        assert steps.index("init") < steps.index("dns") < steps.index("publish")
+        (patch,) = node.calls("kubectl .* patch deployment coredns -n kube-system")
+        file = Path(patch.split("--patch-file ")[1])
+        rules = yaml.safe_load(file.read_text())["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"]
+        (rule,) = rules["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert rule["topologyKey"] == "kubernetes.io/hostname"
+        assert rule["labelSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}, "kubeadm's label"
 
 
 def test_a_failed_init_is_cleared_away_and_a_finished_one_never(tmp_path):
@@ -171,3 +186,64 @@ def test_filling_a_template(values, words, tmp_path):
             assert (tmp_path / "result").read_text().rstrip() == "a: '1'\nb: '2'"
         else:
             assert not (tmp_path / "result").exists()
+
+
+DAY = 24 * 3600
+
+
+def certificates(node: NodeRoot, *days: int) -> None:
+    """kubeadm says how long each certificate is good; crictl and kubectl follow the restarts of pods."""
+    rows = ", ".join(f'{{"name": "c{n}",\n "residualTime": {left * DAY + 1}}}' for n, left in enumerate(days))
+    node.put("/expiry", f'{{"certificates": [{rows}]}}')
+    node.stand_in("kubeadm", 'if [[ $2 == check-expiration ]]; then cat "$ROOT/expiry"; fi')
+    node.stand_in(
+        "crictl",
+        """
+case $1 in
+pods) echo "sandbox-of-${*: -1}" ;;
+stopp) echo 0 >$ROOT/looks ;;
+ps) echo $(($(<$ROOT/looks) + 1)) >$ROOT/looks
+  if (($(<$ROOT/looks) > 1)); then echo new; fi ;;
+esac""",
+    )
+    # The API says that the old container is ready for a while, and knows the new one last.
+    node.stand_in(
+        "kubectl",
+        "if (($(<$ROOT/looks) > 2)); then echo true containerd://new; else echo true containerd://old; fi",
+    )
+
+
+def test_certificates_that_are_good_for_sixty_days_are_left_alone(tmp_path):
+    with booting("master", tmp_path) as node:
+        certificates(node, 364, 60, 3650)
+        code, said = node.run("renew-certs")
+        assert (code, said) == (0, "the first certificate runs out in 60 days\n")
+        assert not node.calls("kubeadm certs renew|crictl")
+
+
+@pytest.mark.parametrize("days", [(364, 59), (59, 364), (-3, 364)])
+def test_one_static_pod_after_the_other_is_restarted_and_waited_for(days, tmp_path):
+    with booting("master", tmp_path) as node:
+        assert node.run()[0] == 0
+        certificates(node, *days)
+        before = len(node.calls())
+        code, said = node.run("renew-certs")
+        assert code == 0, said
+        calls = node.calls()[before:]
+        assert calls.index("kubeadm certs renew all") < calls.index("crictl stopp sandbox-of-^etcd-")
+        pods = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+        stops = [calls.index(f"crictl stopp sandbox-of-^{pod}-") for pod in pods]
+        assert stops == sorted(stops)
+        for pod, begin, end in zip(pods, stops, [*stops[1:], len(calls)], strict=True):
+            looks = [call for call in calls[begin:end] if f"{pod}-master1" in call]
+            assert len(looks) == 3, "until the API knows the new container as ready"
+
+
+def test_a_static_pod_that_stays_away_ends_the_renewal(tmp_path):
+    with booting("master", tmp_path) as node:
+        certificates(node, 1)
+        node.stand_in("kubectl", "echo false containerd://new")
+        code, said = node.run("renew-certs")
+        assert code == 1
+        assert "etcd is not ready two minutes after its restart" in said
+        assert len(node.calls("crictl stopp")) == 1, "the others run on"

@@ -18,8 +18,11 @@ import pytest
 from sandbox.aws.statements import statements
 from sandbox.nodes.cloudinit import parse
 from sandbox.nodes.real.backend import prefix_of
+from sandbox.nodes.real.image import UBUNTU_LOGIND, UPGRADES
+from sandbox.nodes.standins.packages import STATE
 from sandbox.tests.aws.permission_table import page, unused, used
 from sandbox.tests.nodes.boot_world import until
+from sandbox.tests.stack import upkeep
 from sandbox.tests.stack.machines import OBSTACLE, Machines
 from sandbox.tests.stack.project import QUICK, ROOT, Project
 from sandbox.tests.stack.refusals import program_error
@@ -166,6 +169,50 @@ def test_secrets_are_encrypted_in_etcd_and_the_api_keeps_an_audit_log(machines: 
     assert {each["level"] for each in about} == {"Metadata"}
 
 
+def test_dns_is_on_two_nodes_and_no_node_is_short_of_time_to_end_or_upgrades_by_itself(
+    machines: Machines,
+) -> None:
+    pods = machines.project.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
+    assert len({pod["spec"]["nodeName"] for pod in pods if pod["status"]["phase"] == "Running"}) == 2
+    for node in ADDRESSES:
+        assert (machines.disk(node) / "upper" / UBUNTU_LOGIND[0][1:]).read_text() == UBUNTU_LOGIND[1]
+        assert upkeep.shutdown_delay(machines, node) == "t 45000000"
+        for unit in (f"{name}.{kind}" for name in UPGRADES[:2] for kind in ("service", "timer")):
+            done = machines.run(node, "/usr/local/sbin/systemctl", "is-enabled", unit)
+            assert done.stdout == "masked\n", (node, unit)
+
+
+def test_certificates_are_renewed_when_they_must_be_one_pod_after_the_other(machines: Machines) -> None:
+    before = upkeep.static_pods(machines)
+    assert before.keys() == set(upkeep.PODS)
+    early = upkeep.renew(machines, days=60)
+    assert early.journal.endswith("the first certificate runs out in 364 days")
+    assert {name: each["containerID"] for name, each in early.pods.items()} == {
+        name: each["containerID"] for name, each in before.items()
+    }
+    due = upkeep.renew(machines, days=366)
+    assert "Done renewing certificates" in due.journal
+    started = [due.pods[name]["state"]["running"]["startedAt"] for name in upkeep.PODS]
+    assert started == sorted(set(started)), "one after the other"
+    assert started[0] > max(each["state"]["running"]["startedAt"] for each in before.values())
+    assert due.away < 60
+    until("all are Ready", lambda: all(map(machines.is_ready, ADDRESSES)), 60)
+
+
+def test_a_kernel_that_changed_underneath_gets_its_module(machines: Machines) -> None:
+    upkeep.reboot_into(machines, "gpu01", "99.0.0-1012-aws")
+    assert "Tesla T4" in upkeep.said(machines, "gpu01", "/usr/bin/nvidia-smi", "-L")
+    packages = json.loads((machines.disk("gpu01") / "upper" / STATE.as_posix()[1:]).read_text())
+    kernel = {name for name in packages["installed"] if name.startswith(("linux-", "nvidia-", "libnvidia-"))}
+    assert {
+        "linux-image-aws",
+        "linux-modules-nvidia-580-server-open-aws",
+        "nvidia-utils-580-server",
+    } <= kernel
+    assert kernel <= set(packages["held"])
+    until("Ready again", lambda: machines.is_ready("gpu01"), 60)
+
+
 KP_AWS = "/usr/local/lib/kubepark/kp-aws"
 
 
@@ -274,7 +321,7 @@ JOIN = "/kubepark-sandbox/join"
 # What is wrong with the record, minutes until the node says so for sure (kubeadm looks for two minutes for
 # a server that the hash fits), and its words.
 REFUSALS = [
-    ({"generation": 7}, 1, "join record is of master generation 7, not 1"),
+    ({"generation": 0}, 1, "join record is of master generation 0, older than 1"),
     ({"expiresAt": "2026-01-01T00:00:00Z"}, 1, "join record expires too soon: 2026-01-01T00:00:00Z"),
     ({"caCertHashes": ["sha256:" + 64 * "0"]}, 4, "none of the public keys"),
 ]

@@ -281,3 +281,20 @@ def test_a_missing_rule_and_a_silent_node_are_named_each_with_its_cause_and_fixe
     assert updated <= {"security-control-plane-only", "service-auth-dex", "deployment-auth-dex"}
     assert instances(project, *nodes) == before
     assert ready_nodes(project) == set(nodes)
+
+
+def test_a_node_that_may_not_read_the_join_record_is_named_at_once(project: Project) -> None:
+    """AWS refuses it again, so no second attempt is waited for. The node goes on, and a right policy heals it."""
+    iam, policy = project.aws("iam"), {"RoleName": f"{CLUSTER}-worker03", "PolicyName": "node"}
+    given = iam.get_role_policy(**policy)["PolicyDocument"]
+    less = [each for each in given["Statement"] if each["Sid"] != "ReadJoin"]
+    iam.put_role_policy(**policy, PolicyDocument=json.dumps({**given, "Statement": less}))
+    with project.changed("kubepark:workers.nodes.worker03.generation", 2):
+        project.set("kubepark:workers.nodes.worker01.generation", 1)
+        project.set("kubepark:workers.nodes.worker02.generation", 1)
+        told = tell(project, "up", *QUICK)
+        assert told.code == 1, told.text
+        told.find(r"- worker03: step join failed \(exit 77, attempt \d+\): kp-aws.*AccessDenied")
+        iam.put_role_policy(**policy, PolicyDocument=json.dumps(given))
+        up(project, *QUICK)
+        assert "worker03" in ready_nodes(project)

@@ -2,9 +2,14 @@
 # What kubeadm and Calico expect of the operating system.
 source /usr/local/lib/kubepark/lib.sh
 
+# 78: trying again does not help (EX_CONFIG).
+if ! grep -qx "VERSION_CODENAME=$UBUNTU_CODENAME" /etc/os-release; then
+  echo "cause: this image is $(sed -n 's/^PRETTY_NAME=//p' /etc/os-release), not Ubuntu $UBUNTU_CODENAME: change its ami"
+  exit 78
+fi
 if [[ $(stat -fc %T /sys/fs/cgroup) != cgroup2fs ]]; then
   echo "this image has cgroup v1; the kubelet needs v2" >&2
-  exit 1
+  exit 78
 fi
 
 swapoff -a
