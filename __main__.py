@@ -50,9 +50,8 @@ def main() -> None:
     instances = {plan.master.name: master.instance, **workers.instances, **gpu_nodes.instances}
 
     api = endpoint(settings, master)
-    cluster = Cluster("cluster", settings, plan.nodes, instances, api, provider)
-    # When the master goes in `destroy`, so does everything in the cluster: no call to a dead API.
-    in_cluster = pulumi.ResourceOptions(provider=cluster.provider, deleted_with=master.instance)
+    cluster = Cluster("cluster", settings, plan.nodes, instances, api, provider, plan.known_master)
+    in_cluster = cluster.inside(master.instance)
     calico = Calico("calico", settings, plan.manifests["calico"], in_cluster)
     gpu = Gpu("gpu-support", settings, list(gpu_nodes.instances.values()), in_cluster)
     dex = Dex("dex", settings, in_cluster)

@@ -13,7 +13,7 @@ from cli.aws import client, schedule_key_deletion
 from cli.environments import Environment
 from cli.errors import CommandError
 from cli.pulumi import Pulumi
-from cli.stackfile import cluster_of, replace_file
+from cli.stackfile import cluster_of, identity_of, replace_file
 from config import ROOT
 from config import kubeconfig as operator
 
@@ -113,7 +113,7 @@ def _refuse_protected(cli: Pulumi, options: Sequence[str]) -> None:
 
 
 def _kubeconfig_file(stack: str) -> Path:
-    return ROOT / operator.file_of(cluster_of(stack))
+    return ROOT / operator.file_of(cluster_of(stack), identity_of(stack))
 
 
 def _fetch_kubeconfig(cli: Pulumi) -> None:

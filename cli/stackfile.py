@@ -59,6 +59,12 @@ def cluster_of(stack: str) -> str:
     return str(config_of(stack).get(f"{PROJECT}:clusterName") or f"{PROJECT}-{stack}")
 
 
+def identity_of(stack: str) -> int:
+    """Which cluster of that name it is; 1 where what is there is refused by the program."""
+    found = setting(config_of(stack), f"{PROJECT}:controlPlane.identity")
+    return found if type(found) is int else 1
+
+
 def not_yaml(name: str, error: Exception) -> CommandError:
     """The library's error in one line: where and what, without its own advice."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)

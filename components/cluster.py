@@ -22,7 +22,7 @@ from pulumi_aws import ec2
 
 from components import waiting
 from components.parameters import PENDING
-from config import kubeconfig
+from config import kubeconfig, new_cluster
 from config.model import NodePlan, Settings
 from config.naming import Naming
 
@@ -48,16 +48,18 @@ class Cluster(pulumi.ComponentResource):
         instances: Mapping[str, ec2.Instance],
         endpoint: pulumi.Output[str],  # where operators reach the API
         aws_provider: aws.Provider,
+        known_master: str,  # its instance id at the last update; "" if this update makes the cluster
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("kubepark:index:Cluster", name, None, opts)
+        self._settings, self._known_master = settings, known_master
         self._naming = Naming(settings.cluster)
         self._seconds = settings.control_plane.wait_minutes * 60.0
         self._instances = instances
         self._provider = aws_provider
         self._master, *self._others = nodes
         self._round: Task[Mapping[str, waiting.Record]] | None = None
-        self._file = kubeconfig.file_of(settings.cluster)
+        self._file = kubeconfig.file_of(settings.cluster, settings.control_plane.identity)
         # Awaiting a call's future drops its secretness, so it is put back here, outside.
         published: pulumi.Output[str] = pulumi.Output.secret(
             instances[self._master.name].id.apply(self._await_master, run_with_unknowns=True)
@@ -73,8 +75,9 @@ class Cluster(pulumi.ComponentResource):
         self.provider = kubernetes.Provider(
             f"{name}-kubernetes",
             kubeconfig=pulumi.Output.unsecret(kept),  # a path
-            # Plain on purpose: an instance's id here would replace every object with the master.
-            cluster_identifier=f"{settings.cluster}/{settings.control_plane.identity}",
+            # Never another one: a provider that is replaced deletes its objects in the old cluster, with old
+            # credentials. Objects follow the identity by themselves, see `inside`.
+            cluster_identifier=f"{settings.cluster}/1",
             enable_server_side_apply=True,
             # What the program sets it keeps: a hand edit is put back by `up`, not a conflict for ever.
             enable_patch_force=True,
@@ -83,6 +86,27 @@ class Cluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({})
+
+    def inside(self, master: ec2.Instance) -> pulumi.ResourceOptions:
+        """Options of what lives in the cluster: made with it, gone with it.
+
+        When the master goes in `destroy`, so does everything in the cluster: no call to a dead API. When
+        the cluster is made anew, each object is deleted before it is made again: the provider speaks to the
+        new API by then, which does not know it, or its kind. The other way round it would lose the new one.
+        """
+        identity = self._settings.control_plane.identity
+        anew = pulumi.ResourceOptions(replacement_trigger=identity, delete_before_replace=True)
+
+        def transform(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+            if not args.type_.startswith("kubernetes:"):
+                return None
+            return pulumi.ResourceTransformationResult(
+                args.props, pulumi.ResourceOptions.merge(args.opts, anew)
+            )
+
+        return pulumi.ResourceOptions(
+            provider=self.provider, deleted_with=master, transformations=[transform]
+        )
 
     def fail_for_missing_nodes(self, after: Sequence[pulumi.Resource]) -> None:
         """Fail the update if a node other than the master did not come, once `after` is done.
@@ -100,6 +124,11 @@ class Cluster(pulumi.ComponentResource):
             return await self._peek(instance_id)
         if pulumi.contains_unknowns(instance_id):
             raise pulumi.RunError(f"the control plane was not created: see the error of {name}")
+        if self._known_master not in ("", instance_id):
+            stack = pulumi.get_stack()
+            raise pulumi.RunError(
+                new_cluster.other_master(stack, self._settings, self._known_master, instance_id)
+            )
         error = await self._await(self._master, instance_id)
         if error:
             raise pulumi.RunError(f"the control plane did not come up: {name}: {error}\n{NEXT}")

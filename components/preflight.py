@@ -11,7 +11,7 @@ import userdata
 from components.incluster.objects import Object
 from components.incluster.sources import load_all
 from components.network import plan_subnets
-from config import last_update, settings
+from config import last_update, new_cluster, settings
 from config.manifest_lock import ManifestError
 from config.model import NodePlan, NodeRole, Settings
 from config.nodes import plan_nodes
@@ -26,6 +26,7 @@ class Plan:
     nodes: tuple[NodePlan, ...]  # the master first
     user_data: Mapping[str, bytes]  # by node name
     manifests: Mapping[str, tuple[Object, ...]]  # by source name
+    known_master: str  # instance id of the last update, "" if this one makes the cluster
 
     @property
     def master(self) -> NodePlan:
@@ -42,14 +43,16 @@ def run() -> Plan:
     """
     try:
         stack, loaded = pulumi.get_stack(), settings.load()
-        last_update.check(stack, loaded, last_update.previous())
+        before = last_update.previous()
+        last_update.check(stack, loaded, before)
         subnets = {subnet.availability_zone: subnet.cidr for subnet in plan_subnets(loaded.network)}
         nodes = plan_nodes(
             loaded, subnets[loaded.network.availability_zone], subnets[loaded.gpu.availability_zone]
         )
         user_data = {node.name: userdata.render(node, loaded) for node in nodes}
         check_sizes(stack, loaded, nodes, user_data)
-        return Plan(loaded, nodes, user_data, load_all(loaded.manifests))
+        known_master = new_cluster.known_master(loaded, before)
+        return Plan(loaded, nodes, user_data, load_all(loaded.manifests), known_master)
     except (SettingsError, ManifestError) as error:
         raise pulumi.RunError(str(error)) from None
 

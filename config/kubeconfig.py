@@ -15,9 +15,13 @@ from pathlib import Path
 NOWHERE = "apiVersion: v1\nkind: Config\n"
 
 
-def file_of(cluster: str) -> str:
-    """The file of a cluster, relative to the project's root, where the CLI starts program and providers."""
-    return f".kubepark/{cluster}.kubeconfig"
+def file_of(cluster: str, identity: int) -> str:
+    """The file of a cluster, relative to the project's root, where the CLI starts program and providers.
+
+    Another identity is another path, so that the engine makes the provider anew before it deletes and makes
+    objects in the new cluster.
+    """
+    return f".kubepark/{cluster}.{identity}.kubeconfig"
 
 
 def keep(path: str | os.PathLike[str], text: str) -> None:

@@ -1,8 +1,9 @@
 """What the last update said of the stack, and what this one may therefore not do.
 
-Two stack outputs carry over: what the cluster was made with, and who was in the list of people. A
-difference would otherwise replace the network, be ignored by a control plane that was initialised long
-ago, or lose somebody's data. The cluster itself is not asked: a preview in a pull request cannot reach it.
+Stack outputs carry over: what the cluster was made with, its machines, and who was in the list of people.
+A difference would otherwise replace the network, be ignored by a control plane that was initialised long
+ago, leave nodes and objects of a cluster that is gone, or lose somebody's data. The cluster itself is not
+asked: a preview in a pull request cannot reach it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import pulumi
 
+from config import new_cluster
 from config.model import Person, Settings
 from config.naming import PROJECT, Naming
 from config.validation import Problem, Problems, SettingsError
@@ -21,6 +23,7 @@ _NETWORK = {
     "vpc_cidr": "network.vpcCidr",
     "availability_zone": "network.availabilityZone",
     "cluster": "clusterName",
+    "master": "controlPlane.name",
 }
 _CLUSTER = {
     "pod_cidr": "network.podCidr",
@@ -60,7 +63,9 @@ def outputs(settings: Settings) -> dict[str, Any]:
         "kubernetes": settings.release.minor,
         "platform": settings.platform,
         "api_name": Naming(settings.cluster).api_name,
+        "master": settings.control_plane.node.name,
         "identity": str(settings.control_plane.identity),
+        "generations": {key: str(number) for key, number in new_cluster.generations(settings).items()},
     }
     return {"people": people, "created_with": created_with}
 
@@ -71,7 +76,11 @@ def check(stack: str, settings: Settings, before: Mapping[str, Any]) -> None:
     Raises: SettingsError naming each create-only setting that differs and each person who would lose
     something, with the fix.
     """
-    problems = [*_recreated(stack, settings, before), *_lost(stack, settings, before)]
+    problems = [
+        *_recreated(stack, settings, before),
+        *new_cluster.check(stack, settings, before),
+        *_lost(stack, settings, before),
+    ]
     if problems:
         raise SettingsError(stack, problems)
 

@@ -14,7 +14,7 @@ TEXT = "apiVersion: v1\nclusters:\n- cluster:\n    server: https://a:6443\n  nam
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / kubeconfig.file_of("lab")
+    return tmp_path / kubeconfig.file_of("lab", 1)
 
 
 def mode(path: Path) -> int:

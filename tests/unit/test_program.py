@@ -163,11 +163,16 @@ def test_node_written_parameters_keep_their_values_and_have_constant_faces() -> 
     ]
     assert {item.name for item in written} >= {f"parameters-status-{node}" for node in NODES}
     for parameter in written:
-        assert set(parameter.ignore_changes) == {"value", "description", "type", "tier", "keyId"}
+        assert set(parameter.ignore_changes) == {
+            *("value", "valueWoVersion", "description", "type", "tier", "keyId")
+        }
         assert parameter.inputs["tier"] == "Standard"
-    secret = {item.inputs["name"] for item in written if item.inputs["type"] == "SecureString"}
-    assert secret == {"/lab/join", "/lab/kubeconfig", "/lab/encryption-key"}
-    assert all(item.inputs["value"] == PENDING for item in written if item.inputs["name"] in secret)
+    secret = [item.inputs for item in written if item.inputs["type"] == "SecureString"]
+    assert {each["name"] for each in secret} == {"/lab/join", "/lab/kubeconfig", "/lab/encryption-key"}
+    # Made with `value`, a parameter is read into the state by every refresh.
+    assert {(each["valueWo"], each["valueWoVersion"], "value" in each) for each in secret} == {
+        (PENDING, 1, False)
+    }
 
 
 def test_everything_in_the_cluster_goes_with_the_master() -> None:
@@ -182,8 +187,10 @@ def test_everything_in_the_cluster_goes_with_the_master() -> None:
 def test_the_cluster_is_identified_by_a_plain_string() -> None:
     provider = up().one("pulumi:providers:kubernetes")
     assert provider.inputs["clusterIdentifier"] == "lab/1"
-    rebuilt = run(config=configuration(controlPlane__identity=2)).one("pulumi:providers:kubernetes")
-    assert rebuilt.inputs["clusterIdentifier"] == "lab/2"
+
+    anew = run(config=configuration(controlPlane__identity=2)).one("pulumi:providers:kubernetes")
+    assert anew.inputs["clusterIdentifier"] == "lab/1", "replaced, it would delete objects in the old cluster"
+    assert anew.inputs["kubeconfig"] == ".kubepark/lab.2.kubeconfig", "as it was, it would not be read anew"
 
 
 def test_operators_reach_the_api_where_the_stack_says_now_and_not_where_the_master_was_told_once() -> None:
@@ -207,7 +214,7 @@ def denied(args: dict[str, Any], recording: Recording) -> dict[str, Any]:
 def test_a_preview_tells_the_provider_what_the_update_does() -> None:
     kind = "pulumi:providers:kubernetes"
     assert preview().one(kind).inputs == up().one(kind).inputs
-    assert preview().files == {".kubepark/lab.kubeconfig": kubeconfig.NOWHERE}
+    assert preview().files == {".kubepark/lab.1.kubeconfig": kubeconfig.NOWHERE}
 
 
 def test_an_update_without_the_kubeconfig_fails_with_what_is_missing() -> None:
@@ -222,8 +229,8 @@ def test_of_the_kubeconfig_pulumi_has_a_path_and_nothing_else() -> None:
     """Not even encrypted: whoever previews has the key."""
     recording = up()
     provider = recording.one("pulumi:providers:kubernetes")
-    assert provider.inputs["kubeconfig"] == ".kubepark/lab.kubeconfig"
-    assert recording.files == {".kubepark/lab.kubeconfig": KUBECONFIG}
+    assert provider.inputs["kubeconfig"] == ".kubepark/lab.1.kubeconfig"
+    assert recording.files == {".kubepark/lab.1.kubeconfig": KUBECONFIG}
     held = [(item.inputs, item.outputs) for item in recording.resources.values()]
     assert "stands for the operator's kubeconfig" not in json.dumps([held, recording.outputs], default=repr)
 

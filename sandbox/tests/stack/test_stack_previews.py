@@ -44,7 +44,7 @@ def steps(project: Project) -> list[tuple[str, str]]:
 def test_a_role_that_may_not_read_the_kubeconfig_previews_the_same_and_cannot_update(
     project: Project,
 ) -> None:
-    file = project.root / file_of("kubepark-sandbox")
+    file = project.root / file_of("kubepark-sandbox", 1)
     unchanged = steps(project)
     assert {operation for operation, _ in unchanged} == {"same"}
     assert "client-key-data" in file.read_text(encoding="utf-8")
@@ -126,7 +126,7 @@ def test_the_decrypted_state_makes_nobody_an_administrator(empty: Project) -> No
     assert [leak.document for leak in search(documents, [known])] == ["all"], "it is decrypted"
     assert search(documents, list(secrets(project))) == []
     provider = next(item for item in project.resources() if item["type"] == "pulumi:providers:kubernetes")
-    assert provider["inputs"]["kubeconfig"] == file_of("kubepark-sandbox")
+    assert provider["inputs"]["kubeconfig"] == file_of("kubepark-sandbox", 1)
 
 
 def secrets(project: Project) -> Iterator[Secret]:
@@ -140,7 +140,7 @@ def secrets(project: Project) -> Iterator[Secret]:
 
 
 def test_another_machine_refreshes_and_updates_with_the_kubeconfig_that_it_fetches(project: Project) -> None:
-    file = project.root / file_of("kubepark-sandbox")
+    file = project.root / file_of("kubepark-sandbox", 1)
     file.unlink()
     assert project.drift() == {}
     assert file.stat().st_mode & 0o777 == 0o600
