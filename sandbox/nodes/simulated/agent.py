@@ -34,8 +34,7 @@ class Agent:
         self.folder = folder
         self.tools = tools
         self.supervisor = supervisor
-        self._api: Api | None = None
-        self._plugins: DevicePlugins | None = None
+        self._acting: tuple[Api, DevicePlugins] | None = None  # one value: nodes stop it beside a tick
         self._waiting = threading.Event()  # some running node may have no network yet
         self._next_look = 0.0
 
@@ -43,15 +42,16 @@ class Agent:
         """Begin to act for the nodes of one control plane. `gpus`: instance id -> GPUs in the machine."""
         self._start_kwok(KWOK_HOST, kubeconfig, pod_cidr, kubelet.RUNNING_LABEL, stages(host_only=True))
         self._start_kwok(KWOK_PODS, kubeconfig, pod_cidr, kubelet.NETWORK_LABEL, stages(host_only=False))
-        self._api = Api.from_kubeconfig(kubeconfig)
-        self._plugins = DevicePlugins(self._api, gpus)
-        self._plugins.start()
+        api = Api.from_kubeconfig(kubeconfig)
+        plugins = DevicePlugins(api, gpus)
+        plugins.start()
+        self._acting = (api, plugins)
         self._waiting.set()
 
     def stop(self) -> None:
-        if self._plugins:
-            self._plugins.stop()
-        self._api = self._plugins = None
+        acting, self._acting = self._acting, None
+        if acting:
+            acting[1].stop()
         for name in (KWOK_HOST, KWOK_PODS):
             self.supervisor.stop(name, grace=3.0)
 
@@ -62,13 +62,15 @@ class Agent:
 
     def tick(self) -> None:
         """Once a second: Ready for nodes whose network came up. Silent while the API is away."""
-        if self._api is None or self._plugins is None or time.monotonic() < self._next_look:
+        acting = self._acting
+        if acting is None or time.monotonic() < self._next_look:
             return
+        api, plugins = acting
         self._next_look = time.monotonic() + 1.0
         try:
             if self._waiting.is_set():
-                self._look(self._api)
-            self._plugins.reconcile()
+                self._look(api)
+            plugins.reconcile()
         except (Unavailable, ApiError) as error:
             log("agent", str(error))
 
