@@ -19,8 +19,6 @@ from config import kubeconfig as operator
 
 # Our own settings check says all that is wrong at once; the CLI's ends at the first wrong type.
 CHECKED_BY_US = ("--policy-pack", str(ROOT / "policies"), "--skip-config-validation")
-# A node that AWS does not create stops what needs it, and nothing else.
-NOT_STOPPED_BY_ONE = "--continue-on-error"
 # Options of `pulumi destroy` that say which resources are meant, or that protection is not.
 _CHOOSING = ("--target", "-t", "--exclude", "-x", "--ignore-protect")
 VERIFY_SECONDS = 120.0  # patience of the GPU Job that ends an `up`
@@ -37,7 +35,7 @@ def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
             _fetch_kubeconfig(cli)
         _settle(cli)
         preflight.warn(stack, variables)
-        code = cli.operate("up", *CHECKED_BY_US, NOT_STOPPED_BY_ONE, *_consent(environment, yes), *options)
+        code = cli.update(*CHECKED_BY_US, *_consent(environment, yes), *options)
         if environment.kubeconfig is None:
             return code
         if kubeconfig := operator.kept(_kubeconfig_file(stack)):  # also when another node did not come

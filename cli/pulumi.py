@@ -9,15 +9,19 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cli import environments
+from cli import engine_events, environments
 from cli.errors import CommandError
 from config import ROOT
+
+# A node that AWS does not create stops what needs it, and nothing else.
+NOT_STOPPED_BY_ONE = "--continue-on-error"
 
 
 class Pulumi:
@@ -28,17 +32,48 @@ class Pulumi:
         self.variables = variables
         self._cwd = cwd
 
+    def update(self, *arguments: str) -> int:
+        """`pulumi up` that goes on after an error, and ends where it cannot. Its exit code.
+
+        After a failed deletion of something that is replaced, an engine told to go on waits for ever: it
+        marks the failed step as failed and not the creation behind it (pulumi 3.259,
+        pkg/resource/deploy/step_executor.go, executeChain). So the CLI is interrupted then.
+        """
+        failed: list[str] = []
+
+        def watch(event: engine_events.Event) -> None:
+            if name := engine_events.failed_deletion(event):
+                failed.append(name)
+                for process in running:
+                    process.send_signal(signal.SIGINT)
+
+        with engine_events.following(watch) as option, _signals() as running:
+            words = ("up", *arguments, NOT_STOPPED_BY_ONE, *option)
+            code = self._run(running, *words, **engine_events.VARIABLES)
+        if not failed:
+            return code
+        print(
+            f"error: the update was ended, because {', '.join(failed)} could not be deleted (see above), and "
+            "what takes its place waits for that. Fix the cause, then run `up` again: it goes on from here",
+            file=sys.stderr,
+            flush=True,
+        )
+        return code or 1
+
     def operate(self, verb: str, *arguments: str) -> int:
         """`pulumi VERB ARGUMENTS` with our terminal; gives its exit code (128 + number of a signal).
 
         Ctrl-C in a terminal reaches the CLI by itself: it lets the steps in flight end. SIGTERM, which
         reaches us alone, is handed on as an interrupt.
         """
-        command = [self._executable(), verb, *arguments, "--stack", self.stack]
-        with _signals() as received:
-            process = subprocess.Popen(command, cwd=self._cwd, env=self.variables)
-            received.append(process)
-            code = process.wait()
+        with _signals() as running:
+            return self._run(running, verb, *arguments)
+
+    def _run(self, running: list[subprocess.Popen[bytes]], *words: str, **variables: str) -> int:
+        command = [self._executable(), *words, "--stack", self.stack]
+        process = subprocess.Popen(command, cwd=self._cwd, env={**self.variables, **variables})
+        running.append(process)
+        code = process.wait()
         return code if code >= 0 else 128 - code
 
     def read(self, *arguments: str, given: str | None = None) -> str:

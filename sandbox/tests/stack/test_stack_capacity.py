@@ -125,6 +125,26 @@ def test_a_master_that_is_not_created_ends_the_update_at_once(empty: Project) ->
     assert ready_nodes(project) == NODES
 
 
+def test_a_node_that_aws_does_not_delete_ends_the_update_and_the_next_one_replaces_it(
+    project: Project,
+) -> None:
+    """Somebody protected it in the console. The engine, told to go on after errors, would wait for ever."""
+    ec2, before = project.aws("ec2"), project.instance("worker03")["InstanceId"]
+    ec2.modify_instance_attribute(InstanceId=before, DisableApiTermination={"Value": True})
+    for node in ("worker01", "worker02", "worker03"):
+        project.set(f"kubepark:workers.nodes.{node}.generation", 2 if node == "worker03" else 1)
+    began = time.monotonic()
+    said = fails(project)
+    assert time.monotonic() - began < 60
+    assert "OperationNotPermitted" in said
+    assert "error: the update was ended, because worker03 could not be deleted" in said
+    assert project.instance("worker03")["InstanceId"] == before
+    ec2.modify_instance_attribute(InstanceId=before, DisableApiTermination={"Value": False})
+    project.ok("up", *QUICK, timeout=400)
+    assert project.instance("worker03")["InstanceId"] != before
+    assert ready_nodes(project) == NODES
+
+
 def test_gpu_nodes_go_to_another_zone_and_to_a_third_and_nobody_else_moves(project: Project) -> None:
     others = {node: project.instance(node)["InstanceId"] for node in NODES - {"gpu01"}}
     rules = project.aws("ec2").describe_security_group_rules()["SecurityGroupRules"]

@@ -1,0 +1,64 @@
+"""Events of the engine while the CLI works: for what its exit code says too late, or never.
+
+They come through a pipe with a name, so that nothing of a resource is written to a disk. The option is the
+Automation API's way; the CLI has it where PULUMI_DEBUG_COMMANDS is set (`pkg/cmd/pulumi/operations/up.go`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+Event = Mapping[str, Any]
+
+VARIABLES = {"PULUMI_DEBUG_COMMANDS": "true"}
+_READ_BYTES = 1 << 16
+_POLL_SECONDS = 0.5
+
+
+@contextmanager
+def following(react: Callable[[Event], None]) -> Iterator[tuple[str, ...]]:
+    """Call `react` with each event, in a thread. Gives the option for the CLI, which needs `VARIABLES`."""
+    with tempfile.TemporaryDirectory(prefix="kubepark-") as folder:
+        path = Path(folder) / "events"
+        os.mkfifo(path, 0o600)
+        # For writing as well: so there is no end of it between the CLI's preview and its update.
+        pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        ended = threading.Event()
+        reader = threading.Thread(target=_read, args=(pipe, ended, react), name="events", daemon=True)
+        reader.start()
+        try:
+            yield ("--event-log", str(path))
+        finally:
+            ended.set()
+            reader.join()
+            os.close(pipe)
+
+
+def failed_deletion(event: Event) -> str:
+    """The name of a resource that is to be replaced and whose deletion failed; "" for other events.
+
+    Source: apitype.ResOpFailedEvent and StepEventMetadata of the SDK, sdk/go/common/apitype/events.go.
+    """
+    step = (event.get("resOpFailedEvent") or {}).get("metadata") or {}
+    return str(step["urn"]).rpartition("::")[2] if step.get("op") == "delete-replaced" else ""
+
+
+def _read(pipe: int, ended: threading.Event, react: Callable[[Event], None]) -> None:
+    """Until nothing is left after the end: an event that nobody reads would stop the CLI."""
+    kept = b""
+    while True:
+        last = ended.is_set()
+        if select.select([pipe], [], [], 0 if last else _POLL_SECONDS)[0]:
+            *lines, kept = (kept + os.read(pipe, _READ_BYTES)).split(b"\n")
+            for line in lines:
+                react(json.loads(line))
+        elif last:
+            return
