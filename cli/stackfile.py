@@ -9,7 +9,7 @@ from typing import Any
 
 from cli.errors import CommandError
 from config import ROOT
-from config.naming import PROJECT
+from config.naming import PROJECT, default_cluster
 
 PEOPLE = "kubepark:people"
 PEOPLE_FILE = "kubepark:peopleFile"
@@ -55,8 +55,8 @@ def setting(config: Mapping[str, Any], path: str) -> Any:
 
 
 def cluster_of(stack: str) -> str:
-    """The name of a stack's cluster: its setting, else what `config.settings` makes of the stack's name."""
-    return str(config_of(stack).get(f"{PROJECT}:clusterName") or f"{PROJECT}-{stack}")
+    """The name of a stack's cluster: its setting, else what the stack's name gives."""
+    return str(config_of(stack).get(f"{PROJECT}:clusterName") or default_cluster(stack))
 
 
 def identity_of(stack: str) -> int:

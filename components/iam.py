@@ -121,7 +121,7 @@ class Iam(pulumi.ComponentResource):
         self.profiles, self.policies = {}, {}
         child = pulumi.ResourceOptions(parent=self)
         for node in nodes:
-            label, role_name = f"{name}-{node.name}", f"{naming.cluster}-{node.name}"
+            label, role_name = f"{name}-{node.name}", naming.role_name(node.name)
             role = iam.Role(
                 label,
                 name=role_name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 TAG_CLUSTER = "kubepark:cluster"
@@ -10,9 +11,14 @@ TAG_ROLE = "kubepark:role"
 TAG_GENERATION = "kubepark:generation"
 TAG_DIGEST = "kubepark:user-data-digest"
 
+# AWS takes 50 tags for a resource; an instance has the five above, Name and that of cloud controllers.
+# Source: EC2 user guide, "Tag restrictions".
+MOST_TAGS = 50 - 7
+
 # The namespace of the stack configuration, and the first part of every component type token.
 PROJECT = "kubepark"
 
+LONGEST_CLUSTER = 24  # characters: names of roles hold it beside a node's name
 API_PORT = 6443
 CHECKSUM = (
     "kubepark/config-sha256"  # pod annotation: what the pod read at its start; another makes other pods
@@ -72,10 +78,24 @@ class Naming:
     def status_parameter(self, node: str) -> str:
         return f"{self.status_path}/{node}"
 
+    def role_name(self, node: str) -> str:
+        """The name of a node's role and of its instance profile."""
+        return f"{self.cluster}-{node}"
+
     @property
     def cluster_tag(self) -> tuple[str, str]:
         """The tag that AWS cloud controllers look for."""
         return (f"kubernetes.io/cluster/{self.cluster}", "owned")
+
+
+def default_cluster(stack: str) -> str:
+    """The name of a stack's cluster unless it has another; not every stack's name gives a valid one."""
+    return f"{PROJECT}-{stack}"
+
+
+def possible_cluster(stack: str) -> str:
+    """A valid name of a cluster that is near to the stack's name."""
+    return re.sub(r"[^a-z0-9]+", "-", default_cluster(stack).lower())[:LONGEST_CLUSTER].strip("-")
 
 
 def partition(region: str) -> str:

@@ -15,7 +15,7 @@ from pulumi.runtime import config as runtime_config
 
 from config import people_checks
 from config.model import PodSecurity, Settings
-from config.naming import PROJECT
+from config.naming import LONGEST_CLUSTER, PROJECT, Naming, default_cluster, possible_cluster
 from config.sections import aws as aws_section
 from config.sections import logins, nodes, quota
 from config.sections import network as network_section
@@ -48,20 +48,14 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
     for key in sorted(plain):
         if root.has(key) and root.raw[key]:
             problems.add(root.key(key), "is stored as plain text", "an encrypted value (--secret)", None)
-    cluster = root.value(
-        "clusterName",
-        _cluster_name,
-        accepted="a DNS-1123 label of at most 24 characters",
-        example=f"{PROJECT}-{stack}",
-        default=f"{PROJECT}-{stack}",
-    )
+    cluster = _cluster(root, stack)
     aws = aws_section.aws(root.section("aws"))
     release, platform, ami = platform_section.platform(root.section("platform"))
     network = network_section.network(root.section("network"), aws.region)
     control_plane = nodes.control_plane(root.section("controlPlane"), ami)
     workers = nodes.workers(root.section("workers"), ami)
     gpu = nodes.gpu(root.section("gpu"), ami, network)
-    nodes.check_names(problems, control_plane, workers, gpu.nodes)
+    nodes.check_names(problems, Naming(cluster), control_plane, workers, gpu.nodes)
     nodes.check_images(problems, platform, (control_plane.node, *workers, *gpu.nodes))
     people, groups = people_section.people(root), people_section.groups(root.section("groups"))
     people_checks.check(problems, people_section.list_path(root), people, groups)
@@ -120,7 +114,24 @@ def _decoded(value: Any) -> Any:
     return value
 
 
+def _cluster(root: Section, stack: str) -> str:
+    """The cluster's name, given or from the stack's."""
+    accepted = f"a DNS-1123 label of at most {LONGEST_CLUSTER} characters"
+    derived, possible = default_cluster(stack), possible_cluster(stack)
+    if not root.has("clusterName"):
+        try:
+            _cluster_name(derived)
+        except ValueError as error:
+            wrong = f"the stack's name gives no cluster name: {error}"
+            root.refuse("clusterName", wrong, accepted, possible)
+    return root.value("clusterName", _cluster_name, accepted=accepted, example=possible, default=derived)
+
+
 def _cluster_name(raw: Any) -> str:
-    if len(dns_label(raw)) > 24:  # IAM role names hold it with a node's name, in 64 characters
-        raise ValueError(f"{shown(raw)} has more than 24 characters")
-    return str(raw)
+    name = dns_label(raw)
+    if len(name) > LONGEST_CLUSTER:
+        raise ValueError(f"{shown(raw)} has more than {LONGEST_CLUSTER} characters")
+    # Source: the Systems Manager API, PutParameter, "Naming Constraints".
+    if name.startswith(("aws", "ssm")):
+        raise ValueError(f"{shown(raw)} begins with aws or ssm, which no parameter path may")
+    return name

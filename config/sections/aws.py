@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from unicodedata import category
 from urllib.parse import urlsplit
 
 from config.model import AwsSettings
+from config.naming import MOST_TAGS, PROJECT
 from config.validation import Section, matching, shown, text
 
 _region = matching(re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]"), "a region")
+_TAG_FORM = "letters, digits, spaces and _.:/=+-@"
 _account = matching(re.compile(r"[0-9]{12}"), "an account number")
 
 
@@ -31,13 +34,49 @@ def aws(section: Section) -> AwsSettings:
 
 
 def tags(section: Section) -> Mapping[str, str]:
-    """Further tags for every AWS resource. The program's own prefix is refused."""
-    found = {}
-    for key in section.names():
-        found[key] = section.value(key, text, accepted="a text of at most 256 characters", example="ml-team")
-        if key.startswith(("kubepark:", "aws:", "kubernetes.io/")) or len(key) > 128 or len(found[key]) > 256:
-            section.refuse(key, f"{key} cannot be a tag here", "another tag name", None)
+    """Further tags for every AWS resource, as the strictest service that gets them takes them."""
+    found: dict[str, str] = {}
+    spelled: dict[str, str] = {}
+    for place, key in enumerate(section.names()):
+        found[key] = section.value(
+            key, _tag_value, accepted=f"a text of at most 256 characters: {_TAG_FORM}", example="ml-team"
+        )
+        same = spelled.setdefault(key.lower(), key)
+        wrong = _wrong_tag_key(key)
+        if same != key:
+            wrong = f"differs from {same} in case only, and IAM's tag keys have no case"
+        elif place >= MOST_TAGS:
+            wrong = f"is one too many: AWS takes 50 tags, of which {50 - MOST_TAGS} are the program's"
+        if wrong:
+            accepted = f"at most {MOST_TAGS} tags of at most 127 characters: {_TAG_FORM}"
+            section.refuse(key, wrong, accepted, None)
     return found
+
+
+def _tag_value(raw: Any) -> str:
+    if len(text(raw)) > 256:
+        raise ValueError("has more than 256 characters")
+    if refused := _refused_in_tags(raw):
+        raise ValueError(f"has a character that IAM refuses in tags: {refused}")
+    return str(raw)
+
+
+def _wrong_tag_key(key: str) -> str:
+    """What is wrong with the key of a tag; empty if nothing is."""
+    if not key.strip():
+        return "is empty"
+    if len(key) > 127:  # source: the EC2 API, Tag; IAM and SSM take one more
+        return "has more than 127 characters"
+    for prefix in ("aws:", f"{PROJECT}:", "kubernetes.io/"):
+        if key.lower().startswith(prefix):
+            return f"begins with {prefix}, which is reserved"
+    refused = _refused_in_tags(key)
+    return f"has a character that IAM refuses in tags: {refused}" if refused else ""
+
+
+def _refused_in_tags(raw: str) -> str:
+    """The first character that IAM refuses. Source: the IAM API, Tag; the SSM API has the same pattern."""
+    return next((each for each in raw if category(each)[0] not in "LZN" and each not in "_.:/=+-@"), "")
 
 
 def _url(raw: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config.model import ControlPlaneSettings, GpuSettings, NetworkSettings, NodeSettings
+from config.naming import Naming
 from config.nodes import NODE_NUMBERS, node_number
 from config.validation import Problems, Section, matching, one_of, shown, text
 from config.versions import AMI_PARAMETERS, GPU_INSTANCE_TYPES
@@ -23,6 +24,7 @@ _NAME_FORM = "lower-case letters and a number at the end, like worker01"
 INSTANCE_TYPES: Mapping[str, str] = MappingProxyType(
     {"controlPlane": "m7i.large", "workers": "m7i.xlarge", "gpu": "g4dn.xlarge"}
 )
+_LONGEST_ROLE = 64  # characters; source: the IAM API, CreateRole, RoleName
 AMI_FORM = "ami- and 8 or 17 hexadecimal digits"
 
 ami_id = matching(_AMI, "an AMI id")
@@ -83,16 +85,19 @@ def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
 
 def check_names(
     problems: Problems,
+    naming: Naming,
     master: ControlPlaneSettings,
     workers: tuple[NodeSettings, ...],
     gpu: tuple[NodeSettings, ...],
 ) -> None:
-    """Names are unique in the cluster; numbers, which fix addresses, are unique in a pool."""
+    """Names are unique, and short enough for roles; numbers, which fix addresses, are unique in a pool."""
+    _check_role(problems, naming, "kubepark:controlPlane.name", master.node.name, "master1")
     taken = {master.node.name: "kubepark:controlPlane.name"}
     for pool, nodes in (("workers", workers), ("gpu", gpu)):
         numbers: dict[int, str] = {}
         for node in nodes:
             key = f"kubepark:{pool}.nodes.{node.name}"
+            _check_role(problems, naming, key, node.name, None)
             if node.name in taken:
                 problems.add(
                     key, f"{node.name} is the name of {taken[node.name]} too", "a name of its own", None
@@ -106,6 +111,17 @@ def check_names(
                     "a number of its own in the pool",
                     None,
                 )
+
+
+def _check_role(problems: Problems, naming: Naming, key: str, node: str, example: str | None) -> None:
+    role = naming.role_name(node)
+    if len(role) > _LONGEST_ROLE:
+        problems.add(
+            key,
+            f"{role}, its role's name, has {len(role)} characters",
+            f"at most {_LONGEST_ROLE} with the cluster's name and a dash before the node's",
+            example,
+        )
 
 
 def check_images(problems: Problems, platform: str, nodes: Iterable[NodeSettings]) -> None:

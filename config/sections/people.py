@@ -105,7 +105,13 @@ def _person(section: Section) -> Person:
         "email", _email, accepted="local-part@domain", example="ana@example.org", stand_in=""
     )
     local = default_namespace(email)
-    name = section.value("name", dns_label, accepted="a DNS-1123 label", example=local or "ana", stand_in="")
+    name = section.value(
+        "name",
+        dns_label,
+        accepted="a DNS-1123 label",
+        example=local[:63].strip("-") or "ana",
+        stand_in="",
+    )
     role = PersonRole(section.choice("role", PersonRole, PersonRole.MEMBER))
     state = PersonState(section.choice("state", PersonState, PersonState.ACTIVE))
     person = Person(
@@ -142,7 +148,7 @@ def _namespace_of(section: Section, role: PersonRole, email: str, local: str) ->
         "namespace",
         _namespace,
         accepted="a DNS-1123 label that is not reserved",
-        example=f"{local}-ns",
+        example=_possible_namespace(local),
         default=local,
         stand_in="",
     )
@@ -181,8 +187,17 @@ def _check_derived(section: Section, namespace: str) -> None:
             "namespace",
             f"the e-mail's local part gives no namespace: {error}",
             "a DNS-1123 label that is not reserved",
-            f"{namespace[:50].strip('-') or 'person'}-ns",
+            _possible_namespace(namespace),
         )
+
+
+def _possible_namespace(local: str) -> str:
+    """A valid namespace that is near to an e-mail's local part."""
+    stem = local[:50].strip("-") or "person"
+    try:
+        return _namespace(f"{stem}-ns")
+    except ValueError:  # a prefix that is reserved
+        return f"ns-{stem}"
 
 
 def _email(raw: Any) -> str:
