@@ -26,6 +26,10 @@ CHECKSUM = (
 GPU_RESOURCE = "nvidia.com/gpu"  # what pods ask for, and the key of the GPU nodes' taint
 GPU_LABEL = "nvidia.com/gpu.present"  # of a GPU node: "true"
 ACCELERATOR = "accelerator"  # label of a GPU node: its GPU model
+# Labels by which the scheduler and controllers know where a node is, and what it is.
+INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
+REGION_LABEL = "topology.kubernetes.io/region"
+ZONE_LABEL = "topology.kubernetes.io/zone"
 DEVICE_PLUGIN = "nvidia-device-plugin"
 RUNTIME_CLASS = "nvidia"
 

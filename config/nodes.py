@@ -6,11 +6,20 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network
 
 from config.model import NodePlan, NodeRole, NodeSettings, Settings, Taint
-from config.naming import ACCELERATOR, GPU_LABEL, GPU_RESOURCE
+from config.naming import (
+    ACCELERATOR,
+    GPU_LABEL,
+    GPU_RESOURCE,
+    INSTANCE_TYPE_LABEL,
+    REGION_LABEL,
+    ZONE_LABEL,
+)
 
 GPU_TAINT = Taint(key=GPU_RESOURCE, value="present", effect="NoSchedule")
 CONTROL_PLANE_TAINT = Taint(key="node-role.kubernetes.io/control-plane", value="", effect="NoSchedule")
 
+# Labels that the program gives to nodes; nobody else may.
+PLANNED_LABELS = frozenset({ACCELERATOR, GPU_LABEL, INSTANCE_TYPE_LABEL, REGION_LABEL, ZONE_LABEL})
 
 # Offsets in a node's subnet. AWS keeps the first four addresses; the reservation covers all of these.
 _MASTER_OFFSET = 10

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from config.model import NodePlan, Settings, Taint
-from config.naming import API_PORT, Naming
+from config.naming import API_PORT, INSTANCE_TYPE_LABEL, REGION_LABEL, ZONE_LABEL, Naming
 
 AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
 AUDIT_LOG_DIR = "/var/log/kubernetes/audit"
@@ -21,9 +21,9 @@ ENCRYPTION_DIR = "/etc/kubernetes/enc"
 # What the kubelet registers besides the plan's own labels. The AWS cloud controller would set the
 # same ones; without it they come from the metadata service.
 _TOPOLOGY_LABELS = {
-    "node.kubernetes.io/instance-type": "@INSTANCE_TYPE@",
-    "topology.kubernetes.io/region": "@REGION@",
-    "topology.kubernetes.io/zone": "@AVAILABILITY_ZONE@",
+    INSTANCE_TYPE_LABEL: "@INSTANCE_TYPE@",
+    REGION_LABEL: "@REGION@",
+    ZONE_LABEL: "@AVAILABILITY_ZONE@",
 }
 
 

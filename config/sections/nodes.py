@@ -11,14 +11,13 @@ from urllib.parse import urlsplit
 from config.model import ControlPlaneSettings, GpuSettings, NetworkSettings, NodeSettings
 from config.naming import Naming
 from config.nodes import NODE_NUMBERS, node_number
+from config.sections.labels import labels
 from config.validation import Problems, Section, matching, one_of, shown, text
 from config.versions import AMI_PARAMETERS, GPU_INSTANCE_TYPES
 
 _NODE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,57}[a-z])?[0-9]{1,4}")
 _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _AMI = re.compile(r"ami-[0-9a-f]{8}([0-9a-f]{9})?")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
-_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _NAME_FORM = "lower-case letters and a number at the end, like worker01"
 # What nodes are unless the stack says otherwise, by the section that says it.
 INSTANCE_TYPES: Mapping[str, str] = MappingProxyType(
@@ -70,7 +69,7 @@ def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
     slicing = section.section("timeSlicing")
     replicas = slicing.number("replicas", 1, 16, 1)
     slicing.finish()
-    labels = _labels(section.section("labels"))
+    further = labels(section.section("labels"))
     zone = _zone(section, network)
     section.finish()
     return GpuSettings(
@@ -79,7 +78,7 @@ def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
         nodes=nodes if power == "running" else (),
         accelerator=models[0] if models and power == "running" else None,
         time_slicing_replicas=replicas,
-        labels=labels,
+        labels=further,
     )
 
 
@@ -184,20 +183,6 @@ def _zone(section: Section, network: NetworkSettings) -> str:
         example=second,
         default=first,
     )
-
-
-def _labels(section: Section) -> Mapping[str, str]:
-    found = {}
-    for key in section.names():
-        if not _LABEL_KEY.fullmatch(key) or "kubernetes.io/" in key:
-            section.refuse(key, f"{key} cannot be set by a kubelet", "another label", None)
-        found[key] = section.value(
-            key,
-            matching(_LABEL_VALUE, "a label value"),
-            accepted="a Kubernetes label value",
-            example="shared",
-        )
-    return found
 
 
 def _node_name(raw: Any) -> str:

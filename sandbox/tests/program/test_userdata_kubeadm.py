@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from sandbox.tests.tools import tool
+from tests.node_labels import ACCEPTED, REFUSED
 from tests.userdata_sample import ROLES, SETTINGS, files
 
 VALUES = {
@@ -102,3 +103,23 @@ def test_skipped_phases_exist():
     )
     for phase in init["skipPhases"]:
         assert re.search(rf"^  {phase} ", said.stdout, re.MULTILINE)
+
+
+def test_the_settings_take_the_labels_that_the_kubelet_takes():
+    kubelet = tool("kubelet")
+    if not kubelet.exists():
+        pytest.skip("the kubelet is built where real nodes can run")
+
+    def takes(key):
+        """It looks at its flags before it reads its configuration, which ends it."""
+        said = subprocess.run(
+            [kubelet, f"--node-labels={key}=v", "--config=/nonexistent"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stderr
+        assert ("failed to load kubelet config file" in said) != ("failed to validate kubelet flags" in said)
+        return "failed to validate kubelet flags" not in said
+
+    assert [key for key in ACCEPTED if not takes(key)] == []
+    assert [key for key, wrong in REFUSED if "is set by" not in wrong and takes(key)] == []
