@@ -7,7 +7,7 @@ from typing import Any
 
 from cli.errors import CommandError
 from cli.stackfile import setting
-from config.sections.nodes import INSTANCE_TYPES
+from config.sections.nodes import DEFAULT_TYPES
 
 ZONE = "kubepark:network.availabilityZone"
 SECOND_ZONE = "kubepark:network.secondAvailabilityZone"
@@ -16,7 +16,7 @@ GPU_ZONE = "kubepark:gpu.availabilityZone"
 
 def instance_types(config: Mapping[str, Any], section: str) -> set[str]:
     """The instance types of the nodes that a section of the stack file makes (`workers`, `gpu`, ...)."""
-    common = setting(config, f"kubepark:{section}.instanceType") or INSTANCE_TYPES[section]
+    common = setting(config, f"kubepark:{section}.instanceType") or DEFAULT_TYPES[section]
     nodes = setting(config, f"kubepark:{section}.nodes") or {"": {}}
     return {str((node or {}).get("instanceType") or common) for node in nodes.values()}
 

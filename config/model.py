@@ -13,7 +13,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network
 from typing import Any
 
-from config.versions import Accelerator, KubernetesRelease
+from config.versions import KubernetesRelease
 
 
 class NodeRole(StrEnum):
@@ -90,7 +90,6 @@ class GpuSettings:
     power: str
     availability_zone: str
     nodes: tuple[NodeSettings, ...]
-    accelerator: Accelerator | None  # None only when there is no node
     time_slicing_replicas: int  # 1: no sharing
     labels: Mapping[str, str]
 

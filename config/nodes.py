@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 
+from config.instance_types import GPU_INSTANCE_TYPES
 from config.model import NodePlan, NodeRole, NodeSettings, Settings, Taint
 from config.naming import (
     ACCELERATOR,
@@ -61,11 +62,12 @@ def plan_nodes(
             taints=taints,
         )
 
-    gpu = settings.gpu
-    model = {ACCELERATOR: gpu.accelerator.label} if gpu.accelerator else {}
-    gpu_labels = {**model, GPU_LABEL: "true", **gpu.labels}
+    def gpu_labels(node: NodeSettings) -> dict[str, str]:
+        model = GPU_INSTANCE_TYPES[node.instance_type].label
+        return {ACCELERATOR: model, GPU_LABEL: "true", **settings.gpu.labels}
+
     return (
         plan(settings.control_plane.node, NodeRole.MASTER, {}, CONTROL_PLANE_TAINT),
         *(plan(node, NodeRole.WORKER, {}) for node in settings.workers),
-        *(plan(node, NodeRole.GPU, gpu_labels, GPU_TAINT) for node in gpu.nodes),
+        *(plan(node, NodeRole.GPU, gpu_labels(node), GPU_TAINT) for node in settings.gpu.nodes),
     )

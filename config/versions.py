@@ -28,16 +28,6 @@ class KubernetesRelease:
     platforms: tuple[str, ...]
 
 
-# The hardware that a GPU instance type brings.
-# Source: https://aws.amazon.com/ec2/instance-types/g4/ (g4dn: NVIDIA T4; count per size).
-@dataclass(frozen=True, kw_only=True)
-class Accelerator:
-    """A GPU model as the cluster knows it: label value and number per node."""
-
-    label: str  # value of the node label `accelerator`
-    count: int
-
-
 # Kubernetes release dates and end of life: https://kubernetes.io/releases/ ; package versions:
 # pkgs.k8s.io (v1.36) and download.docker.com (noble); pause: kubeadm config images list.
 RELEASES: Mapping[str, KubernetesRelease] = MappingProxyType(
@@ -54,17 +44,6 @@ RELEASES: Mapping[str, KubernetesRelease] = MappingProxyType(
             calico="v3.32.4",
             platforms=("ubuntu-24.04",),
         ),
-    }
-)
-
-GPU_INSTANCE_TYPES: Mapping[str, Accelerator] = MappingProxyType(
-    {
-        "g4dn.xlarge": Accelerator(label="nvidia-t4", count=1),
-        "g4dn.2xlarge": Accelerator(label="nvidia-t4", count=1),
-        "g4dn.4xlarge": Accelerator(label="nvidia-t4", count=1),
-        "g4dn.8xlarge": Accelerator(label="nvidia-t4", count=1),
-        "g4dn.12xlarge": Accelerator(label="nvidia-t4", count=4),
-        "g4dn.16xlarge": Accelerator(label="nvidia-t4", count=1),
     }
 )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pulumi_policy import PolicyConfigSchema, ResourceValidationArgs
 
+from config.instance_types import INSTANCE_TYPES
 from policies.common import Fail, dig, each, every, is_true, mandatory
 
 INSTANCE = "aws:ec2/instance:Instance"
@@ -16,26 +17,6 @@ MACHINES = frozenset({INSTANCE, TEMPLATE, SPOT})
 
 # A pod is one network hop further from the metadata service than its node, and must not get its role.
 MAX_HOP_LIMIT = 1
-
-# What a small team's cluster is built of. Everything bigger is a decision: the pack's configuration
-# (`allowed`) replaces this list.
-ALLOWED_INSTANCE_TYPES = (
-    "t3.medium",
-    "t3.large",
-    "t3.xlarge",
-    "t3a.large",
-    "t3a.xlarge",
-    "m5.large",
-    "m5.xlarge",
-    "m6i.large",
-    "m6i.xlarge",
-    "m6i.2xlarge",
-    "m7i.large",
-    "m7i.xlarge",
-    "g4dn.xlarge",
-    "g4dn.2xlarge",
-    "g4dn.4xlarge",
-)
 
 
 def _imdsv2(args: ResourceValidationArgs, fail: Fail) -> None:
@@ -88,7 +69,7 @@ def _encrypted(args: ResourceValidationArgs, fail: Fail) -> None:
 
 
 def _allowed_type(args: ResourceValidationArgs, fail: Fail) -> None:
-    allowed = args.get_config().get("allowed", ALLOWED_INSTANCE_TYPES)
+    allowed = args.get_config().get("allowed", INSTANCE_TYPES)
     found = args.props.get("instanceType")
     if found not in allowed:
         fail(f"Instance type {found or 'not set'} is not allowed. Allowed: {', '.join(allowed)}.")
@@ -115,7 +96,7 @@ VOLUMES_ENCRYPTED = mandatory(
 INSTANCE_TYPE_ALLOWED = mandatory(
     name="instance-type-allowed",
     description="Instances are of a type that somebody decided to pay for.",
-    remedy="Choose a type of the list, or extend it in the pack's configuration (`allowed`).",
+    remedy="Choose a type of config/instance_types.py, or of the pack's configuration (`allowed`).",
     url="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-types.html",
     types=MACHINES,
     check=_allowed_type,

@@ -25,7 +25,7 @@ from config.model import (
     Settings,
 )
 from config.nodes import plan_nodes
-from config.versions import GPU_INSTANCE_TYPES, RELEASES
+from config.versions import RELEASES
 
 ROLES = ("master", "worker", "gpu")
 # Whose every step is made to fail: a worker's are a GPU node's without the GPU, so `make test-long` has them.
@@ -58,7 +58,6 @@ SETTINGS = Settings(
         power="running",
         availability_zone="eu-central-1a",
         nodes=(_node("gpu01", "g4dn.xlarge"),),
-        accelerator=GPU_INSTANCE_TYPES["g4dn.xlarge"],
         time_slicing_replicas=1,
         labels={"team": "vision"},
     ),

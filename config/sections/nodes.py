@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from config.instance_types import GPU_INSTANCE_TYPES, INSTANCE_TYPES, unusable
 from config.model import ControlPlaneSettings, GpuSettings, NetworkSettings, NodeSettings
 from config.naming import Naming
 from config.nodes import NODE_NUMBERS, node_number
 from config.sections.labels import labels
 from config.validation import Problems, Section, matching, one_of, shown, text
-from config.versions import AMI_PARAMETERS, GPU_INSTANCE_TYPES
+from config.versions import AMI_PARAMETERS
 
 _NODE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,57}[a-z])?[0-9]{1,4}")
-_INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _AMI = re.compile(r"ami-[0-9a-f]{8}([0-9a-f]{9})?")
 _NAME_FORM = "lower-case letters and a number at the end, like worker01"
 # What nodes are unless the stack says otherwise, by the section that says it.
-INSTANCE_TYPES: Mapping[str, str] = MappingProxyType(
+DEFAULT_TYPES: Mapping[str, str] = MappingProxyType(
     {"controlPlane": "m7i.large", "workers": "m7i.xlarge", "gpu": "g4dn.xlarge"}
 )
 _LONGEST_ROLE = 64  # characters; source: the IAM API, CreateRole, RoleName
@@ -32,7 +32,7 @@ ami_id = matching(_AMI, "an AMI id")
 def control_plane(section: Section, ami: str) -> ControlPlaneSettings:
     name = section.value("name", _node_name, accepted=_NAME_FORM, example="master1", default="master1")
     settings = ControlPlaneSettings(
-        node=_node(section, name, ami, INSTANCE_TYPES["controlPlane"], 40),
+        node=_node(section, name, ami, DEFAULT_TYPES["controlPlane"], 40),
         api_endpoint=section.value(
             "apiEndpoint",
             _api_endpoint,
@@ -49,23 +49,14 @@ def control_plane(section: Section, ami: str) -> ControlPlaneSettings:
 
 
 def workers(section: Section, ami: str) -> tuple[NodeSettings, ...]:
-    nodes = _pool(section, ami, INSTANCE_TYPES["workers"], 100, ("worker01", "worker02", "worker03"))
+    nodes = _pool(section, ami, DEFAULT_TYPES["workers"], 100, ("worker01", "worker02", "worker03"))
     section.finish()
     return nodes
 
 
 def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
     power = section.choice("power", ("running", "absent"), "running")
-    nodes = _pool(section, ami, INSTANCE_TYPES["gpu"], 100, ("gpu01",))
-    for node in nodes:
-        if node.instance_type not in GPU_INSTANCE_TYPES:
-            section.refuse(
-                "instanceType",
-                f"{node.instance_type} ({node.name}) has no GPU that kubepark knows",
-                ", ".join(GPU_INSTANCE_TYPES),
-                INSTANCE_TYPES["gpu"],
-            )
-    models = [GPU_INSTANCE_TYPES[n.instance_type] for n in nodes if n.instance_type in GPU_INSTANCE_TYPES]
+    nodes = _pool(section, ami, DEFAULT_TYPES["gpu"], 100, ("gpu01",), GPU_INSTANCE_TYPES)
     slicing = section.section("timeSlicing")
     replicas = slicing.number("replicas", 1, 16, 1)
     slicing.finish()
@@ -76,7 +67,6 @@ def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
         power=power,
         availability_zone=zone,
         nodes=nodes if power == "running" else (),
-        accelerator=models[0] if models and power == "running" else None,
         time_slicing_replicas=replicas,
         labels=further,
     )
@@ -137,10 +127,15 @@ def check_images(problems: Problems, platform: str, nodes: Iterable[NodeSettings
 
 
 def _pool(
-    section: Section, ami: str, instance_type: str, volume_gb: int, names: tuple[str, ...]
+    section: Section,
+    ami: str,
+    instance_type: str,
+    volume_gb: int,
+    names: tuple[str, ...],
+    types: Collection[str] = INSTANCE_TYPES,
 ) -> tuple[NodeSettings, ...]:
     """A pool: values for all its nodes, and `nodes`, a map by name with values for one."""
-    common = _node(section, names[0], ami, instance_type, volume_gb, pool=True)
+    common = _node(section, names[0], ami, instance_type, volume_gb, types, pool=True)
     listed = section.section("nodes")
     nodes = []
     for name in listed.names() or names:
@@ -150,20 +145,27 @@ def _pool(
         except ValueError as error:
             listed.refuse(name, str(error), _NAME_FORM, None)
             continue
-        nodes.append(_node(part, name, common.ami, common.instance_type, common.volume_gb))
+        nodes.append(_node(part, name, common.ami, common.instance_type, common.volume_gb, types))
         part.finish()
     return tuple(nodes)
 
 
 def _node(
-    section: Section, name: str, ami: str, instance_type: str, volume_gb: int, *, pool: bool = False
+    section: Section,
+    name: str,
+    ami: str,
+    instance_type: str,
+    volume_gb: int,
+    types: Collection[str] = INSTANCE_TYPES,
+    *,
+    pool: bool = False,
 ) -> NodeSettings:
     return NodeSettings(
         name=name,
         instance_type=section.value(
             "instanceType",
-            matching(_INSTANCE_TYPE, "an instance type"),
-            accepted="an EC2 instance type",
+            _type_of(types),
+            accepted=", ".join(types),
             example=instance_type,
             default=instance_type,
         ),
@@ -171,6 +173,18 @@ def _node(
         volume_gb=section.number("volumeGb", 20, 16_384, volume_gb, "GB"),
         generation=1 if pool else section.number("generation", 1, 10_000, 1),
     )
+
+
+def _type_of(types: Collection[str]) -> Callable[[Any], str]:
+    def parse(raw: Any) -> str:
+        name = text(raw)
+        if name not in INSTANCE_TYPES:
+            raise ValueError(f"{shown(raw)} {unusable(name) or 'is not a type that kubepark knows'}")
+        if name not in types:
+            raise ValueError(f"{shown(raw)} has no GPU")
+        return name
+
+    return parse
 
 
 def _zone(section: Section, network: NetworkSettings) -> str:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
+from config.instance_types import GPU_INSTANCE_TYPES
 from config.model import GpuSettings, Person, Tier
 from config.naming import GPU_RESOURCE
 from config.quantities import COUNT_FORM, CPU_FORM, MEMORY_FORM, count, cpu, memory
@@ -128,17 +129,17 @@ def _check_pairs(section: Section, found: Mapping[str, str], values: Mapping[str
 
 def check_gpus(problems: Problems, path: str, people: Iterable[Person], gpu: GpuSettings) -> None:
     """Nobody is promised more GPUs than the cluster can give to pods when its GPU nodes are on."""
-    if not gpu.nodes or gpu.accelerator is None:
+    if not gpu.nodes:
         return
-    nodes, cards, slices = len(gpu.nodes), gpu.accelerator.count, gpu.time_slicing_replicas
-    most = nodes * cards * slices
+    cards = sum(GPU_INSTANCE_TYPES[node.instance_type].count for node in gpu.nodes)
+    most = cards * gpu.time_slicing_replicas
     for index, person in enumerate(people):
         wanted = person.tier.quota.get(GPU_KEY, "0")
         if count(wanted) > most:
             problems.add(
                 f'{path}[{index}].quota["{GPU_KEY}"]',
                 f"{shown(wanted)} is more than the {most} that pods can ask for "
-                f"({nodes} nodes x {cards} cards x {slices} pods per card)",
+                f"(cards: {cards}, pods per card: {gpu.time_slicing_replicas})",
                 f"at most {most}",
                 str(most),
             )

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "userdata": {"userdata", "config"},
     "sandbox": {"sandbox"},
     "cli": {"cli", "config"},
-    "policies": {"policies"},
+    "policies": {"policies", "config"},
     "": {"components", "userdata", "config"},
 }
 GATE = "cli/environments.py"  # the one file that leads to the sandbox

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from config.versions import GPU_INSTANCE_TYPES
+from config.instance_types import INSTANCE_TYPES
 from policies.compute import (
-    ALLOWED_INSTANCE_TYPES,
     IMDSV2_REQUIRED,
     INSTANCE,
     INSTANCE_TYPE_ALLOWED,
@@ -125,7 +124,6 @@ def test_an_unknown_instance_type_is_reported_as_such():
     assert result.unknown == "instanceType"
 
 
-def test_the_list_names_only_gpu_types_that_the_program_knows():
-    gpu_types = {name for name in ALLOWED_INSTANCE_TYPES if name.startswith(("g", "p"))}
-    assert gpu_types
-    assert gpu_types <= set(GPU_INSTANCE_TYPES)
+@pytest.mark.parametrize("name", INSTANCE_TYPES)
+def test_every_type_that_the_settings_take_is_allowed(name):
+    assert evaluate(INSTANCE_TYPE_ALLOWED, INSTANCE, {"instanceType": name}).violations == ()

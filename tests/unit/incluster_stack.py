@@ -26,7 +26,7 @@ from config.model import (
     Settings,
     Tier,
 )
-from config.versions import GPU_INSTANCE_TYPES, RELEASES
+from config.versions import RELEASES
 
 TIER = Tier(
     name="gpu",
@@ -96,14 +96,13 @@ def gpu(replicas: int = 1) -> GpuSettings:
         power="running",
         availability_zone="us-east-1a",
         nodes=(node("gpu01", "g4dn.xlarge"),),
-        accelerator=GPU_INSTANCE_TYPES["g4dn.xlarge"],
         time_slicing_replicas=replicas,
         labels={},
     )
 
 
 def no_gpu() -> GpuSettings:
-    return replace(gpu(), power="absent", nodes=(), accelerator=None)
+    return replace(gpu(), power="absent", nodes=())
 
 
 def stand_in(name: str) -> ManifestSource:

@@ -97,7 +97,7 @@ def test_what_is_wrong_with_an_entry(change, message):
         ({"requests.memory": "16gi"}, "requests.memory", '"16gi" ends in gi, which is no suffix (did you mean 16Gi?); accepted: bytes such as "16Gi", "512Mi" or "2G"'),
         ({"limits.memory": "400m"}, "limits.memory", '"400m" is not a whole number of bytes; accepted: bytes such as "16Gi", "512Mi" or "2G"'),
         ({"requests.nvidia.com/gpu": 0.5}, "requests.nvidia.com/gpu", "0.5 is not a whole number; accepted: a whole number such as 4"),
-        ({"requests.nvidia.com/gpu": 2}, "requests.nvidia.com/gpu", '"2" is more than the 1 that pods can ask for (1 nodes x 1 cards x 1 pods per card); accepted: at most 1'),
+        ({"requests.nvidia.com/gpu": 2}, "requests.nvidia.com/gpu", '"2" is more than the 1 that pods can ask for (cards: 1, pods per card: 1); accepted: at most 1'),
         ({"requests.cpu": "5", "limits.cpu": "4"}, "requests.cpu", "5 is more than limits.cpu 4; accepted: at most 4"),
         ({"requests.memory": "1Gi", "limits.memory": "1000M"}, "limits.memory", "1000M is less than what one container gets by default (1Gi); accepted: at least 1Gi"),
         ({"nvidia.com/gpu": 1}, "nvidia.com/gpu", "is not a known key (did you mean requests.nvidia.com/gpu?); accepted: requests.cpu, requests.memory, limits.cpu, limits.memory, requests.nvidia.com/gpu, requests.storage, persistentvolumeclaims, pods"),
@@ -114,7 +114,7 @@ def test_slices_count_as_gpus_in_a_quota():
     assert problems([four], gpu__timeSlicing={"replicas": 4}) == []
     five = person("ana", quota={"requests.nvidia.com/gpu": 5})
     (found,) = problems([five], gpu__timeSlicing={"replicas": 4})
-    assert "more than the 4 that pods can ask for (1 nodes x 1 cards x 4 pods per card)" in found
+    assert "more than the 4 that pods can ask for (cards: 1, pods per card: 4)" in found
     assert problems([five], gpu__power="absent") == [], "nothing is known of a pool that is not there"
 
 

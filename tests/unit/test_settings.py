@@ -138,7 +138,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no GPU in the GPU pool": (
         {"gpu__instanceType": "m5.large"},
-        "kubepark:gpu.instanceType: m5.large (gpu01) has no GPU that kubepark knows; accepted: g4dn.xlarge, "
+        'kubepark:gpu.instanceType: "m5.large" has no GPU; accepted: g4dn.xlarge, '
         "g4dn.2xlarge, g4dn.4xlarge, g4dn.8xlarge, g4dn.12xlarge, g4dn.16xlarge; fix: pulumi config set --stack "
         "dev --path kubepark:gpu.instanceType g4dn.xlarge",
     ),

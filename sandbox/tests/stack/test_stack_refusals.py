@@ -85,7 +85,7 @@ def test_rows_images_and_instance_types_that_do_not_exist(project: Project) -> N
     assert 'kubepark:platform.kubernetes: "1.22" is not one of 1.36' in said
     assert 'kubepark:platform.os: "plan9" is not one of ubuntu-24.04' in said
     assert "kubepark:platform.ami: is missing" in said
-    assert "m5.large (gpu01) has no GPU" in said
+    assert 'kubepark:gpu.instanceType: "m5.large" has no GPU' in said
     assert "0.0.0.0/0 is the whole internet" in said
     assert resources(project) == []
 
