@@ -169,6 +169,21 @@ def _images(plan: Plan, answers: Answers) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def _disks(plan: Plan, answers: Answers) -> list[str]:
+    """EC2 makes no root disk that is smaller than the image's."""
+    lines = []
+    for image in answers["images"]:
+        ami, disks = image["ImageId"], {each["DeviceName"]: each for each in image["BlockDeviceMappings"]}
+        size = disks.get(image["RootDeviceName"], {}).get("Ebs", {}).get("VolumeSize", 0)
+        names = [node.name for node in plan.nodes if node.ami == ami and node.volume_gb < size]
+        if names:
+            lines.append(
+                f"the root disk of {ami} has {size} GB; that of {', '.join(names)} would be less; "
+                f"set volumeGb of the node or of its pool to {size} at least"
+            )
+    return lines
+
+
 def _caller(plan: Plan, answers: Answers) -> list[str]:
     if plan.admin_cidrs is None or any(IPv4Address(answers["caller"]) in cidr for cidr in plan.admin_cidrs):
         return []
@@ -185,6 +200,7 @@ CHECKS = (
     Check("Elastic IP quota", ("addresses", ADDRESSES), _addresses),
     Check("instance types of the zone", ("offerings",), _offerings),
     Check("images", ("images", "types"), _images),
+    Check("root disks", ("images",), _disks),
     Check("own address", ("caller",), _caller),
 )
 

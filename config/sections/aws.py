@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from unicodedata import category
-from urllib.parse import urlsplit
 
 from config.model import AwsSettings
 from config.naming import MOST_TAGS, PROJECT
-from config.validation import Section, matching, shown, text
+from config.urls import url
+from config.validation import Section, matching, text
 
 _region = matching(re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]"), "a region")
 _TAG_FORM = "letters, digits, spaces and _.:/=+-@"
@@ -23,7 +24,7 @@ def aws(section: Section) -> AwsSettings:
         account_id=section.value("accountId", _account, accepted="12 digits, quoted", example="123456789012"),
         endpoint=section.value(
             "endpoint",
-            _url,
+            partial(url, schemes=("http", "https")),
             accepted="a URL",
             example="http://127.0.0.1:4566",
             default=None,
@@ -77,10 +78,3 @@ def _wrong_tag_key(key: str) -> str:
 def _refused_in_tags(raw: str) -> str:
     """The first character that IAM refuses. Source: the IAM API, Tag; the SSM API has the same pattern."""
     return next((each for each in raw if category(each)[0] not in "LZN" and each not in "_.:/=+-@"), "")
-
-
-def _url(raw: Any) -> str:
-    parts = urlsplit(text(raw))
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{shown(raw)} is not a URL")
-    return str(raw).rstrip("/")

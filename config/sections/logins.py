@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config.model import Connector, Person
+from config.urls import url
 from config.validation import Problems, Section, dns_label, shown, text
 
 # Dex accepts costs 10 to 16; above 14 a login takes seconds. Source: dexidp/dex, server/server.go.
@@ -132,10 +133,7 @@ _OF_TYPE: Mapping[str, Callable[[Section], dict[str, Any]]] = MappingProxyType(
 
 
 def _https(raw: Any) -> str:
-    parts = urlsplit(text(raw))
-    if parts.scheme != "https" or not parts.hostname:
-        raise ValueError(f"{shown(raw)} is not an https URL")
-    return str(raw).rstrip("/")
+    return url(raw, ("https",))
 
 
 def _redirect(raw: Any) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 from config.instance_types import GPU_INSTANCE_TYPES, INSTANCE_TYPES, unusable
 from config.model import ControlPlaneSettings, GpuSettings, NetworkSettings, NodeSettings
 from config.naming import Naming
 from config.nodes import NODE_NUMBERS, node_number
 from config.sections.labels import labels
+from config.urls import url
 from config.validation import Problems, Section, matching, one_of, shown, text
 from config.versions import AMI_PARAMETERS
 
@@ -35,7 +36,7 @@ def control_plane(section: Section, ami: str) -> ControlPlaneSettings:
         node=_node(section, name, ami, DEFAULT_TYPES["controlPlane"], 40),
         api_endpoint=section.value(
             "apiEndpoint",
-            _api_endpoint,
+            partial(url, schemes=("https",), path=False),
             accepted="https://HOST:PORT",
             example="https://127.0.0.1:6443",
             default=None,
@@ -205,10 +206,3 @@ def _node_name(raw: Any) -> str:
     if node_number(raw) not in NODE_NUMBERS:
         raise ValueError(f"{shown(raw)} ends in a number outside {NODE_NUMBERS[0]} to {NODE_NUMBERS[-1]}")
     return raw
-
-
-def _api_endpoint(raw: Any) -> str:
-    parts = urlsplit(text(raw))
-    if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/"):
-        raise ValueError(f"{shown(raw)} is not https://HOST:PORT")
-    return str(raw).rstrip("/")

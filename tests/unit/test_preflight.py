@@ -117,6 +117,20 @@ def test_who_comes_through_a_tunnel_needs_no_address(stack):
     assert evaluated("own address", preflight.plan_of("dev"), caller="198.51.100.9") == []
 
 
+def test_a_root_disk_that_is_smaller_than_the_image_s_is_named():
+    def image(size: int, name: str = "/dev/sda1") -> dict[str, object]:
+        disks = [{"DeviceName": name, "Ebs": {"VolumeSize": size}}, {"DeviceName": "/dev/sdb"}]
+        return {"ImageId": AMI, "RootDeviceName": "/dev/sda1", "BlockDeviceMappings": disks}
+
+    wanted = plan(node("gpu01", "g4dn.xlarge"), replace(node("gpu02", "g4dn.xlarge"), volume_gb=60))
+    assert evaluated("root disks", wanted, images=[image(40)]) == []
+    assert evaluated("root disks", wanted, images=[image(80, "/dev/sdb")]) == []
+    assert evaluated("root disks", wanted, images=[image(60)]) == [
+        f"the root disk of {AMI} has 60 GB; that of gpu01 would be less; set volumeGb of the node or "
+        "of its pool to 60 at least"
+    ]
+
+
 def test_nothing_is_asked_of_a_stack_with_an_endpoint_of_its_own(stack):
     """Nor imported: `up` of a sandbox must not get slower by questions that it cannot be asked."""
     code = "import sys; from cli.preflight import warn; warn('sandbox', {}); print(*sys.modules)"
@@ -220,7 +234,7 @@ def test_a_permission_that_is_missing_is_one_line_for_each_and_no_error():
         "not checked: vCPU quotas (no permission: ec2:DescribeInstances)",
         "not checked: Elastic IP quota (no permission: ec2:DescribeAddresses)",
         "not checked: instance types of the zone (no permission: ec2:DescribeInstanceTypeOfferings)",
-        "not checked: images (no permission: ec2:DescribeImages)",
+        "not checked: images, root disks (no permission: ec2:DescribeImages)",
     ]
 
 

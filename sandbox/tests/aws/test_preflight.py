@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
@@ -76,6 +77,14 @@ def test_a_zone_and_an_image_that_do_not_fit_a_type_are_named(emulator: Emulator
     assert "pulumi config set --stack s --path kubepark:network.availabilityZone us-east-1" in line
     (line,) = asked(emulator, plan(node("worker01", "t4g.large")))
     assert line.startswith(f"the image {IMAGE} is for x86_64, and t4g.large has arm64; fix: ")
+
+
+def test_a_root_disk_that_ec2_would_refuse_is_named(emulator: Emulator) -> None:
+    (image,) = emulator.client("ec2").describe_images(ImageIds=[IMAGE])["Images"]
+    (root,) = [each for each in image["BlockDeviceMappings"] if each["DeviceName"] == image["RootDeviceName"]]
+    small = replace(node("worker01", "m7i.large"), volume_gb=root["Ebs"]["VolumeSize"] - 1)
+    (line,) = asked(emulator, plan(small))
+    assert line.startswith(f"the root disk of {IMAGE} has {small.volume_gb + 1} GB; that of worker01 ")
 
 
 def test_what_is_there_already_is_not_needed_and_others_count(emulator: Emulator) -> None:
