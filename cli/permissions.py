@@ -53,12 +53,13 @@ TAG_LATER = Scope(
     "TagLater", _of_kind("security-group", "security-group-rule", "volume"), _IN_REGION | _NEW_TAG
 )
 ROLES = Scope("Roles", _of_role("role", "instance-profile"))
-PASS_ROLE = Scope("PassRole", _of_role("role"), {"iam:PassedToService": "ec2.{dns}"})
+PASS_ROLE = Scope("PassRole", _of_role("role"), {"iam:PassedToService": "ec2.amazonaws.com"})
 KEYS = Scope("Keys", _KEYS, _OWN_TAG)
 NEW_KEYS = Scope("NewKeys", conditions=_NEW_TAG)
 ALIASES = Scope("Aliases", ("arn:{partition}:kms:{region}:{account}:{alias}*",))
 # By EC2 for root disks, by Parameter Store for the values of parameters.
-KEY_USE = Scope("KeyUse", _KEYS, _OWN_TAG | {"kms:ViaService": ("ec2.{region}.{dns}", "ssm.{region}.{dns}")})
+_EC2_AND_SSM = ("ec2.{region}.amazonaws.com", "ssm.{region}.amazonaws.com")
+KEY_USE = Scope("KeyUse", _KEYS, _OWN_TAG | {"kms:ViaService": _EC2_AND_SSM})
 PARAMETERS = Scope("Parameters", ("arn:{partition}:ssm:{region}:{account}:parameter/{cluster}/*",))
 LISTS = Scope("Lists")
 IMAGES = Scope("Images", ("arn:{partition}:ssm:{region}::parameter/aws/service/canonical/*",))
@@ -267,7 +268,6 @@ def policy(cluster: str, region: str, account: str) -> Document:
         "account": account,
         "alias": Naming(cluster).key_alias,
         "cluster": cluster,
-        "dns": "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com",
         "partition": partition(region),
         "region": region,
     }

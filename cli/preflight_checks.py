@@ -220,5 +220,4 @@ def _set(plan: Plan, path: str, value: str) -> str:
 
 def _console(region: str) -> str:
     """The region's own console."""
-    suffix = "amazonaws.cn" if region.startswith("cn-") else "aws.amazon.com"
-    return f"https://{region}.console.{suffix}"
+    return f"https://{region}.console.aws.amazon.com"

@@ -103,7 +103,5 @@ def possible_cluster(stack: str) -> str:
 
 
 def partition(region: str) -> str:
-    """The ARN partition of a region."""
-    if region.startswith("cn-"):
-        return "aws-cn"
+    """The ARN partition of a region; the settings take no region of another one."""
     return "aws-us-gov" if region.startswith("us-gov-") else "aws"

@@ -11,16 +11,20 @@ from unicodedata import category
 from config.model import AwsSettings
 from config.naming import MOST_TAGS, PROJECT
 from config.urls import url
-from config.validation import Section, matching, text
+from config.validation import Section, matching, shown, text
 
-_region = matching(re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]"), "a region")
+_REGION = re.compile(r"[a-z]{2}(-gov)?-[a-z]+-[0-9]+")
+# China, Europe's sovereign cloud, and the isolated ones. Source: botocore, data/partitions.json (dnsSuffix).
+_OTHER_DOMAIN = re.compile(r"(cn|eusc-[a-z]+|[a-z]{2}-iso[a-z]?)-[a-z]+-[0-9]+")
 _TAG_FORM = "letters, digits, spaces and _.:/=+-@"
 _account = matching(re.compile(r"[0-9]{12}"), "an account number")
 
 
 def aws(section: Section) -> AwsSettings:
     settings = AwsSettings(
-        region=section.value("region", _region, accepted="an AWS region", example="eu-central-1"),
+        region=section.value(
+            "region", _region, accepted="a region of AWS or of GovCloud", example="eu-central-1"
+        ),
         account_id=section.value("accountId", _account, accepted="12 digits, quoted", example="123456789012"),
         endpoint=section.value(
             "endpoint",
@@ -32,6 +36,15 @@ def aws(section: Section) -> AwsSettings:
     )
     section.finish()
     return settings
+
+
+def _region(raw: Any) -> str:
+    """The partitions `aws` and `aws-us-gov`: nodes and policies name services below amazonaws.com."""
+    if isinstance(raw, str) and _OTHER_DOMAIN.fullmatch(raw):
+        raise ValueError(f"{shown(raw)} has services outside amazonaws.com, where nodes look for them")
+    if not isinstance(raw, str) or not _REGION.fullmatch(raw):
+        raise ValueError(f"{shown(raw)} is not a region")
+    return raw
 
 
 def tags(section: Section) -> Mapping[str, str]:

@@ -86,7 +86,7 @@ def test_the_master_reads_all_records_and_writes_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("region", "partition"),
-    [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")],
+    [("eu-central-1", "aws"), ("us-gov-west-1", "aws-us-gov")],
 )
 def test_partition_of_a_region(region: str, partition: str) -> None:
     assert iam.partition(region) == partition

@@ -217,7 +217,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
             "network__availabilityZone": "eu-central-1a",
             "network__secondAvailabilityZone": "eu-central-1b",
         },
-        "kubepark:aws.region: is missing; accepted: an AWS region; fix: pulumi config set --stack dev --path "
+        "kubepark:aws.region: is missing; accepted: a region of AWS or of GovCloud; fix: pulumi config set --stack dev --path "
         "kubepark:aws.region eu-central-1",
     ),
 }
