@@ -134,6 +134,20 @@ def destroy(
 
 
 @app.command()
+def check(
+    stack: Stack = "sandbox",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON: stack, ok, problems.")] = False,
+) -> None:
+    """Say what `up` would refuse in the stack's files: offline, without an engine, nothing decrypted.
+
+    For editors, pre-commit and CI: exit code 0 or 1. What differs from the last update is seen by `preview`.
+    """
+    from cli import check as checked
+
+    raise typer.Exit(checked.run(stack, as_json=as_json))
+
+
+@app.command()
 def cancel(stack: Stack = "sandbox") -> None:
     """Remove the lock of an operation that was killed (`pulumi cancel`)."""
     from cli import operations

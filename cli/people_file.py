@@ -92,7 +92,7 @@ class PeopleFile:
                 raise CommandError("\n".join([f"{self.path.name} was not changed:", *lines])) from None
 
     def _parsed(self) -> Settings:
-        from config import settings  # only here: it imports pulumi
+        from config import settings  # only here: most commands check nothing
 
         return settings.parse(self.stack, self._configuration())
 

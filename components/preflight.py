@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-import pulumi
-
 import userdata
 from components.incluster.objects import Object
 from components.incluster.sources import load_all
-from components.network import plan_subnets
 from config import last_update, new_cluster, settings
 from config.manifest_lock import ManifestError
 from config.model import NodePlan, NodeRole, Settings
 from config.nodes import plan_nodes
+from config.subnets import plan_subnets
 from config.validation import Problem, Problems, SettingsError
 
 
@@ -41,20 +39,30 @@ def run() -> Plan:
 
     Raises: pulumi.RunError (the one exception that prints without a traceback) with every problem.
     """
+    import pulumi  # only here: `plan` is for the command, too, which has no engine
+
     try:
         stack, loaded = pulumi.get_stack(), settings.load()
         before = last_update.previous()
         last_update.check(stack, loaded, before)
-        subnets = {subnet.availability_zone: subnet.cidr for subnet in plan_subnets(loaded.network)}
-        nodes = plan_nodes(
-            loaded, subnets[loaded.network.availability_zone], subnets[loaded.gpu.availability_zone]
-        )
-        user_data = {node.name: userdata.render(node, loaded) for node in nodes}
-        check_sizes(stack, loaded, nodes, user_data)
-        known_master = new_cluster.known_master(loaded, before)
-        return Plan(loaded, nodes, user_data, load_all(loaded.manifests), known_master)
+        return plan(stack, loaded, known_master=new_cluster.known_master(loaded, before))
     except (SettingsError, ManifestError) as error:
         raise pulumi.RunError(str(error)) from None
+
+
+def plan(stack: str, settings: Settings, *, known_master: str = "", offline: bool = False) -> Plan:
+    """What the settings come to. `offline`: upstream manifests that nobody has fetched yet count as empty.
+
+    Raises: SettingsError, ManifestError.
+    """
+    subnets = {subnet.availability_zone: subnet.cidr for subnet in plan_subnets(settings.network)}
+    nodes = plan_nodes(
+        settings, subnets[settings.network.availability_zone], subnets[settings.gpu.availability_zone]
+    )
+    user_data = {node.name: userdata.render(node, settings) for node in nodes}
+    check_sizes(stack, settings, nodes, user_data)
+    manifests = load_all(settings.manifests, offline=offline)
+    return Plan(settings, nodes, user_data, manifests, known_master)
 
 
 def check_sizes(

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import pulumi
-
 from config import new_cluster
 from config.model import Person, Settings
 from config.naming import PROJECT, Naming
@@ -36,6 +34,8 @@ _CLUSTER = {
 
 def previous() -> Mapping[str, Any]:
     """All outputs of the last successful update; empty on the first."""
+    import pulumi  # only here: the rest is plain values
+
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     # The engine's own call behind StackReference, without a resource in the state.
     answer = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": stack}).value or {}

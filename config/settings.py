@@ -10,9 +10,6 @@ import json
 from collections.abc import Mapping, Set
 from typing import Any
 
-import pulumi
-from pulumi.runtime import config as runtime_config
-
 from config import people_checks
 from config.model import PodSecurity, Settings
 from config.naming import LONGEST_CLUSTER, PROJECT, Naming, default_cluster, possible_cluster
@@ -23,7 +20,7 @@ from config.sections import people as people_section
 from config.sections import platform as platform_section
 from config.validation import Problems, Section, dns_label, shown, text
 
-_SECRETS = ("passwordHashes", "oidcClientSecret", "connectorSecrets")
+SECRETS = ("passwordHashes", "oidcClientSecret", "connectorSecrets")
 
 
 def load() -> Settings:
@@ -31,8 +28,11 @@ def load() -> Settings:
 
     Raises: SettingsError naming every problem with its key, the accepted form and the fix.
     """
-    configuration = _configuration()
-    plain = {key for key in _SECRETS if not runtime_config.is_config_secret(f"{PROJECT}:{key}")}
+    import pulumi  # only here: the command reads stack files without an engine
+    from pulumi.runtime import config as runtime_config
+
+    configuration = _configuration({**runtime_config.get_config_env(), **runtime_config.CONFIG.get()})
+    plain = {key for key in SECRETS if not runtime_config.is_config_secret(f"{PROJECT}:{key}")}
     return parse(pulumi.get_stack(), configuration, plain)
 
 
@@ -92,19 +92,18 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
     return settings
 
 
-def _configuration() -> dict[str, Any]:
+def _configuration(everything: Mapping[str, str]) -> dict[str, Any]:
     """All keys of the project's namespace, objects decoded. The SDK has no public call that lists
     them, and without the list an unknown key could not be told from a missing one."""
-    everything = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
     prefix = f"{PROJECT}:"
     return {
-        key.removeprefix(prefix): _decoded(value)
+        key.removeprefix(prefix): decoded(value)
         for key, value in everything.items()
         if key.startswith(prefix)
     }
 
 
-def _decoded(value: Any) -> Any:
+def decoded(value: Any) -> Any:
     """Objects and lists arrive as JSON text; plain strings stay strings."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:

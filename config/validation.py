@@ -18,6 +18,15 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+
+class Encrypted(str):
+    """A value that nobody here can decrypt: its form counts as right. The text is no part of it."""
+
+
+class Partial(dict[str, Any]):
+    """An object of which not everything can be read; what is missing may be there."""
+
+
 _REQUIRED = object()
 
 
@@ -77,6 +86,18 @@ class Problems:
             Problem(key, wrong, accepted, f'pulumi config set {self._target(key)} "$({command})"')
         )
 
+    def add_unreadable(self, key: str) -> None:
+        """Record an object or a list that is encrypted as a whole. Only where nothing is decrypted: the
+        program can read it."""
+        self.found.append(
+            Problem(
+                key,
+                "is encrypted as a whole, and nothing is decrypted here",
+                "an object or a list of which only values are encrypted",
+                "set what is in it one by one, with --secret where it is secret",
+            )
+        )
+
     def _target(self, key: str) -> str:
         return f"--stack {self.stack} --path {shlex.quote(key)}"
 
@@ -93,6 +114,10 @@ class Section:
         self.problems = problems
         self.path = path
         self._asked: set[str] = set()
+        if isinstance(raw, Encrypted):
+            problems.add_unreadable(path)
+            raw = Partial()
+        self.partial = isinstance(raw, Partial)
         if raw is None:
             raw = {}
         if not isinstance(raw, Mapping):
@@ -126,6 +151,9 @@ class Section:
         value = self.take(key)
         if value is None:
             return []
+        if isinstance(value, Encrypted):
+            self.problems.add_unreadable(self.key(key))
+            return []
         if not isinstance(value, list):
             self.refuse(key, f"{shown(value)} is not a list", "a list", None)
             return []
@@ -146,8 +174,9 @@ class Section:
         if raw is None:
             if default is not _REQUIRED:
                 return default  # type: ignore[no-any-return]  # the caller's own value
-            self.refuse(key, "is missing", accepted, example)
-        else:
+            if not self.partial:
+                self.refuse(key, "is missing", accepted, example)
+        elif not isinstance(raw, Encrypted):
             try:
                 return parse(raw)
             except ValueError as error:
@@ -190,6 +219,8 @@ class Section:
         if required and not listed:
             self.refuse(f"{key}[0]", "is missing", accepted, example)
         for index, raw in enumerate(listed):
+            if isinstance(raw, Encrypted):
+                continue
             try:
                 found.append(parse(raw))
             except ValueError as error:

@@ -48,9 +48,15 @@ def cache_dir() -> Path:
 
 
 def load_all(
-    sources: Mapping[str, ManifestSource], root: Path | None = None, cache: Path | None = None
+    sources: Mapping[str, ManifestSource],
+    root: Path | None = None,
+    cache: Path | None = None,
+    *,
+    offline: bool = False,
 ) -> dict[str, tuple[Object, ...]]:
     """The objects of all sources. Called before anything is registered, so that a fault creates nothing.
+
+    `offline`: what is pinned and not in the cache counts as empty.
 
     Raises: ManifestError with the problems of all of them.
     """
@@ -63,7 +69,9 @@ def load_all(
         documents: list[Any] = []
         for location in source.locations:
             try:
-                documents += _remote(location, pins, cache) if _is_url(location) else _local(location, root)
+                documents += (
+                    _remote(location, pins, cache, offline) if _is_url(location) else _local(location, root)
+                )
             except ManifestError as error:
                 problems += error.problems
         loaded[name] = normalise(documents, name, problems)
@@ -94,7 +102,7 @@ def _local(location: str, root: Path) -> list[Any]:
         raise ManifestError([f"{location} cannot be read: {error.strerror}"]) from None
 
 
-def _remote(url: str, pins: Mapping[str, str], cache: Path) -> list[Any]:
+def _remote(url: str, pins: Mapping[str, str], cache: Path, offline: bool) -> list[Any]:
     """Parsed documents are cached beside the bytes: reading 3 MB of YAML takes seconds, of JSON not."""
     pin = pins.get(url)
     if not pin:
@@ -103,6 +111,8 @@ def _remote(url: str, pins: Mapping[str, str], cache: Path) -> list[Any]:
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
         kept: list[Any] = json.loads(parsed.read_bytes())
         return kept
+    if offline:
+        return []
     try:
         body = fetch(url)
     except FetchError as error:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from config.model import Connector, Person
 from config.urls import url
-from config.validation import Problems, Section, dns_label, shown, text
+from config.validation import Encrypted, Problems, Section, dns_label, shown, text
 
 # Dex accepts costs 10 to 16; above 14 a login takes seconds. Source: dexidp/dex, server/server.go.
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
@@ -34,6 +34,8 @@ def password_hashes(
     hashes = {}
     for person in (each for each in people if each.key and (each.active or section.has(each.key))):
         value = section.raw.get(person.key)
+        if isinstance(value, Encrypted) or (value is None and section.partial):
+            continue
         match = _BCRYPT.fullmatch(value) if isinstance(value, str) else None
         wrong = ""
         if value is None:
@@ -51,6 +53,8 @@ def password_hashes(
 
 def oidc_client_secret(problems: Problems, key: str, raw: Any) -> str:
     """The secret that Dex and the login proxy share; there is no default."""
+    if isinstance(raw, Encrypted):
+        return raw
     if not isinstance(raw, str) or len(raw) < 32:
         problems.add_secret(
             key,
@@ -87,7 +91,7 @@ def connector_secrets(section: Section, known: Sequence[Connector]) -> Mapping[s
         value = section.raw.get(name)
         if isinstance(value, str) and value.strip():
             secrets[name] = value
-        else:
+        elif value is not None or not section.partial:
             wrong = "is missing" if value is None else "is not a text"
             accepted = "the client's secret, as the provider gave it"
             section.problems.add_secret(section.key(name), wrong, accepted, "cat")

@@ -11,7 +11,7 @@ from config.instance_types import GPU_INSTANCE_TYPES
 from config.model import GpuSettings, Person, Tier
 from config.naming import GPU_RESOURCE
 from config.quantities import COUNT_FORM, CPU_FORM, MEMORY_FORM, count, cpu, memory
-from config.validation import Problems, Section, shown
+from config.validation import Encrypted, Problems, Section, shown
 
 # The one key that limits GPUs: a quota counts extended resources by what pods request, and nothing else.
 GPU_KEY = f"requests.{GPU_RESOURCE}"
@@ -96,6 +96,8 @@ def _quota(section: Section) -> dict[str, str]:
         if name not in _KEYS:
             meant = f" (did you mean {_MEANT[name]}?)" if name in _MEANT else ""
             section.problems.add(path, f"is not a known key{meant}", ", ".join(_KEYS), None)
+            continue
+        if isinstance(raw, Encrypted):
             continue
         parse, accepted, example = _KEYS[name]
         try:

@@ -40,7 +40,7 @@ def test_the_launcher_works_from_any_folder_and_through_a_link(tmp_path):
     (tmp_path / "cli" / "__main__.py").write_text("raise SystemExit('another program')")
     done = call("--help", cwd=tmp_path, command=link)
     assert done.returncode == 0
-    for name in ("up", "preview", "refresh", "destroy", "down", "reset", "env", "status", "init"):
+    for name in ("up", "preview", "refresh", "destroy", "down", "reset", "env", "status", "init", "check"):
         assert f"\n  {name} " in done.stdout
     for name in ("verify", "people", "manifests"):
         assert f"\n  {name} " in done.stdout
@@ -86,6 +86,19 @@ def test_the_command_itself_imports_nothing_heavy():
     loaded = set(done.stdout.rpartition("|")[2].split())
     assert "typer" in loaded
     assert loaded.isdisjoint({"pulumi", "grpc", "boto3", "kubernetes", "ruamel.yaml", "bcrypt"})
+
+
+def test_a_check_imports_no_sdk_and_opens_no_connection():
+    code = (
+        "import socket, sys, cli.main\n"
+        "socket.socket.connect = socket.getaddrinfo = None\n"
+        "cli.main.main(['check', '--stack', 'dev']); print('|', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.startswith("error: the configuration of stack dev has ")
+    loaded = set(done.stdout.rpartition("|")[2].split())
+    assert "components.preflight" in loaded
+    assert loaded.isdisjoint({"pulumi", "pulumi_aws", "grpc", "boto3", "botocore", "kubernetes", "bcrypt"})
 
 
 # -- stacks in a real account: the environment is the person's own ---------------------------------

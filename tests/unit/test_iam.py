@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from components import iam
-from components.network import plan_subnets
 from config import settings
 from config.model import NodeRole
 from config.naming import Naming
 from config.nodes import plan_nodes
+from config.subnets import plan_subnets
 from tests.configuration import configuration
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "iam"

@@ -110,6 +110,17 @@ def test_a_missing_pin_names_the_command_that_fills_it(root, tmp_path, pins):
     ]
 
 
+def test_offline_nothing_is_fetched_and_a_missing_pin_is_still_missed(root, tmp_path, monkeypatch):
+    pin(root)
+    monkeypatch.setattr(sources, "fetch", lambda url: BODY)
+    assert load_all({"calico": source(URL)}, root, tmp_path / "cache", offline=True) == {"calico": ()}
+    online = load(source(URL), root, tmp_path / "cache")
+    monkeypatch.setattr(sources, "fetch", None)
+    assert load_all({"calico": source(URL)}, root, tmp_path / "cache", offline=True) == {"calico": online}
+    with pytest.raises(ManifestError, match="has no sha256"):
+        load_all({"calico": source(URL + "x")}, root, tmp_path / "cache", offline=True)
+
+
 def test_no_lock_file_is_an_error_only_for_urls(root, tmp_path):
     (root / "own.yaml").write_bytes(BODY)
     assert len(load(source("own.yaml"), root, tmp_path)) == 2

@@ -7,13 +7,13 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from components.network import plan_subnets
 from components.parameters import plan_hosts
 from components.security import GROUPS, Flow, plan_flows
 from config import settings
 from config.model import NodeRole, Settings
 from config.naming import Naming
 from config.nodes import NODE_NUMBERS, node_address, plan_nodes
+from config.subnets import plan_subnets
 from tests.configuration import configuration
 
 
