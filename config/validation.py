@@ -94,7 +94,7 @@ class Problems:
                 key,
                 "is encrypted as a whole, and nothing is decrypted here",
                 "an object or a list of which only values are encrypted",
-                "set what is in it one by one, with --secret where it is secret",
+                f"bin/kubepark preview --stack {self.stack} (it decrypts)",
             )
         )
 
