@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from config import new_cluster
-from config.model import Person, Settings
+from config.model import Person, PersonRole, Settings
 from config.naming import PROJECT, Naming
 from config.validation import Problem, Problems, SettingsError
 
@@ -28,7 +28,6 @@ _CLUSTER = {
     "service_cidr": "network.serviceCidr",
     "kubernetes": "platform.kubernetes",
     "platform": "platform.os",
-    "api_name": "clusterName",
 }
 
 
@@ -89,15 +88,19 @@ def _recreated(stack: str, settings: Settings, before: Mapping[str, Any]) -> Ite
     """Settings that only a new cluster can take."""
     old, new = before.get("created_with") or {}, outputs(settings)["created_with"]
     same_cluster = old.get("identity") == new["identity"]
+    problems = Problems(stack)
     for name, setting in {**_NETWORK, **(_CLUSTER if same_cluster else {})}.items():
         if name in old and old[name] != new[name]:
-            yield Problem(
-                key=f"{PROJECT}:{setting}",
-                wrong=f"was {old[name]} when the cluster was made, now {new[name]}",
-                accepted=str(old[name]),
-                fix=f"pulumi config set --stack {stack} --path {PROJECT}:{setting} {old[name]}, "
-                "or destroy the stack and make it anew",
+            problems.add(
+                f"{PROJECT}:{setting}",
+                f"was {old[name]} when the cluster was made, now {new[name]}",
+                f"{old[name]}, or another one after `bin/kubepark destroy`",
+                old[name],
             )
+    yield from problems.found
+    if same_cluster and old.get("api_name", new["api_name"]) != new["api_name"] and not problems.found:
+        wrong = f"the API server was {old['api_name']} when the cluster was made, now {new['api_name']}"
+        yield Problem(f"{PROJECT}:clusterName", wrong, "the same", "use the kubepark that made the cluster")
 
 
 def _lost(stack: str, settings: Settings, before: Mapping[str, Any]) -> Iterator[Problem]:
@@ -107,39 +110,41 @@ def _lost(stack: str, settings: Settings, before: Mapping[str, Any]) -> Iterator
         if not old.get("namespace") or old.get("purged"):
             continue
         if old["name"] not in now:
-            yield _removed(settings.people_path, old)
+            yield _removed(stack, settings.people_path, old)
         else:
             index, person = now[old["name"]]
             yield from _changed(stack, f"{settings.people_path}[{index}]", person, old)
 
 
-def _removed(path: str, old: Mapping[str, Any]) -> Problem:
+def _removed(stack: str, path: str, old: Mapping[str, Any]) -> Problem:
     return Problem(
         key=path,
         wrong=f"{old['name']} is gone from the list and has the namespace {old['namespace']}",
         accepted="the line with `state: removed`, and `data: keep` (the namespace stays) or `data: purge`",
-        fix=f"put the line back, then bin/kubepark people remove {old['name']} --data keep (or purge; "
-        "after an update with purge the line may go)",
+        fix=f"put the line back, then bin/kubepark people remove {old['name']} --data keep --stack {stack} "
+        "(or purge; after an update with purge the line may go)",
     )
 
 
 def _changed(stack: str, where: str, person: Person, old: Mapping[str, Any]) -> Iterator[Problem]:
     name, namespace, email = old["name"], old["namespace"], old["email"]
-    if person.namespace != namespace:
-        problems = Problems(stack)
+    problems = Problems(stack)
+    if person.role is PersonRole.VIEWER:
+        wrong = f"{name} has the namespace {namespace}, and a viewer has none"
+        problems.add(f"{where}.role", wrong, "admin, member", PersonRole.MEMBER.value)
+    elif person.namespace != namespace:
         problems.add(
             f"{where}.namespace",
             f"{name} has the namespace {namespace}, and a namespace cannot be renamed",
             namespace,
             namespace,
         )
-        yield from problems.found
     if email not in (person.email, person.former_email):
-        yield Problem(
-            key=f"{where}.email",
-            wrong=f"{name} was {email}, and Kubeflow knows the owner of {namespace} by that",
-            accepted=f"{email}; or another one, with `formerEmail: {email}` beside it",
-            fix=f"put it back; or, to hand the namespace over, write formerEmail, `up`, and then: "
-            f"kubectl -n {namespace} delete rolebinding/namespaceAdmin "
-            "authorizationpolicy/ns-owner-access-istio (Kubeflow makes them anew for the new owner)",
+        problems.add(
+            f"{where}.email",
+            f"{name} was {email}, and Kubeflow knows the owner of {namespace} by that",
+            f"{email}; or another one, with `formerEmail: {email}` beside it, and what docs/people.md says "
+            "about a new e-mail",
+            email,
         )
+    yield from problems.found

@@ -38,10 +38,10 @@ def check(stack: str, settings: Settings, before: Mapping[str, Any]) -> Iterator
         accepted = "another number"
         if key in (_IDENTITY, _MASTER):
             accepted += ", with a new generation of every node"
-        problems.add(f"{PROJECT}:{key}", wrong, accepted, str(now[key] + 1))
+        problems.add(f"{PROJECT}:{key}", wrong, accepted, now[key] + 1)
     if settings.control_plane.protected:
         wrong = "the master is protected, and would be deleted"
-        problems.add(f"{PROJECT}:{_PROTECTED}", wrong, "false, in an update before this one", "false")
+        problems.add(f"{PROJECT}:{_PROTECTED}", wrong, "false, in an update before this one", False)
     yield from problems.found
 
 

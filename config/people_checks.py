@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from config.model import AccessLevel, Group, Person, PersonRole, PersonState
 from config.people import pair_slug
-from config.validation import Problems
+from config.validation import Problems, joined, unused
 
 
 def check(problems: Problems, path: str, people: Sequence[Person], groups: Sequence[Group]) -> None:
@@ -23,10 +23,12 @@ def check(problems: Problems, path: str, people: Sequence[Person], groups: Seque
         if person.role is PersonRole.VIEWER:
             _check_viewer(problems, where, person, known)
     for group in groups:
-        _check_access(problems, f"kubepark:groups.{group.name}.access", group.access, owners, None)
+        path_of_group = joined("kubepark:groups", group.name)
+        _check_access(problems, f"{path_of_group}.access", group.access, owners, None)
 
 
 def _check_unique(problems: Problems, path: str, people: Sequence[Person], attribute: str, key: str) -> None:
+    """Nobody can make up an e-mail: there the fix is to take the entry out."""
     first: dict[str, int] = {}
     for index, person in enumerate(people):
         value = getattr(person, attribute)
@@ -35,7 +37,8 @@ def _check_unique(problems: Problems, path: str, people: Sequence[Person], attri
                 f"{path}[{index}].{key}",
                 f"{value} is a duplicate of {path}[{first[value]}]",
                 "one that nobody else has",
-                None if key != "namespace" else f"{value[:60]}-2",
+                None if key == "email" else unused(value, {getattr(each, attribute) for each in people}),
+                at=f"{path}[{index}]" if key == "email" else None,
             )
 
 
@@ -50,6 +53,7 @@ def _check_slugs(problems: Problems, path: str, people: Sequence[Person]) -> Non
                 f"{person.email} gives the same names of bindings as {other.email}",
                 "an e-mail that differs in more than punctuation",
                 None,
+                at=f"{path}[{index}]",
             )
 
 
@@ -78,14 +82,14 @@ def _check_access(
         elif owner.role is PersonRole.VIEWER:
             wrong = f"{name} is a viewer, who has no namespace"
         if wrong:
-            problems.add(f"{where}.{name}", wrong, "somebody else who has a namespace", None)
+            problems.add(joined(where, name), wrong, "somebody else who has a namespace", None)
 
 
 def _check_viewer(problems: Problems, where: str, person: Person, known: Mapping[str, Group]) -> None:
     for name, level in person.access.items():
         if level is AccessLevel.EDIT:
             wrong = f"{person.key} is a viewer and would edit the namespace of {name}"
-            problems.add(f"{where}.access.{name}", wrong, "view, or role: member", "view")
+            problems.add(joined(f"{where}.access", name), wrong, "view, or role: member", "view")
     for group in (known[name] for name in person.groups if name in known):
         for name, level in group.access.items():
             if level is AccessLevel.EDIT:

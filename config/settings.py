@@ -47,7 +47,11 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
     )
     for key in sorted(plain):
         if root.has(key) and root.raw[key]:
-            problems.add(root.key(key), "is stored as plain text", "an encrypted value (--secret)", None)
+            wrong, accepted = "is stored as plain text", "an encrypted value (--secret)"
+            if key == "oidcClientSecret":
+                problems.add_secret(root.key(key), wrong, accepted, logins.RANDOM)
+            else:  # each value in it is then missing, and has a command of its own
+                problems.add(root.key(key), wrong, accepted, None)
     cluster = _cluster(root, stack)
     aws = aws_section.aws(root.section("aws"))
     release, platform, ami = platform_section.platform(root.section("platform"))

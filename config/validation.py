@@ -11,8 +11,9 @@ import difflib
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -28,6 +29,13 @@ class Partial(dict[str, Any]):
 
 
 _REQUIRED = object()
+
+# How the CLI reads what `config set --path` is given, and what it takes for a name in a path; a quote is the
+# one thing that it can escape. Source: pulumi/pulumi, sdk/go/common/resource/config/value.go and
+# resource/property_path.go.
+_CONVERTED = re.compile(r"[+-]?[0-9]+|true|false")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_/-]+")
+_UNNAMEABLE = re.compile(r'\\"\]|[\x00-\x1f\x7f]')
 
 
 @dataclass(frozen=True)
@@ -60,17 +68,25 @@ class Problems:
         self.stack = stack
         self.found: list[Problem] = []
 
-    def add(self, key: str, wrong: str, accepted: str, example: str | None) -> None:
+    def add(
+        self, key: str, wrong: str, accepted: str, example: str | int | None, *, at: str | None = None
+    ) -> None:
         """Record a problem. `example` is a value that would be accepted; None means: remove the key.
 
-        A key that is not one of the stack's is a place in a file of the project.
+        A key that is not one of the stack's is a place in a file of the project. `at`: what the fix sets
+        or removes, where that is not the key.
         """
+        target = at or key
         if ":" not in key.partition(".")[0]:
-            fix = "remove it there" if example is None else f"write {example} there"
+            fix = f"remove {at or 'it'} there" if example is None else f"write {example} there"
+        elif _UNNAMEABLE.search(target):
+            fix = f"edit Pulumi.{self.stack}.yaml"
         elif example is None:
-            fix = f"pulumi config rm {self._target(key)}"
+            fix = f"pulumi config rm {self._target(target)}"
         else:
-            fix = f"pulumi config set {self._target(key)} {shlex.quote(example)}"
+            typed = " --type string" if isinstance(example, str) and _CONVERTED.fullmatch(example) else ""
+            value = str(example).lower() if isinstance(example, bool) else str(example)
+            fix = f"pulumi config set {self._target(target)}{typed} {shlex.quote(value)}"
         self.found.append(Problem(key, wrong, accepted, fix))
 
     def add_secret(self, key: str, wrong: str, accepted: str, source: str) -> None:
@@ -122,13 +138,13 @@ class Section:
             raw = {}
         if not isinstance(raw, Mapping):
             problems.add(path, f"{shown(raw)} is not an object", "an object of keys and values", None)
-            raw = {}
+            raw, self.problems = {}, Problems(problems.stack)  # of what is inside nothing is known
         self.raw: Mapping[str, Any] = raw
 
     def key(self, key: str) -> str:
-        return f"{self.path}.{key}" if self.path[-1] != ":" else self.path + key
+        return joined(self.path, key)
 
-    def refuse(self, key: str, wrong: str, accepted: str, example: str | None) -> None:
+    def refuse(self, key: str, wrong: str, accepted: str, example: str | int | None) -> None:
         """Record a problem with the value of `key`; see `Problems.add`."""
         self.problems.add(self.key(key), wrong, accepted, example)
 
@@ -165,11 +181,14 @@ class Section:
         parse: Callable[[Any], T],
         *,
         accepted: str,
-        example: str,
+        example: str | int | None,
         default: Any = _REQUIRED,
         stand_in: T | None = None,
     ) -> T:
-        """`parse` the value; it raises ValueError with what is wrong (an empty text: "V is not accepted")."""
+        """`parse` the value; it raises ValueError with what is wrong (an empty text: "V is not accepted").
+
+        `example` None: the fix is to remove the key, and reading goes on with `stand_in`.
+        """
         raw = self.take(key)
         if raw is None:
             if default is not _REQUIRED:
@@ -181,7 +200,9 @@ class Section:
                 return parse(raw)
             except ValueError as error:
                 self.refuse(key, str(error) or f"{shown(raw)} is not accepted", accepted, example)
-        return parse(example) if stand_in is None else stand_in
+        if stand_in is None and example is not None:
+            return parse(example)
+        return stand_in  # type: ignore[return-value]  # the caller's own value
 
     def choice(
         self, key: str, choices: Iterable[str], default: Any = _REQUIRED, *, example: str | None = None
@@ -197,13 +218,13 @@ class Section:
             key,
             whole(low, high),
             accepted=f"{unit} from {low} to {high}",
-            example=str(default),
+            example=default,
             default=default,
         )
 
     def flag(self, key: str) -> bool:
         """Yes or no; the CLI stores them as text, too. No by default."""
-        return self.value(key, boolean, accepted="true, false", example="true", default=False)
+        return self.value(key, boolean, accepted="true, false", example=True, default=False)
 
     def each(
         self,
@@ -216,15 +237,15 @@ class Section:
     ) -> list[T]:
         """The items of a list, each parsed; those that `parse` refuses are recorded and left out."""
         listed, found = self.items(key), []
-        if required and not listed:
-            self.refuse(f"{key}[0]", "is missing", accepted, example)
+        if required and not listed and self.raw.get(key) in (None, []):
+            self.problems.add(f"{self.key(key)}[0]", "is missing", accepted, example)
         for index, raw in enumerate(listed):
             if isinstance(raw, Encrypted):
                 continue
             try:
                 found.append(parse(raw))
             except ValueError as error:
-                self.refuse(f"{key}[{index}]", str(error), accepted, example)
+                self.problems.add(f"{self.key(key)}[{index}]", str(error), accepted, example)
         return found
 
     def finish(self) -> None:
@@ -234,6 +255,19 @@ class Section:
                 near = difflib.get_close_matches(key, sorted(self._asked), n=1)
                 hint = f" (did you mean {near[0]}?)" if near else ""
                 self.refuse(key, f"is not a known key{hint}", ", ".join(sorted(self._asked)), None)
+
+
+def joined(path: str, key: str) -> str:
+    """The path of `key` in the object at `path`, as the Pulumi CLI takes it."""
+    if not _PLAIN_NAME.fullmatch(key):
+        quoted = key.replace('"', '\\"')
+        return f'{path}["{quoted}"]'
+    return f"{path}{key}" if path.endswith(":") else f"{path}.{key}"
+
+
+def unused(name: str, taken: Collection[str]) -> str:
+    """`name` with the first number behind it that nobody has, as a DNS-1123 label."""
+    return next(found for number in count(2) if (found := f"{name[:58]}-{number}") not in taken)
 
 
 def shown(value: Any) -> str:

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from config.model import Connector, Person
 from config.urls import url
-from config.validation import Encrypted, Problems, Section, dns_label, shown, text
+from config.validation import Encrypted, Problems, Section, dns_label, shown, text, unused
 
 # Dex accepts costs 10 to 16; above 14 a login takes seconds. Source: dexidp/dex, server/server.go.
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
 _HASH_FORM = "a bcrypt hash with a cost from 10 to 14"
+RANDOM = "openssl rand -hex 32"
 TYPES = ("github", "google", "oidc")
 _CALLBACK = "/dex/callback"
 
@@ -60,7 +61,7 @@ def oidc_client_secret(problems: Problems, key: str, raw: Any) -> str:
             key,
             "is missing" if raw is None else "is shorter than 32 characters",
             "a random text of at least 32 characters",
-            "openssl rand -hex 32",
+            RANDOM,
         )
         return ""
     return raw
@@ -75,7 +76,10 @@ def connectors(problems: Problems, path: str, raw: Sequence[Any]) -> tuple[Conne
         if ids[-1] and ids.index(ids[-1]) != index:
             first = f"{path}[{ids.index(ids[-1])}]"
             problems.add(
-                f"{path}[{index}].id", f"{ids[-1]} is a duplicate of {first}", "an id of its own", None
+                f"{path}[{index}].id",
+                f"{ids[-1]} is a duplicate of {first}",
+                "an id of its own",
+                unused(ids[-1], ids),
             )
     return tuple(found)
 

@@ -25,13 +25,15 @@ DEFAULT_TYPES: Mapping[str, str] = MappingProxyType(
     {"controlPlane": "m7i.large", "workers": "m7i.xlarge", "gpu": "g4dn.xlarge"}
 )
 _LONGEST_ROLE = 64  # characters; source: the IAM API, CreateRole, RoleName
+_MASTER, _MASTER_KEY = "master1", "kubepark:controlPlane.name"
+_DEFAULT_NAMES = {"workers": ("worker01", "worker02", "worker03"), "gpu": ("gpu01",)}
 AMI_FORM = "ami- and 8 or 17 hexadecimal digits"
 
 ami_id = matching(_AMI, "an AMI id")
 
 
 def control_plane(section: Section, ami: str) -> ControlPlaneSettings:
-    name = section.value("name", _node_name, accepted=_NAME_FORM, example="master1", default="master1")
+    name = section.value("name", _node_name, accepted=_NAME_FORM, example=_MASTER, default=_MASTER)
     settings = ControlPlaneSettings(
         node=_node(section, name, ami, DEFAULT_TYPES["controlPlane"], 40),
         api_endpoint=section.value(
@@ -50,14 +52,14 @@ def control_plane(section: Section, ami: str) -> ControlPlaneSettings:
 
 
 def workers(section: Section, ami: str) -> tuple[NodeSettings, ...]:
-    nodes = _pool(section, ami, DEFAULT_TYPES["workers"], 100, ("worker01", "worker02", "worker03"))
+    nodes = _pool(section, ami, DEFAULT_TYPES["workers"], 100, _DEFAULT_NAMES["workers"])
     section.finish()
     return nodes
 
 
 def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
     power = section.choice("power", ("running", "absent"), "running")
-    nodes = _pool(section, ami, DEFAULT_TYPES["gpu"], 100, ("gpu01",), GPU_INSTANCE_TYPES)
+    nodes = _pool(section, ami, DEFAULT_TYPES["gpu"], 100, _DEFAULT_NAMES["gpu"], GPU_INSTANCE_TYPES)
     slicing = section.section("timeSlicing")
     replicas = slicing.number("replicas", 1, 16, 1)
     slicing.finish()
@@ -80,17 +82,27 @@ def check_names(
     workers: tuple[NodeSettings, ...],
     gpu: tuple[NodeSettings, ...],
 ) -> None:
-    """Names are unique, and short enough for roles; numbers, which fix addresses, are unique in a pool."""
-    _check_role(problems, naming, "kubepark:controlPlane.name", master.node.name, "master1")
-    taken = {master.node.name: "kubepark:controlPlane.name"}
+    """Names are unique, and short enough for roles; numbers, which fix addresses, are unique in a pool.
+
+    Of two nodes with one name the fault is not that of one with a default name: a pool without `nodes`
+    has it, and there would be nothing to remove.
+    """
+    _check_role(problems, naming, _MASTER_KEY, master.node.name, _MASTER)
+    taken = {master.node.name: _MASTER_KEY}
     for pool, nodes in (("workers", workers), ("gpu", gpu)):
         numbers: dict[int, str] = {}
         for node in nodes:
             key = f"kubepark:{pool}.nodes.{node.name}"
             _check_role(problems, naming, key, node.name, None)
             if node.name in taken:
+                one, other = key, taken[node.name]
+                if node.name in _DEFAULT_NAMES[pool]:
+                    one, other = other, one
                 problems.add(
-                    key, f"{node.name} is the name of {taken[node.name]} too", "a name of its own", None
+                    one,
+                    f"{node.name} is the name of {other} too",
+                    "a name of its own",
+                    _MASTER if one == _MASTER_KEY else None,
                 )
             taken[node.name] = key
             twin = numbers.setdefault(node_number(node.name), node.name)
@@ -123,8 +135,13 @@ def check_images(problems: Problems, platform: str, nodes: Iterable[NodeSettings
             "kubepark:platform.ami",
             f"is missing, and {', '.join(bare)} have no ami of their own",
             AMI_FORM,
-            f"aws ssm get-parameter --name {AMI_PARAMETERS[platform]} --query Parameter.Value --output text",
+            ami_lookup(platform),
         )
+
+
+def ami_lookup(platform: str) -> str:
+    """The command that prints the platform's current AMI."""
+    return f"aws ssm get-parameter --name {AMI_PARAMETERS[platform]} --query Parameter.Value --output text"
 
 
 def _pool(
@@ -170,7 +187,7 @@ def _node(
             example=instance_type,
             default=instance_type,
         ),
-        ami=section.value("ami", ami_id, accepted=AMI_FORM, example="ami-00000000", default=ami),
+        ami=section.value("ami", ami_id, accepted=AMI_FORM, example=None, default=ami, stand_in=ami),
         volume_gb=section.number("volumeGb", 20, 16_384, volume_gb, "GB"),
         generation=1 if pool else section.number("generation", 1, 10_000, 1),
     )

@@ -56,7 +56,7 @@ def _listed(section: Section) -> tuple[str, list[Any]]:
         "peopleFile",
         below_root,
         accepted="a path below the project's root",
-        example="people.yaml",
+        example=None,
         default=None,
     )
     if file is None:
@@ -80,7 +80,7 @@ def _read(section: Section, file: str) -> list[Any]:
         wrong = "is not YAML" + (f" (line {mark.line + 1})" if mark else "")
     if wrong:
         accepted = "a YAML file that holds the list of people"
-        section.refuse("peopleFile", f"{file} {wrong}", accepted, "people.yaml")
+        section.refuse("peopleFile", f"{file} {wrong}", accepted, None)
         return []
     return found or []
 
@@ -105,13 +105,8 @@ def _person(section: Section) -> Person:
         "email", _email, accepted="local-part@domain", example="ana@example.org", stand_in=""
     )
     local = default_namespace(email)
-    name = section.value(
-        "name",
-        dns_label,
-        accepted="a DNS-1123 label",
-        example=local[:63].strip("-") or "ana",
-        stand_in="",
-    )
+    name_of_email = local[:63].strip("-") or "ana"
+    name = section.value("name", dns_label, accepted="a DNS-1123 label", example=name_of_email, stand_in="")
     role = PersonRole(section.choice("role", PersonRole, PersonRole.MEMBER))
     state = PersonState(section.choice("state", PersonState, PersonState.ACTIVE))
     person = Person(
@@ -140,15 +135,14 @@ def _person(section: Section) -> Person:
 def _namespace_of(section: Section, role: PersonRole, email: str, local: str) -> str:
     if role is PersonRole.VIEWER:
         for key in ("namespace", "tier", "quota"):
-            if section.has(key):
-                section.take(key)
+            if section.take(key) is not None:
                 section.refuse(key, "is given for a viewer, who has no namespace", "none", None)
         return ""
     found = section.value(
         "namespace",
         _namespace,
         accepted="a DNS-1123 label that is not reserved",
-        example=_possible_namespace(local),
+        example=_suggested(local),
         default=local,
         stand_in="",
     )
@@ -187,17 +181,13 @@ def _check_derived(section: Section, namespace: str) -> None:
             "namespace",
             f"the e-mail's local part gives no namespace: {error}",
             "a DNS-1123 label that is not reserved",
-            _possible_namespace(namespace),
+            _suggested(namespace),
         )
 
 
-def _possible_namespace(local: str) -> str:
-    """A valid namespace that is near to an e-mail's local part."""
-    stem = local[:50].strip("-") or "person"
-    try:
-        return _namespace(f"{stem}-ns")
-    except ValueError:  # a prefix that is reserved
-        return f"ns-{stem}"
+def _suggested(local: str) -> str:
+    """A namespace that is not reserved: nothing reserved begins like this."""
+    return f"user-{local[:58].strip('-') or 'ana'}"
 
 
 def _email(raw: Any) -> str:

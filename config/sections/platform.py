@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from config.model import KubeflowSettings, ManifestSource
-from config.sections.nodes import AMI_FORM, ami_id
+from config.sections.nodes import AMI_FORM, ami_id, ami_lookup
 from config.validation import Section, below_root
 from config.versions import RELEASES, UPSTREAM_MANIFESTS, KubernetesRelease
 
@@ -22,9 +22,13 @@ def platform(section: Section) -> tuple[KubernetesRelease, str, str]:
             ", ".join(release.platforms),
             release.platforms[0],
         )
-    ami = section.value("ami", ami_id, accepted=AMI_FORM, example="ami-00000000", default="")
+    ami = section.take("ami")
+    try:
+        ami = "" if ami is None else ami_id(ami)
+    except ValueError as error:
+        section.problems.add_lookup(section.key("ami"), str(error), AMI_FORM, ami_lookup(name))
     section.finish()
-    return release, name, ami
+    return release, name, str(ami)
 
 
 def kubeflow(section: Section) -> KubeflowSettings:

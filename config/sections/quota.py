@@ -92,7 +92,7 @@ def _quota(section: Section) -> dict[str, str]:
     found: dict[str, str] = {}
     values: dict[str, Fraction] = {}
     for name in section.names():
-        path, raw = f'{section.path}["{name}"]', section.take(name)
+        path, raw = section.key(name), section.take(name)
         if name not in _KEYS:
             meant = f" (did you mean {_MEANT[name]}?)" if name in _MEANT else ""
             section.problems.add(path, f"is not a known key{meant}", ", ".join(_KEYS), None)
@@ -121,11 +121,12 @@ def _check_pairs(section: Section, found: Mapping[str, str], values: Mapping[str
             )
         for key, default in ((request, _DEFAULT_REQUEST[resource]), (limit, _DEFAULT_LIMIT[resource])):
             if key in values and values[key] < parse(default):
+                above = key == limit and values.get(request, 0) > parse(default)
                 section.problems.add(
                     f'{section.path}["{key}"]',
                     f"{found[key]} is less than what one container gets by default ({default})",
                     f"at least {default}",
-                    _KEYS[key][2],
+                    found[request] if above else default,
                 )
 
 

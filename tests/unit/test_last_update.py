@@ -50,7 +50,7 @@ def test_whoever_vanishes_is_named_with_the_way():
     assert refused([ANA, {**BO, **KEEP}], []) == [
         f"kubepark:people: {name} is gone from the list and has the namespace {name}; accepted: the line with "
         "`state: removed`, and `data: keep` (the namespace stays) or `data: purge`; fix: put the line back, then "
-        f"bin/kubepark people remove {name} --data keep (or purge; after an update with purge the line may go)"
+        f"bin/kubepark people remove {name} --data keep --stack dev (or purge; after an update with purge the line may go)"
         for name in ("ana", "bo")
     ]
 
@@ -71,17 +71,17 @@ def test_a_namespace_is_not_renamed():
 def test_a_member_does_not_become_a_viewer_by_losing_the_namespace():
     found = refused([ANA], [person("ana", role="viewer")])
     assert len(found) == 1
-    assert "ana has the namespace ana, and a namespace cannot be renamed" in found[0]
+    assert "people[0].role: ana has the namespace ana, and a viewer has none" in found[0]
+    assert found[0].endswith("'kubepark:people[0].role' member")
 
 
 def test_another_e_mail_is_another_owner_and_needs_the_manual_order():
     (found,) = refused([ANA], [{**ANA, "email": "new@example.org", "namespace": "ana"}])
     assert found == (
         "kubepark:people[0].email: ana was ana@example.org, and Kubeflow knows the owner of ana by that; accepted: "
-        "ana@example.org; or another one, with `formerEmail: ana@example.org` beside it; fix: put it back; or, to "
-        "hand the namespace over, write formerEmail, `up`, and then: kubectl -n ana delete "
-        "rolebinding/namespaceAdmin authorizationpolicy/ns-owner-access-istio (Kubeflow makes them anew for the "
-        "new owner)"
+        "ana@example.org; or another one, with `formerEmail: ana@example.org` beside it, and what docs/people.md "
+        "says about a new e-mail; fix: pulumi config set --stack dev --path 'kubepark:people[0].email' "
+        "ana@example.org"
     )
 
 

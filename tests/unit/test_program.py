@@ -305,11 +305,11 @@ def test_a_changed_create_only_setting_is_refused_before_anything_is_registered(
     assert str(refused.error) == (
         "the configuration of stack dev has 2 problems; nothing was changed:\n"
         "  - kubepark:network.vpcCidr: was 10.20.0.0/16 when the cluster was made, now 10.30.0.0/16; accepted: "
-        "10.20.0.0/16; fix: pulumi config set --stack dev --path kubepark:network.vpcCidr 10.20.0.0/16, or "
-        "destroy the stack and make it anew\n"
+        "10.20.0.0/16, or another one after `bin/kubepark destroy`; fix: pulumi config set --stack dev --path "
+        "kubepark:network.vpcCidr 10.20.0.0/16\n"
         "  - kubepark:network.podCidr: was 192.168.0.0/16 when the cluster was made, now 172.16.0.0/16; accepted: "
-        "192.168.0.0/16; fix: pulumi config set --stack dev --path kubepark:network.podCidr 192.168.0.0/16, or "
-        "destroy the stack and make it anew"
+        "192.168.0.0/16, or another one after `bin/kubepark destroy`; fix: pulumi config set --stack dev --path "
+        "kubepark:network.podCidr 192.168.0.0/16"
     )
     assert run(before=before).error is None
 

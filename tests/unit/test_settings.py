@@ -151,8 +151,8 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "two nodes with one name": (
         {"workers__nodes": {"gpu01": {}}},
-        "kubepark:gpu.nodes.gpu01: gpu01 is the name of kubepark:workers.nodes.gpu01 too; accepted: a name of its "
-        "own; fix: pulumi config rm --stack dev --path kubepark:gpu.nodes.gpu01",
+        "kubepark:workers.nodes.gpu01: gpu01 is the name of kubepark:gpu.nodes.gpu01 too; accepted: a name of its "
+        "own; fix: pulumi config rm --stack dev --path kubepark:workers.nodes.gpu01",
     ),
     "two nodes with one number": (
         {"workers__nodes": {"worker01": {}, "big01": {}}},
@@ -183,7 +183,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"people": [{"name": "ana", "email": "kubeflow@example.org"}], "passwordHashes__bo": None},
         'kubepark:people[0].namespace: the e-mail\'s local part gives no namespace: "kubeflow" is reserved; '
         "accepted: a DNS-1123 label that is not reserved; fix: pulumi config set --stack dev --path "
-        "'kubepark:people[0].namespace' kubeflow-ns",
+        "'kubepark:people[0].namespace' user-kubeflow",
     ),
     "hash missing": (
         {"passwordHashes__bo": None},
@@ -256,7 +256,7 @@ def test_a_secret_in_plain_text_is_refused_and_not_shown() -> None:
     found = problems(configuration(), SECRETS)
     assert found == [
         "kubepark:oidcClientSecret: is stored as plain text; accepted: an encrypted value (--secret); fix: "
-        "pulumi config rm --stack dev --path kubepark:oidcClientSecret",
+        "openssl rand -hex 32 | pulumi config set --secret --stack dev --path kubepark:oidcClientSecret",
         "kubepark:passwordHashes: is stored as plain text; accepted: an encrypted value (--secret); fix: "
         "pulumi config rm --stack dev --path kubepark:passwordHashes",
     ]
@@ -269,3 +269,12 @@ def test_a_secret_in_plain_text_is_refused_and_not_shown() -> None:
 def test_any_section_of_a_wrong_type_is_a_problem_and_no_traceback(key: str, value: Any) -> None:
     found = problems(configuration(**{key: value}))
     assert found[0].startswith(f"kubepark:{key}: ") or any(f"kubepark:{key}: " in line for line in found)
+
+
+def test_a_name_that_no_path_can_hold_is_removed_by_hand() -> None:
+    (found,) = problems(configuration(tags={"kubepark:x\\": "1"}))
+    assert found.endswith("fix: edit Pulumi.dev.yaml")
+
+
+def test_of_what_is_no_object_nothing_more_is_said() -> None:
+    assert len(problems(configuration(network=["a"]))) == 1
