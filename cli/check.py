@@ -11,7 +11,6 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import date, datetime
 from typing import Any
 
 from cli.errors import CommandError
@@ -87,14 +86,9 @@ def _part(raw: Any) -> Any:
     if isinstance(raw, dict):
         if raw.keys() == {"secure"} and isinstance(raw["secure"], str):
             return _HIDDEN
-        return {key if isinstance(key, str) else str(_value(key)): _part(value) for key, value in raw.items()}
+        return {key: _part(value) for key, value in raw.items()}
     if isinstance(raw, list):
         return [_part(each) for each in raw]
-    if isinstance(raw, float) and raw.is_integer():
-        return int(raw)
-    if isinstance(raw, date):  # a datetime is one, too
-        moment = raw if isinstance(raw, datetime) else datetime(raw.year, raw.month, raw.day)
-        return f"{moment.replace(tzinfo=None)} +0000 UTC"
     return raw
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from cli import preflight, round_trip, zones
 from cli.errors import CommandError
-from cli.stackfile import config_of, replace_file, setting, stack_file
+from cli.stackfile import config_of, replace_file, setting, stack_file, text_of
 from config.versions import AMI_PARAMETERS
 
 ACCOUNT = "kubepark:aws.accountId"
@@ -43,7 +43,7 @@ def init(stack: str, *, write: bool) -> int:
             missing[key] = value
         print(f"{key:<44} {value}" + (f"  (pinned: {pinned})" if pinned not in (None, value) else ""))
     if write and missing:
-        replace_file(path, with_pins(path.read_text(encoding="utf-8"), missing))
+        replace_file(path, with_pins(text_of(path), missing))
         print(f"wrote {', '.join(missing)} to {path.name}")
     elif missing:
         print(f"not in {path.name} yet: {', '.join(missing)}; `--write` puts them there")
@@ -74,11 +74,12 @@ def with_pins(text: str, pins: Mapping[str, str]) -> str:
     """The stack file with `pins` set at their paths; comments, order and everything else as they were."""
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-    document = round_trip.load(text)
+    document = round_trip.load(text) or {}
+    config = round_trip.part(document, "config", {})
     for path, value in pins.items():
         key, field = path.split(".", 1)
         # Quoted: an account id of digits only is a text, not a number.
-        document["config"].setdefault(key, {})[field] = (
+        round_trip.part(config, key, {})[field] = (
             DoubleQuotedScalarString(value) if value.isdigit() else value
         )
     return round_trip.dump(document, text)

@@ -12,7 +12,16 @@ from typing import Any
 
 from cli import round_trip
 from cli.errors import CommandError
-from cli.stackfile import CLIENT_SECRET, HASHES, PEOPLE, PEOPLE_FILE, not_yaml, replace_file
+from cli.stackfile import (
+    CLIENT_SECRET,
+    HASHES,
+    PEOPLE,
+    PEOPLE_FILE,
+    config_in,
+    loaded,
+    replace_file,
+    text_of,
+)
 from config.model import Settings
 from config.people import default_namespace
 from config.validation import SettingsError
@@ -30,26 +39,32 @@ class PeopleFile:
     def __init__(self, root: Path, stack: str) -> None:
         self.root, self.stack = root, stack
         self._stack_file = root / f"Pulumi.{stack}.yaml"
-        config = self._load(self._stack_file, self._read(self._stack_file))
-        self.config: dict[str, Any] = (config.get("config") or {}) if isinstance(config, dict) else {}
+        self.config = config_in(self._stack_file.name, self._read(self._stack_file))
         named = self.config.get(PEOPLE_FILE)
         self.path = root / str(named) if named else self._stack_file
         self.before = self._read(self.path)
-        self._document = self._load(self.path, self.before)
+        self._listed(self.before)
+        self._document: Any = round_trip.load(self.before) or ([] if named else {})
 
     # -- reading -----------------------------------------------------------------------------------
 
     @property
     def people(self) -> list[Any]:
         """The entries, as they are in the file; to be changed in place."""
+        listed: list[Any] = self._document
+        if self.path == self._stack_file:
+            listed = round_trip.part(round_trip.part(self._document, "config", {}), PEOPLE, [])
+        return listed
+
+    def _listed(self, text: str) -> list[Any]:
+        """The list in the file's text, as the program reads it. Raises `CommandError` for what is none."""
         if self.path != self._stack_file:
-            found = self._document
+            found = loaded(self.path.name, text)
         else:
-            config = self._document.setdefault("config", {})
-            found = config.setdefault(PEOPLE, [])
-        if not isinstance(found, list):
+            found = config_in(self.path.name, text).get(PEOPLE)
+        if not isinstance(found or [], list):
             raise CommandError(f"{self.path.name}: the people are no list; accepted: a list of entries")
-        return found
+        return found or []
 
     def person(self, name: str) -> dict[str, Any]:
         """The entry of somebody. Raises `CommandError` with the nearest name."""
@@ -102,14 +117,15 @@ class PeopleFile:
             key.removeprefix(_PREFIX): value for key, value in self.config.items() if key.startswith(_PREFIX)
         }
         config.pop(PEOPLE_FILE.removeprefix(_PREFIX), None)
-        names = [entry.get("name") for entry in self.people if isinstance(entry, dict)]
+        people = self._listed(self.text())
+        names = [entry.get("name") for entry in people if isinstance(entry, dict)]
         connectors = [each for each in self.config.get(_CONNECTORS) or [] if isinstance(each, dict)]
         secret = {
             HASHES: {str(name): _HASH for name in names if name},
             CLIENT_SECRET: _SECRET,
             _CONNECTOR_SECRETS: {str(each.get("id")): _SECRET for each in connectors},
         }
-        return config | {"people": self.people} | {k.removeprefix(_PREFIX): v for k, v in secret.items()}
+        return config | {"people": people} | {k.removeprefix(_PREFIX): v for k, v in secret.items()}
 
     def write(self) -> None:
         """Replace the file in one go."""
@@ -117,19 +133,10 @@ class PeopleFile:
 
     def _read(self, path: Path) -> str:
         try:
-            return path.read_text(encoding="utf-8")
+            return text_of(path)
         except FileNotFoundError:
             where = "" if path == self._stack_file else f", which Pulumi.{self.stack}.yaml names"
             raise CommandError(f"{path.name} does not exist{where}; the stack is chosen by --stack") from None
-
-    @staticmethod
-    def _load(path: Path, text: str) -> Any:
-        from ruamel.yaml.error import YAMLError
-
-        try:
-            return round_trip.load(text)
-        except YAMLError as error:
-            raise not_yaml(path.name, error) from None
 
 
 def put(entry: dict[str, Any], fields: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.errors import CommandError
-from config import ROOT
+from config import ROOT, documents
 from config.naming import PROJECT, default_cluster
 
 PEOPLE = "kubepark:people"
@@ -29,22 +29,34 @@ def stack_file(stack: str) -> Path:
 
 
 def config_of(stack: str) -> Mapping[str, Any]:
-    """The `config` map of a stack's file. `CommandError` for what is not a stack file.
-
-    Read as YAML 1.2, as the engine does: PyYAML takes `off` for False.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+    """The `config` map of a stack's file. `CommandError` for what is not a stack file."""
     path = stack_file(stack)
+    return config_in(path.name, text_of(path))
+
+
+def config_in(name: str, text: str) -> Mapping[str, Any]:
+    """The `config` map of a stack file's text. `CommandError` for what is not a stack file."""
+    document = loaded(name, text)
+    config = document.get("config") if isinstance(document, Mapping) else document
+    if config is not None and not isinstance(config, Mapping):
+        raise CommandError(f"{name}: `config` must be a map of keys to values")
+    return config or {}
+
+
+def loaded(name: str, text: str) -> Any:
+    """What is in the text of a file, as the program reads it. `CommandError` if it is not YAML."""
     try:
-        document = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
-    except YAMLError as error:
-        raise not_yaml(path.name, error) from None
-    config = document.get("config", {}) if isinstance(document, Mapping) else None
-    if not isinstance(config, Mapping):
-        raise CommandError(f"{path.name}: `config` must be a map of keys to values")
-    return config
+        return documents.load(text)
+    except documents.NotYaml as error:
+        raise CommandError(f"{name} is not valid YAML: {error}") from None
+
+
+def text_of(path: Path) -> str:
+    """The text of a file with the line ends that it has. `CommandError` if it is not UTF-8."""
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{path.name} is not UTF-8 text (byte {error.start})") from None
 
 
 def setting(config: Mapping[str, Any], path: str) -> Any:
@@ -65,19 +77,12 @@ def identity_of(stack: str) -> int:
     return found if type(found) is int else 1
 
 
-def not_yaml(name: str, error: Exception) -> CommandError:
-    """The library's error in one line: where and what, without its own advice."""
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    what = f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark and problem else str(error)
-    return CommandError(f"{name} is not valid YAML: {what}")
-
-
 def replace_file(path: Path, text: str, *, mode: int | None = None) -> None:
     """Write `path` in one step, so that a crash never leaves half a file. `mode` None: as it was."""
     if mode is None:
         mode = path.stat().st_mode & 0o777
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        file.write(text)
+    with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
+        file.write(text.encode())
     temporary = Path(file.name)
     temporary.chmod(mode)
     temporary.replace(path)

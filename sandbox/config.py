@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from sandbox.errors import SandboxError
 
@@ -119,24 +120,31 @@ def state_dir_of(root: Path) -> Path:
 
 
 def read_stack_config(stack_file: Path) -> dict[str, Any]:
-    """The `config` map of a stack file; `SandboxError` if there is no such file or it is not YAML."""
+    """The `config` map of a stack file; `SandboxError` if there is no such file or it is not YAML.
+
+    Read as YAML 1.2, as the engine does: PyYAML takes `off` for false.
+    """
     try:
-        document = yaml.safe_load(stack_file.read_text(encoding="utf-8")) or {}
+        document = YAML(typ="safe").load(stack_file.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise SandboxError(f"{stack_file.name} does not exist in {stack_file.parent}") from None
-    except yaml.YAMLError as error:
+    except YAMLError as error:
         raise not_yaml(stack_file.name, error) from None
-    config = document.get("config", {}) if isinstance(document, dict) else None
+    config = document.get("config") or {} if isinstance(document, dict) else None
     if not isinstance(config, dict):
         raise SandboxError(f"{stack_file.name}: `config` must be a map of keys to values")
     return config
 
 
 def not_yaml(name: str, error: Exception) -> SandboxError:
-    """The error of either YAML library in one line: where and what, without the library's own advice."""
+    """The library's error in one line: where and what, without its own advice and without values."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    what = f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark and problem else str(error)
-    return SandboxError(f"{name} is not valid YAML: {what}")
+    if mark and problem:
+        problem = problem.partition(" with value ")[0]
+        return SandboxError(
+            f"{name} is not valid YAML: line {mark.line + 1}, column {mark.column + 1}: {problem}"
+        )
+    return SandboxError(f"{name} is not valid YAML: {error}")
 
 
 def setting(config: dict[str, Any], key: str) -> Any:

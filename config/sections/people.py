@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from config import ROOT
+from config import ROOT, documents
 from config.model import AccessLevel, Group, Person, PersonRole, PersonState
 from config.people import default_namespace
 from config.sections.quota import tier
@@ -67,17 +67,14 @@ def _listed(section: Section) -> tuple[str, list[Any]]:
 
 
 def _read(section: Section, file: str) -> list[Any]:
-    import yaml  # only where there is a file
-
     wrong = ""
     try:
-        found = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
+        found = documents.load((ROOT / file).read_text(encoding="utf-8"))
         wrong = "" if found is None or isinstance(found, list) else "holds no list"
     except (OSError, UnicodeDecodeError) as error:
         wrong = f"cannot be read: {error.__class__.__name__}"
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        wrong = "is not YAML" + (f" (line {mark.line + 1})" if mark else "")
+    except documents.NotYaml as error:
+        wrong = f"is not valid YAML: {error}"
     if wrong:
         accepted = "a YAML file that holds the list of people"
         section.refuse("peopleFile", f"{file} {wrong}", accepted, None)

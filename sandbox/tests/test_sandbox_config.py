@@ -78,6 +78,7 @@ def test_every_problem_in_one_error(tmp_path):
     ("text", "message"),
     [
         ("config: [", "is not valid YAML"),
+        ("config: {a: planted, a: b}", 'is not valid YAML: line 1, column 22: found duplicate key "a"$'),
         ("config: 3", "`config` must be a map"),
         ("[1, 2]", "`config` must be a map"),
     ],

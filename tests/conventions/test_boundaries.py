@@ -38,7 +38,7 @@ AREAS = {
 OTHER_KIND = {"nodes/simulated": "nodes/real/", "nodes/real": "nodes/simulated/"}
 THIRD_PARTY = {
     "": {"pulumi", "pulumi_aws"},
-    "config": {"pulumi", "yaml"},
+    "config": {"pulumi", "ruamel", "yaml"},
     "components": {"pulumi", "pulumi_aws", "pulumi_kubernetes", "yaml"},
     "userdata": {"yaml"},
     "policies": {"pulumi_policy"},

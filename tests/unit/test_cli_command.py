@@ -239,6 +239,31 @@ def test_init_fills_what_is_missing_and_leaves_pins_comments_and_words_alone(sta
     assert "kubepark:flag: off" in text
 
 
+def test_pins_go_into_a_section_with_nothing_in_it_and_line_ends_stay():
+    text = "config:\r\n  kubepark:platform:   # to come\r\n  kubepark:aws: {region: x}\r\n"
+    new = images.with_pins(text, {"kubepark:platform.ami": "ami-1", "kubepark:aws.accountId": "123"})
+    assert new == (
+        "config:\r\n  kubepark:platform:   # to come\r\n    ami: ami-1\r\n"
+        '  kubepark:aws: {region: x, accountId: "123"}\r\n'
+    )
+
+
+@pytest.mark.parametrize("text", ["", "# to come\n", "config:\n"])
+def test_a_stack_file_with_nothing_in_it_is_one(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(stackfile, "ROOT", tmp_path)
+    (tmp_path / "Pulumi.dev.yaml").write_text(text)
+    assert stackfile.config_of("dev") == {}
+
+
+def test_an_error_of_yaml_shows_no_value():
+    with pytest.raises(CommandError) as refused:
+        stackfile.loaded("Pulumi.dev.yaml", "a: {secret: planted-1, secret: planted-2}")
+    assert (
+        str(refused.value)
+        == 'Pulumi.dev.yaml is not valid YAML: line 1, column 24: found duplicate key "secret"'
+    )
+
+
 def test_init_without_region_or_for_a_sandbox_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(stackfile, "ROOT", tmp_path)
     path = tmp_path / "Pulumi.dev.yaml"

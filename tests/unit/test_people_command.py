@@ -166,6 +166,50 @@ def test_a_file_that_is_not_there(root, own_file):
     assert str(refused.value).startswith("people.yaml does not exist, which Pulumi.sandbox.yaml names")
 
 
+@pytest.mark.parametrize("text", ["", "# nobody yet\n", "[]\n", "null\n"])
+def test_the_first_one_in_an_empty_file(text, root, own_file):
+    own_file.write_text(text)
+    run("add", "dana", "--email", "dana@example.org", "--no-password")
+    assert own_file.read_text().startswith(text if "#" in text else "")
+    assert [each["name"] for each in yaml.safe_load(own_file.read_text())] == ["dana"]
+
+
+@pytest.mark.parametrize("behind", ["", "   # nobody yet"])
+def test_the_first_one_behind_a_key_with_nothing(behind, root):
+    text = stack_text(root)
+    head, _, tail = text.partition("  kubepark:people:\n")
+    kept = "".join(line for line in tail.splitlines(keepends=True) if not line.startswith("    - "))
+    (root / "Pulumi.sandbox.yaml").write_text(f"{head}  kubepark:people:{behind}\n{kept}")
+    run("add", "dana", "--email", "dana@example.org", "--no-password")
+    assert [each["name"] for each in listed(root)] == ["dana"]
+    assert behind.strip() in stack_text(root)
+
+
+def test_line_ends_stay_as_they_are(root, own_file):
+    own_file.write_bytes(LIST.replace("\n", "\r\n").encode())
+    run("suspend", "bo")
+    new = LIST.replace("bo@example.org}", "bo@example.org, state: suspended}")
+    assert own_file.read_bytes() == new.replace("\n", "\r\n").encode()
+
+
+def test_the_command_reads_what_the_program_reads(root, own_file):
+    own_file.write_text(
+        "- {name: no, email: no@example.org}\n- {name: 'on', email: on@example.org, tier: 0777}\n"
+    )
+    assert [row["name"] for row in json.loads(run("list", "--json"))] == ["no", "on"]
+    for text, wrong in [
+        ("- {name: bo, email: a@b.org, email: bo@b.org}\n", 'line 1, column 30: found duplicate key "email"'),
+        ("- {name: bo, displayName: 2024-01-01}\n", "line 1, column 27: a date is no text: it needs quotes"),
+        ("- &a [*a]\n", "it is too deep, or an alias that contains itself"),
+    ]:
+        own_file.write_text(text)
+        done = CliRunner().invoke(people.app, ["suspend", "bo", "--yes", "--no-preview"])
+        assert str(done.exception) == f"people.yaml is not valid YAML: {wrong}"
+        assert own_file.read_text() == text
+    own_file.write_bytes(b"- {name: \xff}\n")
+    assert str(CliRunner().invoke(people.app, ["list"]).exception) == "people.yaml is not UTF-8 text (byte 9)"
+
+
 @pytest.mark.parametrize(
     ("text", "offset"),
     [("a:\n  - b\n", 2), ("a:\n- b\n", 0), ("- a\n", 0), ("a: 1\n", 2), ("a:\n  b:\n  # no\n    - c\n", 2)],

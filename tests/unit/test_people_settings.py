@@ -167,7 +167,15 @@ def test_the_list_may_be_a_file(root):
     ("text", "message"),
     [
         (None, "kubepark:peopleFile: people.yaml cannot be read: FileNotFoundError"),
-        ("- {name: [", "kubepark:peopleFile: people.yaml is not YAML (line 1)"),
+        ("- {name: [", "kubepark:peopleFile: people.yaml is not valid YAML: line 1, column 11: expected the"),
+        (
+            "- {name: a, name: b}",
+            "kubepark:peopleFile: people.yaml is not valid YAML: line 1, column 13: found",
+        ),
+        (
+            "- {name: 2024-01-01}",
+            "kubepark:peopleFile: people.yaml is not valid YAML: line 1, column 10: a date",
+        ),
         ("name: ana", "kubepark:peopleFile: people.yaml holds no list"),
     ],
 )
@@ -178,7 +186,16 @@ def test_a_file_that_is_no_list(text, message, root):
     with pytest.raises(SettingsError) as refused:
         settings.parse("dev", config)
     (problem,) = refused.value.problems
-    assert f"{problem.key}: {problem.wrong}" == message
+    assert f"{problem.key}: {problem.wrong}".startswith(message)
+
+
+def test_an_empty_file_is_an_empty_list_and_no_is_a_name(root):
+    (root / "people.yaml").write_text("# nobody yet\n")
+    config = people_config([], people=None, peopleFile="people.yaml")
+    assert settings.parse("dev", config).people == ()
+    (root / "people.yaml").write_text("- {name: no, email: no@example.org}\r\n")
+    config = people_config([person("no")], people=None, peopleFile="people.yaml")
+    assert [each.key for each in settings.parse("dev", config).people] == ["no"]
 
 
 def test_what_is_wrong_in_a_file_is_fixed_in_the_file(root):

@@ -19,7 +19,6 @@ config:
   kubepark:half: 1.50
   kubepark:million: 1e6
   kubepark:quoted: "007"
-  kubepark:day: 2026-01-01
   kubepark:nothing: null
   kubepark:empty: ""
   kubepark:json: '{"a": [1, "2"]}'
@@ -35,8 +34,6 @@ config:
     truth: true
     5: five
     true: key
-    day: 2026-01-01
-    moment: 2026-01-01T10:20:30Z
     deep: {a: [1.0, {b: 2.0}]}
 """
 
@@ -70,5 +67,5 @@ def test_every_kind_of_value_is_what_the_engine_gives(tmp_path: Path, monkeypatc
     monkeypatch.setattr(stackfile, "ROOT", tmp_path)
     found, _ = given(stackfile.config_of("dev"))
     assert found == engine
-    assert len(engine) == 13
+    assert len(engine) == 12
     assert {type(value) for value in engine["object"].values()} == {int, float, type(None), str, bool, dict}
