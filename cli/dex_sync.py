@@ -53,15 +53,6 @@ def synced(text: str, accounts: Sequence[Account], before: Collection[str]) -> s
     return round_trip.dump(document, text)
 
 
-def masked(text: str) -> str:
-    """The text without any hash, to be shown."""
-    lines = [
-        f"{line.partition('hash:')[0]}hash: [secret]" if "hash:" in line else line
-        for line in text.splitlines()
-    ]
-    return "\n".join(lines)
-
-
 def _read(text: str) -> tuple[Any, list[Any]]:
     from ruamel.yaml.error import YAMLError
 

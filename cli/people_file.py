@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import round_trip
+from cli.differences import difference
 from cli.errors import CommandError
 from cli.stackfile import (
     CLIENT_SECRET,
@@ -83,10 +84,8 @@ class PeopleFile:
         return round_trip.dump(self._document, self.before)
 
     def difference(self) -> str:
-        """The change as a unified diff; empty where there is none."""
-        names = (self.path.name, f"{self.path.name} (new)")
-        lines = difflib.unified_diff(self.before.splitlines(), self.text().splitlines(), *names, lineterm="")
-        return "\n".join(lines)
+        """The change as a unified diff without secrets; empty where there is none."""
+        return difference(self.before, self.text(), self.path.name)
 
     def settings(self) -> Settings:
         """The stack's settings as the list is now. Raises `CommandError` with everything that is wrong."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import sys
@@ -16,7 +15,8 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
 from cli.cluster import connected, kubeconfig_of
-from cli.dex_sync import Account, SyncRefused, masked, synced
+from cli.dex_sync import Account, SyncRefused, synced
+from cli.differences import difference
 from cli.errors import CommandError
 from cli.people_file import PeopleFile
 from config import ROOT
@@ -126,10 +126,7 @@ class Sync:
         self._core.patch_namespaced_config_map(self._dex.config_map, self._dex.namespace, patch)
 
     def _show(self, text: str, new: str) -> None:
-        lines = difflib.unified_diff(
-            masked(text).splitlines(), masked(new).splitlines(), KEY, f"{KEY} (new)", lineterm=""
-        )
-        self._log("\n".join(lines) or "no change")
+        self._log(difference(text, new, KEY) or "no change")
 
     # -- the Deployment ----------------------------------------------------------------------------
 

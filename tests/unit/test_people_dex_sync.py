@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli.dex_sync import Account, SyncRefused, masked, synced
+from cli.dex_sync import Account, SyncRefused, synced
+from cli.differences import difference
 from config.people import user_id
 from tests.configuration import HASH
 
@@ -126,10 +127,11 @@ def test_two_hand_made_accounts_of_one_e_mail_are_their_business():
     assert len(entries(synced(text, [ANA], []))) == 3
 
 
-def test_hashes_are_not_shown():
-    shown = masked(synced(FOREIGN, [ANA], []))
+def test_hashes_and_secrets_of_others_are_not_shown():
+    shown = difference(FOREIGN, synced(FOREIGN, [ANA], []), "config.yaml")
     assert "$2" not in shown
-    assert shown.count("hash: [secret]") == 2
+    assert "hush" not in shown
+    assert shown.count("hash: [new secret]") == 1
     assert "$2" not in repr(ANA)
 
 
