@@ -78,8 +78,8 @@ def _check(document: Any, theirs: Sequence[Any], accounts: Sequence[Account]) ->
         )
     taken = {str(entry.get("email", "")).lower(): entry for entry in theirs}
     for account in accounts:
-        if account.email in taken:
-            other = taken[account.email].get("username") or taken[account.email].get("userID")
+        if same := taken.get(account.email.lower()):
+            other = same.get("username") or same.get("userID")
             reasons.append(
                 f"{account.email} ({account.username}) is an account there already, as {other}: of two with "
                 "one e-mail Dex lets the last win; remove one of them"

@@ -48,7 +48,8 @@ def people() -> None:
 @app.command(name="list")
 def list_command(stack: Stack = "sandbox", as_json: Json = False) -> None:
     """Show the list: names, roles, tiers, states, namespaces."""
-    found = rows(PeopleFile(ROOT, stack).people)
+    file = PeopleFile(ROOT, stack)
+    found = rows(file.people, file.config)
     _show(found, as_json, "nobody is in the list; add somebody: bin/kubepark people add NAME --email ...")
 
 

@@ -119,8 +119,12 @@ class PeopleFile:
         people = self._listed(self.text())
         names = [entry.get("name") for entry in people if isinstance(entry, dict)]
         connectors = [each for each in self.config.get(_CONNECTORS) or [] if isinstance(each, dict)]
+        hashes = {str(name): _HASH for name in names if name}
+        if connectors:  # whoever has no password then needs none
+            own = self.config.get(HASHES)
+            hashes = {name: _HASH for name in hashes if isinstance(own, dict) and name in own}
         secret = {
-            HASHES: {str(name): _HASH for name in names if name},
+            HASHES: hashes,
             CLIENT_SECRET: _SECRET,
             _CONNECTOR_SECRETS: {str(each.get("id")): _SECRET for each in connectors},
         }
@@ -158,12 +162,13 @@ def append(listed: list[Any], entry: dict[str, Any]) -> None:
     listed.append(made)
 
 
-def rows(people: list[Any]) -> list[dict[str, str]]:
-    """One row for each person, defaults filled in, as `people list` shows it."""
+def rows(people: list[Any], config: Mapping[str, Any]) -> list[dict[str, str]]:
+    """One row for each person, defaults filled in, as `people list` shows it. `config`: the stack's."""
+    spelled = str if config.get(_CONNECTORS) else str.lower
     found = []
     for entry in (each for each in people if isinstance(each, dict)):
         role = str(entry.get("role") or "member")
-        email = str(entry.get("email") or "").lower()
+        email = spelled(str(entry.get("email") or ""))
         quota = "quota" if entry.get("quota") else str(entry.get("tier") or "small")
         namespace = str(entry.get("namespace") or default_namespace(email))
         state = str(entry.get("state") or "active")

@@ -129,7 +129,8 @@ class AccessLevel(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """One person of the list. `email` is lower case; `namespace` is DNS-1123 and unique.
+    """One person of the list. `email` is as logins bring it to Kubeflow, in lower case where there is no
+    connector; `namespace` is DNS-1123 and unique.
 
     `namespace` is "" for viewers, who have none. `access` maps other people's keys to what this person
     may do in their namespaces. `former_email` acknowledges that the e-mail was changed. `purge` says

@@ -32,10 +32,11 @@ def _check_unique(problems: Problems, path: str, people: Sequence[Person], attri
     first: dict[str, int] = {}
     for index, person in enumerate(people):
         value = getattr(person, attribute)
-        if value and first.setdefault(value, index) != index:
+        same = value.lower()
+        if value and first.setdefault(same, index) != index:
             problems.add(
                 f"{path}[{index}].{key}",
-                f"{value} is a duplicate of {path}[{first[value]}]",
+                f"{value} is a duplicate of {path}[{first[same]}]",
                 "one that nobody else has",
                 None if key == "email" else unused(value, {getattr(each, attribute) for each in people}),
                 at=f"{path}[{index}]" if key == "email" else None,
@@ -47,7 +48,7 @@ def _check_slugs(problems: Problems, path: str, people: Sequence[Person]) -> Non
     first: dict[str, int] = {}
     for index, person in enumerate(people):
         other = people[first.setdefault(pair_slug(person.email), index)]
-        if person.email and other.email != person.email:
+        if person.email and other.email.lower() != person.email.lower():
             problems.add(
                 f"{path}[{index}].email",
                 f"{person.email} gives the same names of bindings as {other.email}",

@@ -11,6 +11,7 @@ import difflib
 import json
 import re
 import shlex
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -29,6 +30,9 @@ class Partial(dict[str, Any]):
 
 
 _REQUIRED = object()
+_DIGITS = re.compile("[0-9]+")  # isdigit() also takes those of other scripts
+# Controls (line breaks, too), what changes the direction or has no width, separators of lines and paragraphs.
+_HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 # How the CLI reads what `config set --path` is given, and what it takes for a name in a path; a quote is the
 # one thing that it can escape. Source: pulumi/pulumi, sdk/go/common/resource/config/value.go and
@@ -276,9 +280,12 @@ def shown(value: Any) -> str:
 
 
 def text(raw: Any) -> str:
-    """A non-empty string."""
+    """A string of one line of characters that can be seen, spaces among them."""
     if not isinstance(raw, str) or not raw.strip():
         raise ValueError(f"{shown(raw)} is not a text")
+    hidden = [character for character in raw if unicodedata.category(character) in _HIDDEN]
+    if hidden:
+        raise ValueError(f"{json.dumps(raw)} has {hidden[0]!a}, which nobody sees")
     return raw
 
 
@@ -286,7 +293,7 @@ def whole(low: int, high: int) -> Callable[[Any], int]:
     """A whole number from `low` to `high`; digits in quotes count (the CLI stores them so)."""
 
     def parse(raw: Any) -> int:
-        if isinstance(raw, bool) or not isinstance(raw, int | str) or not str(raw).isdigit():
+        if isinstance(raw, bool) or not isinstance(raw, int | str) or not _DIGITS.fullmatch(str(raw)):
             raise ValueError(f"{shown(raw)} is not a whole number")
         if not low <= int(raw) <= high:
             raise ValueError(f"{raw} is outside {low} to {high}")

@@ -21,7 +21,7 @@ _BASE: dict[str, Any] = {
     "manifests": {"calico": "sandbox/manifests/calico.yaml", "kubeflow": "sandbox/manifests/kubeflow.yaml"},
     "people": [
         {"name": "ana", "email": "ana@example.org", "tier": "gpu"},
-        {"name": "bo", "email": "Bo@Example.org"},
+        {"name": "bo", "email": "bo@example.org"},
     ],
     "passwordHashes": {"ana": HASH, "bo": HASH},
     "oidcClientSecret": "0123456789abcdef0123456789abcdef",

@@ -10,10 +10,18 @@ from urllib.parse import urlsplit
 
 from config.model import Connector, Person
 from config.urls import url
-from config.validation import Encrypted, Problems, Section, dns_label, shown, text, unused
+from config.validation import Encrypted, Problems, Section, dns_label, matching, shown, text, unused
 
 # Dex accepts costs 10 to 16; above 14 a login takes seconds. Source: dexidp/dex, server/server.go.
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+# Dex puts environment variables for `$NAME` and `${NAME}` into a connector's values, and all secrets are in
+# its environment. Source: dexidp/dex, cmd/dex/config.go (os.ExpandEnv).
+_LITERAL = re.compile(r"[!-#%-~]+")
+# Letters, digits and hyphens; it becomes part of a URL. Source: what GitHub's form says when one is created.
+_org = matching(re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,37}[A-Za-z0-9])?"), "an organisation's name")
+_domain = matching(
+    re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+"), "a domain in lower case"
+)
 _HASH_FORM = "a bcrypt hash with a cost from 10 to 14"
 RANDOM = "openssl rand -hex 32"
 TYPES = ("github", "google", "oidc")
@@ -25,7 +33,8 @@ def password_hashes(
 ) -> Mapping[str, str]:
     """Bcrypt hashes by the person's name. Values never appear in messages.
 
-    Everybody active needs one, unless there is a connector to log in by.
+    Everybody active needs one, unless there is a connector to log in by. Who then has one all the same is
+    known by an e-mail in lower case: Dex says no other of a password.
     """
     source = "bin/kubepark people hash"
     known = {person.key for person in people}
@@ -34,7 +43,11 @@ def password_hashes(
             section.refuse(key, "belongs to nobody in kubepark:people", "a person's name", None)
     hashes = {}
     for person in (each for each in people if each.key and (each.active or section.has(each.key))):
-        value = section.raw.get(person.key)
+        value, lower = section.raw.get(person.key), person.email.lower()
+        if value is not None and person.email != lower:  # Source: dexidp/dex, storage/static.go
+            wrong = f"makes {lower} of {person.email}, who is somebody else to Kubeflow"
+            section.refuse(person.key, wrong, f"no password, or {lower} in the list", None)
+            continue
         if isinstance(value, Encrypted) or (value is None and section.partial):
             continue
         match = _BCRYPT.fullmatch(value) if isinstance(value, str) else None
@@ -106,7 +119,7 @@ def _connector(section: Section) -> Connector:
     kind = section.choice("type", TYPES, example="oidc")
     connector_id = section.value("id", dns_label, accepted="a DNS-1123 label", example=kind, stand_in="")
     config: dict[str, Any] = {
-        "clientID": section.value("clientId", text, accepted="the client's id", example="kubepark"),
+        "clientID": section.value("clientId", _literal, accepted="the client's id", example="kubepark"),
         "redirectURI": section.value(
             "redirectUri", _redirect, accepted=f"https://HOST{_CALLBACK}", example=f"https://HOST{_CALLBACK}"
         ),
@@ -119,13 +132,13 @@ def _connector(section: Section) -> Connector:
 
 def _github(section: Section) -> dict[str, Any]:
     """Without organisations everybody with an account could log in."""
-    names = section.each("orgs", text, accepted="an organisation's name", example="acme", required=True)
+    names = section.each("orgs", _org, accepted="an organisation's name", example="acme", required=True)
     return {"orgs": [{"name": name} for name in names]}
 
 
 def _google(section: Section) -> dict[str, Any]:
     domains = section.each(
-        "hostedDomains", text, accepted="a domain of the company", example="acme.org", required=True
+        "hostedDomains", _domain, accepted="a domain in lower case", example="acme.org", required=True
     )
     return {"hostedDomains": domains}
 
@@ -140,8 +153,15 @@ _OF_TYPE: Mapping[str, Callable[[Section], dict[str, Any]]] = MappingProxyType(
 )
 
 
+def _literal(raw: Any) -> str:
+    """ASCII that looks like itself, and that Dex does not take for the name of one of its variables."""
+    if not _LITERAL.fullmatch(text(raw)):
+        raise ValueError(f"{shown(raw)} has `$`, a space or a character beyond ASCII")
+    return str(raw)
+
+
 def _https(raw: Any) -> str:
-    return url(raw, ("https",))
+    return _literal(url(raw, ("https",)))
 
 
 def _redirect(raw: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -13,8 +13,11 @@ from config.people import default_namespace
 from config.sections.quota import tier
 from config.validation import Section, below_root, dns_label, shown, text
 
+# Without `*`, which in an AuthorizationPolicy stands for any text.
+# Source: https://istio.io/latest/docs/reference/config/security/authorization-policy/
 _EMAIL = re.compile(
-    r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+"
+    r"[a-z0-9.!#$%&'+/=?^_`{|}~-]{1,64}@[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+",
+    re.IGNORECASE | re.ASCII,
 )
 _LONGEST_EMAIL = 150  # its name as an object of Dex still fits
 
@@ -37,10 +40,16 @@ _RESERVED = frozenset(
 
 
 def people(section: Section) -> tuple[Person, ...]:
-    """The people of `people`, or of the file that `peopleFile` names; see `people_checks` for the rest."""
+    """The people of `people`, or of the file that `peopleFile` names; see `people_checks` for the rest.
+
+    Kubeflow compares e-mails as they are. Dex's own accounts have lower case; a connector hands on what the
+    provider spells, which then is how the list must have it.
+    """
     path, listed = _listed(section)
+    spelled = str if section.raw.get("connectors") else str.lower
     return tuple(
-        _person(Section(section.problems, f"{path}[{index}]", raw)) for index, raw in enumerate(listed)
+        _person(Section(section.problems, f"{path}[{index}]", raw), spelled)
+        for index, raw in enumerate(listed)
     )
 
 
@@ -96,8 +105,11 @@ def groups(section: Section) -> tuple[Group, ...]:
     return tuple(found)
 
 
-def _person(section: Section) -> Person:
-    """One entry of the list. What is malformed becomes "", so that no further problem comes from it."""
+def _person(section: Section, spelled: Callable[[str], str]) -> Person:
+    """One entry of the list. What is malformed becomes "", so that no further problem comes from it.
+
+    `spelled`: how an e-mail is spelled from here on.
+    """
     email = section.value(
         "email", _email, accepted="local-part@domain", example="ana@example.org", stand_in=""
     )
@@ -108,7 +120,7 @@ def _person(section: Section) -> Person:
     state = PersonState(section.choice("state", PersonState, PersonState.ACTIVE))
     person = Person(
         key=name,
-        email=email,
+        email=spelled(email),
         display_name=section.value("displayName", text, accepted="a text", example="Ana", default=name),
         namespace=_namespace_of(section, role, email, local),
         tier=tier(section),
@@ -117,12 +129,14 @@ def _person(section: Section) -> Person:
         access=_access(section),
         state=state,
         purge=_purge(section, state),
-        former_email=section.value(
-            "formerEmail",
-            _email,
-            accepted="the e-mail of the last update",
-            example="ana@example.org",
-            default="",
+        former_email=spelled(
+            section.value(
+                "formerEmail",
+                _email,
+                accepted="the e-mail of the last update",
+                example="ana@example.org",
+                default="",
+            )
         ),
     )
     section.finish()
@@ -188,11 +202,13 @@ def _suggested(local: str) -> str:
 
 
 def _email(raw: Any) -> str:
-    if not isinstance(raw, str) or not _EMAIL.fullmatch(raw.lower()):
+    if isinstance(raw, str) and "*" in raw:
+        raise ValueError(f"{shown(raw)} has `*`, which means any text where access is decided")
+    if not isinstance(raw, str) or not _EMAIL.fullmatch(raw):
         raise ValueError(f"{shown(raw)} is not an e-mail address")
     if len(raw) > _LONGEST_EMAIL:
         raise ValueError(f"{shown(raw)} has more than {_LONGEST_EMAIL} characters")
-    return raw.lower()
+    return raw
 
 
 def _namespace(raw: Any) -> str:

@@ -69,6 +69,36 @@ def test_every_namespace_of_a_person_says_what_pods_may_be(profiles, level):
     assert {item["metadata"]["labels"][label] for item in namespaces} == {level or "baseline"}
 
 
+def test_everything_that_kubeflow_compares_has_the_e_mail_as_the_provider_spells_it():
+    """It compares the text of a header with the owner, the subject and the values: case counts."""
+    google = {"type": "google", "id": "g", "clientId": "x", "hostedDomains": ["example.org"]}
+    settings = load(
+        [
+            person("ana") | {"email": "Ana@Example.org"},
+            person("bo", access={"ana": "edit"}) | {"email": "Bo@Example.org"},
+            person("chris", state="suspended") | {"email": "Chris@Example.org"},
+        ],
+        connectors=[google | {"redirectUri": "https://kubeflow.example.org/dex/callback"}],
+        connectorSecrets={"g": "x"},
+        passwordHashes={},
+    )
+    planned = plan_profiles(settings)
+    owners = {item["spec"]["owner"]["name"] for item in of(planned, "Profile")}
+    annotated = {item["metadata"]["annotations"]["owner"] for item in of(planned, "Namespace")}
+    assert owners == annotated == {"Ana@Example.org", "Bo@Example.org", "Chris@Example.org"}
+    (binding,) = of(planned, "RoleBinding")
+    assert (binding["metadata"]["name"], binding["subjects"][0]["name"]) == (PAIR, "Bo@Example.org")
+    values = {
+        item["metadata"]["namespace"]: item["spec"]["rules"][0]["when"]
+        for item in of(planned, "AuthorizationPolicy")
+    }
+    assert {name: when[0]["values"] for name, when in values.items()} == {
+        "ana": ["Bo@Example.org"],
+        "chris": ["Chris@Example.org"],
+    }
+    assert "bo@example.org" not in repr(planned)
+
+
 def test_a_contributor_is_a_pair_in_the_form_of_kubeflows_access_api(team):
     planned = [item for item in plan_profiles(team) if item["metadata"]["name"] == PAIR]
     binding, policy = planned

@@ -8,6 +8,7 @@ from config import settings
 from config.model import AccessLevel, PersonRole, PersonState
 from config.sections import people as settings_people
 from config.validation import SettingsError
+from tests.configuration import HASH
 from tests.unit.people_settings import load, people_config, person, problems
 
 QUOTA = 'kubepark:people[0].quota["{}"]'
@@ -81,6 +82,12 @@ def test_the_namespace_is_the_local_part_made_a_label(email, namespace):
         ({"role": "viewer", "tier": "small"}, "tier: is given for a viewer, who has no namespace; accepted: none"),
         ({"role": "viewer", "access": {"bo": "edit"}}, "access.bo: ana is a viewer and would edit the namespace of bo; accepted: view, or role: member"),
         ({"role": "viewer", "groups": ["research"]}, "role: ana is a viewer and would edit the namespace of bo by group research; accepted: member, or a group that only views"),
+        ({"email": "*@example.org", "namespace": "ana"}, 'email: "*@example.org" has `*`, which means any text where access is decided; accepted: local-part@domain'),
+        ({"formerEmail": "a*@example.org"}, 'formerEmail: "a*@example.org" has `*`, which means any text where access is decided; accepted: the e-mail of the last update'),
+        ({"email": "\u212aim@example.org", "namespace": "ana"}, 'email: "\u212aim@example.org" is not an e-mail address; accepted: local-part@domain'),
+        ({"email": "ana@example.org\n", "namespace": "ana"}, 'email: "ana@example.org\\n" is not an e-mail address; accepted: local-part@domain'),
+        ({"displayName": "Ana\nBo"}, "displayName: \"Ana\\nBo\" has '\\n', which nobody sees; accepted: a text"),
+        ({"displayName": "Ana\u202egro"}, "displayName: \"Ana\\u202egro\" has '\\u202e', which nobody sees; accepted: a text"),
         ({"formerEmail": "x"}, 'formerEmail: "x" is not an e-mail address; accepted: the e-mail of the last update'),
         ({"email": "a" * 60 + "@" + "b" * 60 + "." + "c" * 60 + ".org"}, f'email: "{"a" * 60}@{"b" * 60}.{"c" * 60}.org" has more than 150 characters; accepted: local-part@domain'),
     ],
@@ -240,6 +247,10 @@ def test_connectors_are_read():
         ({"type": "saml"}, 'type: "saml" is not one of github, google, oidc; accepted: github, google, oidc'),
         ({"issuer": "http://login.acme.org"}, 'issuer: "http://login.acme.org" is not an https URL; accepted: an https URL'),
         ({"redirectUri": "https://x.org/cb"}, 'redirectUri: "https://x.org/cb" does not end in /dex/callback; accepted: https://HOST/dex/callback'),
+        ({"clientId": "$OIDC_CLIENT_SECRET"}, 'clientId: "$OIDC_CLIENT_SECRET" has `$`, a space or a character beyond ASCII; accepted: the client\'s id'),
+        ({"issuer": "https://login.acme.org/${DEX_PW_ANA}"}, 'issuer: "https://login.acme.org/${DEX_PW_ANA}" has `$`, a space or a character beyond ASCII; accepted: an https URL'),
+        ({"issuer": "https://login.\u0430cme.org"}, 'issuer: "https://login.\u0430cme.org" has a space, or a character that a URL has not; accepted: an https URL'),
+        ({"name": "Company\t"}, "name: \"Company\\t\" has '\\t', which nobody sees; accepted: a text"),
         ({"clientSecret": "planted"}, "clientSecret: is not a known key (did you mean clientId?); accepted: clientId, id, issuer, name, redirectUri, type"),
     ],
 )  # fmt: skip
@@ -247,6 +258,47 @@ def test_what_is_wrong_with_a_connector(change, message):
     found = problems([person("ana")], connectors=[OIDC | change], connectorSecrets={"corp": "x"})
     assert f"kubepark:connectors[0].{message}" in found
     assert "planted" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"type": "github", "orgs": ["acme", "../x"]}, 'orgs[1]: "../x" is not an organisation\'s name'),
+        ({"type": "github", "orgs": ["$DEX_PW_ANA"]}, 'orgs[0]: "$DEX_PW_ANA" is not an organisation\'s name'),
+        ({"type": "google", "hostedDomains": ["\u0430cme.org"]}, 'hostedDomains[0]: "\u0430cme.org" is not a domain'),
+        ({"type": "google", "hostedDomains": ["Acme.org"]}, 'hostedDomains[0]: "Acme.org" is not a domain'),
+    ],
+)  # fmt: skip
+def test_who_may_come_through_a_connector_is_spelled_as_the_provider_does(change, message):
+    connector = {key: value for key, value in OIDC.items() if key != "issuer"} | change
+    (found,) = problems([person("ana")], connectors=[connector], connectorSecrets={"corp": "x"})
+    assert found.startswith(f"kubepark:connectors[0].{message}")
+
+
+def test_digits_are_those_of_ascii():
+    found = problems([person("ana")], gpu__volumeGb="\u0663\u0660", workers__volumeGb="\u00b2")
+    assert [line.partition(";")[0] for line in found] == [
+        'kubepark:workers.volumeGb: "\u00b2" is not a whole number',
+        'kubepark:gpu.volumeGb: "\u0663\u0660" is not a whole number',
+    ]
+
+
+def test_with_a_connector_an_e_mail_stays_as_the_provider_spells_it():
+    ana = {**person("ana"), "email": "Ana@Example.ORG", "formerEmail": "Ana@example.org"}
+    logins = {"connectors": [OIDC], "connectorSecrets": {"corp": "x"}, "passwordHashes": {}}
+    (found,) = load([ana], **logins).people
+    assert (found.email, found.former_email, found.namespace) == ("Ana@Example.ORG", "Ana@example.org", "ana")
+    (found,) = load([ana]).people
+    assert (found.email, found.former_email) == ("ana@example.org", "ana@example.org")
+    twice = problems([ana, person("bo", email="ana@example.org", namespace="bo")], **logins)
+    assert twice == [
+        "kubepark:people[1].email: ana@example.org is a duplicate of kubepark:people[0]; "
+        "accepted: one that nobody else has"
+    ]
+    assert problems([ana], **{**logins, "passwordHashes": {"ana": HASH}}) == [
+        "kubepark:passwordHashes.ana: makes ana@example.org of Ana@Example.ORG, who is somebody else to Kubeflow; "
+        "accepted: no password, or ana@example.org in the list"
+    ]
 
 
 def test_a_connector_without_secret_and_a_secret_without_connector():

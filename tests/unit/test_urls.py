@@ -25,7 +25,7 @@ BAD = (
     ("https://[::g]:6443", "is not"),
     ("https://api example.org", "has a space, or a character that a URL has not"),
     ("https://api.example.org ", "has a space, or a character that a URL has not"),
-    ("https://api.example.org\n", "has a space, or a character that a URL has not"),
+    ("https://api.example.org\n", "has '\\n', which nobody sees"),
     ("https://\u0430pi.example.org", "has a space, or a character that a URL has not"),
     ("https://api.example.org:65536", "is not a URL (Port out of range 0-65535)"),
     ("https://api.example.org:0", "has no port after the colon"),

@@ -70,6 +70,7 @@ REFUSED = [
     configuration(peopleFile="people.yaml", people=[ANA]),
     configuration(aws__accountId=123456789012),
     people({"email": "1234@example.org"}),
+    people({**ANA, "email": "Ana@example.org"}, BO, connectors=[OIDC]),
     people({**ANA, "groups": ["none"]}, {**ANA, "access": {"eve.x": "edit"}}),
     people(ANA, {**BO, "name": "ana-2"}, {**BO, "name": "ana", "email": "b.o@example.org"}),
     people({**BO, "email": "a.b@example.org"}, {**ANA, "email": "a-b@example.org"}),
