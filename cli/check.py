@@ -19,7 +19,8 @@ from components import preflight
 from config import settings
 from config.manifest_lock import ManifestError
 from config.naming import PROJECT
-from config.validation import Encrypted, Partial, Problem, SettingsError
+from config.problems import Problem, SettingsError
+from config.validation import Encrypted, Partial
 
 _HIDDEN = Encrypted("[encrypted]")
 _PREFIX = f"{PROJECT}:"

@@ -25,7 +25,7 @@ from cli.stackfile import (
 )
 from config.model import Settings
 from config.people import default_namespace
-from config.validation import SettingsError
+from config.problems import SettingsError
 
 _PREFIX = "kubepark:"
 _CONNECTORS, _CONNECTOR_SECRETS = "kubepark:connectors", "kubepark:connectorSecrets"

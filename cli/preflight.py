@@ -19,11 +19,12 @@ from cli.errors import CommandError
 from cli.preflight_checks import Plan, Unanswered
 from cli.stackfile import cluster_of, config_of, setting
 from config.naming import PROJECT
+from config.problems import Problems
 from config.sections import aws as aws_section
 from config.sections import network as network_section
 from config.sections import nodes as node_sections
 from config.sections import platform as platform_section
-from config.validation import Problems, Section
+from config.validation import Section
 
 SECONDS = 5.0  # for all questions together
 _CALLER = "https://checkip.amazonaws.com"  # AWS's own: answers with the address that it is asked from

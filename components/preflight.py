@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import userdata
-from components.incluster.objects import Object
+from components.incluster.objects import Object, namespaces_of
 from components.incluster.sources import load_all
 from config import last_update, new_cluster, settings
 from config.manifest_lock import ManifestError
 from config.model import NodePlan, NodeRole, Settings
 from config.nodes import plan_nodes
+from config.problems import Problem, Problems, SettingsError
 from config.subnets import plan_subnets
-from config.validation import Problem, Problems, SettingsError
+from config.validation import unused
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,27 @@ def plan(stack: str, settings: Settings, *, known_master: str = "", offline: boo
     user_data = {node.name: userdata.render(node, settings) for node in nodes}
     check_sizes(stack, settings, nodes, user_data)
     manifests = load_all(settings.manifests, offline=offline)
+    check_namespaces(stack, settings, manifests)
     return Plan(settings, nodes, user_data, manifests, known_master)
+
+
+def check_namespaces(stack: str, settings: Settings, manifests: Mapping[str, Iterable[Object]]) -> None:
+    """Refuse a namespace for a person that upstream's YAML makes, too: with one of them the other would go.
+
+    Raises: SettingsError naming each such person and the source.
+    """
+    problems = Problems(stack)
+    theirs = {name: source for source, objects in manifests.items() for name in namespaces_of(objects)}
+    taken = {*theirs, *(person.namespace for person in settings.people)}
+    for index, person in enumerate(settings.people):
+        if person.has_namespace and person.namespace in theirs:
+            problems.add(
+                f"{settings.people_path}[{index}].namespace",
+                f"{person.namespace} is a namespace that kubepark:manifests.{theirs[person.namespace]} makes",
+                "one that nothing else makes",
+                unused(person.namespace, taken),
+            )
+    problems.raise_if_any()
 
 
 def check_sizes(

@@ -14,7 +14,7 @@ from typing import Any
 from config import new_cluster
 from config.model import Person, PersonRole, Settings
 from config.naming import PROJECT, Naming
-from config.validation import Problem, Problems, SettingsError
+from config.problems import Problem, Problems, SettingsError
 
 # Key of the output `created_with` -> the setting that it comes from.
 _NETWORK = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from config.model import Settings
 from config.naming import PROJECT
-from config.validation import Problem, Problems
+from config.problems import Problem, Problems
 
 _IDENTITY, _MASTER = "controlPlane.identity", "controlPlane.generation"
 _PROTECTED = "controlPlane.protected"

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from config.model import AccessLevel, Group, Person, PersonRole, PersonState
 from config.people import pair_slug
-from config.validation import Problems, joined, unused
+from config.problems import Problems, joined
+from config.validation import unused
 
 
 def check(problems: Problems, path: str, people: Sequence[Person], groups: Sequence[Group]) -> None:

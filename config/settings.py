@@ -13,12 +13,13 @@ from typing import Any
 from config import people_checks
 from config.model import PodSecurity, Settings
 from config.naming import LONGEST_CLUSTER, PROJECT, Naming, default_cluster, possible_cluster
+from config.problems import Problems
 from config.sections import aws as aws_section
 from config.sections import logins, nodes, quota
 from config.sections import network as network_section
 from config.sections import people as people_section
 from config.sections import platform as platform_section
-from config.validation import Problems, Section, dns_label, shown, text
+from config.validation import Section, dns_label, shown, text
 
 SECRETS = ("passwordHashes", "oidcClientSecret", "connectorSecrets")
 

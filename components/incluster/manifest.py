@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import pulumi
 
-from components.incluster.objects import Object, in_order, needs, resource_name, type_token
+from components.incluster.objects import Object, in_order, needs, resource_names, type_token
 
 _SECRET_FIELDS = ("data", "stringData")
 # The name under which we own fields at the API server. The provider would draw one for each object; one whose
@@ -24,7 +24,7 @@ class KubernetesObject(pulumi.CustomResource):
     Replaced when the Kubernetes provider says so (name, namespace, immutable fields).
     """
 
-    def __init__(self, manifest: Object, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, name: str, manifest: Object, opts: pulumi.ResourceOptions) -> None:
         metadata = manifest["metadata"]
         annotations = {**(metadata.get("annotations") or {}), **FIELD_MANAGER}
         properties = {**manifest, "metadata": {**metadata, "annotations": annotations}}
@@ -36,7 +36,7 @@ class KubernetesObject(pulumi.CustomResource):
         opts = pulumi.ResourceOptions.merge(
             opts, pulumi.ResourceOptions(additional_secret_outputs=list(hidden) or None)
         )
-        super().__init__(type_token(manifest), resource_name(manifest), properties, opts)
+        super().__init__(type_token(manifest), name, properties, opts)
 
 
 def register(
@@ -46,13 +46,12 @@ def register(
 ) -> list[KubernetesObject]:
     """Register `manifests` under `parent`, each after what it needs among them and after `depends_on`."""
     planned = in_order(manifests)
-    made: dict[str, KubernetesObject] = {}
-    for manifest in planned:
-        first = [made[name] for name in needs(manifest, planned)]
-        made[resource_name(manifest)] = KubernetesObject(
-            manifest, pulumi.ResourceOptions(parent=parent, depends_on=[*depends_on, *first])
-        )
-    return list(made.values())
+    made: list[KubernetesObject] = []
+    for name, manifest in zip(resource_names(planned), planned, strict=True):
+        first = [made[place] for place in needs(manifest, planned)]
+        opts = pulumi.ResourceOptions(parent=parent, depends_on=[*depends_on, *first])
+        made.append(KubernetesObject(name, manifest, opts))
+    return made
 
 
 class Manifest(pulumi.ComponentResource):

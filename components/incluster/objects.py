@@ -6,7 +6,7 @@ before the cluster exists as after.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from components.incluster.crds import CRD, is_complete, slim
@@ -64,15 +64,42 @@ def namespace(manifest: Mapping[str, Any]) -> str | None:
     return named
 
 
+def namespaces_of(manifests: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The namespaces that come to be with these objects; a Profile makes the one that bears its name."""
+    kinds = {"Namespace", *_ABOUT_NAMESPACE}
+    return tuple(each["metadata"]["name"] for each in manifests if each["kind"] in kinds)
+
+
 def type_token(manifest: Mapping[str, Any]) -> str:
     """The Pulumi type: that of the SDK's own class, or of its CustomResource for a CRD's kind."""
     version = manifest["apiVersion"]
     return f"kubernetes:{version if '/' in version else f'core/{version}'}:{manifest['kind']}"
 
 
-def resource_name(manifest: Mapping[str, Any]) -> str:
-    """The Pulumi name, `<kind>-<namespace>-<name>`, part of the URN and so fixed for life."""
-    parts = (manifest["kind"], namespace(manifest), manifest["metadata"]["name"])
+def resource_names(manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The Pulumi name of each, part of the URN and so fixed for life: `<kind>-<namespace>-<name>`.
+
+    The namespace may have dashes, too: of `a/b-c` and `a-b/c` only the first in the alphabet has that name,
+    the other is `<kind>-a-b/c`, with a slash, which is in no name of Kubernetes.
+    """
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for manifest in manifests:
+        key, own = (type_token(manifest), _joined(manifest)), _identity(manifest)
+        first[key] = min(own, first.get(key, own))
+    return tuple(
+        _joined(manifest)
+        if first[type_token(manifest), _joined(manifest)] == _identity(manifest)
+        else f"{manifest['kind'].lower()}-{'/'.join(_identity(manifest))}"
+        for manifest in manifests
+    )
+
+
+def _identity(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    return (namespace(manifest) or "", manifest["metadata"]["name"])
+
+
+def _joined(manifest: Mapping[str, Any]) -> str:
+    parts = (manifest["kind"], *_identity(manifest))
     return "-".join(part for part in parts if part).lower()
 
 
@@ -81,9 +108,9 @@ def in_order(manifests: Iterable[Object]) -> tuple[Object, ...]:
     return tuple(sorted(manifests, key=_rank))
 
 
-def needs(manifest: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Names of those among `others` that must exist before `manifest`."""
-    return tuple(resource_name(other) for other in others if _needs(manifest, other))
+def needs(manifest: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+    """Places of those among `others` that must exist before `manifest`."""
+    return tuple(place for place, other in enumerate(others) if _needs(manifest, other))
 
 
 def _rank(manifest: Mapping[str, Any]) -> int:
@@ -116,14 +143,13 @@ def normalise(documents: Iterable[Any], where: str, problems: list[str]) -> tupl
     stream in the problems.
     """
     found: list[Object] = []
-    seen: dict[str, int] = {}
+    seen: dict[tuple[str, ...], int] = {}
     for number, document in enumerate(documents, start=1):
         if document is None:
             continue
         wrong = _fault(document)
         if wrong is None:
-            identity = f"{type_token(document)} {resource_name(document)}"
-            first = seen.setdefault(identity, number)
+            first = seen.setdefault((type_token(document), *_identity(document)), number)
             if first == number:
                 found.append(_cleaned(document))
                 continue

@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config.model import Connector, Person
+from config.problems import Problems
 from config.urls import url
-from config.validation import Encrypted, Problems, Section, dns_label, matching, shown, text, unused
+from config.validation import Encrypted, Section, dns_label, matching, shown, text, unused
 
 # Dex accepts costs 10 to 16; above 14 a login takes seconds. Source: dexidp/dex, server/server.go.
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")

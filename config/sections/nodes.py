@@ -12,9 +12,10 @@ from config.instance_types import GPU_INSTANCE_TYPES, INSTANCE_TYPES, unusable
 from config.model import ControlPlaneSettings, GpuSettings, NetworkSettings, NodeSettings
 from config.naming import Naming
 from config.nodes import NODE_NUMBERS, node_number
+from config.problems import Problems
 from config.sections.labels import labels
 from config.urls import url
-from config.validation import Problems, Section, matching, one_of, shown, text
+from config.validation import Section, matching, one_of, shown, text
 from config.versions import AMI_PARAMETERS
 
 _NODE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,57}[a-z])?[0-9]{1,4}")

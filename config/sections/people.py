@@ -21,22 +21,13 @@ _EMAIL = re.compile(
 )
 _LONGEST_EMAIL = 150  # its name as an object of Dex still fits
 
-# Namespaces that belong to the cluster itself or to Kubeflow.
-_RESERVED = frozenset(
-    {
-        "auth",
-        "calico-apiserver",
-        "calico-system",
-        "cert-manager",
-        "default",
-        "istio-system",
-        "knative-serving",
-        "kserve",
-        "kubeflow",
-        "oauth2-proxy",
-        "tigera-operator",
-    }
-)
+# Namespaces of the cluster itself, of Calico and of Kubeflow's parts, which may come to be at any time.
+# Sources: https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/ (`kube-`);
+# kubeflow/manifests, common/ (auth, cert-manager, istio-system, knative-serving, knative-eventing,
+# kubeflow-system, oauth2-proxy); projectcalico/calico, manifests/ (calico-system, calico-apiserver,
+# tigera-operator).
+_RESERVED = frozenset({"auth", "cert-manager", "default", "kserve", "kubeflow", "oauth2-proxy"})
+_RESERVED_PREFIXES = ("calico-", "istio-", "knative-", "kube-", "kubeflow-", "tigera-")
 
 
 def people(section: Section) -> tuple[Person, ...]:
@@ -212,6 +203,6 @@ def _email(raw: Any) -> str:
 
 
 def _namespace(raw: Any) -> str:
-    if dns_label(raw) in _RESERVED or str(raw).startswith("kube-"):
+    if dns_label(raw) in _RESERVED or str(raw).startswith(_RESERVED_PREFIXES):
         raise ValueError(f"{shown(raw)} is reserved")
     return str(raw)

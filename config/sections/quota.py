@@ -10,8 +10,9 @@ from typing import Any
 from config.instance_types import GPU_INSTANCE_TYPES
 from config.model import GpuSettings, Person, Tier
 from config.naming import GPU_RESOURCE
+from config.problems import Problems
 from config.quantities import COUNT_FORM, CPU_FORM, MEMORY_FORM, count, cpu, memory
-from config.validation import Encrypted, Problems, Section, shown
+from config.validation import Encrypted, Section, shown
 
 # The one key that limits GPUs: a quota counts extended resources by what pods request, and nothing else.
 GPU_KEY = f"requests.{GPU_RESOURCE}"

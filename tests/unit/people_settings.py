@@ -6,7 +6,7 @@ from typing import Any
 
 from config import settings
 from config.model import Settings
-from config.validation import SettingsError
+from config.problems import SettingsError
 from tests.configuration import HASH, configuration
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.incluster.objects import in_order, needs, normalise, resource_name, type_token
+from components.incluster.objects import in_order, needs, normalise, resource_names, type_token
 from tests.unit import incluster_stack as stack
 
 SDK_MODULES = {
@@ -49,11 +49,33 @@ def test_every_planned_object_has_the_type_token_of_the_sdks_own_class():
     ],
 )
 def test_pulumi_names(planned, name):
-    assert resource_name(planned) == name
+    assert resource_names([planned]) == (name,)
+
+
+def test_objects_of_other_namespaces_never_share_a_pulumi_name():
+    alike = [
+        an_object("ConfigMap", "c", "a-b"),
+        an_object("ConfigMap", "b-c", "a"),
+        an_object("ConfigMap", "a-b-c"),
+        an_object("Secret", "c", "a-b"),
+        an_object("ConfigMap", "C", "a-b"),
+    ]
+    problems: list[str] = []
+    assert len(normalise(alike, "upstream", problems)) == 5
+    assert problems == []
+    found = resource_names(alike)
+    assert found == (
+        "configmap-a-b/c",
+        "configmap-a/b-c",
+        "configmap-a-b-c",
+        "secret-a-b-c",
+        "configmap-a-b/C",
+    )
+    assert resource_names(alike[::-1]) == found[::-1], "whatever their order"
 
 
 def test_no_two_objects_of_a_stack_share_a_pulumi_name():
-    names = [resource_name(planned) for planned in stack.every_object()]
+    names = resource_names(stack.every_object())
     assert len(names) == len(set(names))
 
 
@@ -83,20 +105,15 @@ def test_a_deployment_needs_what_its_pods_read_in_its_namespace_and_no_other():
         an_object("Service", "dex", "auth"),
         crd,
     ]
-    assert needs(an_object("Deployment", "dex", "auth"), others) == (
-        "namespace-auth",
-        "secret-auth-mine",
-        "clusterrolebinding-bound",
-    )
+    needed = [others[place] for place in needs(an_object("Deployment", "dex", "auth"), others)]
+    assert needed == [others[0], others[2], others[4]]
     thing = {**an_object("Thing", "t"), "apiVersion": "example.org/v1"}
-    assert needs(thing, others) == ("customresourcedefinition-things.example.org",)
+    assert [others[place] for place in needs(thing, others)] == [crd]
 
 
 def test_a_profile_needs_the_namespace_it_adopts():
     profile = {**an_object("Profile", "ana"), "apiVersion": "kubeflow.org/v1"}
-    assert needs(profile, [an_object("Namespace", "ana"), an_object("Namespace", "bob")]) == (
-        "namespace-ana",
-    )
+    assert needs(profile, [an_object("Namespace", "bob"), an_object("Namespace", "ana")]) == (1,)
 
 
 def test_normalising_drops_empty_documents_and_what_only_a_server_writes():

@@ -13,7 +13,7 @@ import pytest
 from config import settings
 from config.instance_types import GPU_INSTANCE_TYPES, INSTANCE_TYPES, unusable
 from config.nodes import plan_nodes
-from config.validation import SettingsError
+from config.problems import SettingsError
 from tests.configuration import configuration
 
 

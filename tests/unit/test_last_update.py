@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from config import last_update
-from config.validation import SettingsError
+from config.problems import SettingsError
 from tests.unit.people_settings import load, person
 
 KEEP = {"state": "removed", "data": "keep"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from config import last_update, settings
-from config.validation import SettingsError
+from config.problems import SettingsError
 from tests.configuration import configuration
 from tests.program import run
 

@@ -6,8 +6,9 @@ import pytest
 
 from config import settings
 from config.nodes import PLANNED_LABELS
+from config.problems import Problems
 from config.sections.labels import labels
-from config.validation import Problems, Section
+from config.validation import Section
 from tests.configuration import configuration
 from tests.node_labels import ACCEPTED, REFUSED
 from tests.userdata_sample import files

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.incluster.dex import plan_dex
-from components.incluster.objects import resource_name
+from components.incluster.objects import resource_names
 from components.incluster.profiles import plan_profiles
 from config import last_update
 from config import settings as stack_settings
 from config.people import grants, matrix
-from config.validation import SettingsError
+from config.problems import SettingsError
 from tests import dex_schema
 from tests.unit.people_settings import people_config, person
 from tests.unit.test_people_plans import dex_of
@@ -121,7 +121,7 @@ def test_any_list_is_planned_consistently_or_refused_with_a_message() -> None:
 
 def check_plan(found: Any) -> None:
     planned = [*plan_profiles(found), *plan_dex(found)]
-    names = [resource_name(item) for item in planned]
+    names = [*resource_names(plan_profiles(found)), *resource_names(plan_dex(found))]
     assert len(set(names)) == len(names)
     namespaces = {item["metadata"]["name"] for item in planned if item["kind"] == "Namespace"}
     assert {

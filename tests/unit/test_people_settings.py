@@ -6,8 +6,8 @@ import pytest
 
 from config import settings
 from config.model import AccessLevel, PersonRole, PersonState
+from config.problems import SettingsError
 from config.sections import people as settings_people
-from config.validation import SettingsError
 from tests.configuration import HASH
 from tests.unit.people_settings import load, people_config, person, problems
 
@@ -307,3 +307,13 @@ def test_a_connector_without_secret_and_a_secret_without_connector():
         "kubepark:connectorSecrets.other: is no connector's id; accepted: corp",
         "kubepark:connectorSecrets.corp: is missing; accepted: the client's secret, as the provider gave it",
     ]
+
+
+@pytest.mark.parametrize(
+    "name", ["knative-eventing", "kubeflow-system", "cert-manager", "istio-x", "calico-system", "kube-x"]
+)
+def test_namespaces_of_the_parts_of_kubeflow_and_calico_are_reserved(name):
+    (found,) = problems([person("ana", namespace=name)])
+    assert found.startswith(f'kubepark:people[0].namespace: "{name}" is reserved')
+    (found,) = problems([{"name": "ana", "email": f"{name}@example.org"}])
+    assert f'the e-mail\'s local part gives no namespace: "{name}" is reserved' in found

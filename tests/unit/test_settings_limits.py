@@ -11,7 +11,7 @@ import pytest
 
 from config import settings
 from config.naming import MOST_TAGS, Naming
-from config.validation import Problem, SettingsError
+from config.problems import Problem, SettingsError
 from tests.configuration import HASH, configuration
 from tests.program import run
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from config import settings
+from config.problems import SettingsError
 from config.urls import url
-from config.validation import SettingsError
 from tests.configuration import configuration
 
 BAD = (

@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 
 from config import ROOT
 from config.naming import PROJECT
+from config.problems import Problem, Problems, SettingsError
 from config.sections.nodes import ami_lookup
-from config.validation import Problem, Problems, SettingsError
 from sandbox.tests.tools import tool
 
 STACK = "dev"

@@ -16,7 +16,8 @@ import pytest
 
 from config import ROOT, last_update, settings
 from config.model import Settings
-from config.validation import Problem, Section
+from config.problems import Problem
+from config.validation import Section
 from config.versions import RELEASES
 from sandbox.tests.program.printed_fixes import STACK, StackFile, problems_of, rules_of_problems
 from tests.configuration import HASH, SECRETS, configuration
