@@ -5,6 +5,7 @@ Source: k8s.io/apimachinery, pkg/api/resource/quantity.go and suffix.go.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
@@ -20,7 +21,10 @@ SUFFIXES: Mapping[str, Fraction] = MappingProxyType(
     | {suffix: Fraction(1024) ** power for suffix, power in _BINARY.items()}
 )
 _LONGEST = 32  # characters: more digits than a number of 64 bits has
-_FORM = re.compile(r"(?P<number>\d+\.?\d*|\.\d+)(?:[eE](?P<exponent>[+-]?\d{1,2})|(?P<suffix>[A-Za-z]*))")
+_MOST = 2**63 - 1  # the API cuts what has a binary suffix to this
+_FORM = re.compile(
+    r"(?P<number>\d+\.?\d*|\.\d+)(?:[eE](?P<exponent>[+-]?\d{1,2})|(?P<suffix>[A-Za-z]*))", re.ASCII
+)
 
 CPU_FORM = 'cores such as "2", "0.5" or "500m"'
 MEMORY_FORM = 'bytes such as "16Gi", "512Mi" or "2G"'
@@ -29,19 +33,39 @@ COUNT_FORM = "a whole number such as 4"
 
 def quantity(raw: Any) -> Fraction:
     """The exact value. Raises ValueError with what is wrong, and what was probably meant."""
+    return _read(raw)[0]
+
+
+def canonical(raw: Any) -> str:
+    """A spelling of the value that the API server and every controller write as they read it: `500m` for
+    0.5, `2Gi` for 2048Mi. They write another one anew, which is a difference at every refresh.
+
+    Without a fraction, and with the largest suffix that leaves none: a binary one for what was written with
+    a binary one and is whole and at least 1024. What is finer than a thousandth is rounded up, as the API
+    does for resources. Raises ValueError as `quantity` does.
+    """
+    value, binary = _read(raw)
+    value = Fraction(math.ceil(value * 1000), 1000)
+    suffixes = ("", *_BINARY) if binary and value >= 1024 and value.denominator == 1 else _DECIMAL
+    suffix = max((each for each in suffixes if not value % SUFFIXES[each]), key=SUFFIXES.__getitem__)
+    return f"{value / SUFFIXES[suffix]}{suffix}" if value else "0"
+
+
+def _read(raw: Any) -> tuple[Fraction, bool]:
+    """The value, and whether its suffix is a binary one."""
     text = "" if isinstance(raw, bool) or not isinstance(raw, str | int | float) else str(raw)
     match = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
         raise ValueError(f"{shown(raw)} is not a quantity")
-    number = Fraction(match["number"])
-    if match["exponent"] is not None:
-        return number * Fraction(10) ** int(match["exponent"])
-    suffix = match["suffix"]
+    suffix, exponent = match["suffix"] or "", int(match["exponent"] or 0)
     if suffix not in SUFFIXES:
         near = [known for known in SUFFIXES if known and known.lower() == suffix.lower().removesuffix("b")]
         meant = f" (did you mean {' or '.join(match['number'] + each for each in near)}?)" if near else ""
         raise ValueError(f"{shown(raw)} ends in {suffix}, which is no suffix{meant}")
-    return number * SUFFIXES[suffix]
+    value = Fraction(match["number"]) * Fraction(10) ** exponent * SUFFIXES[suffix]
+    if value > _MOST:
+        raise ValueError(f"{shown(raw)} is more than {_MOST}")
+    return value, suffix in _BINARY
 
 
 def cpu(raw: Any) -> Fraction:

@@ -11,6 +11,7 @@ from typing import Any
 
 from components.incluster.crds import CRD, is_complete, slim
 from config.naming import PROJECT
+from config.quantities import canonical
 
 Object = dict[str, Any]  # a Kubernetes object, as its manifest says it
 
@@ -31,6 +32,22 @@ _SUPPORT = frozenset(
         "RuntimeClass",
         "Secret",
         "ServiceAccount",
+    }
+)
+# Groups and keys of the API's own objects that hold quantities by name. A custom resource keeps its text.
+_QUANTITY_GROUPS = frozenset({"v1", "apps", "batch"})
+_QUANTITIES = frozenset(
+    {
+        "capacity",
+        "default",
+        "defaultRequest",
+        "emptyDir",
+        "hard",
+        "limits",
+        "max",
+        "maxLimitRequestRatio",
+        "min",
+        "requests",
     }
 )
 # Cluster-scoped, but about the namespace that bears its name: Kubeflow's controller adopts that one.
@@ -138,9 +155,10 @@ def _needs(manifest: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def normalise(documents: Iterable[Any], where: str, problems: list[str]) -> tuple[Object, ...]:
     """The objects of one YAML stream in the order of registration; what is wrong goes to `problems`.
 
-    Empty documents are dropped, and so is what only a server may write (`status`, and the null
-    `creationTimestamp` that generators leave behind), and the texts in CRDs' schemas. `where` names the
-    stream in the problems.
+    Empty documents are dropped, and so is what only a server may write: `status`, the null
+    `creationTimestamp` that generators leave behind, the `rules` of an aggregated ClusterRole; and the
+    texts in CRDs' schemas. Quantities are spelled as the server does. `where` names the stream in the
+    problems.
     """
     found: list[Object] = []
     seen: dict[tuple[str, ...], int] = {}
@@ -184,6 +202,31 @@ def _spelled(document: Mapping[str, Any]) -> str:
 
 
 def _cleaned(document: Object) -> Object:
+    """What is left when nothing is ours that a server or a controller would write otherwise."""
     metadata = {key: value for key, value in document["metadata"].items() if key != "creationTimestamp"}
-    kept = {**{key: value for key, value in document.items() if key != "status"}, "metadata": metadata}
-    return slim(kept) if kept["kind"] == CRD else kept
+    theirs = {"status"} | (
+        {"rules"} if document["kind"] == "ClusterRole" and document.get("aggregationRule") else set()
+    )
+    kept = {**{key: value for key, value in document.items() if key not in theirs}, "metadata": metadata}
+    if kept["kind"] == CRD:
+        return slim(kept)
+    return _with_canonical(kept) if kept["apiVersion"].partition("/")[0] in _QUANTITY_GROUPS else kept
+
+
+def _with_canonical(node: Any, key: str = "") -> Any:
+    if isinstance(node, list):
+        return [_with_canonical(item) for item in node]
+    if isinstance(node, dict):
+        return {
+            name: _spelling(value) if key in _QUANTITIES else _with_canonical(value, name)
+            for name, value in node.items()
+        }
+    return node
+
+
+def _spelling(value: Any) -> Any:
+    """What is no quantity stays: the server has the better words for it."""
+    try:
+        return canonical(value)
+    except ValueError:
+        return value

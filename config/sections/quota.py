@@ -11,7 +11,7 @@ from config.instance_types import GPU_INSTANCE_TYPES
 from config.model import GpuSettings, Person, Tier
 from config.naming import GPU_RESOURCE
 from config.problems import Problems
-from config.quantities import COUNT_FORM, CPU_FORM, MEMORY_FORM, count, cpu, memory
+from config.quantities import COUNT_FORM, CPU_FORM, MEMORY_FORM, canonical, count, cpu, memory
 from config.validation import Encrypted, Section, shown
 
 # The one key that limits GPUs: a quota counts extended resources by what pods request, and nothing else.
@@ -106,7 +106,7 @@ def _quota(section: Section) -> dict[str, str]:
         except ValueError as error:
             section.problems.add(path, str(error), accepted, example)
     _check_pairs(section, found, values)
-    return found
+    return {name: canonical(text) for name, text in found.items()}
 
 
 def _check_pairs(section: Section, found: Mapping[str, str], values: Mapping[str, Fraction]) -> None:

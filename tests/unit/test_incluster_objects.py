@@ -127,6 +127,36 @@ def test_normalising_drops_empty_documents_and_what_only_a_server_writes():
     assert not problems
 
 
+def test_the_rules_of_an_aggregated_role_are_its_controllers():
+    """`rules: []` of ours would empty the role at each update, until the controller fills it again."""
+    role = {
+        **an_object("ClusterRole", "kubeflow-view", aggregationRule={"clusterRoleSelectors": []}, rules=[]),
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+    }
+    plain = {key: value for key, value in role.items() if key != "aggregationRule"}
+    aggregated, kept = normalise([role, {**plain, "metadata": {"name": "y"}}], "kubeflow", [])
+    assert "rules" not in aggregated
+    assert aggregated["aggregationRule"] == role["aggregationRule"]
+    assert kept["rules"] == []
+
+
+def test_quantities_of_upstream_yaml_are_spelled_as_the_server_does():
+    resources = {"requests": {"cpu": "0.5", "memory": "2048Mi"}, "limits": {"cpu": 1, "memory": "many"}}
+    volume = {"name": "cache", "emptyDir": {"medium": "Memory", "sizeLimit": "1024Mi"}}
+    spec = {"containers": [{"name": "a", "args": ["0.5"], "resources": resources}], "volumes": [volume]}
+    pod = an_object("Pod", spec=spec)
+    custom = {**an_object("Thing", spec={"resources": resources}), "apiVersion": "example.org/v1"}
+    read = {item["kind"]: item["spec"] for item in normalise([pod, custom], "x", [])}
+    (container,) = read["Pod"]["containers"]
+    assert container["resources"] == {
+        "requests": {"cpu": "500m", "memory": "2Gi"},
+        "limits": {"cpu": "1", "memory": "many"},
+    }
+    assert container["args"] == ["0.5"]
+    assert read["Pod"]["volumes"] == [{**volume, "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}]
+    assert read["Thing"] == {"resources": resources}, "a custom resource is kept as it is written"
+
+
 def test_every_faulty_document_is_named_in_one_go():
     documents = [
         an_object("Secret", "twice", "auth"),

@@ -116,6 +116,19 @@ def test_what_is_wrong_with_a_quota(quota, key, message):
     assert f"{QUOTA.format(key)}: {message}" in found
 
 
+def test_a_quota_is_kept_as_the_api_spells_it_and_quoted_as_it_is_written():
+    quota = {"requests.cpu": "0.5", "requests.memory": "2048Mi", "requests.storage": "1.5Gi", "pods": "1e1"}
+    (ana,) = load([person("ana", quota=quota)]).people
+    assert dict(ana.tier.quota) == {
+        "requests.cpu": "500m",
+        "requests.memory": "2Gi",
+        "requests.storage": "1536Mi",
+        "pods": "10",
+    }
+    (wrong,) = problems([person("ana", quota={"requests.cpu": "1000m", "limits.cpu": "0.5"})])[:1]
+    assert "1000m is more than limits.cpu 0.5" in wrong
+
+
 def test_slices_count_as_gpus_in_a_quota():
     four = person("ana", quota={"requests.nvidia.com/gpu": 4})
     assert problems([four], gpu__timeSlicing={"replicas": 4}) == []

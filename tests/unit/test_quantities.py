@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.quantities import SUFFIXES, count, cpu, memory, quantity
+from config.quantities import SUFFIXES, canonical, count, cpu, memory, quantity
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,8 @@ def test_accepted_forms(raw, value):
         ("1e", '"1e" ends in e, which is no suffix (did you mean 1E?)'),
         ("1_000", '"1_000" is not a quantity'),
         ("1" * 40, f'"{"1" * 40}" is not a quantity'),
+        ("\u0663Gi", '"\u0663Gi" is not a quantity'),
+        ("8Ei", '"8Ei" is more than 9223372036854775807'),
         (True, "true is not a quantity"),
         (None, "null is not a quantity"),
         ([1], "[1] is not a quantity"),
@@ -90,7 +92,47 @@ def test_what_a_resource_can_have():
     assert (cpu("1m"), memory("1.5Ki"), count("3"), count(3.0)) == (Fraction(1, 1000), 1536, 3, 3)
 
 
-@given(st.integers(0, 10**12), st.sampled_from(sorted(SUFFIXES)))
+@pytest.mark.parametrize(
+    ("raw", "written"),
+    [
+        (4, "4"),
+        (0.5, "500m"),
+        ("0.5", "500m"),
+        ("1000m", "1"),
+        ("1500m", "1500m"),
+        ("2000", "2k"),
+        ("1024", "1024"),
+        ("0Gi", "0"),
+        ("2048Mi", "2Gi"),
+        ("1.5Gi", "1536Mi"),
+        ("0.5Ki", "512"),
+        ("1000Ki", "1000Ki"),
+        ("1.0001Ki", "1024103m"),
+        ("0.1n", "1m"),
+        ("1E3", "1k"),
+        ("12e4", "120k"),
+        ("5e-1", "500m"),
+        ("1e0", "1"),
+        ("007", "7"),
+        ("9E", "9E"),
+    ],
+)
+def test_the_spelling_that_the_api_server_keeps(raw, written):
+    """sandbox/tests/program/test_incluster_api.py asks a server whether it does."""
+    assert canonical(raw) == written
+    assert canonical(written) == written
+
+
+@given(
+    st.decimals(0, 8, places=4).map(str), st.sampled_from([*sorted(SUFFIXES.keys() - {"Ei"}), "e3", "E-2"])
+)
+def test_another_spelling_is_the_same_value(number, suffix):
+    value, written = quantity(number + suffix), canonical(number + suffix)
+    assert 0 <= quantity(written) - value < Fraction(1, 1000), "only what is finer than 1m is rounded, and up"
+    assert canonical(written) == written
+
+
+@given(st.integers(0, 7), st.sampled_from(sorted(SUFFIXES)))
 def test_every_suffix_is_a_plain_factor(number, suffix):
     assert quantity(f"{number}{suffix}") == number * SUFFIXES[suffix]
 

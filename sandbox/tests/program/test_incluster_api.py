@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 
 import pytest
 
 from components.incluster.gpu import plan_gpu
+from components.incluster.objects import make
+from config.quantities import SUFFIXES, canonical, quantity
 from sandbox.tests.program.apiserver import start_apiserver
 from tests.unit import incluster_stack as stack
 
@@ -59,6 +62,50 @@ def test_the_plugin_without_sharing_is_kept_word_for_word_too(apiserver, planned
     applied = apply(apiserver, [daemon_set], "--dry-run=server", "-o", "json")
     assert applied.returncode == 0, applied.stderr
     assert list(unlike(daemon_set, json.loads(applied.stdout), "DaemonSet")) == []
+
+
+# What a quota counts that may be given in parts of one.
+_COUNTED = ("requests.cpu", "limits.cpu", "requests.memory", "limits.memory")
+
+
+def test_the_server_keeps_the_spelling_of_quantities_that_we_give_them(apiserver, planned):
+    """Quantities at random in many spellings; what the server writes anew would be a difference for ever."""
+    draw = random.Random(18)
+    suffixes = [suffix for suffix in SUFFIXES if suffix[:1] not in ("P", "E")] + ["e3", "E1", "e-4", "e2"]
+    texts = [
+        draw.choice(("{}", "{}.5", "0.{}", ".{}", "{}.")).format(draw.randrange(3000)) + draw.choice(suffixes)
+        for _ in range(400)
+    ]
+    spelled = [canonical(text) for text in texts]
+    planned = [
+        *_quotas(
+            "plain", [dict(zip(_COUNTED, spelled[at : at + 4], strict=True)) for at in range(0, 400, 4)]
+        ),
+        *_quotas("ana", [dict(zip(_COUNTED, texts[at : at + 4], strict=True)) for at in range(0, 400, 4)]),
+    ]
+    applied = apply(apiserver, planned)
+    assert applied.returncode == 0, applied.stderr
+    listed = json.loads(apiserver.kubectl("get", "-o", "json", "-f", "-", manifests=planned).stdout)["items"]
+    apiserver.kubectl("delete", "--wait=false", "-f", "-", manifests=planned)
+    kept, rewritten = (
+        [
+            item["spec"]["hard"][key]
+            for item in listed
+            if item["metadata"]["namespace"] == name
+            for key in _COUNTED
+        ]
+        for name in ("plain", "ana")
+    )
+    assert kept == spelled
+    assert [quantity(text) for text in rewritten] == [quantity(text) for text in spelled]
+    assert rewritten != texts, "the server must have something to write otherwise"
+
+
+def _quotas(namespace, listed):
+    return [
+        make("v1", "ResourceQuota", f"random-{number:03}", namespace, spec={"hard": hard})
+        for number, hard in enumerate(listed)
+    ]
 
 
 def identity(item):
