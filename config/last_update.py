@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from config import new_cluster
-from config.model import Person, PersonRole, Settings
+from config.model import Person, PersonRole, PersonState, Settings
 from config.naming import PROJECT, Naming
 from config.problems import Problem, Problems, SettingsError
 
@@ -50,6 +50,7 @@ def outputs(settings: Settings) -> dict[str, Any]:
             "namespace": person.namespace,
             "state": person.state.value,
             "purged": person.purge,
+            "profile": _has_profile(settings, person),
         }
         for person in sorted(settings.people, key=lambda each: each.key)
     ]
@@ -67,6 +68,11 @@ def outputs(settings: Settings) -> dict[str, Any]:
         "generations": {key: str(number) for key, number in new_cluster.generations(settings).items()},
     }
     return {"people": people, "created_with": created_with}
+
+
+def _has_profile(settings: Settings, person: Person) -> bool:
+    kept = person.has_namespace and person.state is not PersonState.REMOVED
+    return settings.kubeflow.has_controller and kept
 
 
 def check(stack: str, settings: Settings, before: Mapping[str, Any]) -> None:
@@ -113,7 +119,8 @@ def _lost(stack: str, settings: Settings, before: Mapping[str, Any]) -> Iterator
             yield _removed(stack, settings.people_path, old)
         else:
             index, person = now[old["name"]]
-            yield from _changed(stack, f"{settings.people_path}[{index}]", person, old)
+            profile = _has_profile(settings, person)
+            yield from _changed(stack, f"{settings.people_path}[{index}]", person, profile, old)
 
 
 def _removed(stack: str, path: str, old: Mapping[str, Any]) -> Problem:
@@ -126,7 +133,10 @@ def _removed(stack: str, path: str, old: Mapping[str, Any]) -> Problem:
     )
 
 
-def _changed(stack: str, where: str, person: Person, old: Mapping[str, Any]) -> Iterator[Problem]:
+def _changed(
+    stack: str, where: str, person: Person, profile: bool, old: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """`profile`: whether the person has one from now on."""
     name, namespace, email = old["name"], old["namespace"], old["email"]
     problems = Problems(stack)
     if person.role is PersonRole.VIEWER:
@@ -139,7 +149,16 @@ def _changed(stack: str, where: str, person: Person, old: Mapping[str, Any]) -> 
             namespace,
             namespace,
         )
-    if email not in (person.email, person.former_email):
+    # The controller looks at the namespace's owner before it lets a Profile go: its deletion would never end.
+    loses_profile = old.get("profile", old["state"] != PersonState.REMOVED) and not profile
+    if email != person.email and loses_profile:
+        problems.add(
+            f"{where}.email",
+            f"{name} was {email} at the last update, and Kubeflow removes a Profile only under that e-mail",
+            f"{email}; another one in an update of its own, before this one or after it",
+            email,
+        )
+    elif email not in (person.email, person.former_email):
         problems.add(
             f"{where}.email",
             f"{name} was {email}, and Kubeflow knows the owner of {namespace} by that",

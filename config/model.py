@@ -198,6 +198,10 @@ class KubeflowSettings:
 
     profiles: str
 
+    @property
+    def has_controller(self) -> bool:
+        return self.profiles == "controller"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestSource:

@@ -17,8 +17,6 @@ from components.incluster.objects import Object, make
 from config.model import Person, PersonState, Settings
 from config.people import grants
 
-CONTROLLER = "controller"  # kubeflow.profiles: something in the cluster acts on Profiles
-
 # What Kubeflow's profile controller puts on a namespace it makes; it keeps values that are there.
 _KUBEFLOW_LABELS = {
     "app.kubernetes.io/part-of": "kubeflow-profile",
@@ -36,7 +34,7 @@ _DEFAULTS_NAME = "kubepark-defaults"
 
 def plan_profiles(settings: Settings) -> tuple[Object, ...]:
     """The objects of all people, person by person, then who may use whose namespace."""
-    kubeflow = settings.kubeflow.profiles == CONTROLLER
+    kubeflow = settings.kubeflow.has_controller
     people = [person for person in settings.people if person.has_namespace]
     labels = {**(_KUBEFLOW_LABELS if kubeflow else {}), _POD_SECURITY: settings.pod_security.value}
     own = [planned for person in people for planned in _plan_person(person, kubeflow, labels)]

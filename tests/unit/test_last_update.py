@@ -12,15 +12,16 @@ KEEP = {"state": "removed", "data": "keep"}
 PURGE = {"state": "removed", "data": "purge"}
 
 
-def refused(before, now):
-    """The problems of going from one list to the other."""
+def refused(before, now, **changes):
+    """The problems of going from one list to the other, and from the base configuration to its changes."""
     try:
-        last_update.check("dev", load(now), last_update.outputs(load(before)))
+        last_update.check("dev", load(now, **changes), last_update.outputs(load(before)))
     except SettingsError as error:
         return [str(problem) for problem in error.problems]
     return []
 
 
+FORMER = {"formerEmail": "ana@example.org"}
 ANA, BO = person("ana"), person("bo")
 
 
@@ -40,6 +41,8 @@ ANA, BO = person("ana"), person("bo")
         ([person("vi", role="viewer")], []),
         ([ANA], [{**ANA, "email": "New@example.org", "namespace": "ana", "formerEmail": "Ana@example.org"}]),
         ([ANA], [{**ANA, "role": "admin", "tier": "gpu"}]),
+        ([{**ANA, **KEEP}], [{**ANA, **KEEP, "email": "new@example.org", "namespace": "ana", **FORMER}]),
+        ([ANA], [{**ANA, **KEEP, **FORMER}]),
     ],
 )
 def test_changes_that_lose_nothing_or_say_so(before, now):
@@ -83,6 +86,36 @@ def test_another_e_mail_is_another_owner_and_needs_the_manual_order():
         "says about a new e-mail; fix: pulumi config set --stack dev --path 'kubepark:people[0].email' "
         "ana@example.org"
     )
+
+
+@pytest.mark.parametrize("former", [{}, FORMER])
+@pytest.mark.parametrize(("gone", "changes"), [(KEEP, {}), (PURGE, {}), ({}, {"kubeflow__profiles": "none"})])
+def test_a_new_e_mail_and_the_end_of_the_profile_are_two_updates(former, gone, changes):
+    """The controller compares the namespace's owner, which has changed by then, before it lets a Profile go."""
+    found = refused(
+        [ANA], [{**ANA, "email": "new@example.org", "namespace": "ana", **former, **gone}], **changes
+    )
+    assert found == [
+        "kubepark:people[0].email: ana was ana@example.org at the last update, and Kubeflow removes a Profile only "
+        "under that e-mail; accepted: ana@example.org; another one in an update of its own, before this one or "
+        "after it; fix: pulumi config set --stack dev --path 'kubepark:people[0].email' ana@example.org"
+    ]
+
+
+def test_a_new_e_mail_where_no_profile_was_needs_none_to_end():
+    new = {**ANA, "email": "new@example.org", "namespace": "ana", **FORMER}
+    before = last_update.outputs(load([ANA], kubeflow__profiles="none"))
+    for now in (new, {**new, **KEEP}):
+        last_update.check("dev", load([now], kubeflow__profiles="none"), before)
+
+
+def test_outputs_of_before_profiles_were_noted_are_understood():
+    before = last_update.outputs(load([ANA]))
+    for row in before["people"]:
+        del row["profile"]
+    now = load([{**ANA, "email": "new@example.org", "namespace": "ana", **FORMER, **KEEP}])
+    with pytest.raises(SettingsError, match="removes a Profile only under that e-mail"):
+        last_update.check("dev", now, before)
 
 
 def test_all_that_is_refused_is_in_one_error():

@@ -208,8 +208,9 @@ def test_what_the_next_update_is_told(team):
         "namespace": "kept",
         "state": "removed",
         "purged": False,
+        "profile": False,
     }
-    assert (rows["purged"]["purged"], rows["vi"]["namespace"]) == (True, "")
+    assert (rows["purged"]["purged"], rows["vi"]["namespace"], rows["ana"]["profile"]) == (True, "", True)
 
 
 # -- Dex -------------------------------------------------------------------------------------------

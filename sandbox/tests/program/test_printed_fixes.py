@@ -93,6 +93,7 @@ LOST = [
     (configuration(), configuration(clusterName="other")),
     (people(ANA), people({**ANA, "role": "viewer", "namespace": None, "email": "new@example.org"})),
     (people(ANA), people({**ANA, "namespace": "lab"})),
+    (people(ANA), people({**ANA, "email": "new@example.org", "state": "removed", "data": "keep"})),
     (configuration(), configuration(controlPlane__generation=2, controlPlane__protected=True)),
 ]
 
