@@ -171,7 +171,8 @@ class Group:
 class Connector:
     """A way for people to log in with an account that they have elsewhere.
 
-    `config`: Dex's own keys for this type, without the client's secret.
+    `config`: Dex's own keys for this type, without the client's secret and the redirect, which follows from
+    the issuer.
     """
 
     type: str
@@ -228,6 +229,7 @@ class Settings:
     groups: tuple[Group, ...] = ()
     pod_security: PodSecurity = PodSecurity.BASELINE  # what pods in people's namespaces may be
     connectors: tuple[Connector, ...] = ()
+    oidc_issuer: str | None = None  # where browsers reach Dex; None: only the cluster does
     kubeflow: KubeflowSettings
     manifests: Mapping[str, ManifestSource]
     tags: Mapping[str, str]

@@ -84,6 +84,7 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
         manifests=platform_section.manifests(root.section("manifests"), release),
         tags=aws_section.tags(root.section("tags")),
         password_hashes=logins.password_hashes(root.section("passwordHashes"), people, connectors),
+        oidc_issuer=logins.oidc_issuer(root, connectors),
         oidc_client_id=root.value(
             "oidcClientId", text, accepted="a text", example="kubepark", default="kubepark"
         ),

@@ -69,6 +69,7 @@ AMI_PARAMETERS: Mapping[str, str] = MappingProxyType(
 )
 
 # Images that in-cluster components run. Tags come from the projects' own releases.
+# What it stores, by version, is in components/incluster/dex.py.
 DEX_IMAGE = "ghcr.io/dexidp/dex:v2.45.1"
 DEVICE_PLUGIN_IMAGE = "nvcr.io/nvidia/k8s-device-plugin:v0.20.0"
 VECTOR_ADD_IMAGE = "nvcr.io/nvidia/k8s/cuda-sample:vectoradd-cuda12.5.0"

@@ -27,6 +27,10 @@ _TOP = {
     "connectors": list,
 }
 _ACCOUNT = {"email": str, "hashFromEnv": str, "username": str, "name": str, "userID": str, "groups": list}
+_STORAGE = {"type": str, "config": dict}
+_IN_CLUSTER = {"inCluster": bool, "crdHandling": str}
+_OAUTH2 = {"grantTypes": list, "skipApprovalScreen": bool}
+_GRANT_TYPES = {"authorization_code", "refresh_token"}  # of those it knows, what a login in a browser uses
 _CLIENT = {"idEnv": str, "secretEnv": str, "name": str, "redirectURIs": list}
 _CONNECTOR = {"type": str, "id": str, "name": str, "config": dict}
 _CONFIG: Mapping[str, dict[str, type]] = {
@@ -42,6 +46,12 @@ def faults(text: str, environment: Mapping[str, str]) -> list[str]:
     found = _keys("", config, _TOP, optional={"connectors"})
     if found:
         return found
+    found += _keys("storage", config["storage"], _STORAGE)
+    found += _keys("storage.config", config["storage"].get("config"), _IN_CLUSTER)
+    found += _keys("oauth2", config["oauth2"], _OAUTH2)
+    found += [
+        f"oauth2: grant {each}" for each in config["oauth2"].get("grantTypes", []) if each not in _GRANT_TYPES
+    ]
     if urlsplit(config["issuer"]).scheme not in ("http", "https"):
         found.append("issuer is no URL")
     if config["staticPasswords"] and not config["enablePasswordDB"]:
@@ -60,7 +70,7 @@ def faults(text: str, environment: Mapping[str, str]) -> list[str]:
             f"{place}: no {client[key]}" for key in ("idEnv", "secretEnv") if not environment.get(client[key])
         ]
     for index, connector in enumerate(config.get("connectors", [])):
-        found += _connector(f"connectors[{index}]", connector, environment)
+        found += _connector(f"connectors[{index}]", connector, environment, config["issuer"])
     return found
 
 
@@ -80,13 +90,15 @@ def _account(place: str, account: Any, environment: Mapping[str, str]) -> list[s
     return [f"{place}: {wrong}" for wrong, holds in rules if not holds()]
 
 
-def _connector(place: str, connector: Any, environment: Mapping[str, str]) -> list[str]:
+def _connector(place: str, connector: Any, environment: Mapping[str, str], issuer: str) -> list[str]:
     found = _keys(place, connector, _CONNECTOR)
     if found:
         return found
     if connector["type"] not in _CONFIG:
         return [f"{place}: unknown type {connector['type']}"]
     found = _keys(f"{place}.config", connector["config"], _CONFIG[connector["type"]])
+    if connector["config"].get("redirectURI") != f"{issuer}/callback":  # the login would end with status 500
+        found.append(f"{place}: redirectURI is not the issuer's callback")
     secret = str(connector["config"].get("clientSecret", ""))
     if not secret.startswith("$") or not environment.get(secret[1:]):
         found.append(f"{place}: the secret is no reference to the environment")

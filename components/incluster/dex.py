@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pulumi
@@ -38,6 +39,22 @@ PASSWORDS_SECRET = "dex-passwords"
 CLIENT_SECRET = "dex-oidc-client"
 
 _CONFIG_DIR = "/etc/dex/cfg"
+# What Dex v2.45 stores, plural -> kind, as it spells them. Source: dexidp/dex, storage/kubernetes/types.go.
+_GROUP = "dex.coreos.com"
+_STORED: Mapping[str, str] = MappingProxyType(
+    {
+        "authcodes": "AuthCode",
+        "authrequests": "AuthRequest",
+        "oauth2clients": "OAuth2Client",
+        "signingkeies": "SigningKey",
+        "refreshtokens": "RefreshToken",
+        "passwords": "Password",
+        "offlinesessionses": "OfflineSessions",
+        "connectors": "Connector",
+        "devicerequests": "DeviceRequest",
+        "devicetokens": "DeviceToken",
+    }
+)
 _LABELS = {"app": NAME}
 _USER = 1001
 # Who may talk to Dex: the mesh's gateway and control plane, the login proxy, its own namespace.
@@ -47,7 +64,7 @@ _CLIENT_NAMESPACES = (NAMESPACE, "istio-system", "oauth2-proxy")
 def plan_dex(settings: Settings) -> tuple[Object, ...]:
     """Every object of the namespace `auth`."""
     people = tuple(person for person in settings.people if person.key in settings.password_hashes)
-    config = dex_config(people, settings.connectors)
+    config = dex_config(people, settings.connectors, settings.oidc_issuer or ISSUER)
     passwords = {password_variable(person.key): settings.password_hashes[person.key] for person in people}
     client = {
         CLIENT_ID_VARIABLE: settings.oidc_client_id,
@@ -56,6 +73,7 @@ def plan_dex(settings: Settings) -> tuple[Object, ...]:
     connectors = {connector_variable(name): secret for name, secret in settings.connector_secrets.items()}
     return (
         make("v1", "Namespace", NAMESPACE),
+        *(_definition(plural, kind) for plural, kind in _STORED.items()),
         _object("v1", "ConfigMap", CONFIG_MAP, data={CONFIG_KEY: config}),
         _secret(PASSWORDS_SECRET, passwords),
         _secret(CLIENT_SECRET, {**client, **connectors}),
@@ -90,25 +108,31 @@ def _secret(name: str, values: Mapping[str, str]) -> Object:
 
 
 def _access() -> tuple[Object, ...]:
-    """Dex keeps its state in custom resources of its own namespace and creates their CRDs itself."""
+    """Dex keeps its state in custom resources of its own namespace."""
     group = "rbac.authorization.k8s.io"
     subjects = [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}]
     verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
-    own = {"apiGroups": ["dex.coreos.com"], "resources": ["*"], "verbs": verbs}
-    definitions = {
-        "apiGroups": ["apiextensions.k8s.io"],
-        "resources": ["customresourcedefinitions"],
-        "verbs": ["create"],
-    }
-
-    def to(kind: str) -> dict[str, Any]:
-        return {"roleRef": {"apiGroup": group, "kind": kind, "name": NAME}, "subjects": subjects}
-
+    own = {"apiGroups": [_GROUP], "resources": ["*"], "verbs": verbs}
+    role = {"apiGroup": group, "kind": "Role", "name": NAME}
     return (
         _object(f"{group}/v1", "Role", NAME, rules=[own]),
-        _object(f"{group}/v1", "RoleBinding", NAME, **to("Role")),
-        make(f"{group}/v1", "ClusterRole", NAME, labels=_LABELS, rules=[definitions]),
-        make(f"{group}/v1", "ClusterRoleBinding", NAME, labels=_LABELS, **to("ClusterRole")),
+        _object(f"{group}/v1", "RoleBinding", NAME, roleRef=role, subjects=subjects),
+    )
+
+
+def _definition(plural: str, kind: str) -> Object:
+    """One of Dex's CRDs as it would make it. By itself it makes them at its first start, and a second replica
+    beside it ends because they are not served yet."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
+    names = {"plural": plural, "singular": kind.lower(), "kind": kind}
+    return make(
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        f"{plural}.{_GROUP}",
+        labels=_LABELS,
+        annotations={"pulumi.com/waitFor": "condition=Established"},
+        spec={"group": _GROUP, "names": names, "scope": "Namespaced", "versions": [version]},
     )
 
 
@@ -229,5 +253,5 @@ class Dex(pulumi.ComponentResource):
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("kubepark:index:Dex", name, None, opts)
         self.objects = register(self, plan_dex(settings))
-        self.issuer = ISSUER
+        self.issuer = settings.oidc_issuer or ISSUER
         self.register_outputs({"issuer": self.issuer})

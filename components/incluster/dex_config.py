@@ -12,10 +12,13 @@ from config.people import user_id
 NAMESPACE = "auth"
 NAME = "dex"
 PORT = 5556
-# Must equal the issuer in the login proxy and in Istio's RequestAuthentication.
+# The issuer unless the stack names one. The login proxy and Istio's RequestAuthentication must name the same.
 ISSUER = f"http://{NAME}.{NAMESPACE}.svc.cluster.local:{PORT}/dex"
 CLIENT_ID_VARIABLE = "OIDC_CLIENT_ID"
 CLIENT_SECRET_VARIABLE = "OIDC_CLIENT_SECRET"
+# What the login proxy uses. Dex offers all that it knows otherwise: token exchange and the device grant, too.
+# Its page for devices stays, and leads nowhere: our client has no redirect to it.
+_GRANT_TYPES = ("authorization_code", "refresh_token")
 
 
 def password_variable(key: str) -> str:
@@ -28,7 +31,9 @@ def connector_variable(connector_id: str) -> str:
     return "DEX_CONNECTOR_" + connector_id.upper().replace("-", "_")
 
 
-def dex_config(people: tuple[Person, ...], connectors: tuple[Connector, ...] = ()) -> str:
+def dex_config(
+    people: tuple[Person, ...], connectors: tuple[Connector, ...] = (), issuer: str = ISSUER
+) -> str:
     """Dex's configuration file, the same text for the same people in any order.
 
     `people`: those with a password, all of them active. Differs from the notes: hashes come from the
@@ -37,11 +42,11 @@ def dex_config(people: tuple[Person, ...], connectors: tuple[Connector, ...] = (
     it replaced).
     """
     config: dict[str, Any] = {
-        "issuer": ISSUER,
-        "storage": {"type": "kubernetes", "config": {"inCluster": True}},
+        "issuer": issuer,
+        "storage": {"type": "kubernetes", "config": {"inCluster": True, "crdHandling": "check"}},
         "web": {"http": f"0.0.0.0:{PORT}"},
         "logger": {"level": "info", "format": "text"},
-        "oauth2": {"skipApprovalScreen": True},
+        "oauth2": {"grantTypes": list(_GRANT_TYPES), "skipApprovalScreen": True},
         "expiry": {"idTokens": "24h"},
         "enablePasswordDB": True,
         "staticPasswords": [_account(person) for person in sorted(people, key=lambda p: p.key)],
@@ -55,7 +60,7 @@ def dex_config(people: tuple[Person, ...], connectors: tuple[Connector, ...] = (
         ],
     }
     if connectors:
-        config["connectors"] = [_connector(each) for each in sorted(connectors, key=lambda c: c.id)]
+        config["connectors"] = [_connector(each, issuer) for each in sorted(connectors, key=lambda c: c.id)]
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000)
 
 
@@ -71,12 +76,12 @@ def _account(person: Person) -> dict[str, Any]:
     }
 
 
-def _connector(connector: Connector) -> dict[str, Any]:
+def _connector(connector: Connector, issuer: str) -> dict[str, Any]:
     """Dex puts the environment's values for `$NAME` into connectors, and nowhere else."""
-    secret = {"clientSecret": f"${connector_variable(connector.id)}"}
+    ours = {"clientSecret": f"${connector_variable(connector.id)}", "redirectURI": f"{issuer}/callback"}
     return {
         "type": connector.type,
         "id": connector.id,
         "name": connector.name,
-        "config": {**connector.config, **secret},
+        "config": {**connector.config, **ours},
     }

@@ -26,6 +26,7 @@ _SUPPORT = frozenset(
         "ClusterRole",
         "ClusterRoleBinding",
         "ConfigMap",
+        "CustomResourceDefinition",
         "PriorityClass",
         "Role",
         "RoleBinding",
@@ -144,7 +145,8 @@ def _needs(manifest: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     if other["kind"] == CRD:
         spec = other["spec"]
         group = manifest["apiVersion"].partition("/")[0]
-        return bool(group == spec["group"] and manifest["kind"] == spec["names"]["kind"])
+        if group == spec["group"] and manifest["kind"] == spec["names"]["kind"]:
+            return True
     return (
         manifest["kind"] in _WORKLOADS
         and other["kind"] in _SUPPORT

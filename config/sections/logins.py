@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 from config.model import Connector, Person
 from config.problems import Problems
@@ -26,7 +25,9 @@ _domain = matching(
 _HASH_FORM = "a bcrypt hash with a cost from 10 to 14"
 RANDOM = "openssl rand -hex 32"
 TYPES = ("github", "google", "oidc")
-_CALLBACK = "/dex/callback"
+_ISSUER = re.compile(
+    r"https://[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*(:(?P<port>[1-9][0-9]{0,4}))?/dex"
+)
 
 
 def password_hashes(
@@ -98,6 +99,19 @@ def connectors(problems: Problems, path: str, raw: Sequence[Any]) -> tuple[Conne
     return tuple(found)
 
 
+def oidc_issuer(root: Section, connectors: Sequence[Connector]) -> str | None:
+    """Dex's address for browsers. A connector needs it: providers send people back to it, and Dex refuses to
+    be sent back to anything but its issuer + `/callback` (dexidp/dex, connector/github/github.go).
+    """
+    return root.value(
+        "oidcIssuer",
+        _issuer,
+        accepted="https://HOST/dex, in lower case, where Kubeflow's gateway answers",
+        example="https://kubeflow.example.org/dex",
+        **({} if connectors else {"default": None}),
+    )
+
+
 def connector_secrets(section: Section, known: Sequence[Connector]) -> Mapping[str, str]:
     """The clients' secrets by connector id. Values never appear in messages."""
     ids = list(dict.fromkeys(each.id for each in known if each.id))
@@ -121,9 +135,6 @@ def _connector(section: Section) -> Connector:
     connector_id = section.value("id", dns_label, accepted="a DNS-1123 label", example=kind, stand_in="")
     config: dict[str, Any] = {
         "clientID": section.value("clientId", _literal, accepted="the client's id", example="kubepark"),
-        "redirectURI": section.value(
-            "redirectUri", _redirect, accepted=f"https://HOST{_CALLBACK}", example=f"https://HOST{_CALLBACK}"
-        ),
     }
     config |= _OF_TYPE[kind](section)
     name = section.value("name", text, accepted="a text", example="Company", default=connector_id)
@@ -165,7 +176,9 @@ def _https(raw: Any) -> str:
     return _literal(url(raw, ("https",)))
 
 
-def _redirect(raw: Any) -> str:
-    if urlsplit(_https(raw)).path != _CALLBACK:
-        raise ValueError(f"{shown(raw)} does not end in {_CALLBACK}")
-    return str(raw)
+def _issuer(raw: Any) -> str:
+    """Compared as text everywhere: no capital letter, no slash at the end."""
+    match = _ISSUER.fullmatch(raw) if isinstance(raw, str) else None
+    if match is None or int(match["port"] or 443) > 65535:
+        raise ValueError(f"{shown(raw)} is not the address of Dex")
+    return match[0]

@@ -106,7 +106,7 @@ def test_a_deployment_needs_what_its_pods_read_in_its_namespace_and_no_other():
         crd,
     ]
     needed = [others[place] for place in needs(an_object("Deployment", "dex", "auth"), others)]
-    assert needed == [others[0], others[2], others[4]]
+    assert needed == [others[0], others[2], others[4], crd]
     thing = {**an_object("Thing", "t"), "apiVersion": "example.org/v1"}
     assert [others[place] for place in needs(thing, others)] == [crd]
 

@@ -93,6 +93,34 @@ def test_dex_accounts_name_a_variable_each_and_never_a_hash():
     assert settings.oidc_client_secret not in text
 
 
+def test_dex_grants_what_a_browser_needs_at_the_address_that_browsers_have():
+    inside, outside = (
+        yaml.safe_load(one(plan_dex(stack.settings(oidc_issuer=each)), "ConfigMap")["data"]["config.yaml"])
+        for each in (None, "https://kubeflow.acme.org/dex")
+    )
+    assert (inside["issuer"], outside["issuer"]) == (ISSUER, "https://kubeflow.acme.org/dex")
+    assert inside["oauth2"]["grantTypes"] == ["authorization_code", "refresh_token"]
+
+
+def test_dex_finds_its_definitions_and_may_make_none():
+    """Two of it that start together on an empty cluster: one makes them, the other ends without."""
+    planned = plan_dex(stack.settings())
+    stored = [item for item in planned if item["kind"] == "CustomResourceDefinition"]
+    assert {item["metadata"]["name"] for item in stored} >= {
+        "authrequests.dex.coreos.com",
+        "signingkeies.dex.coreos.com",
+    }
+    assert len(stored) == 10
+    for item in stored:
+        names = item["spec"]["names"]
+        assert item["metadata"]["name"] == f"{names['plural']}.{item['spec']['group']}"
+        assert item["metadata"]["annotations"]["pulumi.com/waitFor"] == "condition=Established"
+    config = yaml.safe_load(one(planned, "ConfigMap")["data"]["config.yaml"])
+    assert config["storage"]["config"]["crdHandling"] == "check"
+    rules = [rule for item in planned if item["kind"] in ("Role", "ClusterRole") for rule in item["rules"]]
+    assert [rule["apiGroups"] for rule in rules] == [["dex.coreos.com"]]
+
+
 def test_the_secrets_of_dex_hold_what_the_pods_environment_needs():
     settings = stack.settings()
     planned = plan_dex(settings)

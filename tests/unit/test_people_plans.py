@@ -17,6 +17,7 @@ from config.people import grants, matrix
 from tests import dex_schema
 from tests.unit.people_settings import load, person
 
+PUBLIC = "https://kubeflow.acme.org/dex"
 PAIR = "user-bo-example-org-clusterrole-edit"
 TEAM = [
     person("ana", tier="gpu", role="admin"),
@@ -78,7 +79,8 @@ def test_everything_that_kubeflow_compares_has_the_e_mail_as_the_provider_spells
             person("bo", access={"ana": "edit"}) | {"email": "Bo@Example.org"},
             person("chris", state="suspended") | {"email": "Chris@Example.org"},
         ],
-        connectors=[google | {"redirectUri": "https://kubeflow.example.org/dex/callback"}],
+        connectors=[google],
+        oidcIssuer=PUBLIC,
         connectorSecrets={"g": "x"},
         passwordHashes={},
     )
@@ -263,10 +265,9 @@ def test_connectors_refer_to_secrets_and_roll_dex_when_one_changes():
         "id": "corp",
         "clientId": "kubepark",
         "issuer": "https://login.acme.org",
-        "redirectUri": "https://kubeflow.acme.org/dex/callback",
     }
     one, other = (
-        load([person("ana")], connectors=[corp], connectorSecrets={"corp": secret})
+        load([person("ana")], connectors=[corp], connectorSecrets={"corp": secret}, oidcIssuer=PUBLIC)
         for secret in ("planted-1", "planted-2")
     )
     text, environment = dex_of(one)
@@ -278,13 +279,17 @@ def test_connectors_refer_to_secrets_and_roll_dex_when_one_changes():
             "name": "corp",
             "config": {
                 "clientID": "kubepark",
-                "redirectURI": "https://kubeflow.acme.org/dex/callback",
                 "issuer": "https://login.acme.org",
                 "clientSecret": "$DEX_CONNECTOR_CORP",
+                "redirectURI": f"{PUBLIC}/callback",
             },
         }
     ]
     assert dex_schema.faults(text, environment) == []
+    moved = text.replace(f"issuer: {PUBLIC}", "issuer: https://other.acme.org/dex")
+    assert dex_schema.faults(moved, environment) == [
+        "connectors[0]: redirectURI is not the issuer's callback"
+    ]
     sums = {
         str(item["spec"]["template"]["metadata"]["annotations"])
         for found in (one, other)
@@ -292,6 +297,33 @@ def test_connectors_refer_to_secrets_and_roll_dex_when_one_changes():
         if item["kind"] == "Deployment"
     }
     assert len(sums) == 2
+
+
+def test_a_connector_gives_whoever_is_suspended_a_token_and_nothing_to_do_with_it():
+    """The provider knows nothing of the list. What keeps them out is in the cluster."""
+    corp = {"type": "oidc", "id": "corp", "clientId": "kubepark", "issuer": "https://login.acme.org"}
+    given = {
+        "connectors": [corp],
+        "connectorSecrets": {"corp": "x"},
+        "oidcIssuer": PUBLIC,
+        "passwordHashes": {},
+    }
+    bo, vi = person("bo", access={"ana": "edit"}), person("vi", role="viewer", access={"ana": "view"})
+    people = [person("ana"), bo, vi]
+    states = [{"state": "suspended"}, {"state": "removed", "data": "keep"}]
+    for state in states:
+        planned = plan_profiles(load([people[0], {**bo, **state}, {**vi, "state": "suspended"}], **given))
+        (denied,) = [item for item in planned if item["metadata"]["name"] == "kubepark-denied"]
+        assert denied["metadata"]["namespace"] == "bo"
+        assert denied["spec"] == {
+            "action": "DENY",
+            "rules": [{"when": [{"key": "request.headers[kubeflow-userid]", "values": ["bo@example.org"]}]}],
+        }
+        others = [item for item in planned if item is not denied and item["kind"] != "Namespace"]
+        owned = [item for item in others if item["kind"] != "Profile"]
+        assert "bo@example.org" not in str(owned)
+        assert "vi@example.org" not in str(others)
+    assert "bo@example.org" in str(plan_profiles(load(people, **given))[3:]), "it had access before"
 
 
 @pytest.mark.parametrize(
@@ -306,6 +338,13 @@ def test_connectors_refer_to_secrets_and_roll_dex_when_one_changes():
             "staticPasswords[1]: no bcrypt hash in the environment",
         ),
         ("expiry:", "expires:", ": unknown key expires"),
+        ("grantTypes:", "grantType:", "oauth2: unknown key grantType"),
+        (
+            "- refresh_token",
+            "- urn:ietf:params:oauth:grant-type:device_code",
+            "oauth2: grant urn:ietf:params:oauth:grant-type:device_code",
+        ),
+        ("crdHandling: check", "crdHandlings: check", "storage.config: unknown key crdHandlings"),
         ("redirectURIs:", "redirectUris:", "staticClients[0]: unknown key redirectUris"),
     ],
 )

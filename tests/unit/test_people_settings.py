@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from config import settings
@@ -13,12 +15,12 @@ from tests.unit.people_settings import load, people_config, person, problems
 
 QUOTA = 'kubepark:people[0].quota["{}"]'
 GROUPS = {"research": {"access": {"bo": "edit"}}}
+PUBLIC = "https://kubeflow.acme.org/dex"
 OIDC = {
     "type": "oidc",
     "id": "corp",
     "clientId": "kubepark",
     "issuer": "https://login.acme.org",
-    "redirectUri": "https://kubeflow.acme.org/dex/callback",
 }
 
 
@@ -239,10 +241,12 @@ def test_a_list_and_a_file_are_too_much(root):
 def test_connectors_are_read():
     github = {"type": "github", "id": "gh", "name": "GitHub", "clientId": "Iv1", "orgs": ["acme"]}
     google = {"type": "google", "id": "g", "clientId": "x", "hostedDomains": ["acme.org"]}
-    redirect = {"redirectUri": OIDC["redirectUri"]}
     secrets = {"corp": "planted-1", "gh": "planted-2", "g": "planted-3"}
-    listed = [OIDC, github | redirect, google | redirect]
-    found = load([person("ana")], connectors=listed, connectorSecrets=secrets, passwordHashes={})
+    listed = [OIDC, github, google]
+    found = load(
+        [person("ana")], connectors=listed, connectorSecrets=secrets, passwordHashes={}, oidcIssuer=PUBLIC
+    )
+    assert found.oidc_issuer == PUBLIC
     assert [(each.type, each.id, each.name) for each in found.connectors] == [
         ("oidc", "corp", "corp"),
         ("github", "gh", "GitHub"),
@@ -259,16 +263,18 @@ def test_connectors_are_read():
     [
         ({"type": "saml"}, 'type: "saml" is not one of github, google, oidc; accepted: github, google, oidc'),
         ({"issuer": "http://login.acme.org"}, 'issuer: "http://login.acme.org" is not an https URL; accepted: an https URL'),
-        ({"redirectUri": "https://x.org/cb"}, 'redirectUri: "https://x.org/cb" does not end in /dex/callback; accepted: https://HOST/dex/callback'),
+        ({"redirectUri": "https://x.org/cb"}, "redirectUri: is not a known key; accepted: clientId, id, issuer, name, type"),
         ({"clientId": "$OIDC_CLIENT_SECRET"}, 'clientId: "$OIDC_CLIENT_SECRET" has `$`, a space or a character beyond ASCII; accepted: the client\'s id'),
         ({"issuer": "https://login.acme.org/${DEX_PW_ANA}"}, 'issuer: "https://login.acme.org/${DEX_PW_ANA}" has `$`, a space or a character beyond ASCII; accepted: an https URL'),
         ({"issuer": "https://login.\u0430cme.org"}, 'issuer: "https://login.\u0430cme.org" has a space, or a character that a URL has not; accepted: an https URL'),
         ({"name": "Company\t"}, "name: \"Company\\t\" has '\\t', which nobody sees; accepted: a text"),
-        ({"clientSecret": "planted"}, "clientSecret: is not a known key (did you mean clientId?); accepted: clientId, id, issuer, name, redirectUri, type"),
+        ({"clientSecret": "planted"}, "clientSecret: is not a known key (did you mean clientId?); accepted: clientId, id, issuer, name, type"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_connector(change, message):
-    found = problems([person("ana")], connectors=[OIDC | change], connectorSecrets={"corp": "x"})
+    found = problems(
+        [person("ana")], connectors=[OIDC | change], connectorSecrets={"corp": "x"}, oidcIssuer=PUBLIC
+    )
     assert f"kubepark:connectors[0].{message}" in found
     assert "planted" not in str(found)
 
@@ -284,7 +290,9 @@ def test_what_is_wrong_with_a_connector(change, message):
 )  # fmt: skip
 def test_who_may_come_through_a_connector_is_spelled_as_the_provider_does(change, message):
     connector = {key: value for key, value in OIDC.items() if key != "issuer"} | change
-    (found,) = problems([person("ana")], connectors=[connector], connectorSecrets={"corp": "x"})
+    (found,) = problems(
+        [person("ana")], connectors=[connector], connectorSecrets={"corp": "x"}, oidcIssuer=PUBLIC
+    )
     assert found.startswith(f"kubepark:connectors[0].{message}")
 
 
@@ -298,7 +306,12 @@ def test_digits_are_those_of_ascii():
 
 def test_with_a_connector_an_e_mail_stays_as_the_provider_spells_it():
     ana = {**person("ana"), "email": "Ana@Example.ORG", "formerEmail": "Ana@example.org"}
-    logins = {"connectors": [OIDC], "connectorSecrets": {"corp": "x"}, "passwordHashes": {}}
+    logins = {
+        "connectors": [OIDC],
+        "connectorSecrets": {"corp": "x"},
+        "passwordHashes": {},
+        "oidcIssuer": PUBLIC,
+    }
     (found,) = load([ana], **logins).people
     assert (found.email, found.former_email, found.namespace) == ("Ana@Example.ORG", "Ana@example.org", "ana")
     (found,) = load([ana]).people
@@ -315,7 +328,8 @@ def test_with_a_connector_an_e_mail_stays_as_the_provider_spells_it():
 
 
 def test_a_connector_without_secret_and_a_secret_without_connector():
-    assert problems([person("ana")], connectors=[OIDC, OIDC], connectorSecrets={"other": "planted"}) == [
+    given = {"connectors": [OIDC, OIDC], "connectorSecrets": {"other": "planted"}, "oidcIssuer": PUBLIC}
+    assert problems([person("ana")], **given) == [
         "kubepark:connectors[1].id: corp is a duplicate of kubepark:connectors[0]; accepted: an id of its own",
         "kubepark:connectorSecrets.other: is no connector's id; accepted: corp",
         "kubepark:connectorSecrets.corp: is missing; accepted: the client's secret, as the provider gave it",
@@ -330,3 +344,36 @@ def test_namespaces_of_the_parts_of_kubeflow_and_calico_are_reserved(name):
     assert found.startswith(f'kubepark:people[0].namespace: "{name}" is reserved')
     (found,) = problems([{"name": "ana", "email": f"{name}@example.org"}])
     assert f'the e-mail\'s local part gives no namespace: "{name}" is reserved' in found
+
+
+ISSUER_FORM = "accepted: https://HOST/dex, in lower case, where Kubeflow's gateway answers"
+
+
+def test_a_connector_needs_an_issuer_that_browsers_reach():
+    given = {"connectors": [OIDC], "connectorSecrets": {"corp": "x"}}
+    assert problems([person("ana")], **given) == [f"kubepark:oidcIssuer: is missing; {ISSUER_FORM}"]
+    assert load([person("ana")]).oidc_issuer is None, "within the cluster there is always one"
+    assert load([person("ana")], oidcIssuer="https://kf.acme.org:8443/dex").oidc_issuer
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "http://kf.acme.org/dex",
+        "https://kf.acme.org",
+        "https://kf.acme.org/dex/",
+        "https://kf.acme.org/dex/callback",
+        "https://KF.acme.org/dex",
+        "https://kf_1.acme.org/dex",
+        "https://ana@kf.acme.org/dex",
+        "https://kf.acme.org:70000/dex",
+        "https://kf.acme.org:0/dex",
+        "https://$HOST/dex",
+        "https://kf.acme.org/dex?x=1",
+        "https://kf.acme.org/dex\n",
+        ["https://kf.acme.org/dex"],
+    ],
+)
+def test_another_address_is_no_issuer(issuer):
+    (found,) = problems([person("ana")], oidcIssuer=issuer)
+    assert found == f"kubepark:oidcIssuer: {json.dumps(issuer)} is not the address of Dex; {ISSUER_FORM}"

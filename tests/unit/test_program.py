@@ -263,9 +263,12 @@ def test_the_secret_of_a_connector_is_in_no_plain_property() -> None:
         "id": "corp",
         "clientId": "kubepark",
         "issuer": "https://login.acme.org",
-        "redirectUri": "https://kubeflow.acme.org/dex/callback",
     }
-    config = configuration(connectors=[connector], connectorSecrets={"corp": "planted-secret-of-corp"})
+    config = configuration(
+        connectors=[connector],
+        connectorSecrets={"corp": "planted-secret-of-corp"},
+        oidcIssuer="https://kubeflow.acme.org/dex",
+    )
     recording = run(config=config)
     assert "DEX_CONNECTOR_CORP" in recording.plain_text()
     assert "planted-secret-of-corp" not in recording.plain_text()

@@ -59,7 +59,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"netwrok": {}},
         "kubepark:netwrok: is not a known key (did you mean network?); accepted: aws, clusterName, "
         "connectorSecrets, connectors, controlPlane, gpu, groups, kubeflow, manifests, network, oidcClientId, "
-        "oidcClientSecret, passwordHashes, people, peopleFile, platform, podSecurity, tags, workers; fix: pulumi config rm --stack dev --path kubepark:netwrok",
+        "oidcClientSecret, oidcIssuer, passwordHashes, people, peopleFile, platform, podSecurity, tags, workers; fix: pulumi config rm --stack dev --path kubepark:netwrok",
     ),
     "unknown nested key": (
         {"gpu__power_": "running"},

@@ -63,7 +63,6 @@ def test_a_url_that_no_client_can_use(raw: Any, wrong: str) -> None:
         "type": "oidc",
         "id": "c",
         "clientId": "x",
-        "redirectUri": "https://h.org/dex/callback",
         "issuer": raw,
     }
     config = configuration(
@@ -71,6 +70,7 @@ def test_a_url_that_no_client_can_use(raw: Any, wrong: str) -> None:
         aws__endpoint=raw,
         connectors=[oidc],
         connectorSecrets={"c": "s"},
+        oidcIssuer="https://h.org/dex",
     )
     with pytest.raises(SettingsError) as raised:
         settings.parse("dev", config)

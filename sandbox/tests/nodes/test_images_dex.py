@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import ssl
-import threading
+import shutil
 import urllib.error
 import urllib.request
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from ipaddress import ip_address
+from dataclasses import replace
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from components.incluster import dex_config
+from components.incluster.dex import plan_dex
+from config.model import Connector
 from sandbox.build.toolchain import ensure_programs
 from sandbox.ports import free_port
 from sandbox.tests.nodes.commands import eventually, once, root, running
-from tests.unit.incluster_stack import settings
+from sandbox.tests.program.apiserver import start_apiserver
+from tests.unit.incluster_stack import person, settings
 
 pytestmark = pytest.mark.sandbox
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -32,7 +28,27 @@ def programs():
     return ensure_programs(["standins"])
 
 
-STACK = settings()
+PUBLIC = "https://kubeflow.acme.org/dex"
+CONNECTORS = (
+    Connector(type="github", id="gh", name="GitHub", config={"clientID": "a", "orgs": [{"name": "acme"}]}),
+    Connector(type="google", id="g", name="g", config={"clientID": "b", "hostedDomains": ["acme.org"]}),
+    Connector(
+        type="oidc", id="corp", name="corp", config={"clientID": "c", "issuer": "https://login.acme.org"}
+    ),
+)
+STACK = settings(
+    people=(replace(person("ana"), groups=("research",)), person("bob-lee")),
+    connectors=CONNECTORS,
+    connector_secrets={each.id: "planted" for each in CONNECTORS},
+    oidc_issuer=PUBLIC,
+)
+IN_CLUSTER = {"type": "kubernetes", "config": {"inCluster": True, "crdHandling": "check"}}
+
+
+@pytest.fixture
+def apiserver(tmp_path_factory):
+    with start_apiserver(tmp_path_factory.mktemp("dex")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -43,19 +59,20 @@ def variables():
         dex_config.CLIENT_ID_VARIABLE: STACK.oidc_client_id,
         dex_config.CLIENT_SECRET_VARIABLE: STACK.oidc_client_secret,
         **{dex_config.password_variable(person.key): hashes[person.key] for person in STACK.people},
+        **{dex_config.connector_variable(name): secret for name, secret in STACK.connector_secrets.items()},
     }
 
 
 @pytest.fixture
 def config(tmp_path):
     """The program's own file, on loopback and with storage that needs no cluster; a function changes it."""
-    content = yaml.safe_load(dex_config.dex_config(STACK.people))
-    content["web"]["http"] = f"127.0.0.1:{free_port()}"
+    content = yaml.safe_load(dex_config.dex_config(STACK.people, STACK.connectors, PUBLIC))
     content["storage"] = {"type": "memory"}
-    path = tmp_path / "config.yaml"
 
-    def write(**changes):
+    def write(name="config", **changes):
+        content["web"]["http"] = f"127.0.0.1:{free_port()}"
         content.update(changes)
+        path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(content))
         return path
 
@@ -80,12 +97,15 @@ def test_dex_serves_what_its_probes_and_clients_ask_for(programs, config, variab
     base = f"http://{config.content['web']['http']}/dex"
     with running(programs["dex"], "serve", path, **variables):
         eventually(lambda: ask(f"{base}/healthz"), "dex does not listen")
-        assert ask(f"{base}/healthz") == (200, "Health check passed\n")
+        assert ask(f"{base}/healthz") == (200, "Health check passed")
+        for check in ("live", "ready"):
+            assert ask(f"{base}/healthz/{check}")[0] == 404, "the real one has them on the other address only"
         for check in ("", "/live", "/ready"):
             assert ask(f"http://{telemetry}/healthz{check}")[0] == 200
         document = yaml.safe_load(ask(f"{base}/.well-known/openid-configuration")[1])
-        assert document["issuer"] == dex_config.ISSUER
-        assert document["token_endpoint"] == f"{dex_config.ISSUER}/token"
+        assert document["issuer"] == PUBLIC
+        assert document["token_endpoint"] == f"{PUBLIC}/token"
+        assert document["grant_types_supported"] == ["authorization_code", "refresh_token"]
         assert yaml.safe_load(ask(f"{base}/keys")[1]) == {"keys": []}
         assert ask(f"{base}/token") == (501, "stand-in for Dex: nobody can log in\n")
         assert ask(f"{base}/nonsense")[0] == 404
@@ -100,7 +120,13 @@ def test_dex_serves_what_its_probes_and_clients_ask_for(programs, config, variab
         ({"storage": {"type": "sqlite3"}}, 'storage "sqlite3" is not known to the stand-in'),
         ({"enablePasswordDB": False}, "cannot specify static passwords without enabling password db"),
         ({"staticClients": [{"id": "a", "name": "Kubeflow", "redirectURIs": ["/"]}]}, 'client "Kubeflow" has no secret'),
-        ({"storage": {"type": "kubernetes", "config": {"inCluster": True}}}, "KUBERNETES_SERVICE_HOST"),
+        ({"storage": IN_CLUSTER}, "KUBERNETES_SERVICE_HOST"),
+        ({"storage": {"type": "memory", "config": {"crdHandling": "never"}}}, 'invalid crdHandling value "never"'),
+        ({"oauth2": {"grantTypes": ["magic"]}}, 'grant type "magic" is not known'),
+        ({"issuer": dex_config.ISSUER}, f'expected callback URL "{dex_config.ISSUER}/callback" did not match the URL in the config "{PUBLIC}/callback"'),
+        ({"connectors": [{"type": "saml", "id": "a", "name": "a", "config": {}}]}, 'unknown connector type "saml"'),
+        ({"connectors": [{"type": "oidc", "id": "a", "name": "a"}]}, 'no config field for connector "a"'),
+        ({"connectors": [{"type": "oidc", "id": "a", "config": {"issuers": ""}}]}, "field issuers not found"),
     ],
 )  # fmt: skip
 def test_dex_refuses_a_configuration_that_dex_could_not_start_with(
@@ -108,7 +134,7 @@ def test_dex_refuses_a_configuration_that_dex_could_not_start_with(
 ):
     variables["KUBERNETES_SERVICE_HOST"] = ""
     answer = once(programs["dex"], "serve", config(**changes), **variables)
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert words in answer.stderr
 
 
@@ -116,76 +142,62 @@ def test_dex_refuses_a_configuration_that_dex_could_not_start_with(
 def test_dex_refuses_a_missing_or_malformed_hash(programs, config, variables, value):
     variables[dex_config.password_variable("ana")] = value
     answer = once(programs["dex"], "serve", config(), **variables)
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert "malformed bcrypt hash of ana@example.org" in answer.stderr
     assert "bob-lee" not in answer.stderr
 
 
-class Version(BaseHTTPRequestHandler):
-    """As much of an API server as the check of the storage asks for."""
-
-    def do_GET(self):
-        allowed = self.path == "/version" and self.headers["Authorization"] == "Bearer good"
-        self.send_response(200 if allowed else 401)
-        self.end_headers()
-
-    def log_message(self, *_):
-        return
-
-
-def certificate(folder):
-    """A self-signed one for 127.0.0.1, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "api")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "ca.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    form = serialization.PrivateFormat.PKCS8
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    )
-
-
 @root
-def test_dex_is_as_healthy_as_its_storage(programs, config, variables, tmp_path):
-    account = tmp_path / "account"
-    account.mkdir()
-    certificate(account)
-    (account / "token").write_text("good")
-    server = HTTPServer(("127.0.0.1", 0), Version)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(account / "ca.crt", account / "key.pem")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
-    where = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.server_port)}
-    path = config(storage={"type": "kubernetes", "config": {"inCluster": True}})
-    folder = "/run/secrets/kubernetes.io/serviceaccount"
-    inside = (
-        f'mount -t tmpfs none /run && mkdir -p {folder} && mount --bind "{account}" {folder} && exec "$@"'
-    )
-    command = ["unshare", "--mount", "sh", "-c", inside, "sh", programs["dex"], "serve", path]
-    url = f"http://{config.content['web']['http']}/dex/healthz"
-    with running(*command, **variables, **where):
-        try:
-            eventually(lambda: ask(url), "dex does not listen")
-            assert ask(url)[0] == 200
-            (account / "token").write_text("revoked")
-            assert ask(url) == (500, "Health check failed: the API server answers 401 Unauthorized\n")
-        finally:
-            server.shutdown()
-            server.server_close()
-        status, body = ask(url)
-        assert status == 500
-        assert "connection refused" in body
-        assert ask(f"{url}/live")[0] == 200
+def test_two_of_dex_start_together_where_the_program_has_made_what_they_need(
+    programs, config, variables, apiserver, account
+):
+    """Its definitions, and no right to make any; the storage is looked at from time to time."""
+    paths = [config(storage=IN_CLUSTER), config(storage=IN_CLUSTER, name="other")]
+    urls = [f"http://{yaml.safe_load(path.read_text())['web']['http']}/dex/healthz" for path in paths]
+    planned = plan_dex(STACK)
+    needed = [item for item in planned if item["kind"] not in ("Deployment", "Secret", "ConfigMap")]
+    apiserver.kubectl("create", "namespace", "auth")
+    apiserver.kubectl("create", "serviceaccount", "dex", "-n", "auth")
+    where = variables | {
+        "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+        "KUBERNETES_SERVICE_PORT": str(apiserver.port),
+        "KUBERNETES_POD_NAMESPACE": "auth",
+        "STANDIN_HEALTH_PERIOD": "200ms",
+    }
+    commands = [[*account(), programs["dex"], "serve", path] for path in paths]
+    answer = once(*commands[0], **where)
+    assert (answer.returncode, "failed to list connectors" in answer.stderr) == (2, True)
+    applied = apiserver.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", manifests=needed)
+    assert applied.returncode == 0, applied.stderr
+    crds = [
+        f"crd/{item['metadata']['name']}" for item in needed if item["kind"] == "CustomResourceDefinition"
+    ]
+    apiserver.kubectl("wait", "--for=condition=Established", "--timeout=30s", *crds)
+    # For a moment the server answers 429, which kubectl waits for and Dex does not.
+    served = apiserver.kubectl("get", "connectors.dex.coreos.com,authrequests.dex.coreos.com", "-n", "auth")
+    assert served.returncode == 0, served.stderr
+    with running(*commands[0], **where), running(*commands[1], **where):
+        for url in urls:
+            eventually(lambda url=url: ask(url) == (200, "Health check passed"), "dex is not healthy")
+        apiserver.kubectl("delete", "rolebinding", "dex", "-n", "auth")
+        for url in urls:
+            eventually(lambda url=url: ask(url) == (500, "Health check failed.\n"), "dex has not looked")
+        apiserver.kubectl("apply", "--server-side", "-f", "-", manifests=needed)
+        eventually(lambda: ask(urls[0])[0] == 200, "dex has not looked again")
+        apiserver.stop()
+        eventually(lambda: ask(urls[0])[0] == 500, "dex has not seen its storage go")
+
+
+@pytest.fixture
+def account(apiserver, tmp_path):
+    """The words before a command that see the service account `dex` where pods do."""
+
+    def words():
+        token = apiserver.kubectl("create", "token", "dex", "-n", "auth").stdout.strip()
+        (tmp_path / "token").write_text(token)
+        shutil.copy(apiserver.kubeconfig.parent / "pki" / "ca.crt", tmp_path / "ca.crt")
+        folder = "/run/secrets/kubernetes.io/serviceaccount"
+        inside = f'mount -t tmpfs none /run && mkdir -p {folder} && mount --bind "{tmp_path}" {folder} && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", inside, "sh"]
+
+    return words

@@ -51,7 +51,7 @@ def test_every_object_passes_strict_validation_and_is_kept_word_for_word(apiserv
     listed = apiserver.kubectl("get", "-o", "json", "-f", "-", manifests=planned)
     assert listed.returncode == 0, listed.stderr
     live = {identity(item): item for item in json.loads(listed.stdout)["items"]}
-    assert len(live) == len(planned) == 35
+    assert len(live) == len(planned) == 43
     differences = [line for item in planned for line in unlike(item, live[identity(item)], item["kind"])]
     assert differences == []
 

@@ -30,8 +30,9 @@ OTHER = "Ana.b"  # whose name is none of a cluster
 RECORDING = {"add", "add_secret", "add_lookup", "refuse", "value", "choice", "number", "each"}
 # A release with a platform that another one has not: there is one release, with one platform.
 NOT_YET = "config/sections/platform.py"
-REDIRECT = {"clientId": "kubepark", "redirectUri": "https://kubeflow.acme.org/dex/callback"}
-OIDC = {"type": "oidc", "id": "corp", "name": "Company", "issuer": "https://login.acme.org", **REDIRECT}
+CLIENT = {"clientId": "kubepark"}
+ISSUER = "https://kubeflow.acme.org/dex"
+OIDC = {"type": "oidc", "id": "corp", "name": "Company", "issuer": "https://login.acme.org", **CLIENT}
 ANA = {"name": "ana", "email": "ana@example.org", "namespace": "ana"}
 BO = {"name": "bo", "email": "bo@example.org"}
 
@@ -52,6 +53,7 @@ FULL = people(
     gpu={"nodes": {"gpu07": {}}, "timeSlicing": {"replicas": 1}},
     workers={"nodes": {"worker01": {}}},
     connectors=[OIDC],
+    oidcIssuer=ISSUER,
     connectorSecrets={"corp": "x"},
     groups={"g": {"access": {"bo": "edit"}}},
     tags={"team": "ml"},
@@ -84,8 +86,10 @@ REFUSED = [
     quota(requests_cpu="50m", limits_cpu="1"),
     quota(requests_memory="4Gi", limits_memory="5Mi"),
     quota(**{"requests_nvidia_com/gpu": 9}),
-    configuration(connectors=[OIDC, OIDC, {"type": "github", "id": "gh", **REDIRECT}]),
-    configuration(connectors=[{"type": "google", "id": "g", "hostedDomains": [1], **REDIRECT}]),
+    configuration(connectors=[OIDC], connectorSecrets={"corp": "x"}),
+    configuration(oidcIssuer="https://Kubeflow.acme.org/dex"),
+    configuration(connectors=[OIDC, OIDC, {"type": "github", "id": "gh", **CLIENT}]),
+    configuration(connectors=[{"type": "google", "id": "g", "hostedDomains": [1], **CLIENT}]),
 ]  # fmt: skip
 # What the stack was, and what it would be.
 LOST = [
@@ -93,7 +97,7 @@ LOST = [
     (configuration(), configuration(clusterName="other")),
     (people(ANA), people({**ANA, "role": "viewer", "namespace": None, "email": "new@example.org"})),
     (people(ANA), people({**ANA, "namespace": "lab"})),
-    (people(ANA), people({**ANA, "email": "new@example.org", "state": "removed", "data": "keep"})),
+    (people(ANA), people({**ANA, "email": "new@example.org"})),
     (configuration(), configuration(controlPlane__generation=2, controlPlane__protected=True)),
 ]
 

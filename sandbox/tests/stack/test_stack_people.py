@@ -117,9 +117,9 @@ def test_a_connector_is_exactly_its_steps_and_its_secret_is_encrypted(project: P
         "id": "corp",
         "clientId": "kubepark",
         "issuer": "https://login.acme.org",
-        "redirectUri": "https://kubeflow.acme.org/dex/callback",
     }
     with project.changed("kubepark:connectors", [corp]):
+        project.set("kubepark:oidcIssuer", "https://kubeflow.acme.org/dex")
         assert project.steps() == {"update": [*DEX[:2], "secret-auth-dex-oidc-client"]}
         kept = project.config("kubepark:connectorSecrets")["corp"]
         assert len(kept) >= 32

@@ -6,18 +6,21 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 
 	"golang.org/x/crypto/bcrypt"
 	"gopkg.in/yaml.v3"
 )
 
-// config is as much of Dex's configuration file as this stand-in knows. Any other key is an error.
+// config is as much of Dex's configuration file as this stand-in knows. Any other key is an error here.
 type config struct {
 	Issuer  string `yaml:"issuer"`
 	Storage struct {
 		Type   string `yaml:"type"`
 		Config struct {
-			InCluster bool `yaml:"inCluster"`
+			InCluster   bool   `yaml:"inCluster"`
+			CRDHandling string `yaml:"crdHandling"`
 		} `yaml:"config"`
 	} `yaml:"storage"`
 	Web struct {
@@ -31,23 +34,26 @@ type config struct {
 		Format string `yaml:"format"`
 	} `yaml:"logger"`
 	OAuth2 struct {
-		SkipApprovalScreen bool `yaml:"skipApprovalScreen"`
+		GrantTypes         []string `yaml:"grantTypes"`
+		SkipApprovalScreen bool     `yaml:"skipApprovalScreen"`
 	} `yaml:"oauth2"`
 	Expiry struct {
 		IDTokens string `yaml:"idTokens"`
 	} `yaml:"expiry"`
-	EnablePasswordDB bool       `yaml:"enablePasswordDB"`
-	StaticPasswords  []password `yaml:"staticPasswords"`
-	StaticClients    []client   `yaml:"staticClients"`
+	EnablePasswordDB bool        `yaml:"enablePasswordDB"`
+	StaticPasswords  []password  `yaml:"staticPasswords"`
+	StaticClients    []client    `yaml:"staticClients"`
+	Connectors       []connector `yaml:"connectors"`
 }
 
 type password struct {
-	Email       string `yaml:"email"`
-	Hash        string `yaml:"hash"`
-	HashFromEnv string `yaml:"hashFromEnv"`
-	Username    string `yaml:"username"`
-	Name        string `yaml:"name"`
-	UserID      string `yaml:"userID"`
+	Email       string   `yaml:"email"`
+	Hash        string   `yaml:"hash"`
+	HashFromEnv string   `yaml:"hashFromEnv"`
+	Username    string   `yaml:"username"`
+	Name        string   `yaml:"name"`
+	UserID      string   `yaml:"userID"`
+	Groups      []string `yaml:"groups"`
 }
 
 type client struct {
@@ -59,7 +65,35 @@ type client struct {
 	RedirectURIs []string `yaml:"redirectURIs"`
 }
 
-// load reads and checks a file, and what it takes from the environment, as Dex does at its start.
+type connector struct {
+	Type   string `yaml:"type"`
+	ID     string `yaml:"id"`
+	Name   string `yaml:"name"`
+	Config *struct {
+		ClientID     string `yaml:"clientID"`
+		ClientSecret string `yaml:"clientSecret"`
+		RedirectURI  string `yaml:"redirectURI"`
+		Orgs         []struct {
+			Name  string   `yaml:"name"`
+			Teams []string `yaml:"teams"`
+		} `yaml:"orgs"`
+		HostedDomains []string `yaml:"hostedDomains"`
+		Issuer        string   `yaml:"issuer"`
+	} `yaml:"config"`
+}
+
+// grants are those that Dex knows without a password connector.
+var grants = []string{
+	"authorization_code",
+	"client_credentials",
+	"refresh_token",
+	"urn:ietf:params:oauth:grant-type:device_code",
+	"urn:ietf:params:oauth:grant-type:token-exchange",
+}
+
+// load reads and checks a file, and what it takes from the environment, as Dex does at its start. More is refused
+// than Dex refuses: keys and grants that it would ignore, and a connector's callback that it would fail each login
+// for, with status 500.
 func load(path string) (*config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -90,6 +124,11 @@ func (read *config) check() error {
 	kubernetes := read.Storage.Type == "kubernetes" && read.Storage.Config.InCluster
 	refuse(!kubernetes && read.Storage.Type != "memory",
 		"storage %q is not known to the stand-in: kubernetes with inCluster, or memory", read.Storage.Type)
+	handling := read.Storage.Config.CRDHandling
+	refuse(!slices.Contains([]string{"", "check", "ensure"}, handling), "invalid crdHandling value %q", handling)
+	for _, each := range read.OAuth2.GrantTypes {
+		refuse(!slices.Contains(grants, each), "grant type %q is not known", each)
+	}
 	refuse(len(read.StaticPasswords) > 0 && !read.EnablePasswordDB,
 		"cannot specify static passwords without enabling password db")
 	for _, each := range read.StaticPasswords {
@@ -102,6 +141,17 @@ func (read *config) check() error {
 		refuse(either(each.ID, each.IDEnv) == "", "client %q has no id", each.Name)
 		refuse(either(each.Secret, each.SecretEnv) == "", "client %q has no secret", each.Name)
 		refuse(len(each.RedirectURIs) == 0, "client %q has no redirectURIs", each.Name)
+	}
+	for _, each := range read.Connectors {
+		refuse(!slices.Contains([]string{"github", "google", "oidc"}, each.Type), "unknown connector type %q", each.Type)
+		refuse(each.ID == "" || each.Name == "", "ID, Type and Name fields are required for a connector")
+		if each.Config == nil {
+			refuse(true, "no config field for connector %q", each.ID)
+			continue
+		}
+		callback := strings.TrimSuffix(read.Issuer, "/") + "/callback"
+		refuse(each.Config.RedirectURI != callback, "expected callback URL %q did not match the URL in the config %q",
+			callback, each.Config.RedirectURI)
 	}
 	return errors.Join(problems...)
 }

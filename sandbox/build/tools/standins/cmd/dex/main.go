@@ -1,5 +1,5 @@
-// dex stands in for Dex: it reads the configuration as strictly, is healthy when that one would be and
-// publishes the issuer's discovery document. Nobody can log in.
+// dex stands in for Dex v2.45: it starts with what that one starts with, but refuses what it would ignore; it is
+// healthy when that one would be, and publishes the issuer's discovery document. Nobody can log in.
 package main
 
 import (
@@ -22,7 +22,8 @@ func main() {
 		os.Exit(2)
 	}
 	if err := run(os.Args[2]); err != nil {
-		end.Fail("dex", err)
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2) // as Dex does
 	}
 }
 
@@ -31,16 +32,22 @@ func run(path string) error {
 	if err != nil {
 		return err
 	}
-	store := storage(func() error { return nil })
+	check := storage(func() error { return nil })
 	if read.Storage.Type == "kubernetes" {
-		if store, err = kubernetes(); err != nil {
+		if check, err = kubernetes(); err != nil {
 			return err
 		}
 	}
+	period, err := healthPeriod()
+	if err != nil {
+		return err
+	}
+	state := &health{}
+	go state.follow(check, period)
 	fmt.Printf("stand-in for Dex: issuer %s, %d accounts, nobody can log in\n", read.Issuer, len(read.StaticPasswords))
-	servers := map[string]http.Handler{read.Web.HTTP: web(read.Issuer, store)}
+	servers := map[string]http.Handler{read.Web.HTTP: web(read, state)}
 	if read.Telemetry.HTTP != "" {
-		servers[read.Telemetry.HTTP] = health("", store)
+		servers[read.Telemetry.HTTP] = telemetry(state)
 	}
 	return serve(servers)
 }
@@ -73,16 +80,28 @@ func shutdown(server *http.Server) {
 }
 
 // web is what lies below the issuer's path.
-func web(issuer string, store storage) http.Handler {
-	parsed, _ := url.Parse(issuer) // checked when the file was read
+func web(read *config, state *health) http.Handler {
+	parsed, _ := url.Parse(read.Issuer) // checked when the file was read
 	base := strings.TrimSuffix(parsed.Path, "/")
-	mux := health(base, store)
+	offered := grants
+	if len(read.OAuth2.GrantTypes) > 0 {
+		offered = read.OAuth2.GrantTypes
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+base+"/healthz", func(answer http.ResponseWriter, _ *http.Request) {
+		if state.failures.Load() > 0 {
+			http.Error(answer, "Health check failed.", http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprint(answer, "Health check passed")
+	})
 	mux.HandleFunc("GET "+base+"/.well-known/openid-configuration", document(map[string]any{
-		"issuer":                                issuer,
-		"authorization_endpoint":                issuer + "/auth",
-		"token_endpoint":                        issuer + "/token",
-		"jwks_uri":                              issuer + "/keys",
-		"userinfo_endpoint":                     issuer + "/userinfo",
+		"issuer":                                read.Issuer,
+		"authorization_endpoint":                read.Issuer + "/auth",
+		"token_endpoint":                        read.Issuer + "/token",
+		"jwks_uri":                              read.Issuer + "/keys",
+		"userinfo_endpoint":                     read.Issuer + "/userinfo",
+		"grant_types_supported":                 offered,
 		"response_types_supported":              []string{"code"},
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"RS256"},
@@ -93,25 +112,6 @@ func web(issuer string, store storage) http.Handler {
 			http.Error(answer, "stand-in for Dex: nobody can log in", http.StatusNotImplemented)
 		})
 	}
-	return mux
-}
-
-// health answers as Dex does: `live` for the process, the others for the storage as well.
-func health(base string, store storage) *http.ServeMux {
-	mux := http.NewServeMux()
-	ready := func(answer http.ResponseWriter, _ *http.Request) {
-		if err := store(); err != nil {
-			fmt.Fprintln(os.Stderr, "storage:", err)
-			http.Error(answer, "Health check failed: "+err.Error(), http.StatusInternalServerError)
-			return
-		}
-		fmt.Fprintln(answer, "Health check passed")
-	}
-	mux.HandleFunc("GET "+base+"/healthz", ready)
-	mux.HandleFunc("GET "+base+"/healthz/ready", ready)
-	mux.HandleFunc("GET "+base+"/healthz/live", func(answer http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(answer, "ok")
-	})
 	return mux
 }
 
