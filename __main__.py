@@ -8,11 +8,8 @@ import pulumi_aws as aws
 from components import preflight
 from components.cluster import Cluster
 from components.iam import Iam
-from components.incluster.calico import Calico
-from components.incluster.dex import Dex
-from components.incluster.gpu import Gpu
+from components.incluster.components import Calico, Dex, Gpu, Profiles
 from components.incluster.manifest import Manifest
-from components.incluster.profiles import Profiles
 from components.instances import ControlPlane, Foundation, NodePool, created, outdated_nodes
 from components.keys import Keys
 from components.network import Network

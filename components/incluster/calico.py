@@ -6,12 +6,6 @@ destination check may stay on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pulumi
-
-from components.incluster.crds import without_managed
-from components.incluster.manifest import KubernetesObject, Manifest, register
 from components.incluster.objects import Object, make
 from config.model import Settings
 
@@ -46,24 +40,3 @@ def plan_calico(settings: Settings) -> tuple[Object, ...]:
         },
     }
     return (make("operator.tigera.io/v1", "Installation", "default", spec=spec),)
-
-
-class Calico(pulumi.ComponentResource):
-    """Operator, CRDs that it does not make itself, and the Installation. Nodes turn Ready through it."""
-
-    objects: list[KubernetesObject]
-
-    def __init__(
-        self,
-        name: str,
-        settings: Settings,
-        upstream: Sequence[Object],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("kubepark:index:Calico", name, None, opts)
-        planned = plan_calico(settings)
-        needed = without_managed(upstream, planned)
-        operator = Manifest(f"{name}-operator", needed, pulumi.ResourceOptions(parent=self))
-        own = register(self, planned, depends_on=[operator])
-        self.objects = [*operator.objects, *own]
-        self.register_outputs({})

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import pulumi
-
 from components.incluster.dex_config import (
     CLIENT_ID_VARIABLE,
     CLIENT_SECRET_VARIABLE,
@@ -27,7 +25,6 @@ from components.incluster.dex_config import (
     dex_config,
     password_variable,
 )
-from components.incluster.manifest import KubernetesObject, register
 from components.incluster.objects import Object, make
 from config.model import Settings
 from config.naming import CHECKSUM
@@ -242,16 +239,3 @@ def _network_policy() -> Object:
             ],
         },
     )
-
-
-class Dex(pulumi.ComponentResource):
-    """All of Dex. A changed hash, person or client updates in place and rolls the Deployment."""
-
-    issuer: str
-    objects: list[KubernetesObject]
-
-    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("kubepark:index:Dex", name, None, opts)
-        self.objects = register(self, plan_dex(settings))
-        self.issuer = settings.oidc_issuer or ISSUER
-        self.register_outputs({"issuer": self.issuer})

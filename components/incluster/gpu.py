@@ -7,13 +7,10 @@ what turns the card into the allocatable resource `nvidia.com/gpu`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
-import pulumi
 import yaml
 
-from components.incluster.manifest import KubernetesObject, register
 from components.incluster.objects import Object, make
 from config.model import Settings
 from config.naming import CHECKSUM, DEVICE_PLUGIN, GPU_LABEL, GPU_RESOURCE, RUNTIME_CLASS
@@ -118,24 +115,3 @@ def _container() -> dict[str, Any]:
 
 def _host_path() -> dict[str, Any]:
     return {"name": "device-plugins", "hostPath": {"path": _PLUGIN_DIR}}
-
-
-class Gpu(pulumi.ComponentResource):
-    """RuntimeClass and device plugin. It stays, empty, when the stack has no GPU node.
-
-    Everything depends on `instances`, the GPU nodes', so that with the last of them it goes first: the
-    deletion of a DaemonSet waits for its pods, and a pod on a machine that is gone does not end.
-    """
-
-    objects: list[KubernetesObject]
-
-    def __init__(
-        self,
-        name: str,
-        settings: Settings,
-        instances: Sequence[pulumi.Resource],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("kubepark:index:Gpu", name, None, opts)
-        self.objects = register(self, plan_gpu(settings), instances)
-        self.register_outputs({})

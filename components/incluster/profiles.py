@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pulumi
-
 from components.incluster.contributors import plan_contributor, plan_denied
-from components.incluster.manifest import KubernetesObject, register
 from components.incluster.objects import Object, make
 from config.model import Person, PersonState, Settings
 from config.people import grants
@@ -92,16 +89,3 @@ def _limit_range(person: Person) -> Object:
     if person.tier.default_limit:
         limits["default"] = dict(person.tier.default_limit)
     return make("v1", "LimitRange", _DEFAULTS_NAME, person.namespace, spec={"limits": [limits]})
-
-
-class Profiles(pulumi.ComponentResource):
-    """What each person may use. `namespaces` names them, in the order of configuration."""
-
-    namespaces: list[str]
-    objects: list[KubernetesObject]
-
-    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("kubepark:index:Profiles", name, None, opts)
-        self.objects = register(self, plan_profiles(settings))
-        self.namespaces = [person.namespace for person in settings.people if person.has_namespace]
-        self.register_outputs({"namespaces": self.namespaces})

@@ -8,11 +8,8 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 import pytest
 
-from components.incluster.calico import Calico
-from components.incluster.dex import Dex
-from components.incluster.gpu import Gpu
+from components.incluster.components import Calico, Dex, Gpu, Profiles
 from components.incluster.manifest import Manifest
-from components.incluster.profiles import Profiles
 from components.incluster.sources import load_all
 from tests.engine import deploy
 from tests.unit import incluster_stack as stack
