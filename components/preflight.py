@@ -6,7 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import userdata
-from components.incluster.objects import Object, namespaces_of
+from components.incluster.calico import plan_calico
+from components.incluster.dex import plan_dex
+from components.incluster.gpu import plan_gpu
+from components.incluster.objects import Object, identity, namespaces_of, spelled
+from components.incluster.profiles import plan_profiles
 from components.incluster.sources import load_all
 from config import last_update, new_cluster, settings
 from config.manifest_lock import ManifestError
@@ -64,6 +68,7 @@ def plan(stack: str, settings: Settings, *, known_master: str = "", offline: boo
     check_sizes(stack, settings, nodes, user_data)
     manifests = load_all(settings.manifests, offline=offline)
     check_namespaces(stack, settings, manifests)
+    check_objects(settings, manifests)
     return Plan(settings, nodes, user_data, manifests, known_master)
 
 
@@ -84,6 +89,34 @@ def check_namespaces(stack: str, settings: Settings, manifests: Mapping[str, Ite
                 unused(person.namespace, taken),
             )
     problems.raise_if_any()
+
+
+def check_objects(settings: Settings, manifests: Mapping[str, tuple[Object, ...]]) -> None:
+    """Refuse manifests that hold what the program makes itself, or what another one holds.
+
+    Raises: ManifestError naming each such object and both its sources. The API server would have one object
+    of the two, and the provider refuse the second or undo the first.
+    """
+    own = {
+        "the program (Calico)": plan_calico(settings),
+        "the program (GPU support)": plan_gpu(settings),
+        "the program (Dex)": plan_dex(settings),
+        f"the program ({settings.people_path})": plan_profiles(settings),
+    }
+    first: dict[tuple[str, str, str, str], str] = {}
+    problems = []
+    for source, planned in [*own.items(), *manifests.items()]:
+        for manifest in planned:
+            other = first.setdefault(identity(manifest), source)
+            if other != source:
+                what = f"{manifest['kind']} {spelled(manifest)}"
+                where = ", ".join(settings.manifests[source].locations)
+                problems.append(
+                    f"{what} is made by {other} and by {source} ({where}); "
+                    f"fix: a file without it as kubepark:manifests.{source}"
+                )
+    if problems:
+        raise ManifestError(problems)
 
 
 def check_sizes(

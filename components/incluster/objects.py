@@ -88,6 +88,12 @@ def namespaces_of(manifests: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(each["metadata"]["name"] for each in manifests if each["kind"] in kinds)
 
 
+def identity(manifest: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """What makes it one object of the API: group, kind, namespace and name, whatever the version."""
+    group = manifest["apiVersion"].rpartition("/")[0]
+    return group, manifest["kind"], namespace(manifest) or "default", manifest["metadata"]["name"]
+
+
 def type_token(manifest: Mapping[str, Any]) -> str:
     """The Pulumi type: that of the SDK's own class, or of its CustomResource for a CRD's kind."""
     version = manifest["apiVersion"]
@@ -173,7 +179,7 @@ def normalise(documents: Iterable[Any], where: str, problems: list[str]) -> tupl
             if first == number:
                 found.append(_cleaned(document))
                 continue
-            wrong = f"{document['kind']} {_spelled(document)} is there already, in document {first}"
+            wrong = f"{document['kind']} {spelled(document)} is there already, in document {first}"
         problems.append(f"{where}, document {number}: {wrong}")
     return in_order(found)
 
@@ -199,7 +205,8 @@ def _fault(document: Any) -> str | None:
     return None
 
 
-def _spelled(document: Mapping[str, Any]) -> str:
+def spelled(document: Mapping[str, Any]) -> str:
+    """An object's name as people write it, with its namespace."""
     return "/".join(part for part in (namespace(document), document["metadata"]["name"]) if part)
 
 

@@ -16,10 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from cli.manifests import upstream_urls
+from components import preflight
 from components.incluster import sources
+from components.incluster.objects import make
 from components.incluster.sources import load_all
+from components.preflight import check_objects
 from config.manifest_lock import FetchError, ManifestError, fetch, read_pins
 from config.model import ManifestSource
+from tests.program import run
+from tests.unit import incluster_stack
 
 BODY = b"""
 apiVersion: v1
@@ -243,3 +248,37 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def test_what_two_sources_make_is_refused_with_both_of_their_names():
+    """As upstream's own Dex would, or a namespace of somebody who is in the list, in another version too."""
+    ana = make("v1", "Namespace", "ana")
+    dex = [make("v1", "Namespace", "auth"), make("apps/v1beta2", "Deployment", "dex", "auth")]
+    shared = make("v1", "ConfigMap", "shared")
+    stack = incluster_stack.settings()
+    manifests = {
+        "calico": (shared,),
+        "kubeflow": (*dex, ana, {**shared, "metadata": {"name": "shared", "namespace": "default"}}),
+    }
+    with pytest.raises(ManifestError) as refused:
+        check_objects(stack, manifests)
+    kubeflow = (
+        "by kubeflow (sandbox/manifests/kubeflow.yaml); fix: a file without it as kubepark:manifests.kubeflow"
+    )
+    assert list(refused.value.problems) == [
+        f"Namespace auth is made by the program (Dex) and {kubeflow}",
+        f"Deployment auth/dex is made by the program (Dex) and {kubeflow}",
+        f"Namespace ana is made by the program (kubepark:people) and {kubeflow}",
+        f"ConfigMap default/shared is made by calico and {kubeflow}",
+    ]
+    others = {"kubeflow": (make("v1", "ConfigMap", "dex", "other"), make("v1", "Namespace", "other"))}
+    check_objects(stack, others)
+    check_objects(stack, load_all(stack.manifests))
+
+
+def test_one_object_from_two_sources_registers_nothing(monkeypatch):
+    auth = {"kubeflow": (make("v1", "Namespace", "auth"),)}
+    monkeypatch.setattr(preflight, "load_all", lambda *_, **__: {**load_all(wanted), **auth})
+    refused = run()
+    assert "Namespace auth is made by the program (Dex) and by kubeflow" in str(refused.error)
+    assert all("pulumi:pulumi:Stack" in urn for urn in refused.urns)
