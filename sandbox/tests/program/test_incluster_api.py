@@ -9,9 +9,11 @@ import random
 import pytest
 
 from components.incluster.gpu import plan_gpu
-from components.incluster.objects import make
+from components.incluster.objects import make, normalise
 from config.quantities import SUFFIXES, canonical, quantity
+from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.program.apiserver import start_apiserver
+from sandbox.tests.program.ownership import OURS, contested, others
 from tests.unit import incluster_stack as stack
 
 pytestmark = pytest.mark.sandbox
@@ -19,7 +21,14 @@ pytestmark = pytest.mark.sandbox
 
 def apply(server, manifests, *options):
     return server.kubectl(
-        "apply", "--server-side", "--validate=strict", *options, "-f", "-", manifests=manifests
+        "apply",
+        "--server-side",
+        f"--field-manager={OURS}",
+        "--validate=strict",
+        *options,
+        "-f",
+        "-",
+        manifests=manifests,
     )
 
 
@@ -62,6 +71,40 @@ def test_the_plugin_without_sharing_is_kept_word_for_word_too(apiserver, planned
     applied = apply(apiserver, [daemon_set], "--dry-run=server", "-o", "json")
     assert applied.returncode == 0, applied.stderr
     assert list(unlike(daemon_set, json.loads(applied.stdout), "DaemonSet")) == []
+
+
+# Selects every role of the product's own, as Kubeflow's roles select each other.
+AGGREGATED = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRole",
+    "metadata": {"name": "aggregated"},
+    "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"app.kubernetes.io/name": "part"}}]},
+    "rules": [],
+}
+PART = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRole",
+    "metadata": {"name": "part", "labels": {"app.kubernetes.io/name": "part"}},
+    "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],
+}
+
+
+def test_nobody_else_writes_what_we_write(apiserver, planned):
+    """With the real controllers beside it. Who writes a field that we write makes a difference at each refresh."""
+    aggregated = normalise([AGGREGATED, PART], "roles", [])
+    ours = [*planned, *aggregated]
+    for _ in range(2):  # the second time over what controllers have made of the first
+        applied = apply(apiserver, ours)
+        assert applied.returncode == 0, applied.stderr
+        until("the role is filled", lambda: rules_of(apiserver, "aggregated") == PART["rules"], 15)
+    shown = ("get", "-o", "json", "--show-managed-fields", "-f", "-")
+    items = json.loads(apiserver.kubectl(*shown, manifests=ours).stdout)["items"]
+    assert contested(items) == []
+    assert others(items)["ClusterRole clusterrole-aggregation-controller"] == {"rules"}
+
+
+def rules_of(apiserver, role):
+    return json.loads(apiserver.kubectl("get", "clusterrole", role, "-o", "json").stdout).get("rules")
 
 
 # What a quota counts that may be given in parts of one.
