@@ -119,8 +119,7 @@ def env(stack: Stack = "sandbox") -> None:
     workspace.prepare()
     for name, value in workspace.variables().items():
         typer.echo(f"export {name}={shlex.quote(value)}")
-    # It would win over the passphrase file.
-    typer.echo("unset PULUMI_CONFIG_PASSPHRASE")
+    typer.echo(f"unset {' '.join(workspace.foreign())}")
 
 
 @app.command()

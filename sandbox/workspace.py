@@ -84,17 +84,20 @@ class Workspace:
             "AWS_REGION": self.config.region,
             "AWS_ENDPOINT_URL": self.config.aws.url,
             "AWS_EC2_METADATA_DISABLED": "true",
+            "no_proxy": _direct(),
+            "NO_PROXY": _direct(),
         }
+
+    def foreign(self) -> list[str]:
+        """Names in the person's own environment that would lead the CLI elsewhere."""
+        foreign = {name for name in os.environ if name.startswith(_FOREIGN_PREFIXES)} | _FOREIGN
+        return sorted(foreign - self.variables().keys())
 
     def environment(self) -> dict[str, str]:
         """The whole environment of the CLI and of the plugins it starts."""
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(_FOREIGN_PREFIXES) and name not in _FOREIGN
-        }
-        direct = ",".join(filter(None, [inherited.get("no_proxy"), "127.0.0.1,localhost"]))
-        return {**inherited, **self.variables(), "no_proxy": direct, "NO_PROXY": direct}
+        foreign = self.foreign()
+        inherited = {name: value for name, value in os.environ.items() if name not in foreign}
+        return {**inherited, **self.variables()}
 
     # -- preparation -------------------------------------------------------------------------------
 
@@ -195,6 +198,13 @@ class Workspace:
         if done.returncode != 0:
             what = " ".join(arguments[:2])
             raise SandboxError(f"`pulumi {what}` failed:\n{(done.stderr or done.stdout).strip()}")
+
+
+def _direct() -> str:
+    """What is asked without a proxy: whatever the person says, and this machine."""
+    own = ("127.0.0.1", "localhost")
+    named = [host for host in os.environ.get("no_proxy", "").split(",") if host and host not in own]
+    return ",".join([*named, *own])
 
 
 def _csv_line(values: Mapping[str, str]) -> str:

@@ -8,13 +8,17 @@ import shlex
 import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bcrypt
 import pytest
+from typer.testing import CliRunner
 
 from sandbox import checkpoint, config
+from sandbox.cli import app
 from sandbox.errors import SandboxError
 from sandbox.plugins import install_cli
 from sandbox.tests.tools import tool
@@ -154,6 +158,31 @@ def test_the_environment_has_nothing_of_the_persons_own(project: Project, monkey
     environment = project.workspace.environment()
     assert "theirs" not in environment.values()
     assert environment["no_proxy"] == environment["NO_PROXY"] == "internal.example.org,127.0.0.1,localhost"
+
+
+def test_what_env_prints_leaves_a_shell_as_the_command_s_own_environment(
+    project: Project, monkeypatch
+) -> None:
+    """A proxy, another account's profile or another stack's passphrase would lead a plain pulumi elsewhere."""
+    workspace = project.workspace
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_OPTION_COLOR"):
+        monkeypatch.setenv(name, "theirs")
+    monkeypatch.setenv("no_proxy", "internal.example.org")
+    monkeypatch.setattr("sandbox.local_cloud.prepare", lambda config: None)
+    monkeypatch.setattr("sandbox.cli.Sandbox", lambda stack: SimpleNamespace(workspace=workspace))
+    monkeypatch.setattr(Workspace, "prepare", lambda self: None)
+    said = CliRunner().invoke(app, ["env"]).stdout
+    shell = subprocess.run(
+        ["sh", "-c", f'{said}\neval "$1"\nexec "$2" -c "import json, os; print(json.dumps(dict(os.environ)))"',
+         "sh", said, sys.executable],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    shown = json.loads(shell.stdout)
+    assert "theirs" not in shown.values()
+    expected = workspace.environment()
+    assert {name: shown[name] for name in expected if name not in ("_", "SHLVL", "OLDPWD")} == {
+        name: value for name, value in expected.items() if name not in ("_", "SHLVL", "OLDPWD")
+    }
 
 
 def test_the_lock_of_a_dead_process_goes_and_that_of_a_live_one_stays(project: Project) -> None:
