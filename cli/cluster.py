@@ -34,7 +34,7 @@ Option = Annotated[
 def kubeconfig_of(stack: str, given: str | None = None) -> Kubeconfig:
     """The kubeconfig for a stack; `given`: what the person named. Raises `CommandError` if there is none."""
     kept = given or environments.of(stack).kubeconfig
-    return kept if kept is not None else _parsed(operators(stack), stack)
+    return kept if kept is not None else parsed(operators(stack), stack)
 
 
 def operators(stack: str) -> str:
@@ -87,7 +87,8 @@ def hand_out(text: str, file: Path | None) -> None:
     typer.echo(f"wrote {file}; use it by: export KUBECONFIG={shlex.quote(str(file.resolve()))}", err=True)
 
 
-def _parsed(text: str, stack: str) -> Mapping[str, Any]:
+def parsed(text: str, stack: str) -> Mapping[str, Any]:
+    """A kubeconfig as a document. Raises `CommandError` that shows nothing of it."""
     import yaml
 
     try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli import cluster, environments, preflight, pulumi, recovery
+from cli import cluster, environments, preflight, pulumi, recovery, removals
 from cli.aws import client, schedule_key_deletion
 from cli.environments import Environment
 from cli.errors import CommandError
@@ -35,6 +35,7 @@ def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
             _fetch_kubeconfig(cli)
         _settle(cli)
         preflight.warn(stack, variables)
+        removals.check(cli, environment.kubeconfig)
         code = cli.update(*CHECKED_BY_US, *_consent(environment, yes), *options)
         if environment.kubeconfig is None:
             return code

@@ -278,7 +278,7 @@ def test_what_two_sources_make_is_refused_with_both_of_their_names():
 
 def test_one_object_from_two_sources_registers_nothing(monkeypatch):
     auth = {"kubeflow": (make("v1", "Namespace", "auth"),)}
-    monkeypatch.setattr(preflight, "load_all", lambda *_, **__: {**load_all(wanted), **auth})
+    monkeypatch.setattr(preflight, "load_all", lambda *given, **more: {**load_all(*given, **more), **auth})
     refused = run()
     assert "Namespace auth is made by the program (Dex) and by kubeflow" in str(refused.error)
     assert all("pulumi:pulumi:Stack" in urn for urn in refused.urns)
