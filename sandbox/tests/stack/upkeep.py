@@ -54,9 +54,7 @@ def renew(machines: Machines, *, days: int) -> Renewal:
     def watch() -> None:
         last = time.monotonic()
         while not stop.wait(0.2):
-            done = machines.run(
-                "master1", "/usr/bin/kubectl", "get", "--raw", "/readyz", "--request-timeout=2s"
-            )
+            done = machines.run("master1", *READY)
             now = time.monotonic()
             away.append(now - last)
             last = now if done.returncode == 0 else last
