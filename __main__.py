@@ -15,7 +15,7 @@ from components.keys import Keys
 from components.network import Network
 from components.parameters import Parameters
 from components.security import Security
-from config import last_update, people
+from config import costs, last_update, people
 from config.model import NodeRole, Settings
 from config.naming import API_PORT, TAG_CLUSTER, Naming
 
@@ -79,7 +79,7 @@ def main() -> None:
     pulumi.export("profiles", profiles.namespaces)
     pulumi.export("access", people.matrix(settings.people, settings.groups))
     pulumi.export("data_key_id", keys.data.key_id)
-    for name, value in last_update.outputs(settings).items():
+    for name, value in {**costs.outputs(plan.cost), **last_update.outputs(settings)}.items():
         pulumi.export(name, value)
 
 

@@ -19,6 +19,7 @@ from components import preflight
 from config import settings
 from config.manifest_lock import ManifestError
 from config.naming import PROJECT
+from config.prices import PriceTableError
 from config.problems import Problem, SettingsError
 from config.validation import Encrypted, Partial
 
@@ -44,11 +45,11 @@ def run(stack: str, *, as_json: bool) -> int:
     return 0 if error is None else 1
 
 
-def refusal(stack: str) -> SettingsError | ManifestError | None:
+def refusal(stack: str) -> SettingsError | ManifestError | PriceTableError | None:
     """The error that the program would end with. Raises: CommandError if the stack file cannot be read."""
     try:
         preflight.plan(stack, settings.parse(stack, *given(config_of(stack))), offline=True)
-    except (SettingsError, ManifestError) as error:
+    except (SettingsError, ManifestError, PriceTableError) as error:
         return error
     return None
 
@@ -69,7 +70,7 @@ def given(config: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
             found[key] = Partial(found[key])
     if in_sandbox:
         found.setdefault("oidcClientSecret", _HIDDEN)
-    return found, {key for key in settings.SECRETS if not _has_encrypted(found.get(key))}
+    return found, {key for key in settings.SECRETS if not has_encrypted(found.get(key))}
 
 
 def _value(raw: Any) -> Any:
@@ -93,9 +94,10 @@ def _part(raw: Any) -> Any:
     return raw
 
 
-def _has_encrypted(value: Any) -> bool:
+def has_encrypted(value: Any) -> bool:
+    """Whether anything in a value is encrypted."""
     if isinstance(value, dict | list):
-        return any(map(_has_encrypted, value.values() if isinstance(value, dict) else value))
+        return any(map(has_encrypted, value.values() if isinstance(value, dict) else value))
     return isinstance(value, Encrypted)
 
 

@@ -12,10 +12,12 @@ from components.incluster.gpu import plan_gpu
 from components.incluster.objects import Object, identity, namespaces_of, spelled
 from components.incluster.profiles import plan_profiles
 from components.incluster.sources import load_all
-from config import last_update, new_cluster, settings
+from config import costs, last_update, new_cluster, prices, settings
+from config.costs import StackCost
 from config.manifest_lock import ManifestError
 from config.model import NodePlan, NodeRole, Settings
 from config.nodes import plan_nodes
+from config.prices import PriceTableError
 from config.problems import Problem, Problems, SettingsError
 from config.subnets import plan_subnets
 from config.validation import unused
@@ -29,6 +31,7 @@ class Plan:
     nodes: tuple[NodePlan, ...]  # the master first
     user_data: Mapping[str, bytes]  # by node name
     manifests: Mapping[str, tuple[Object, ...]]  # by source name
+    cost: StackCost
     known_master: str  # instance id of the last update, "" if this one makes the cluster
 
     @property
@@ -51,15 +54,17 @@ def run() -> Plan:
         before = last_update.previous()
         last_update.check(stack, loaded, before)
         return plan(stack, loaded, known_master=new_cluster.known_master(loaded, before))
-    except (SettingsError, ManifestError) as error:
+    except (SettingsError, ManifestError, PriceTableError) as error:
         raise pulumi.RunError(str(error)) from None
 
 
 def plan(stack: str, settings: Settings, *, known_master: str = "", offline: bool = False) -> Plan:
     """What the settings come to. `offline`: upstream manifests that nobody has fetched yet count as empty.
 
-    Raises: SettingsError, ManifestError.
+    Raises: SettingsError, ManifestError, PriceTableError.
     """
+    cost = costs.plan_stack(settings, prices.load(settings.aws.region))
+    costs.check_budget(stack, settings.budget, cost)
     subnets = {subnet.availability_zone: subnet.cidr for subnet in plan_subnets(settings.network)}
     nodes = plan_nodes(
         settings, subnets[settings.network.availability_zone], subnets[settings.gpu.availability_zone]
@@ -69,7 +74,7 @@ def plan(stack: str, settings: Settings, *, known_master: str = "", offline: boo
     manifests = load_all(settings.manifests, offline=offline)
     check_namespaces(stack, settings, manifests)
     check_objects(settings, manifests)
-    return Plan(settings, nodes, user_data, manifests, known_master)
+    return Plan(settings, nodes, user_data, manifests, cost, known_master)
 
 
 def check_namespaces(stack: str, settings: Settings, manifests: Mapping[str, Iterable[Object]]) -> None:

@@ -213,6 +213,17 @@ class ManifestSource:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BudgetSettings:
+    """USD that a stack may cost in a month, running; None: as much as it does.
+
+    `acknowledged_usd`: up to where somebody agreed that it costs more than `monthly_usd`.
+    """
+
+    monthly_usd: int | None = None
+    acknowledged_usd: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything one stack says. Secrets are excluded from repr."""
 
@@ -232,6 +243,7 @@ class Settings:
     oidc_issuer: str | None = None  # where browsers reach Dex; None: only the cluster does
     kubeflow: KubeflowSettings
     manifests: Mapping[str, ManifestSource]
+    budget: BudgetSettings = BudgetSettings()
     tags: Mapping[str, str]
     password_hashes: Mapping[str, str] = field(repr=False)  # person key -> bcrypt
     oidc_client_id: str

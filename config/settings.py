@@ -15,6 +15,7 @@ from config.model import PodSecurity, Settings
 from config.naming import LONGEST_CLUSTER, PROJECT, Naming, default_cluster, possible_cluster
 from config.problems import Problems
 from config.sections import aws as aws_section
+from config.sections import budget as budget_section
 from config.sections import logins, nodes, quota
 from config.sections import network as network_section
 from config.sections import people as people_section
@@ -82,6 +83,7 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
         connectors=connectors,
         kubeflow=platform_section.kubeflow(root.section("kubeflow")),
         manifests=platform_section.manifests(root.section("manifests"), release),
+        budget=budget_section.budget(root.section("budget")),
         tags=aws_section.tags(root.section("tags")),
         password_hashes=logins.password_hashes(root.section("passwordHashes"), people, connectors),
         oidc_issuer=logins.oidc_issuer(root, connectors),

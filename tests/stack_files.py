@@ -79,6 +79,8 @@ VALUES: dict[str, list[Any]] = {
         {"team": {"access": {"nobody": "edit"}}},
         [],
     ],
+    "budget__monthlyUsd": [5000, "5000", 100, 0, "much", None],
+    "budget__acknowledgedUsd": [None, 2000, 1, -5],
     "tags": [{"team": "ml"}, {"aws:x": "a"}, {"a,b": "c"}, {"cost": 5}, {"day": "2026-01-01"}, "x"],
     "oidcClientId": ["kubepark", 5, "", {"a": "b"}],
     "passwordHashes": [{"ana": HASH, "bo": HASH}, {"ana": HASH}, {"ana": HASH, "bo": HASH, "cy": HASH}, None],

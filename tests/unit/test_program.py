@@ -283,6 +283,8 @@ def test_outputs_are_the_documented_ones() -> None:
         "created_with",
         "data_key_id",
         "dex_issuer",
+        "monthly_usd",
+        "monthly_usd_gpu_parked",
         "nodes",
         "outdated_nodes",
         "people",

@@ -57,7 +57,7 @@ def test_production_protects_its_master_and_the_other_stacks_do_not() -> None:
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": (
         {"netwrok": {}},
-        "kubepark:netwrok: is not a known key (did you mean network?); accepted: aws, clusterName, "
+        "kubepark:netwrok: is not a known key (did you mean network?); accepted: aws, budget, clusterName, "
         "connectorSecrets, connectors, controlPlane, gpu, groups, kubeflow, manifests, network, oidcClientId, "
         "oidcClientSecret, oidcIssuer, passwordHashes, people, peopleFile, platform, podSecurity, tags, workers; fix: pulumi config rm --stack dev --path kubepark:netwrok",
     ),
