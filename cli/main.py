@@ -148,6 +148,28 @@ def check(
 
 
 @app.command()
+def price(
+    stack: Stack = "sandbox",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON; an unknown figure is null.")] = False,
+    changes: Annotated[
+        Path | None,
+        typer.Option("--preview", help="Only what a `pulumi preview --json` changes; -: standard input."),
+    ] = None,
+    refresh_table: Annotated[
+        bool, typer.Option("--refresh", help="Get the prices of --region from AWS's Price List.")
+    ] = False,
+    region: Annotated[str | None, typer.Option("--region", help="With --refresh or --preview.")] = None,
+) -> None:
+    """Say what the stack costs an hour and a month: running, with the GPU parked, with all parked.
+
+    Offline, from the stack's file and the prices in config/price_tables; only --refresh asks AWS.
+    """
+    from cli import price as priced
+
+    raise typer.Exit(priced.run(stack, priced.Request(changes, refresh_table, region, as_json)))
+
+
+@app.command()
 def cancel(stack: Stack = "sandbox") -> None:
     """Remove the lock of an operation that was killed (`pulumi cancel`)."""
     from cli import operations

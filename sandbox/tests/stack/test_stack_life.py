@@ -46,6 +46,10 @@ def ready_nodes(project: Project) -> set[str]:
 def test_up_makes_what_the_preview_of_nothing_showed_and_says_what_is_there(empty: Project) -> None:
     document = empty.json_of("preview", "--json")
     assert {step["op"] for step in document["steps"]} == {"create"}
+    (empty.root / "preview.json").write_text(json.dumps(document), encoding="utf-8")
+    changed = empty.json_of("price", "--json", "--preview", str(empty.root / "preview.json"))
+    price = empty.json_of("price", "--json")["usd"]["month"]["all"]["running"]
+    assert (changed["usdMonthly"], changed["unknown"]) == (price, [])
     said = empty.ok("up", "--skip-preview", timeout=400)
     # The engine's own provider, which reads the stack's last outputs, is in the state and in no preview.
     assert {item["urn"] for item in empty.resources()} ^ {step["urn"] for step in document["steps"]} == {

@@ -1,0 +1,176 @@
+"""`kubepark price`: what a stack costs an hour and a month, running and parked. Offline, without an engine.
+
+Of the stack file only the region and the nodes are looked at: the rest may not be known yet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.errors import CommandError
+from cli.price_format import amount, new_table, notes, print_tables, rounded, table_of
+from cli.stackfile import config_of, setting
+from config import costs
+from config.costs import Cost, Pool, StackCost, State
+from config.naming import PROJECT
+from config.problems import Problems, SettingsError
+from config.sections import aws as aws_section
+from config.sections import network as network_section
+from config.sections import nodes as node_sections
+from config.validation import Section
+
+_REGION, _NODES = "aws.region", ("controlPlane", "workers", "gpu")
+_EXPLAINED = "8x5: running for 8 hours on 5 days a week, and the rest of the time as the column says."
+_SIGNIFICANT = 4  # digits of a dollar in an hour
+# What is shown of each pool in each state: a heading, and the figure of (running, in this state).
+_PERIODS: Mapping[str, tuple[str, int, Callable[[Cost, Cost], Cost]]] = {
+    "hour": ("USD an hour", _SIGNIFICANT, lambda _, now: now.hourly),
+    "month": ("USD a month of 730 hours", 2, lambda _, now: now),
+    "month8x5": ("USD a month, 8x5", 2, costs.at_work),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for besides the price of a stack."""
+
+    preview: Path | None
+    refresh: bool
+    region: str | None
+    as_json: bool
+
+
+def run(stack: str, request: Request) -> int:
+    """Print what is asked for; gives the exit code. Raises: CommandError."""
+    if request.refresh and request.preview:
+        raise CommandError("--refresh and --preview are asked for one at a time")
+    if request.refresh:
+        if not request.region:
+            raise CommandError("--refresh needs the region: --region ap-northeast-2")
+        from cli import price_list
+
+        return price_list.run(request.region)
+    if request.preview:
+        from cli import price_preview
+
+        return price_preview.run(request.preview, stack, request.region, as_json=request.as_json)
+    if request.region:
+        raise CommandError("--region is for --refresh and --preview: a stack's own is in its file")
+    return _of_stack(stack, as_json=request.as_json)
+
+
+def _of_stack(stack: str, *, as_json: bool) -> int:
+    try:
+        cost = of_stack(stack)
+    except SettingsError as error:
+        raise CommandError(str(error)) from None
+    if as_json:
+        print(json.dumps(_document(stack, cost), indent=2))
+    else:
+        _show(stack, cost)
+    return 0
+
+
+def of_stack(stack: str) -> StackCost:
+    """What a stack file comes to.
+
+    Raises: CommandError, or SettingsError with what is wrong with the region and the nodes.
+    """
+    from cli.check import given, has_encrypted  # it imports the program
+
+    problems, config = Problems(stack), given(config_of(stack))[0]
+    region = setting(config_of(stack), f"{PROJECT}:{_REGION}")
+    needed = {_REGION: config.get("aws") if isinstance(region, Mapping) else region}
+    needed |= {key: config.get(key) for key in _NODES}
+    if hidden := [key for key, value in needed.items() if has_encrypted(value)]:
+        raise CommandError(
+            f"stack {stack} has encrypted values in {', '.join(hidden)}, and nothing is decrypted here; "
+            "accepted: the region and the nodes in plain text"
+        )
+    root = Section(problems, f"{PROJECT}:", config)
+    aws = aws_section.aws(root.section("aws"))
+    network = network_section.network(root.section("network"), aws.region)
+    control_plane = node_sections.control_plane(root.section("controlPlane"), "")
+    workers = node_sections.workers(root.section("workers"), "")
+    gpu = node_sections.gpu(root.section("gpu"), "", network)
+    if found := [problem for problem in problems.found if _matters(problem.key)]:
+        raise SettingsError(stack, found)
+    return costs.plan(table_of(aws.region), control_plane.node, workers, gpu.nodes)
+
+
+def _matters(key: str) -> bool:
+    """Whether a problem with a setting leaves the price open.
+
+    A zone of GPU nodes does not: it is compared with the network's, which may be missing.
+    """
+    name = key.removeprefix(f"{PROJECT}:")
+    return name in ("aws", _REGION) or (name.startswith(_NODES) and name != "gpu.availabilityZone")
+
+
+def _show(stack: str, cost: StackCost) -> None:
+    table = new_table(f"{stack}, {cost.table.region}", *State)
+    for heading, digits, figure in _PERIODS.values():
+        table.add_row(heading, style="bold")
+        for pool in Pool:
+            table.add_row(f"  {_named(cost, pool)}", *_row(cost, digits, figure, pool))
+        table.add_row("  all", *_row(cost, digits, figure, None))
+    parked = new_table("A parked node costs a month", "disk", "address", "together")
+    for node in cost.nodes:
+        figures = (node.disk, node.parked_address, node.parked)
+        parked.add_row(f"  {node.name}", *(amount(figure) for figure in figures))
+    lines = [_EXPLAINED, *notes(cost.table, cost.sum(State.RUNNING).unknown)]
+    if setting(config_of(stack), f"{PROJECT}:aws.endpoint"):
+        lines.insert(0, "This stack is a sandbox and costs nothing: these are the prices of it in AWS.")
+    print_tables([table, parked], lines)
+
+
+def _named(cost: StackCost, pool: Pool) -> str:
+    count = costs.KEYS if pool is Pool.KEYS else sum(node.pool is pool for node in cost.nodes)
+    return f"{pool} ({count})"
+
+
+def _row(
+    cost: StackCost, digits: int, figure: Callable[[Cost, Cost], Cost], pool: Pool | None
+) -> Iterable[str]:
+    return (amount(_figure(cost, figure, pool, state), digits) for state in State)
+
+
+def _figure(cost: StackCost, figure: Callable[[Cost, Cost], Cost], pool: Pool | None, state: State) -> Cost:
+    running, now = (
+        cost.sum(each) if pool is None else cost.of(pool, each) for each in (State.RUNNING, state)
+    )
+    return figure(running, now)
+
+
+def _camel(member: Pool | State) -> str:
+    """How a pool or a state is called in JSON: `controlPlane`."""
+    first, *others = member.name.lower().split("_")
+    return first + "".join(other.capitalize() for other in others)
+
+
+def _document(stack: str, cost: StackCost) -> dict[str, Any]:
+    """The same as data: USD by period, pool (`all` for their sum) and state; null is unknown."""
+    usd = {
+        period: {
+            _camel(pool) if pool else "all": {
+                _camel(state): rounded(_figure(cost, figure, pool, state), digits) for state in State
+            }
+            for pool in (*Pool, None)
+        }
+        for period, (_, digits, figure) in _PERIODS.items()
+    }
+    return {
+        "stack": stack,
+        "region": cost.table.region,
+        "usd": usd,
+        "parked": {
+            node.name: {"disk": rounded(node.disk), "address": rounded(node.parked_address)}
+            for node in cost.nodes
+        },
+        "unknown": sorted(cost.sum(State.RUNNING).unknown),
+        "priceDates": list(cost.table.dates),
+    }
