@@ -7,6 +7,8 @@ switched off; where its folder cannot be made the CLI goes on without (docs/deci
 from __future__ import annotations
 
 import contextlib
+import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,9 +20,10 @@ _NEEDED = ("plugins", "policies", "workspaces")  # what the CLI makes there goes
 
 def without_log(variables: Mapping[str, str]) -> dict[str, str]:
     """The variables with a home of links to the person's own. Who names a home keeps it, log included."""
-    if variables.get(VARIABLE):
+    home = _home()
+    if variables.get(VARIABLE) or variables.get("HOME", str(home)) != str(home):
         return dict(variables)
-    own = Path(variables.get("HOME") or Path.home()) / ".pulumi"
+    own = home / ".pulumi"
     state = Path(variables.get("XDG_STATE_HOME") or own.parent / ".local" / "state")
     ours = state / "kubepark" / "pulumi-home"
     try:
@@ -30,6 +33,11 @@ def without_log(variables: Mapping[str, str]) -> dict[str, str]:
     except OSError:  # a home that cannot be written: the CLI says what that means to it
         return dict(variables)
     return {**variables, VARIABLE: str(ours), "PULUMI_CREDENTIALS_PATH": _credentials(variables, own)}
+
+
+def _home() -> Path:
+    """That of the account, where the CLI looks whatever HOME says (sdk/go/common/util/pulumihome)."""
+    return Path(pwd.getpwuid(os.getuid()).pw_dir)
 
 
 def _credentials(variables: Mapping[str, str], own: Path) -> str:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cli import environments
+from cli import environments, pulumi_home
 from cli.pulumi_home import without_log
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(pulumi_home, "_home", lambda: tmp_path)
     own = tmp_path / ".pulumi"
     (own / "plugins" / "resource-aws-v7").mkdir(parents=True)
     (own / "logs").mkdir()
@@ -46,10 +47,11 @@ def test_links_follow_what_comes_and_goes(home: Path) -> None:
 
 
 def test_a_home_that_somebody_names_is_left_as_it_is_and_so_is_one_that_cannot_be_written(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    named = {"HOME": str(tmp_path), "PULUMI_HOME": "/somewhere"}
-    assert without_log(named) == named
+    for named in ({"HOME": str(tmp_path), "PULUMI_HOME": "/somewhere"}, {"HOME": "/nobody's"}):
+        assert without_log(named) == named
+    monkeypatch.setattr(pulumi_home, "_home", lambda: tmp_path)
     (tmp_path / ".pulumi").write_text("not a folder")
     assert without_log({"HOME": str(tmp_path)}) == {"HOME": str(tmp_path)}
 

@@ -6,16 +6,22 @@ import json
 import subprocess
 from pathlib import Path
 
-from cli.pulumi_home import without_log
+import pytest
+
+from cli import pulumi_home
 from sandbox.tests.tools import tool
 
 
-def test_the_cli_finds_its_plugins_and_goes_on_without_a_log(tmp_path: Path) -> None:
+def test_the_cli_finds_its_plugins_and_goes_on_without_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulumi_home, "_home", lambda: tmp_path)
     plugin = tmp_path / ".pulumi" / "plugins" / "resource-example-v1.2.3"
     plugin.mkdir(parents=True)
     (plugin / "pulumi-resource-example").write_text("#!/bin/sh\n")
     plain = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PULUMI_SKIP_UPDATE_CHECK": "true"}
-    ours = without_log(plain)
+    ours = pulumi_home.without_log(plain)
+    plain["PULUMI_HOME"] = str(tmp_path / ".pulumi")
     for variables in (ours, plain):
         done = subprocess.run(
             [str(tool("pulumi")), "plugin", "ls", "--json"],
