@@ -103,7 +103,11 @@ class Deployment:
             types.INTERFACE: described,
             types.ROLE: [*described, {"assumeRolePolicy": trust}],
             types.KEY: [*described, {"policy": types.ROOT_ONLY}],
-            types.PARAMETER: [{"value": "changed"}],
+            types.PARAMETER: [
+                {"valueWo": "changed", "valueWoVersion": 2}
+                if "valueWo" in old.inputs
+                else {"value": "changed"}
+            ],
         }.get(old.typ, [])
 
     def destroy(self) -> None:
