@@ -185,11 +185,15 @@ def test_what_deploys_it_runs_as_written_and_finds_its_cluster(reader: Reader) -
         "make",
         "bin/kubepark",
         "bin/kubepark",
+        "bin/kubepark",
+        "bin/kubepark",
         "pulumi",
         "make",
         "make",
     ]
-    preview, up, verify, kubeconfig, absent, again, destroy = after
+    preview, up, verify, kubeconfig, check, price, absent, again, destroy = after
+    assert "nothing that `up` would refuse" in reader.types(check)
+    assert "a month" in reader.types(price)
     assert "create" in reader.types(preview)
     assert reader.project.verified in reader.types(up)
     assert reader.project.verified in reader.types(verify)
