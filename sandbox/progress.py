@@ -83,7 +83,8 @@ class _Board:
         yield lambda share: None
 
     def say(self, text: str) -> None:
-        print(self._stamp() + text, file=self.out, flush=True)
+        self.out.write(f"{self._stamp()}{text}\n")  # in one piece: print() writes the line's end by itself
+        self.out.flush()
 
     def _stamp(self) -> str:
         if self.begin is None:
