@@ -58,10 +58,10 @@ types:
 unit:
 	@$(PY) -m pytest -q -n 2 tests
 
-test: lint ## linters, then all tests: the program's own and the sandbox's (ten minutes at most on two cores)
+test: lint ## linters, then all tests: the program's own and the sandbox's (a quarter of an hour on two cores)
 	@$(WITH_TOOLS) $(PY) -m pytest $(PYTEST_FLAGS) -m 'not real'
 
-test-real: venv ## a whole stack on real nodes (Linux, root; three minutes)
+test-real: venv ## a whole stack on real nodes (Linux, root; five minutes)
 	@$(WITH_TOOLS) $(PY) -m pytest -q -m real sandbox/tests/stack
 
 bench: venv ## measure speed: `up` from nothing, unchanged preview against the engine's floor
