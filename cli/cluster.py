@@ -21,6 +21,7 @@ from cli.errors import CommandError
 from cli.pulumi import Pulumi
 from cli.stackfile import cluster_of
 from config import kubeconfig as operator
+from config.files import replace_file
 from config.naming import Naming
 
 Kubeconfig = str | Path | Mapping[str, Any]  # file, or several as in KUBECONFIG; or what is in one
@@ -81,7 +82,7 @@ def hand_out(text: str, file: Path | None) -> None:
         typer.echo(text, nl=not text.endswith("\n"))
         return
     try:
-        operator.write(file, text)
+        replace_file(file, text)
     except OSError as error:
         raise CommandError(f"{file} cannot be written: {error.strerror}") from None
     typer.echo(f"wrote {file}; use it by: export KUBECONFIG={shlex.quote(str(file.resolve()))}", err=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from cli import preflight, round_trip, zones
 from cli.errors import CommandError
-from cli.stackfile import config_of, replace_file, setting, stack_file, text_of
+from cli.stackfile import config_of, rewrite, setting, stack_file, text_of
 from config.versions import AMI_PARAMETERS
 
 ACCOUNT = "kubepark:aws.accountId"
@@ -43,7 +43,7 @@ def init(stack: str, *, write: bool) -> int:
             missing[key] = value
         print(f"{key:<44} {value}" + (f"  (pinned: {pinned})" if pinned not in (None, value) else ""))
     if write and missing:
-        replace_file(path, with_pins(text_of(path), missing))
+        rewrite(path, with_pins(text_of(path), missing))
         print(f"wrote {', '.join(missing)} to {path.name}")
     elif missing:
         print(f"not in {path.name} yet: {', '.join(missing)}; `--write` puts them there")

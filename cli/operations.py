@@ -13,9 +13,10 @@ from cli.aws import client, schedule_key_deletion
 from cli.environments import Environment
 from cli.errors import CommandError
 from cli.pulumi import Pulumi
-from cli.stackfile import cluster_of, identity_of, replace_file
+from cli.stackfile import cluster_of, identity_of
 from config import ROOT
 from config import kubeconfig as operator
+from config.files import replace_file
 
 # Our own settings check says all that is wrong at once; the CLI's ends at the first wrong type.
 CHECKED_BY_US = ("--policy-pack", str(ROOT / "policies"), "--skip-config-validation")
@@ -40,7 +41,7 @@ def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
         if environment.kubeconfig is None:
             return code
         if kubeconfig := operator.kept(_kubeconfig_file(stack)):  # also when another node did not come
-            replace_file(environment.kubeconfig, kubeconfig, mode=0o600)
+            replace_file(environment.kubeconfig, kubeconfig)
         if code != 0:
             return code
         outputs = cli.outputs()

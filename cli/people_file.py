@@ -20,7 +20,7 @@ from cli.stackfile import (
     PEOPLE_FILE,
     config_in,
     loaded,
-    replace_file,
+    rewrite,
     text_of,
 )
 from config.model import Settings
@@ -132,7 +132,7 @@ class PeopleFile:
 
     def write(self) -> None:
         """Replace the file in one go."""
-        replace_file(self.path, self.text())
+        rewrite(self.path, self.text())
 
     def _read(self, path: Path) -> str:
         try:

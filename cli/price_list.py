@@ -15,6 +15,7 @@ from typing import Any
 
 from cli.errors import CommandError
 from config import prices
+from config.files import replace_file
 from config.instance_types import INSTANCE_TYPES
 from config.prices import UNITS, Price, PriceTable, PriceTableError, Unit
 
@@ -113,7 +114,7 @@ def write(table: PriceTable, path: Path) -> list[str]:
     except PriceTableError:
         before = {}
     command = prices.refresh_command(table.region)
-    path.write_text(_HEADER.format(command=command) + prices.dump(table), encoding="utf-8")
+    replace_file(path, _HEADER.format(command=command) + prices.dump(table), mode=0o644)
     lines = [line for item in UNITS if (line := _change(item, before.get(item), table.prices.get(item)))]
     return [*lines, f"wrote {path.name}: {len(table.prices)} prices of {len(UNITS)}"]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cli.errors import CommandError
-from config import ROOT, documents
+from config import ROOT, documents, files
 from config.naming import PROJECT, default_cluster
 
 PEOPLE = "kubepark:people"
@@ -77,12 +76,6 @@ def identity_of(stack: str) -> int:
     return found if type(found) is int else 1
 
 
-def replace_file(path: Path, text: str, *, mode: int | None = None) -> None:
-    """Write `path` in one step, so that a crash never leaves half a file. `mode` None: as it was."""
-    if mode is None:
-        mode = path.stat().st_mode & 0o777
-    with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
-        file.write(text.encode())
-    temporary = Path(file.name)
-    temporary.chmod(mode)
-    temporary.replace(path)
+def rewrite(path: Path, text: str) -> None:
+    """Replace a file in one step; its mode stays."""
+    files.replace_file(path, text, mode=path.stat().st_mode & 0o777)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from pathlib import Path
+
+from config.files import replace_file
 
 # Valid, and of no cluster: the Kubernetes provider then compares with the state alone, and asks no server.
 NOWHERE = "apiVersion: v1\nkind: Config\n"
@@ -30,14 +31,7 @@ def keep(path: str | os.PathLike[str], text: str) -> None:
     file = Path(path)
     if text or not file.exists():
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write(file, text or NOWHERE)
-
-
-def write(file: Path, text: str) -> None:
-    """Write a file in one step, with mode 0600 whatever it had before. Raises: OSError."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as draft:  # 0600
-        draft.write(text)
-    Path(draft.name).replace(file)
+        replace_file(file, text or NOWHERE)
 
 
 def kept(path: str | os.PathLike[str]) -> str:

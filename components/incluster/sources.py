@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import yaml
 
 from components.incluster.objects import Object, normalise
 from config import ROOT
+from config.files import replace_file
 from config.manifest_lock import (
     LOCK_COMMAND,
     LOCK_FILE,
@@ -137,6 +137,4 @@ def _documents(body: bytes, where: str) -> list[Any]:
 def _write(path: Path, content: bytes) -> None:
     """Whole or not at all: two stacks may fetch at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as draft:
-        draft.write(content)
-    Path(draft.name).replace(path)
+    replace_file(path, content)
