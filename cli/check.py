@@ -17,10 +17,8 @@ from cli.errors import CommandError
 from cli.stackfile import config_of, setting
 from components import preflight
 from config import settings
-from config.manifest_lock import ManifestError
 from config.naming import PROJECT
-from config.prices import PriceTableError
-from config.problems import Problem, SettingsError
+from config.problems import Problem
 from config.validation import Encrypted, Partial
 
 _HIDDEN = Encrypted("[encrypted]")
@@ -45,11 +43,11 @@ def run(stack: str, *, as_json: bool) -> int:
     return 0 if error is None else 1
 
 
-def refusal(stack: str) -> SettingsError | ManifestError | PriceTableError | None:
+def refusal(stack: str) -> Exception | None:
     """The error that the program would end with. Raises: CommandError if the stack file cannot be read."""
     try:
         preflight.plan(stack, settings.parse(stack, *given(config_of(stack))), offline=True)
-    except (SettingsError, ManifestError, PriceTableError) as error:
+    except preflight.REFUSALS as error:
         return error
     return None
 
@@ -77,10 +75,9 @@ def _value(raw: Any) -> Any:
     """A value at the top: the engine passes objects and lists as JSON, all else as text."""
     if isinstance(raw, dict | list):
         return _part(raw)
-    part = _part(raw)
-    if isinstance(part, bool):
-        part = str(part).lower()
-    return settings.decoded("" if part is None else part if isinstance(part, str) else str(part))
+    if isinstance(raw, bool):
+        raw = str(raw).lower()
+    return settings.decoded("" if raw is None else str(raw))
 
 
 def _part(raw: Any) -> Any:

@@ -82,8 +82,9 @@ def of_stack(stack: str) -> StackCost:
     """
     from cli.check import given, has_encrypted  # it imports the program
 
-    problems, config = Problems(stack), given(config_of(stack))[0]
-    region = setting(config_of(stack), f"{PROJECT}:{_REGION}")
+    raw = config_of(stack)
+    problems, config = Problems(stack), given(raw)[0]
+    region = setting(raw, f"{PROJECT}:{_REGION}")
     needed = {_REGION: config.get("aws") if isinstance(region, Mapping) else region}
     needed |= {key: config.get(key) for key in _NODES}
     if hidden := [key for key, value in needed.items() if has_encrypted(value)]:

@@ -22,6 +22,9 @@ from config.problems import Problem, Problems, SettingsError
 from config.subnets import plan_subnets
 from config.validation import unused
 
+# What `plan` raises for what nobody can deploy.
+REFUSALS = (SettingsError, ManifestError, PriceTableError)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -54,7 +57,7 @@ def run() -> Plan:
         before = last_update.previous()
         last_update.check(stack, loaded, before)
         return plan(stack, loaded, known_master=new_cluster.known_master(loaded, before))
-    except (SettingsError, ManifestError, PriceTableError) as error:
+    except REFUSALS as error:
         raise pulumi.RunError(str(error)) from None
 
 

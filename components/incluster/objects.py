@@ -26,7 +26,7 @@ _SUPPORT = frozenset(
         "ClusterRole",
         "ClusterRoleBinding",
         "ConfigMap",
-        "CustomResourceDefinition",
+        CRD,
         "PriorityClass",
         "Role",
         "RoleBinding",

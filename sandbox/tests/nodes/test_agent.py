@@ -43,7 +43,7 @@ def test_a_master_that_ends_beside_a_look_at_its_nodes_ends_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Plugins] = []
-    agent = Agent(tmp_path, tmp_path, Supervisor())  # type: ignore[arg-type]
+    agent = Agent(tmp_path, tmp_path, Supervisor())  # type: ignore[arg-type]  # starts nothing
     monkeypatch.setattr(module, "DevicePlugins", lambda *given: made.append(Plugins()) or made[-1])
     monkeypatch.setattr(module.Api, "from_kubeconfig", lambda path: Stopping(agent))
     agent.start(tmp_path / "kubeconfig", "192.168.0.0/16", {})
