@@ -13,7 +13,7 @@ import psutil
 from sandbox import local_cloud
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
-from sandbox.processes import living
+from sandbox.processes import is_alive, living
 from sandbox.workspace import Workspace
 
 _KILL_SECONDS = 10.0
@@ -88,7 +88,7 @@ def remove_dead_locks(workspace: Workspace) -> list[str]:
     """
     lines = []
     for path, pid in _locks(workspace):
-        if not _alive(pid):
+        if not is_alive(pid):
             path.unlink()
             lines.append(f"removed the lock of pid {pid}, which is dead")
     return lines
@@ -99,7 +99,7 @@ def end_engines(workspace: Workspace) -> list[str]:
 
     Such a CLI outlives a `kubepark` that was killed alone.
     """
-    held = [pid for _, pid in _locks(workspace) if _alive(pid)]
+    held = [pid for _, pid in _locks(workspace) if is_alive(pid)]
     engines = [psutil.Process(pid) for pid in held]
     for engine in engines:
         engine.kill()
@@ -116,14 +116,6 @@ def _locks(workspace: Workspace) -> list[tuple[Path, int]]:
         if holder["hostname"] == socket.gethostname():
             found.append((path, int(holder["pid"])))
     return found
-
-
-def _alive(pid: int) -> bool:
-    """A zombie that nobody reaps is dead: it holds nothing any more."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _epoch_file(workspace: Workspace) -> Path:

@@ -246,15 +246,24 @@ def living(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.P
     of its own nobody may ever reap it, which is what psutil's own wait would wait for."""
     deadline, remaining = time.monotonic() + seconds, list(processes)
     while True:
-        remaining = [process for process in remaining if _runs(process)]
+        remaining = [process for process in remaining if runs(process)]
         if not remaining or time.monotonic() >= deadline:
             return remaining
         time.sleep(_LOOK_SECONDS)
 
 
-def _runs(process: psutil.Process) -> bool:
+def runs(process: psutil.Process) -> bool:
+    """Whether this very process is there and no zombie, which holds nothing any more."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def is_alive(pid: int) -> bool:
+    """Whether any process with this id runs."""
+    try:
+        return runs(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return False
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import time
 from pathlib import Path
 
 import boto3
@@ -17,6 +14,7 @@ from sandbox import local_cloud
 from sandbox.config import load
 from sandbox.ports import free_port, holder_of
 from sandbox.processes import MARK
+from sandbox.tests.tools import kill
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ["ami-0aaaaaaaaaaaaaaa1", "ami-0aaaaaaaaaaaaaaa2"]
@@ -55,14 +53,6 @@ def marked(config):
     return found
 
 
-def kill(pid):
-    os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_started_once_restarted_and_stopped(config):
     local_cloud.start(config)
     first = pids(config)
@@ -77,7 +67,7 @@ def test_started_once_restarted_and_stopped(config):
     local_cloud.start(config)
     assert pids(config) == first
 
-    kill(first["boot"])
+    kill(psutil.Process(first["boot"]))
     assert local_cloud.status(config).processes["boot"] is None
     local_cloud.start(config)
     restarted = pids(config)
@@ -85,7 +75,7 @@ def test_started_once_restarted_and_stopped(config):
     assert restarted["boot"] not in (None, first["boot"])
     assert local_cloud.status(config).epoch == born
 
-    kill(first["emulator"])
+    kill(psutil.Process(first["emulator"]))
     local_cloud.start(config)
     again = pids(config)
     assert all(again.values())

@@ -17,8 +17,7 @@ import pytest
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.ports import free_port, holder_of
-from sandbox.processes import MARK, SandboxLock, Supervisor, living, output
-from sandbox.tests.tools import has_ended
+from sandbox.processes import MARK, SandboxLock, Supervisor, is_alive, living, output
 
 ROOT = Path(__file__).resolve().parents[2]
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
@@ -49,7 +48,7 @@ def test_started_once_found_by_another_supervisor_and_ended(supervisor):
     assert other.pid("one") == pid
     assert os.getsid(pid) == pid, "Ctrl-C in the terminal must not reach it"
     assert other.stop("one") is True
-    assert has_ended(pid)
+    assert not is_alive(pid)
     assert not supervisor.alive("one")
     assert supervisor.stop("one") is False
 
@@ -97,7 +96,7 @@ def test_one_that_ignores_sigterm_is_killed(supervisor):
     pid = supervisor.start("deaf", argv, ready=has_said(supervisor, "deaf", "up"))
     assert supervisor.stop("deaf", grace=0.3) is True
     assert not supervisor.alive("deaf")
-    assert has_ended(pid)
+    assert not is_alive(pid)
 
 
 def test_the_group_is_ended_even_when_its_leader_is_gone(supervisor):
@@ -112,7 +111,7 @@ def test_the_group_is_ended_even_when_its_leader_is_gone(supervisor):
     wait_for(lambda: not supervisor.alive("tree"))
     assert psutil.pid_exists(child)
     assert supervisor.stop("tree") is True
-    assert has_ended(child)
+    assert not is_alive(child)
 
 
 STARTER = """
@@ -140,7 +139,7 @@ def test_children_of_a_killed_starter_are_ended_later(supervisor, tmp_path):
     pid = supervisor.pid("kept")
     assert pid is not None
     assert supervisor.stop_all() == ["kept"]
-    wait_for(lambda: has_ended(pid))
+    wait_for(lambda: not is_alive(pid))
 
 
 def test_what_was_started_but_not_recorded_is_ended_too(supervisor):
@@ -149,7 +148,7 @@ def test_what_was_started_but_not_recorded_is_ended_too(supervisor):
     )
     assert [process.pid for process in supervisor.strays()] == [stray.pid]
     assert supervisor.stop_all() == [str(stray.pid)]
-    assert has_ended(stray.pid)
+    assert not is_alive(stray.pid)
 
 
 def test_logs_and_state_are_private(supervisor):

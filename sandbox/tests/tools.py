@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from sandbox.build.toolchain import ensure_tools
+from sandbox.processes import living
 
 OPERATIONS = {"up", "preview", "refresh", "destroy"}
 
@@ -27,9 +28,10 @@ def tool(name: str) -> Path:
     return ensure_tools() / name
 
 
-def has_ended(pid: int) -> bool:
-    """A zombie has: who reaps it is no business of ours."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+def kill(process: psutil.Process, seconds: float = 10) -> None:
+    """Kill -9, and wait for the end: psutil's own wait would go on until process 1 reaps an orphan."""
+    process.kill()
+    assert living([process], seconds) == []
 
 
 def cmdline(process: psutil.Process) -> list[str]:

@@ -262,10 +262,10 @@ def main() -> None:
     parser.add_argument("--boot", required=True)
     parser.add_argument("--env", action="append", default=[])
     given = parser.parse_args()
-    init = Init(dict(pair.split("=", 1) for pair in given.env))
     kernel.boot()
     # systemd-sysctl: settings are the kernel's, which forgets them, so every boot makes them anew.
     subprocess.run(["/usr/local/sbin/sysctl", "--system"], stdout=subprocess.DEVNULL, check=False)
+    init = Init(dict(pair.split("=", 1) for pair in given.env))  # answers from here on
     init.run([given.boot])
     init.shut_down()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,8 @@ import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import provider_pb2_grpc
+
+from sandbox.processes import is_alive
 
 ROOT = Path(__file__).resolve().parents[3]
 PLUGIN = [sys.executable, "-m", "sandbox.aws.provider", "127.0.0.1:1"]
@@ -61,18 +62,9 @@ def test_ends_when_its_parent_is_killed():
     parent.kill()
     parent.communicate(timeout=30)  # returns when the child, which holds the pipe too, has ended
     deadline = time.monotonic() + 20
-    while _runs(child) and time.monotonic() < deadline:
+    while is_alive(child) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not _runs(child)
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process is there and no zombie (its new parent may be slow to bury it)."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
+    assert not is_alive(child)
 
 
 def test_help_is_harmless():

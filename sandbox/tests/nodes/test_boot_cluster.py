@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from sandbox.nodes.api import STRATEGIC, Api, ApiError
+from sandbox.processes import is_alive
 from sandbox.tests.nodes import boot_objects as objects
 from sandbox.tests.nodes.boot_world import World, until, world
-from sandbox.tests.tools import has_ended
 
 pytestmark = pytest.mark.sandbox
 NODES = ("master1", "worker01", "gpu01")
@@ -305,7 +305,7 @@ def test_sigterm_stops_every_process_and_a_start_brings_all_back(cluster: World,
     until("every process", lambda: {"etcd", "kube-apiserver", "kwok-host"} <= set(processes(cluster)))
     state = processes(cluster)
     assert cluster.stop_boot() == 0
-    assert [name for name, process in state.items() if not has_ended(process["pid"])] == []
+    assert [name for name, process in state.items() if is_alive(process["pid"])] == []
     records = {name: cluster.status(name) for name in NODES}
     cluster.start_boot()
     until("API back", lambda: cluster.node("master1"))

@@ -24,6 +24,7 @@ from sandbox.tests.stack.machines import OBSTACLE, Machines
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import program_error
 from sandbox.tests.stack.test_stack_life import ADDRESSES
+from sandbox.tests.tools import kill
 
 pytestmark = [
     pytest.mark.sandbox,
@@ -118,8 +119,7 @@ def cut_twice(machines: Machines, node: str, moments: tuple[float, float]) -> li
                 time.sleep(0.2)
         time.sleep(seconds)
         record = machines.record(node)
-        init.kill()  # process 1 of a PID namespace: the kernel ends all others with it
-        init.wait(20)
+        kill(init, 20)  # process 1 of a PID namespace: the kernel ends all others with it
         steps.append(str(record.get("step") or record["phase"]))
     return steps
 

@@ -20,6 +20,7 @@ from sandbox.nodes.cloudinit import parse
 from sandbox.nodes.real.backend import prefix_of
 from sandbox.nodes.real.image import UBUNTU_LOGIND, UPGRADES
 from sandbox.nodes.standins.packages import STATE
+from sandbox.processes import runs
 from sandbox.tests.aws.permission_table import page, unused, used
 from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.stack import upkeep
@@ -253,7 +254,7 @@ def test_a_machine_that_is_stopped_and_started_is_the_same_node(machines: Machin
     instance = project.instance("gpu01")["InstanceId"]
     init = machines.init("gpu01")
     project.aws("ec2").stop_instances(InstanceIds=[instance])
-    until("the machine is off", lambda: not init.is_running(), 40)
+    until("the machine is off", lambda: not runs(init), 40)
     until("its node is not Ready", lambda: not machines.is_ready("gpu01"), 60)
     project.aws("ec2").start_instances(InstanceIds=[instance])
     until(

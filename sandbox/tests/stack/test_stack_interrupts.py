@@ -19,7 +19,7 @@ import pytest
 
 from sandbox.tests.soak.observe import creating, locks
 from sandbox.tests.stack.project import QUICK, ROOT, Project
-from sandbox.tests.tools import engines
+from sandbox.tests.tools import engines, kill
 
 pytestmark = pytest.mark.sandbox
 
@@ -168,8 +168,7 @@ def test_an_up_that_is_cancelled_and_killed_again_and_again_ends_in_exactly_one_
 
 def test_kill_9_of_the_emulator_is_explained_and_up_builds_it_again(project: Project) -> None:
     (emulator,) = emulators(project)
-    emulator.kill()
-    emulator.wait(10)
+    kill(emulator)
     refused = project.run("preview")
     assert refused.returncode == 1
     assert "make down" in refused.stdout or "kubepark reset" in refused.stdout

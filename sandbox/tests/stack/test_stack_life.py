@@ -17,7 +17,7 @@ from sandbox.tests.stack.account import live
 from sandbox.tests.stack.machines import Machines
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import problems, refused, resources
-from sandbox.tests.tools import cmdline
+from sandbox.tests.tools import cmdline, kill
 
 pytestmark = pytest.mark.sandbox
 
@@ -301,5 +301,4 @@ def kill_api_server(project: Project) -> None:
     port = f"--secure-port={6443 if project.nodes == 'real' else project.api_port}"
     found = [p for p in running if port in (words := cmdline(p)) and words[0].endswith("kube-apiserver")]
     assert len(found) == 1
-    found[0].kill()
-    found[0].wait(10)
+    kill(found[0])
