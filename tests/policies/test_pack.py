@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from pulumi_policy import EnforcementLevel
+from google.protobuf import json_format, struct_pb2
+from pulumi.runtime import proto
+from pulumi_policy import EnforcementLevel, policy
 
+from policies.conversion import convert_once
 from policies.rules import POLICIES
 from tests.engine_outputs import known_type
 from tests.policies.support import evaluate
@@ -34,17 +37,17 @@ def test_the_rules_are_there_once_each():
     assert {policy.name for policy in POLICIES} == NAMES
 
 
-@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
-def test_each_rule_is_mandatory_and_says_what_to_do(policy):
-    assert policy.enforcement_level is EnforcementLevel.MANDATORY
-    assert policy.description.endswith(".")
-    assert policy.remediation_steps
-    assert policy.url.startswith("https://")
+@pytest.mark.parametrize("rule", POLICIES, ids=lambda rule: rule.name)
+def test_each_rule_is_mandatory_and_says_what_to_do(rule):
+    assert rule.enforcement_level is EnforcementLevel.MANDATORY
+    assert rule.description.endswith(".")
+    assert rule.remediation_steps
+    assert rule.url.startswith("https://")
 
 
-@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
-def test_a_rule_leaves_other_types_alone(policy):
-    assert not evaluate(policy, "aws:s3/bucket:Bucket", {}).applicable
+@pytest.mark.parametrize("rule", POLICIES, ids=lambda rule: rule.name)
+def test_a_rule_leaves_other_types_alone(rule):
+    assert not evaluate(rule, "aws:s3/bucket:Bucket", {}).applicable
 
 
 def test_the_type_tokens_of_the_rules_exist():
@@ -66,3 +69,40 @@ def test_importing_the_rules_starts_and_prints_nothing():
         [sys.executable, "-c", code], cwd=PACK.parent, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_resource_is_converted_once_for_all_rules(monkeypatch):
+    converted = []
+
+    def count(message, *more):
+        converted.append(message)
+        return original(message, *more)
+
+    original = json_format.MessageToDict
+    with monkeypatch.context() as patch:
+        for name in ("json_format", "deserialize_properties"):
+            patch.setattr(policy, name, vars(policy)[name])  # what is put back
+        patch.setattr(json_format, "MessageToDict", count)
+        before = [analyze(ingress(port)) for port in (22, 443)]
+        assert len(converted) == 2 * len(POLICIES)
+        converted.clear()
+        convert_once()
+        assert [analyze(ingress(port)) for port in (22, 443)] == before
+        assert len(converted) == 2
+    ssh, https = ({found.policyName for found in each.diagnostics} for each in before)
+    assert ssh - https == {"no-ssh"}
+
+
+def ingress(port):
+    properties = struct_pb2.Struct()
+    properties.update({"ipProtocol": "tcp", "fromPort": port, "toPort": port, "cidrIpv4": "0.0.0.0/0"})
+    token = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+    return proto.AnalyzeRequest(
+        type=token, urn=f"urn:pulumi:a::b::{token}::c", name="c", properties=properties
+    )
+
+
+def analyze(request):
+    more = [None] * 7
+    servicer = policy._PolicyAnalyzerServicer("pack", "1", [*POLICIES], EnforcementLevel.MANDATORY, *more)
+    return servicer.Analyze(request, None)
