@@ -42,7 +42,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def cache_dir() -> Path:
-    """Where fetched manifests are kept, one file per sha256; shared by all stacks of the user."""
+    """Where parsed manifests are kept, one file per sha256; shared by all stacks of the user."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "kubepark" / "manifests"
 
@@ -70,7 +70,9 @@ def load_all(
         for location in source.locations:
             try:
                 documents += (
-                    _remote(location, pins, cache, offline) if _is_url(location) else _local(location, root)
+                    _remote(location, pins, cache, offline)
+                    if _is_url(location)
+                    else _local(location, root, cache)
                 )
             except ManifestError as error:
                 problems += error.problems
@@ -92,27 +94,26 @@ def _is_url(location: str) -> bool:
     return "://" in location
 
 
-def _local(location: str, root: Path) -> list[Any]:
+def _local(location: str, root: Path, cache: Path) -> list[Any]:
     path = (root / location).resolve()
     if not path.is_relative_to(root.resolve()):
         raise ManifestError([f"{location} is outside the project; accepted: a path below its root"])
     try:
-        return _documents(path.read_bytes(), location)
+        body = path.read_bytes()
     except OSError as error:
         raise ManifestError([f"{location} cannot be read: {error.strerror}"]) from None
+    digest = hashlib.sha256(body).hexdigest()
+    kept = _kept(cache, digest)
+    return _documents(body, location, cache, digest) if kept is None else kept
 
 
 def _remote(url: str, pins: Mapping[str, str], cache: Path, offline: bool) -> list[Any]:
-    """Parsed documents are cached beside the bytes: reading 3 MB of YAML takes seconds, of JSON not."""
     pin = pins.get(url)
     if not pin:
         raise ManifestError([f"{url} has no sha256 in {LOCK_FILE}; fix: {LOCK_COMMAND}"])
-    parsed = cache / f"{pin}.json"
-    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-        kept: list[Any] = json.loads(parsed.read_bytes())
-        return kept
-    if offline:
-        return []
+    kept = _kept(cache, pin)
+    if kept is not None or offline:
+        return kept or []
     try:
         body = fetch(url)
     except FetchError as error:
@@ -122,19 +123,32 @@ def _remote(url: str, pins: Mapping[str, str], cache: Path, offline: bool) -> li
         raise ManifestError(
             [f"{url} serves sha256 {found}, {LOCK_FILE} pins {pin}; if the change is wanted: {LOCK_COMMAND}"]
         )
-    documents = _documents(body, url)
-    _write(parsed, json.dumps(documents).encode())
+    return _documents(body, url, cache, pin)
+
+
+def _kept(cache: Path, digest: str) -> list[Any] | None:
+    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+        kept: list[Any] = json.loads(_parsed(cache, digest).read_bytes())
+        return kept
+    return None
+
+
+def _documents(body: bytes, where: str, cache: Path, digest: str) -> list[Any]:
+    """As the JSON that Kubernetes makes of them, and kept so: 3 MB of YAML take seconds to read."""
+    try:
+        text = json.dumps(list(yaml.load_all(body, _Loader)), allow_nan=False)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ManifestError([f"{where} is not YAML: {one_line(error)}"]) from None
+    except (TypeError, ValueError) as error:  # `!!binary`, `.nan`, a mapping in itself
+        raise ManifestError(
+            [f"{where} holds what JSON, and so Kubernetes, cannot: {one_line(error)}"]
+        ) from None
+    path = _parsed(cache, digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, text.encode())  # whole or not at all: two stacks may read at the same time
+    documents: list[Any] = json.loads(text)
     return documents
 
 
-def _documents(body: bytes, where: str) -> list[Any]:
-    try:
-        return list(yaml.load_all(body, _Loader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ManifestError([f"{where} is not YAML: {one_line(error)}"]) from None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all: two stacks may fetch at the same time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, content)
+def _parsed(cache: Path, digest: str) -> Path:
+    return cache / f"{digest}.json"

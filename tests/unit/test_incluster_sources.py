@@ -94,6 +94,38 @@ def test_a_damaged_cache_is_fetched_again(root, tmp_path, monkeypatch):
     assert load(source(URL), root, tmp_path / "cache") == whole
 
 
+def test_a_file_is_parsed_once_and_again_when_it_has_changed(root, tmp_path, monkeypatch):
+    parsed = []
+
+    def count(body, loader):
+        parsed.append(body)
+        return original(body, loader)
+
+    original = sources.yaml.load_all
+    monkeypatch.setattr(sources.yaml, "load_all", count)
+    for body in (BODY, BODY, BODY.replace(b"first", b"second")):
+        (root / "a.yaml").write_bytes(body)
+        found = load(source("a.yaml"), root, tmp_path / "cache")
+    assert parsed == [BODY, body]
+    assert found[0]["metadata"]["name"] == "second"
+
+
+@pytest.mark.parametrize("data", ["{a: !!binary aGk=}", "&a {a: *a}", "{a: .nan}"])
+def test_what_json_cannot_hold_is_refused(root, tmp_path, data):
+    (root / "a.yaml").write_bytes(BODY.replace(b"\n  since: 2026-11-23", f" {data}".encode()))
+    (problem,) = problems_of(source("a.yaml"), root, tmp_path / "cache")
+    assert problem.startswith("a.yaml holds what JSON, and so Kubernetes, cannot: ")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_keys_are_texts_the_first_time_as_later(root, tmp_path):
+    """As for kubectl, which makes JSON of YAML too."""
+    (root / "a.yaml").write_bytes(BODY.replace(b"since: 2026-11-23", b"2: a\n  yes: b"))
+    first, again = (load(source("a.yaml"), root, tmp_path / "cache") for _ in range(2))
+    assert first == again
+    assert first[1]["data"] == {"2": "a", "true": "b"}
+
+
 def test_other_bytes_than_the_pinned_ones_are_refused_and_not_cached(root, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "fetch", lambda url: BODY + b"\n")
     pin(root)
