@@ -23,7 +23,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help up preview refresh destroy down check style types unit test test-real test-long bench soak lint tools sandbox-env golden diagrams lock venv clean
+.PHONY: help up preview refresh destroy down check style types unit test test-slow test-real test-long bench soak lint tools sandbox-env golden diagrams lock venv clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [STACK=sandbox|dev|prod]   (STACK is sandbox unless you say otherwise)'
@@ -58,8 +58,11 @@ types:
 unit:
 	@$(PY) -m pytest -q -n 2 tests
 
-test: lint ## linters, then all tests: the program's own and the sandbox's (a quarter of an hour on two cores)
-	@$(WITH_TOOLS) $(PY) -m pytest $(PYTEST_FLAGS) -m 'not real'
+test: lint ## linters, then all tests but the slow and the real ones (ten minutes on two cores)
+	@$(WITH_TOOLS) $(PY) -m pytest $(PYTEST_FLAGS) -m 'not slow and not real'
+
+test-slow: venv ## stacks that are made, broken and made again (five minutes on two cores)
+	@$(WITH_TOOLS) $(PY) -m pytest $(PYTEST_FLAGS) -m slow sandbox/tests
 
 test-real: venv ## a whole stack on real nodes (Linux, root; five minutes)
 	@$(WITH_TOOLS) $(PY) -m pytest -q -m real sandbox/tests/stack

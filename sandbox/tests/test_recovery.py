@@ -18,7 +18,7 @@ from cli.pulumi import Pulumi
 from cli.recovery import resolve_pending
 from sandbox.tests.engine_project import ROOT, STACK, EngineProject
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 PROGRAM = """
 import json

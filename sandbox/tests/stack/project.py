@@ -40,6 +40,8 @@ _MORE = ("userdata", "requirements.txt")
 # The kind of nodes that stacks of these tests get unless they ask for one: `make test-long` says real.
 NODES = os.environ.get("KUBEPARK_TEST_NODES", "simulated")
 QUICK = ("--skip-verify", "--skip-preview")  # of an `up` whose result is looked at, and nothing else
+# What a resource's last line says: " +  kubernetes:core/v1:Namespace namespace-ana created (0.07s)".
+_DONE = re.compile(r"^ \S+ +(\S+) (\S+) (create|update|delete|replace)d \(", re.MULTILINE)
 _CHANGES = {"up", "refresh", "destroy", "down", "reset"}
 _VERIFIED = {"simulated": "passed: the pod completed on node ", "real": "passed: 'Test PASSED' on node "}
 
@@ -229,6 +231,14 @@ class Project:
         for step in document["steps"]:
             if step["op"] not in ("same", "read"):
                 found.setdefault(step["op"], []).append(step["urn"].rpartition("::")[2])
+        return {operation: sorted(names) for operation, names in found.items()}
+
+    def applied(self, *flags: str) -> dict[str, list[str]]:
+        """Deploys, and gives what was done as `steps` gives what would be."""
+        shown = self.ok("up", *(flags or QUICK), timeout=400)
+        found: dict[str, list[str]] = {}
+        for _, name, operation in sorted({*_DONE.findall(shown)}):
+            found.setdefault(operation, []).append(name)
         return {operation: sorted(names) for operation, names in found.items()}
 
     def pulumi(self, *words: str) -> str:

@@ -19,7 +19,7 @@ from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import program_error
 from sandbox.tests.stack.test_stack_life import ready_nodes
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 CLUSTER = "kubepark-sandbox"
 PROMPT = 10.0  # seconds within which a failure is told, from its record on

@@ -21,7 +21,7 @@ from sandbox.tests.soak.observe import creating, locks
 from sandbox.tests.stack.project import QUICK, ROOT, Project
 from sandbox.tests.tools import engines, kill
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 PATIENCE = 120.0
 ATTEMPTS = 3

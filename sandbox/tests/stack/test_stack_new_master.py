@@ -12,7 +12,7 @@ from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import problems, program_error, refused
 from sandbox.tests.stack.test_stack_life import ADDRESSES, nodes, ready_nodes
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 PEOPLE = {"ana", "bo", "chris"}
 SECONDS = 400

@@ -77,12 +77,11 @@ def test_whoever_is_suspended_has_no_login_and_no_access_and_is_back_with_both_o
     project.kubectl("create", "configmap", "work", "-n", "bo", "--from-literal=result=42")
 
     people(project, "suspend", "bo")
-    assert project.steps() == {
+    assert project.applied() == {
         "create": ["authorizationpolicy-bo-kubepark-denied"],
         "delete": PAIR,
         "update": DEX,
     }
-    project.ok("up", *QUICK)
     assert "bo" not in accounts(project)
     assert "DEX_PW_BO" not in project.get("secret", "dex-passwords", "-n", "auth")["data"]
     assert (names(project, "rolebindings", "ana"), policies(project, "ana")) == ([], [])
@@ -93,12 +92,11 @@ def test_whoever_is_suspended_has_no_login_and_no_access_and_is_back_with_both_o
     assert dex_generation(project) == before + 1
 
     people(project, "resume", "bo")
-    assert project.steps() == {
+    assert project.applied() == {
         "create": PAIR,
         "delete": ["authorizationpolicy-bo-kubepark-denied"],
         "update": DEX,
     }
-    project.ok("up", *QUICK)
     assert names(project, "rolebindings", "ana") == [SHARED]
     assert hash_of(project, "bo").decode() == known
     assert policies(project, "bo") == []
@@ -154,8 +152,7 @@ def test_somebody_new_a_share_and_a_new_password_are_exactly_their_steps_and_so_
     people(project, "passwd", "bo", given=f"{password}\n")
     people(project, "add", "dana", "--email", "Dana@Example.org", "--tier", "medium", given=f"{password}-d\n")
     new = ["limitrange-dana-kubepark-defaults", "namespace-dana", "profile-dana"]
-    assert project.steps() == {"create": sorted([*pair, *new]), "update": DEX}
-    project.ok("up", *QUICK)
+    assert project.applied() == {"create": sorted([*pair, *new]), "update": DEX}
     assert dex_generation(project) == before + 1, "one roll for all of it"
     assert names(project, "rolebindings", "chris") == [SHARED]
     assert bcrypt.checkpw(password.encode(), hash_of(project, "bo"))
@@ -170,19 +167,17 @@ def test_somebody_new_a_share_and_a_new_password_are_exactly_their_steps_and_so_
         project.kubectl("create", "configmap", "data", "-n", namespace, "--from-literal=result=7")
     people(project, "unshare", *share)
     people(project, "remove", "dana", "--data", "keep")
-    assert project.steps() == {
+    assert project.applied() == {
         "create": ["authorizationpolicy-dana-kubepark-denied"],
         "delete": sorted([*pair, "limitrange-dana-kubepark-defaults", "profile-dana"]),
         "update": DEX,
     }
-    project.ok("up", *QUICK)
     assert "dana" not in accounts(project)
     assert project.get("configmap", "data", "-n", "dana")["data"] == {"result": "7"}
     before = dex_generation(project)
 
     people(project, "remove", "dana", "--data", "purge")
-    assert project.steps() == {"delete": ["authorizationpolicy-dana-kubepark-denied", "namespace-dana"]}
-    project.ok("up", *QUICK)
+    assert project.applied() == {"delete": ["authorizationpolicy-dana-kubepark-denied", "namespace-dana"]}
     assert "dana" not in [item["metadata"]["name"] for item in project.get("namespaces")["items"]]
     assert project.get("configmap", "data", "-n", "ana")["data"] == {"result": "7"}, "nobody else's"
     assert dex_generation(project) == before

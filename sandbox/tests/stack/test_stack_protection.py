@@ -6,10 +6,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.tests.stack.account import live
-from sandbox.tests.stack.project import QUICK, Project
+from sandbox.tests.stack.project import Project
 from sandbox.tests.stack.refusals import refused
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,7 @@ def test_a_protected_master_survives_the_console_a_new_generation_and_a_destroy_
     assert live(project) == before
 
     project.set("kubepark:controlPlane.protected", False)
-    assert project.steps() == {"update": ["master1"]}
-    project.ok("up", *QUICK)
+    assert project.applied() == {"update": ["master1"]}
     assert project.instance("master1")["InstanceId"] == master
     project.ok("destroy", "--yes")
     assert project.resources() == []

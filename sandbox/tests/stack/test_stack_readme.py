@@ -27,7 +27,7 @@ from sandbox.tests.stack.project import ROOT, Project
 from sandbox.tests.tools import tool
 from tests.docs.readme import commands
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 FILES = ("Makefile", "Pulumi.dev.yaml", "requirements-dev.txt", "requirements-uv.txt")
 PASSWORD = "correct horse battery"
