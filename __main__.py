@@ -29,7 +29,7 @@ def main() -> None:
     network = Network("network", settings.network, naming, in_aws)
     security = Security("security", network.vpc_id, settings.network.admin_cidrs, naming, in_aws)
     keys = Keys("keys", settings.aws, naming, in_aws)
-    iam = Iam("iam", plan.nodes, settings.aws, naming, keys.cluster.arn, in_aws)
+    iam = Iam("iam", plan.nodes, settings.aws, naming, in_aws)
     parameters = Parameters("parameters", plan.nodes, naming, keys.alias.name, in_aws)
     foundation = Foundation(
         naming=naming,

@@ -1,14 +1,14 @@
 """IAM: what each node's role may do, and who may use the keys. Documents first, as plain values.
 
-Each node has a role of its own, so that it can write its own status record and no other's. ARNs of
-parameters are derived from names, so only the key's ARN is unknown before the first `up`.
+Each node has a role of its own, so that it can write its own status record and no other's. Nothing in a
+document is known to AWS alone: ARNs of parameters are derived from names, and the key is the one that has our
+alias. So the first preview shows each document whole, and the policy pack evaluates it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import pulumi
@@ -61,7 +61,7 @@ def key_policy(aws: AwsSettings) -> Document:
     }
 
 
-def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, key_arn: str) -> Document:
+def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming) -> Document:
     """What this node's role may do.
 
     The master writes join data, kubeconfig and the encryption key's copy, and reads none of them
@@ -77,6 +77,7 @@ def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, key_arn: str) 
     if master:
         secrets += [arn(naming.kubeconfig_parameter), arn(naming.encryption_key_parameter)]
     own = arn(naming.status_parameter(node.name))
+    keys = f"arn:{partition(aws.region)}:kms:{aws.region}:{aws.account_id}:key/*"
     through_ssm = {
         "kms:ViaService": f"ssm.{aws.region}.amazonaws.com",
         "kms:EncryptionContext:PARAMETER_ARN": secrets,
@@ -90,8 +91,13 @@ def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, key_arn: str) 
         _allow("Write", "ssm:PutParameter", [own, *secrets] if master else [own]),
         _allow("ReadHosts", "ssm:GetParametersByPath", arn(naming.hosts_path)),
         {
-            **_allow("Key", "kms:Encrypt" if master else "kms:Decrypt", key_arn),
-            "Condition": {"StringEquals": through_ssm},
+            **_allow("Key", "kms:Encrypt" if master else "kms:Decrypt", keys),
+            # The key with our alias: its ARN is in no first preview. As `Resource` an alias names itself.
+            # Source: KMS developer guide, "Use aliases to control access to KMS keys".
+            "Condition": {
+                "ForAnyValue:StringEquals": {"kms:ResourceAliases": naming.key_alias},
+                "StringEquals": through_ssm,
+            },
         },
         _allow("SessionManager", list(_SESSION_MANAGER), "*"),
     ]
@@ -114,7 +120,6 @@ class Iam(pulumi.ComponentResource):
         nodes: Sequence[NodePlan],
         aws: AwsSettings,
         naming: Naming,
-        key_arn: pulumi.Output[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("kubepark:index:Iam", name, None, opts)
@@ -129,7 +134,7 @@ class Iam(pulumi.ComponentResource):
                 assume_role_policy=json.dumps(ASSUME_BY_EC2),
                 opts=child,
             )
-            document = key_arn.apply(partial(node_policy, node, aws, naming)).apply(json.dumps)
+            document = json.dumps(node_policy(node, aws, naming))
             self.policies[node.name] = iam.RolePolicy(
                 label, name="node", role=role.name, policy=document, opts=child
             )

@@ -87,13 +87,14 @@ class _Store:
 
     def key_call(self, action: str, key: str, name: str) -> Call:
         """A call of KMS that Parameter Store makes for the caller, about the value of `name`."""
+        arn = _look(f"key {key}", self.cloud.key_arn, key=key)
         context: Context = {
+            "kms:ResourceAliases": self.cloud.key_aliases(arn),
             "kms:ViaService": f"ssm.{self.cloud.region}.amazonaws.com",
             "kms:CallerAccount": ACCOUNT_ID,
             "kms:EncryptionContextKeys": ("PARAMETER_ARN",),
             "kms:EncryptionContext:PARAMETER_ARN": self._arn(name),
         }
-        arn = _look(f"key {key}", self.cloud.key_arn, key=key)
         return Call(action, arn, {**self._always, **context})
 
     def decryption(self, found: _Parameter, parameters: Parameters) -> Iterator[Call]:

@@ -143,6 +143,11 @@ class Cloud:
         """ARN of a KMS key by its id, ARN or alias. Raises a `ClientError` for an unknown one."""
         return str(self.kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"])
 
+    def key_aliases(self, arn: str) -> tuple[str, ...]:
+        """Names of a key's aliases, `alias/...`. Raises a `CloudError`."""
+        pages = self.kms.get_paginator("list_aliases").paginate(KeyId=arn)
+        return tuple(alias["AliasName"] for page in pages for alias in page["Aliases"])
+
     def hardware(self, instance_type: str) -> Hardware:
         """Processors, memory and GPUs of a type. A `ClientError` for a type that EC2 does not have."""
         if instance_type not in self._hardware:

@@ -79,14 +79,28 @@ def test_nothing_is_left_unevaluated_in_an_update(rule):
     } == {}
 
 
-def test_a_preview_from_nothing_leaves_unevaluated_only_what_holds_a_key_s_arn():
+def test_a_preview_from_nothing_leaves_nothing_unevaluated():
+    """A rule that waits for the update fires when everything before the resource is made."""
     unevaluated = {
-        (rule, result.unknown)
+        (rule, name, result.unknown)
         for rule in RULES
-        for result in results(rule, preview=True).values()
+        for name, result in results(rule, preview=True).items()
         if result.unknown
     }
-    assert unevaluated == {("iam-no-wildcard-mutation", "policy")}
+    assert unevaluated == set()
+
+
+def test_a_preview_from_nothing_shows_every_document():
+    """What a reviewer must read is known before anything exists: policies, trust, user data, values."""
+    documents = {"policy", "assumeRolePolicy", "userDataBase64", "value", "valueWo"}
+    found = [
+        (item.name, key, value)
+        for item in recorded(True).resources.values()
+        for key, value in item.inputs.items()
+        if key in documents
+    ]
+    assert {key for _, key, _ in found} == documents
+    assert [(name, key) for name, key, value in found if value is NOT_KNOWN_YET] == []
 
 
 def test_every_type_of_ours_that_takes_tags_is_evaluated():

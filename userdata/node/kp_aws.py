@@ -36,6 +36,9 @@ LONGEST_PAUSE = 20  # seconds
 TRANSIENT = re.compile("Throttl|TooManyUpdates|RequestLimitExceeded")  # come with HTTP status 400
 # The environment's names are those of the AWS SDKs.
 METADATA = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254") + "/latest/"
+# Seconds after the boot. KMS may need five minutes to see a new alias; our policies name the key by it. The
+# alias is older than the machine. Source: KMS developer guide, "Use aliases to control access to KMS keys".
+ALIAS_SEEN = 300
 # Names of the placeholders in the kubeadm templates, and where their values are.
 IDENTITY = {
     "INSTANCE_ID": "instance-id",
@@ -135,14 +138,20 @@ def sign(
 
 
 def ssm(node: Mapping[str, Any], action: str, **parameters: Any) -> dict[str, Any]:
-    """One call of Parameter Store's JSON 1.1 protocol."""
+    """One call of Parameter Store's JSON 1.1 protocol, repeated while KMS may not see the key's alias yet."""
     region = node["region"]
     endpoint = os.environ.get("AWS_ENDPOINT_URL") or node["awsEndpoint"]
     url = (endpoint or f"https://ssm.{region}.amazonaws.com").rstrip("/") + "/"
     body = json.dumps(parameters).encode()
     headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": f"AmazonSSM.{action}"}
-    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    status, text = http("POST", url, sign(url, headers, body, region, credentials(), now), body)
+    while True:
+        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        status, text = http("POST", url, sign(url, headers, body, region, credentials(), now), body)
+        refused_by_kms = "AccessDenied" in text and "kms" in text.lower()  # also "(Service: AWSKMS; ..."
+        if status == 200 or not refused_by_kms or time.monotonic() > ALIAS_SEEN:  # Linux: since the boot
+            break
+        print(f"waiting: KMS refuses {action} as yet", file=sys.stderr, flush=True)
+        time.sleep(LONGEST_PAUSE)
     if status != 200:
         # A complaint about a value may quote it.
         raise SystemExit(f"kp-aws: {action}: {text.replace(str(parameters.get('Value')), '[value]')}")

@@ -150,7 +150,7 @@ def statement(action: str, resource: str = "*", effect: str = "Allow", **more: A
 @contextmanager
 def policy(lab: World, *extra: dict[str, Any], without: str = "") -> Iterator[None]:
     """The worker's role with more statements, or without one of its own."""
-    own: Any = node_policy(lab.plan("worker01"), lab.settings.aws, lab.naming, lab.key_arn)
+    own: Any = node_policy(lab.plan("worker01"), lab.settings.aws, lab.naming)
     kept = [each for each in own["Statement"] if each["Sid"] != without]
     changed = json.dumps({**own, "Statement": [*kept, *extra]})
     lab.iam.put_role_policy(RoleName="worker01", PolicyName="node", PolicyDocument=changed)
@@ -183,6 +183,27 @@ def test_the_key_is_good_for_the_parameters_that_the_policy_names(worker: Node, 
     with policy(lab, statement("ssm:GetParameter", f"{ARN}/demo/kubeconfig")):
         line = worker.complaint("get-parameter", "/demo/kubeconfig")
     assert said(line)["message"] == denied(worker, "kms:Decrypt", lab.key_arn)
+
+
+def test_the_key_is_the_one_that_has_our_alias(worker: Node, master: Node, lab: World) -> None:
+    """Other keys of the account are closed, the data key with its longer alias too, and ours without its alias."""
+    other = lab.kms.create_key()["KeyMetadata"]
+    ours, theirs = lab.naming.key_alias, f"{lab.naming.key_alias}-data"
+    lab.kms.create_alias(AliasName=theirs, TargetKeyId=other["KeyId"])
+    put = master.client().put_parameter
+    secret = {"Name": lab.naming.join_parameter, "Value": "x", "Type": "SecureString", "Overwrite": True}
+    for key in (other["Arn"], theirs):
+        assert refusal(put, **secret, KeyId=key) == (
+            "AccessDeniedException",
+            denied(master, "kms:Encrypt", other["Arn"]),
+        )
+    lab.kms.delete_alias(AliasName=ours)
+    try:
+        line = worker.complaint("get-parameter", lab.naming.join_parameter)
+        assert said(line)["message"] == denied(worker, "kms:Decrypt", lab.key_arn)
+    finally:
+        lab.kms.create_alias(AliasName=ours, TargetKeyId=lab.key_arn)
+    assert worker.says("get-parameter", lab.naming.join_parameter) == "pending\n"
 
 
 def test_all_secrets_below_a_path_must_be_readable(worker: Node, lab: World) -> None:

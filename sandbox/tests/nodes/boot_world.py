@@ -149,7 +149,7 @@ class World:
         self.iam.add_role_to_instance_profile(InstanceProfileName=node.name, RoleName=node.name)
 
     def grant(self, name: str) -> None:
-        policy = node_policy(self.plan(name), self.settings.aws, self.naming, self.key_arn)
+        policy = node_policy(self.plan(name), self.settings.aws, self.naming)
         self.iam.put_role_policy(RoleName=name, PolicyName="node", PolicyDocument=json.dumps(policy))
 
     def revoke(self, name: str) -> None:
