@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from pulumi_policy import PolicyConfigSchema, ResourceValidationArgs
+from pulumi_policy import PolicyConfigSchema, ResourceValidationArgs, Severity
 
 from config.instance_types import INSTANCE_TYPES
-from policies.common import Fail, dig, each, every, is_true, mandatory
+from policies.common import Fail, dig, each, every, is_true, mandatory, strings
 
 INSTANCE = "aws:ec2/instance:Instance"
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
@@ -37,12 +38,12 @@ def _imdsv2(args: ResourceValidationArgs, fail: Fail) -> None:
     every([tokens, hops])
 
 
-def _encrypted(args: ResourceValidationArgs, fail: Fail) -> None:
+def _each_disk(args: ResourceValidationArgs, disk: Callable[[str, Any], None], fail: Fail) -> None:
+    """The check for every disk that a resource makes: what it is called, and its settings."""
     props = args.props
 
-    def disk(what: str, value: Any) -> None:
-        if not is_true(dig(value, "encrypted")):
-            fail(f"{what} is not encrypted.")
+    def attached(value: Any) -> None:
+        disk(f"ebsBlockDevices {dig(value, 'deviceName')}", value)
 
     def mapping(value: Any) -> None:
         if dig(value, "ebs") is not None:
@@ -60,12 +61,29 @@ def _encrypted(args: ResourceValidationArgs, fail: Fail) -> None:
         every(
             [
                 lambda: disk("rootBlockDevice", props.get("rootBlockDevice")),
-                lambda: each(
-                    props.get("ebsBlockDevices"),
-                    lambda value: disk(f"ebsBlockDevices {dig(value, 'deviceName')}", value),
-                ),
+                lambda: each(props.get("ebsBlockDevices"), attached),
             ]
         )
+
+
+def _encrypted(args: ResourceValidationArgs, fail: Fail) -> None:
+    def disk(what: str, value: Any) -> None:
+        if not is_true(dig(value, "encrypted")):
+            fail(f"{what} is not encrypted.")
+
+    _each_disk(args, disk, fail)
+
+
+def _disk_type(args: ResourceValidationArgs, fail: Fail) -> None:
+    allowed = args.get_config().get("types", ["gp3"])
+    key = "type" if args.resource_type == VOLUME else "volumeType"
+
+    def disk(what: str, value: Any) -> None:
+        found = dig(value, key)
+        if found not in allowed:
+            fail(f"{what} is of type {found or 'not set'}. Allowed: {', '.join(allowed)}.")
+
+    _each_disk(args, disk, fail)
 
 
 def _allowed_type(args: ResourceValidationArgs, fail: Fail) -> None:
@@ -93,6 +111,20 @@ VOLUMES_ENCRYPTED = mandatory(
     check=_encrypted,
 )
 
+VOLUMES_GP3 = mandatory(
+    name="volumes-gp3",
+    description="Disks are gp3: of the same size a gp2 disk costs more, and its speed hangs on its size.",
+    remedy="Set volume_type='gp3' on root and EBS block devices, type='gp3' on volumes. Another type is a "
+    "decision: the pack's configuration (`types`).",
+    url="https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/EBSVolumeTypes.html",
+    severity=Severity.MEDIUM,
+    types=MACHINES | {VOLUME},
+    check=_disk_type,
+    config=PolicyConfigSchema(
+        properties={"types": strings("the volume types that disks may be", at_least=1)}
+    ),
+)
+
 INSTANCE_TYPE_ALLOWED = mandatory(
     name="instance-type-allowed",
     description="Instances are of a type that somebody decided to pay for.",
@@ -101,13 +133,6 @@ INSTANCE_TYPE_ALLOWED = mandatory(
     types=MACHINES,
     check=_allowed_type,
     config=PolicyConfigSchema(
-        properties={
-            "allowed": {
-                "type": "array",
-                "items": {"type": "string"},
-                "minItems": 1,
-                "description": "the complete list of instance types that may be started",
-            }
-        }
+        properties={"allowed": strings("all instance types that may be started", at_least=1)}
     ),
 )

@@ -6,23 +6,11 @@ from typing import Any
 
 from pulumi_policy import ResourceValidationArgs
 
-from policies.common import Fail, dig, each, every, mandatory
+from policies.common import Fail, dig, every, mandatory
+from policies.pods import POD_SPECS, each_container, pod_spec
 
 TAINT = "nvidia.com/gpu"
 GPU_LABELS = ("accelerator", "nvidia.com/gpu.present")
-
-_TEMPLATE = ("spec", "template", "spec")
-
-# Where each kind keeps its pod spec.
-POD_SPECS: dict[str, tuple[str, ...]] = {
-    "kubernetes:core/v1:Pod": ("spec",),
-    "kubernetes:apps/v1:DaemonSet": _TEMPLATE,
-    "kubernetes:apps/v1:Deployment": _TEMPLATE,
-    "kubernetes:apps/v1:ReplicaSet": _TEMPLATE,
-    "kubernetes:apps/v1:StatefulSet": _TEMPLATE,
-    "kubernetes:batch/v1:Job": _TEMPLATE,
-    "kubernetes:batch/v1:CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
-}
 
 
 def _is_gpu(resource: str) -> bool:
@@ -57,7 +45,7 @@ def _tolerates(toleration: Any) -> bool:
 
 
 def _gpu_workload(args: ResourceValidationArgs, fail: Fail) -> None:
-    spec = dig(args.props, *POD_SPECS[args.resource_type])
+    spec = pod_spec(args)
     uses: list[str] = []
 
     def note(container: Any) -> None:
@@ -73,15 +61,14 @@ def _gpu_workload(args: ResourceValidationArgs, fail: Fail) -> None:
         if uses and not any(_tolerates(given[index]) for index in range(len(given))):
             fail(f"{', '.join(uses)} needs a GPU node, but its taint {TAINT} is not tolerated.")
 
-    def containers(kind: str) -> None:
-        every(
-            [
-                lambda: each(dig(spec, kind), lambda container: _check_container(container, fail)),
-                lambda: each(dig(spec, kind), note),
-            ]
-        )
-
-    every([lambda: containers("containers"), lambda: containers("initContainers"), selector, tolerations])
+    every(
+        [
+            lambda: each_container(spec, lambda container: _check_container(container, fail)),
+            lambda: each_container(spec, note),
+            selector,
+            tolerations,
+        ]
+    )
     if not uses:
         args.not_applicable("uses no GPU")
 

@@ -1,14 +1,13 @@
-"""What a role may do: no wildcard where something can be changed or a secret be read."""
+"""What a role may do, and who may use a role, a key or a bucket: no wildcards."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
-from pulumi_policy import ResourceValidationArgs
+from pulumi_policy import ResourceValidationArgs, Severity
 
 from policies.common import Fail, each, every, mandatory
 
@@ -30,7 +29,20 @@ ATTACHMENTS = frozenset(
     }
 )
 
-READ = re.compile(r"[a-z0-9-]+:(get|list|describe)[a-z0-9*?]*")
+# Policies that hang on what they are about: in them `*` as the resource means that alone.
+OWN_POLICIES = {"aws:kms/key:Key": "use the key", "aws:s3/bucketPolicy:BucketPolicy": "use the bucket"}
+
+READ = re.compile(r"[a-z0-9-]+:(get|list|describe)[a-z0-9]*")
+
+# Conditions that narrow "every resource" to ours, lower case: by its tags, or by a key's aliases.
+# Sources: IAM user guide, "Controlling access to AWS resources using tags"; KMS developer guide, "ABAC".
+NARROWING_KEY = re.compile(r"[a-z0-9-]+:resourcetag/.+|kms:resourcealiases")
+# They hold only where the key is there and has the value: none that is negated or ends in IfExists.
+NARROWING_OPERATOR = re.compile(r"(foranyvalue:)?string(equals|equalsignorecase|like)")
+
+# Services whose ARNs end in a name alone; others say the kind before it, as in `key/NAME`.
+# Source: the service authorization reference, "Resource types defined by" each.
+NAMES_ALONE = frozenset({"s3", "sns", "sqs"})
 
 # Reads that give away a secret count as changes. Lower case, as IAM compares actions.
 SECRET_READS = (
@@ -40,6 +52,7 @@ SECRET_READS = (
     "ssm:getparameterhistory",
     "secretsmanager:getsecretvalue",
     "s3:getobject",
+    "ec2:getpassworddata",
 )
 
 # Actions that may name every resource, each with the reason. Exact names only.
@@ -59,15 +72,26 @@ def _list(value: Any) -> list[Any]:
 
 
 def _is_read(action: str) -> bool:
-    if any(fnmatchcase(secret, action) for secret in SECRET_READS):
-        return False
-    return READ.fullmatch(action) is not None
+    return action not in SECRET_READS and READ.fullmatch(action) is not None
 
 
-def _is_everything(resource: str, conditional: bool) -> bool:
-    """Whether a resource names all of a service, or (unless a condition narrows it) all of a kind."""
-    name = resource.split(":", 5)[-1]
-    return name == "*" or (not conditional and re.fullmatch(r"[^/:]+[/:]\*", name) is not None)
+def _is_narrowed(condition: Any) -> bool:
+    """Whether the statement is about resources with a tag or an alias of ours, and no others."""
+    return any(
+        NARROWING_OPERATOR.fullmatch(operator.lower())
+        and NARROWING_KEY.fullmatch(key.lower())
+        and not any(re.fullmatch(r"[*?]*", str(value)) for value in _list(values))
+        for operator, pairs in (condition or {}).items()
+        for key, values in pairs.items()
+    )
+
+
+def _is_everything(resource: str) -> bool:
+    """Whether a wildcard leaves no part of a name: `*`, `arn:aws:s3:::*`, `...:key/*`, `...:k*`."""
+    parts = resource.split(":", 5)
+    before = re.split(r"[*?]", parts[-1], maxsplit=1)
+    kind_only = r"" if parts[2:3] and parts[2] in NAMES_ALONE else r"[^/:]*[/:]?"
+    return len(before) == 2 and re.fullmatch(kind_only, before[0]) is not None
 
 
 def _check_statement(statement: Mapping[str, Any], fail: Fail) -> None:
@@ -77,14 +101,14 @@ def _check_statement(statement: Mapping[str, Any], fail: Fail) -> None:
         if inverted in statement:
             fail(f"{inverted} allows everything that it does not name.")
     resources = [str(item) for item in _list(statement.get("Resource"))]
-    wide = [item for item in resources if _is_everything(item, bool(statement.get("Condition")))]
+    wide = [item for item in resources if _is_everything(item)]
+    if _is_narrowed(statement.get("Condition")):
+        wide = []
     for action in (str(item) for item in _list(statement.get("Action"))):
         key = action.lower()
-        if _is_read(key):
-            continue
         if "*" in key or "?" in key:
-            fail(f"Action {action} has a wildcard and is more than reading.")
-        elif wide and key not in ONLY_STAR:
+            fail(f"Action {action} has a wildcard.")
+        elif wide and not _is_read(key) and key not in ONLY_STAR:
             fail(f"Action {action} is allowed on {', '.join(wide)}.")
 
 
@@ -102,12 +126,12 @@ def _check_document(text: Any, fail: Fail) -> None:
         _check_statement(statement, fail)
 
 
-def _check_trust(text: Any, fail: Fail) -> None:
+def _check_principals(text: Any, what: str, fail: Fail) -> None:
     for statement in _statements(text, fail):
         principal = statement.get("Principal")
         named = principal.values() if isinstance(principal, Mapping) else [principal]
         if statement.get("Effect") == "Allow" and any("*" in _list(item) for item in named):
-            fail("Anybody may assume the role: Principal is *.")
+            fail(f"Anybody may {what}: Principal is *.")
 
 
 def _check_attached(arn: Any, fail: Fail) -> None:
@@ -121,10 +145,14 @@ def _no_wildcards(args: ResourceValidationArgs, fail: Fail) -> None:
         _check_attached(props.get("policyArn"), fail)
     elif args.resource_type in POLICY_DOCUMENTS:
         _check_document(props.get("policy"), fail)
+    elif args.resource_type in OWN_POLICIES:
+        if props.get("policy") is None:
+            args.not_applicable("has AWS's default policy: only the account may use it")
+        _check_principals(props.get("policy"), OWN_POLICIES[args.resource_type], fail)
     else:
         every(
             [
-                lambda: _check_trust(props.get("assumeRolePolicy"), fail),
+                lambda: _check_principals(props.get("assumeRolePolicy"), "assume the role", fail),
                 lambda: each(
                     props.get("inlinePolicies"), lambda item: _check_document(item.get("policy"), fail)
                 ),
@@ -135,10 +163,12 @@ def _no_wildcards(args: ResourceValidationArgs, fail: Fail) -> None:
 
 NO_WILDCARD_MUTATION = mandatory(
     name="iam-no-wildcard-mutation",
-    description="IAM allows no wildcard where something can be changed or a secret be read.",
-    remedy="Name each action and the ARNs it is for. An action that AWS cannot narrow goes, with its "
-    "reason, into ONLY_STAR in policies/identity.py.",
+    description="IAM allows no wildcards: what they mean grows with AWS's services and with the account.",
+    remedy="Name each action and the ARNs it is for, or narrow by a condition on ResourceTag or "
+    "kms:ResourceAliases. An action that AWS cannot narrow goes, with its reason, into ONLY_STAR in "
+    "policies/identity.py.",
+    severity=Severity.CRITICAL,
     url="https://docs.aws.amazon.com/IAM/latest/UserGuide/best-practices.html",
-    types=POLICY_DOCUMENTS | ATTACHMENTS | {ROLE},
+    types=POLICY_DOCUMENTS | ATTACHMENTS | {ROLE} | OWN_POLICIES.keys(),
     check=_no_wildcards,
 )

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from typing import Any
 
-from pulumi_policy import PolicyConfigSchema, ResourceValidationArgs
+from pulumi_policy import PolicyConfigSchema, ResourceValidationArgs, Severity
 
-from policies.common import Fail, each, every, mandatory
+from policies.common import Fail, each, every, mandatory, strings
 
 INGRESS_RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 LEGACY_RULE = "aws:ec2/securityGroupRule:SecurityGroupRule"
@@ -97,16 +97,11 @@ NO_WORLD_OPEN_INGRESS = mandatory(
     remedy="Name the networks of the people who need it: pulumi config set --path network.adminCidrs[0] "
     "<address>/32. A port that must be public is declared in the pack's configuration (`declared`).",
     url="https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html",
+    severity=Severity.CRITICAL,
     types=GROUPS | {INGRESS_RULE, LEGACY_RULE},
     check=_no_world_open_ingress,
     config=PolicyConfigSchema(
-        properties={
-            "declared": {
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "openings that may be public, as tcp/443 or udp/1000-1010",
-            }
-        }
+        properties={"declared": strings("openings that may be public, as tcp/443 or udp/1000-1010")}
     ),
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from pulumi_policy import ResourceValidationArgs
+from pulumi_policy import ResourceValidationArgs, Severity
 
 from policies.common import Fail, dig, every, mandatory
 
@@ -75,6 +75,7 @@ REQUIRED_TAGS = mandatory(
     remedy="Register the resource with the stack's own provider, whose default tags name the cluster; "
     "set Name, kubepark:node and kubepark:role on an instance.",
     url="https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html",
+    severity=Severity.MEDIUM,
     types=TAGGABLE,
     check=_required_tags,
 )

@@ -52,6 +52,7 @@ def statuses(recording: Recording, changes: Mapping[str, dict[str, Any]]) -> dic
 
 def run(
     *,
+    stack: str = "dev",
     preview: bool = False,
     before: Mapping[str, Any] | None = None,
     records: Mapping[str, dict[str, Any]] | None = None,
@@ -72,7 +73,7 @@ def run(
             lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
             config=config,
             secrets={key for key in SECRETS if key in config},
-            stack="dev",
+            stack=stack,
             preview=preview,
             answers=answers | dict(invokes or {}),
             uncreated=uncreated,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pulumi_policy import (
     PolicyCustomTimeouts,
     PolicyProviderResource,
+    PolicyResource,
     PolicyResourceOptions,
     ResourceValidationArgs,
     ResourceValidationPolicy,
+    StackValidationArgs,
+    StackValidationPolicy,
 )
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError, unknown_checking_proxy
 
@@ -44,14 +47,16 @@ def evaluate(
     name: str = "resource",
     provider: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
+    stack: str = "lab",
+    protect: bool = False,
 ) -> Result:
     """`provider`: the settings of the resource's provider; `config`: the rule's configuration."""
     args = _Args(
         type_,
         unknown_checking_proxy(dict(props)),
-        f"urn:pulumi:lab::kubepark::{type_}::{name}",
+        f"urn:pulumi:{stack}::kubepark::{type_}::{name}",
         name,
-        PolicyResourceOptions(False, [], None, [], PolicyCustomTimeouts(0, 0, 0), []),
+        _options(protect),
         _provider(provider) if provider is not None else None,
         config,
     )
@@ -68,6 +73,45 @@ def evaluate(
     except _NotApplicable:
         return Result(tuple(violations), applicable=False)
     return Result(tuple(violations), unknown)
+
+
+def resource(
+    type_: str, props: Mapping[str, Any], name: str = "resource", dependencies: Iterable[PolicyResource] = ()
+) -> PolicyResource:
+    """One of a stack, as the rules for stacks see it. It depends on others by its property `bucket`, too."""
+    needed = list(dependencies)
+    urn = f"urn:pulumi:lab::kubepark::{type_}::{name}"
+    proxy = unknown_checking_proxy(dict(props))
+    return PolicyResource(
+        type_, proxy, urn, name, _options(False), None, None, needed, {"bucket": needed} if needed else {}
+    )
+
+
+def evaluate_stack(
+    policy: StackValidationPolicy,
+    resources: Iterable[PolicyResource],
+    *,
+    config: Mapping[str, Any] | None = None,
+) -> Result:
+    """Violations are the blamed resource's name and the message."""
+    violations: list[str] = []
+    unknown = None
+    found = list(resources)
+    names = {each.urn: each.name for each in found}
+
+    def report(message: str, urn: str | None = None) -> None:
+        assert urn is not None, "it says which resource it is about"
+        violations.append(f"{names[urn]}: {message}")
+
+    try:
+        policy.validate(StackValidationArgs(found, config), report)
+    except UnknownValueError as error:
+        unknown = ".".join(error.props)
+    return Result(tuple(violations), unknown)
+
+
+def _options(protect: bool) -> PolicyResourceOptions:
+    return PolicyResourceOptions(protect, [], None, [], PolicyCustomTimeouts(0, 0, 0), [])
 
 
 def _provider(settings: Mapping[str, Any]) -> PolicyProviderResource:

@@ -14,6 +14,7 @@ from policies.compute import (
     TEMPLATE,
     VOLUME,
     VOLUMES_ENCRYPTED,
+    VOLUMES_GP3,
 )
 from tests.policies.support import UNKNOWN, evaluate
 
@@ -96,6 +97,45 @@ def test_an_unknown_disk_does_not_hide_a_plain_one():
     result = evaluate(VOLUMES_ENCRYPTED, INSTANCE, props)
     assert result.violations == ("ebsBlockDevices /dev/sdf is not encrypted.",)
     assert result.unknown == "rootBlockDevice.encrypted"
+
+
+GP3 = {"volumeType": "gp3"}
+
+
+@pytest.mark.parametrize(
+    ("type_", "props"),
+    [
+        (INSTANCE, {"rootBlockDevice": GP3, "ebsBlockDevices": [GP3]}),
+        (VOLUME, {"type": "gp3"}),
+        (TEMPLATE, {"blockDeviceMappings": [{"ebs": GP3}, {"virtualName": "ephemeral0"}]}),
+    ],
+)
+def test_gp3_disks_are_compliant(type_, props):
+    assert evaluate(VOLUMES_GP3, type_, props).violations == ()
+
+
+@pytest.mark.parametrize(
+    ("type_", "props", "message"),
+    [
+        (INSTANCE, {}, "rootBlockDevice is of type not set. Allowed: gp3."),
+        (INSTANCE, {"rootBlockDevice": {"volumeType": "gp2"}}, "rootBlockDevice is of type gp2."),
+        (SPOT, {"rootBlockDevice": GP3, "ebsBlockDevices": [{}]}, "ebsBlockDevices None is of type not set."),
+        (VOLUME, {"type": "io2"}, "The volume is of type io2."),
+        (TEMPLATE, {"blockDeviceMappings": [{"ebs": {}}]}, "blockDeviceMappings None is of type not set."),
+        (TEMPLATE, {}, "The template maps no device"),
+    ],
+)
+def test_any_other_disk_is_a_violation(type_, props, message):
+    [found] = evaluate(VOLUMES_GP3, type_, props).violations
+    assert found.startswith(message)
+
+
+def test_an_unknown_disk_type_does_not_hide_another_and_configuration_names_more():
+    props = {"rootBlockDevice": {"volumeType": UNKNOWN}, "ebsBlockDevices": [{"volumeType": "io2"}]}
+    result = evaluate(VOLUMES_GP3, INSTANCE, props)
+    assert len(result.violations) == 1
+    assert result.unknown == "rootBlockDevice.volumeType"
+    assert evaluate(VOLUMES_GP3, INSTANCE, props, config={"types": ["gp3", "io2"]}).violations == ()
 
 
 @pytest.mark.parametrize("type_", sorted(MACHINES))

@@ -6,11 +6,22 @@ import json
 
 import pytest
 
-from policies.identity import ATTACHMENTS, NO_WILDCARD_MUTATION, ONLY_STAR, POLICY_DOCUMENTS, ROLE
+from policies.identity import (
+    ATTACHMENTS,
+    NO_WILDCARD_MUTATION,
+    ONLY_STAR,
+    OWN_POLICIES,
+    POLICY_DOCUMENTS,
+    ROLE,
+)
 from tests.policies.support import UNKNOWN, evaluate
 
 POLICY = "aws:iam/rolePolicy:RolePolicy"
 ARN = "arn:aws:ssm:us-east-1:123456789012:parameter/lab/join"
+VOLUMES = "arn:aws:ec2:us-east-1:123456789012:volume/*"
+KEYS = "arn:aws:kms:us-east-1:123456789012:key/*"
+OUR_TAG = {"aws:ResourceTag/kubepark:cluster": "lab"}
+OUR_ALIAS = {"kms:ResourceAliases": "alias/kubepark/lab"}
 TRUST = json.dumps(
     {
         "Statement": [
@@ -41,16 +52,14 @@ def evaluated(*statements):
     [
         allow("ec2:DescribeInstances"),
         allow("ecr:GetAuthorizationToken"),
-        allow(["ec2:Describe*", "iam:List*", "ec2:Get*"]),
         allow("ssm:PutParameter", ARN),
         allow("ssm:GetParameter", [ARN]),
         allow("kms:Decrypt", "arn:aws:kms:us-east-1:123456789012:key/0b6c8b7e"),
         allow("ssm:GetParameter", "arn:aws:ssm:us-east-1:123456789012:parameter/lab/hosts/*"),
-        allow(
-            "ec2:DetachVolume",
-            "arn:aws:ec2:us-east-1:123456789012:volume/*",
-            Condition={"StringEquals": {"aws:ResourceTag/kubepark:cluster": "lab"}},
-        ),
+        allow("s3:PutObject", ["arn:aws:s3:::lab-backup/*", "arn:aws:s3:::lab-*"]),
+        allow("ec2:DetachVolume", VOLUMES, Condition={"StringEquals": OUR_TAG}),
+        allow("ec2:DetachVolume", "*", Condition={"StringLike": {"EC2:ResourceTag/Name": "lab-*"}}),
+        allow("kms:Decrypt", KEYS, Condition={"ForAnyValue:StringEquals": OUR_ALIAS}),
         {"Effect": "Deny", "Action": "*", "Resource": "*"},
     ],
 )
@@ -61,10 +70,12 @@ def test_reading_and_named_resources_are_compliant(statement):
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        (allow("*"), "Action * has a wildcard and is more than reading."),
-        (allow("ec2:*", ARN), "Action ec2:* has a wildcard and is more than reading."),
-        (allow("ssm:Put*", ARN), "Action ssm:Put* has a wildcard and is more than reading."),
-        (allow("ssm:Get*", ARN), "Action ssm:Get* has a wildcard and is more than reading."),
+        (allow("*"), "Action * has a wildcard."),
+        (allow("ec2:*", ARN), "Action ec2:* has a wildcard."),
+        (allow("ssm:Put*", ARN), "Action ssm:Put* has a wildcard."),
+        (allow("ec2:Describe*"), "Action ec2:Describe* has a wildcard."),
+        (allow("kms:Decryp?", ARN), "Action kms:Decryp? has a wildcard."),
+        (allow("ssm:Get*", ARN), "Action ssm:Get* has a wildcard."),
         (allow("ec2:TerminateInstances"), "Action ec2:TerminateInstances is allowed on *."),
         (allow("ssm:GetParameter"), "Action ssm:GetParameter is allowed on *."),
         (allow("SSM:getparametersbypath"), "Action SSM:getparametersbypath is allowed on *."),
@@ -94,6 +105,46 @@ def test_every_exception_is_exact_and_needed():
     for action in ONLY_STAR:
         assert evaluated(allow(action + "x")) != ()
         assert evaluated(allow(action[:-1] + "*")) != ()
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"StringEquals": {"aws:RequestedRegion": "us-east-1"}},
+        {"StringEquals": {"aws:RequestTag/kubepark:cluster": "lab"}},
+        {"StringEqualsIfExists": OUR_TAG},
+        {"StringNotEquals": OUR_TAG},
+        {"ForAllValues:StringEquals": OUR_ALIAS},
+        {"ForAnyValue:StringLike": {"kms:ResourceAliases": ["alias/kubepark/lab", "*"]}},
+        {"Null": {"aws:ResourceTag/kubepark:cluster": "false"}},
+    ],
+)
+def test_other_conditions_leave_every_resource_open(condition):
+    assert evaluated(allow("kms:Decrypt", KEYS, Condition=condition)) == (
+        f"Action kms:Decrypt is allowed on {KEYS}.",
+    )
+
+
+@pytest.mark.parametrize("end", ["key/**", "key/?", "k*", "*/x", "key:*"])
+def test_a_wildcard_without_a_part_of_a_name_is_everything(end):
+    resource = f"arn:aws:kms:us-east-1:123456789012:{end}"
+    assert evaluated(allow("kms:Decrypt", resource)) == (f"Action kms:Decrypt is allowed on {resource}.",)
+
+
+@pytest.mark.parametrize("type_", sorted(OWN_POLICIES))
+def test_only_named_principals_may_use_a_key_or_a_bucket(type_):
+    """In these documents `*` as the resource is the key or the bucket itself."""
+
+    def of(principal):
+        statement = allow("kms:*", "*", Principal=principal)
+        return evaluate(NO_WILDCARD_MUTATION, type_, {"policy": document(statement)}).violations
+
+    assert of({"AWS": "arn:aws:iam::123456789012:root"}) == ()
+    [message] = of({"AWS": "*"})
+    assert message == f"Anybody may {OWN_POLICIES[type_]}: Principal is *."
+    assert len(of("*")) == 1
+    assert not evaluate(NO_WILDCARD_MUTATION, type_, {}).applicable
+    assert evaluate(NO_WILDCARD_MUTATION, type_, {"policy": UNKNOWN}).unknown == "policy"
 
 
 @pytest.mark.parametrize("type_", sorted(POLICY_DOCUMENTS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import json_format, struct_pb2
 from pulumi.runtime import proto
-from pulumi_policy import EnforcementLevel, policy
+from pulumi_policy import EnforcementLevel, ResourceValidationPolicy, policy
 
 from policies.conversion import convert_once
 from policies.rules import POLICIES
@@ -18,23 +19,25 @@ from tests.engine_outputs import known_type
 from tests.policies.support import evaluate
 
 PACK = Path(__file__).parents[2] / "policies"
-NAMES = {
-    "no-world-open-ingress",
-    "no-ssh",
-    "imdsv2-required",
-    "volumes-encrypted",
-    "iam-no-wildcard-mutation",
-    "instance-type-allowed",
-    "required-tags",
-    "secure-string-for-secrets",
-    "gpu-request-equals-limit",
-    "no-secret-in-configmap",
-}
+RESOURCE_RULES = [rule for rule in POLICIES if isinstance(rule, ResourceValidationPolicy)]
 
 
-def test_the_rules_are_there_once_each():
-    assert len(POLICIES) == len(NAMES)
-    assert {policy.name for policy in POLICIES} == NAMES
+def test_the_page_lists_every_rule_once_with_its_severity():
+    text = (PACK.parent / "docs" / "policies.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| (\w+) \|", text, re.MULTILINE)
+    assert rows == [(rule.name, rule.severity.value) for rule in POLICIES]
+
+
+def test_the_page_says_what_each_rule_takes_as_configuration():
+    text = (PACK.parent / "docs" / "policies.md").read_text(encoding="utf-8")
+    for rule in POLICIES:
+        (row,) = re.findall(rf"^\| `{rule.name}` .*$", text, re.MULTILINE)
+        keys = list(rule.config_schema.properties) if rule.config_schema else []
+        assert re.findall(r"`(\w+)`", row.split("|")[4]) == keys, rule.name
+
+
+def test_names_are_used_once():
+    assert len({rule.name for rule in POLICIES}) == len(POLICIES) >= 24
 
 
 @pytest.mark.parametrize("rule", POLICIES, ids=lambda rule: rule.name)
@@ -42,12 +45,13 @@ def test_each_rule_is_mandatory_and_says_what_to_do(rule):
     assert rule.enforcement_level is EnforcementLevel.MANDATORY
     assert rule.description.endswith(".")
     assert rule.remediation_steps
+    assert rule.severity is not None
     assert rule.url.startswith("https://")
 
 
-@pytest.mark.parametrize("rule", POLICIES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", RESOURCE_RULES, ids=lambda rule: rule.name)
 def test_a_rule_leaves_other_types_alone(rule):
-    assert not evaluate(rule, "aws:s3/bucket:Bucket", {}).applicable
+    assert not evaluate(rule, "aws:sns/topic:Topic", {}).applicable
 
 
 def test_the_type_tokens_of_the_rules_exist():
@@ -58,8 +62,8 @@ def test_the_type_tokens_of_the_rules_exist():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    tokens = {text for text in texts if text.startswith(("aws:", "kubernetes:")) and "{" not in text}
-    assert len(tokens) >= 35, "the search must find the tokens"
+    tokens = {text for text in texts if re.match(r"(aws|kubernetes):[^:{]+/", text)}
+    assert len(tokens) >= 45, "the search must find the tokens"
     assert {token for token in tokens if not known_type(token)} == set()
 
 
@@ -84,7 +88,7 @@ def test_a_resource_is_converted_once_for_all_rules(monkeypatch):
             patch.setattr(policy, name, vars(policy)[name])  # what is put back
         patch.setattr(json_format, "MessageToDict", count)
         before = [analyze(ingress(port)) for port in (22, 443)]
-        assert len(converted) == 2 * len(POLICIES)
+        assert len(converted) == 2 * len(RESOURCE_RULES)
         converted.clear()
         convert_once()
         assert [analyze(ingress(port)) for port in (22, 443)] == before

@@ -56,8 +56,27 @@ def test_a_secure_string_under_our_key_is_compliant(name):
 
 
 @pytest.mark.parametrize("name", PLAIN_NAMES)
-def test_parameters_without_secrets_are_not_evaluated(name):
-    assert not evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, {"name": name, "type": "String"}).applicable
+def test_a_plain_parameter_without_a_secret_is_compliant(name):
+    plain = {"name": name, "type": "String", "value": '{"schema": 1}'}
+    assert evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, plain).violations == ()
+    encrypted = {"name": name, "type": "SecureString", "value": bootstrap_token()}
+    assert not evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, encrypted).applicable
+
+
+@pytest.mark.parametrize("key", ["value", "insecureValue"])
+def test_a_secret_under_a_plain_name_is_found_and_not_shown(key):
+    token = bootstrap_token()
+    other = {"value", "insecureValue"} - {key}
+    props = {"name": "/lab/hosts/00", "type": "String", key: f"x {token}", other.pop(): UNKNOWN}
+    result = evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, props)
+    assert result.violations == (f"The {key} of /lab/hosts/00 holds a kubeadm bootstrap token.",)
+    assert result.unknown is not None
+
+
+def test_the_account_s_default_key_is_none_of_ours():
+    props = SECURE | {"name": "/lab/join", "keyId": "alias/aws/ssm"}
+    [message] = evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, props).violations
+    assert message.startswith("/lab/join has no key of ours:")
 
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
@@ -71,7 +90,7 @@ def test_missing_type_and_key_are_violations():
     result = evaluate(SECURE_STRING_FOR_SECRETS, PARAMETER, {"name": "/lab/join"})
     assert [message.split(" ", 1)[1].split(";")[0].split(":")[0] for message in result.violations] == [
         "holds a secret and is of type not set.",
-        "has no keyId",
+        "has no key of ours",
     ]
 
 

@@ -46,7 +46,7 @@ def violating() -> None:
 def late() -> None:
     """What is wrong hangs on an ARN that is known only when the key exists."""
     opts = provider(**{"kubepark:cluster": "lab"})
-    key = aws.kms.Key("cluster", opts=opts)
+    key = aws.kms.Key("cluster", enable_key_rotation=True, opts=opts)
     allow = {"Effect": "Allow", "Action": "kms:*"}
     policy = key.arn.apply(lambda arn: json.dumps({"Statement": [allow | {"Resource": arn}]}))
     aws.iam.RolePolicy("key", role="node", policy=policy, opts=opts)
@@ -71,7 +71,7 @@ def test_violations_stop_the_preview_and_are_all_listed(tmp_path):
         "required-tags": "The tag kubepark:cluster is missing.",
         "secure-string-for-secrets": "/lab/join holds a secret and is of type String.",
     }.items():
-        assert f"[mandatory] [severity: high]  {rule}  (" in preview.output
+        assert f"]  {rule}  (" in preview.output
         assert words in preview.output
     assert engine_run(tmp_path, f"{HERE}:violating", "preview").ok
 
@@ -82,5 +82,5 @@ def test_what_a_preview_cannot_know_stops_the_update(tmp_path):
     assert "can't run policy 'iam-no-wildcard-mutation'" in preview.output
     update = engine_run(tmp_path, f"{HERE}:late", "up", PACK)
     assert not update.ok
-    assert "Action kms:* has a wildcard and is more than reading." in update.output
+    assert "Action kms:* has a wildcard." in update.output
     assert "aws:iam/rolePolicy:RolePolicy" not in {item["type"] for item in update.resources}
