@@ -1,6 +1,8 @@
 # Everything a person or a workflow does here, starting from Python 3.11+, git and make alone.
 
 STACK ?= sandbox
+# The policy pack's configuration: a JSON file, by rule.
+POLICY_CONFIG ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 KUBEPARK := bin/kubepark
@@ -23,7 +25,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help up preview refresh destroy down check style types unit test test-slow test-real test-long bench soak lint tools sandbox-env golden diagrams lock venv clean
+.PHONY: help up preview policy refresh destroy down check style types unit test test-slow test-real test-long bench soak lint tools sandbox-env golden diagrams lock venv clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [STACK=sandbox|dev|prod]   (STACK is sandbox unless you say otherwise)'
@@ -35,6 +37,9 @@ up: venv ## create or update the stack; the sandbox stack brings its local cloud
 
 preview: venv ## show what `up` would do, policies checked
 	@$(KUBEPARK) preview --stack $(STACK)
+
+policy: venv ## check the stack against every policy, in a preview on the real engine
+	@$(KUBEPARK) preview --stack $(STACK) --suppress-outputs $(if $(POLICY_CONFIG),--policy-pack-config '$(POLICY_CONFIG)')
 
 refresh: venv ## read what is really there into the state
 	@$(KUBEPARK) refresh --stack $(STACK)

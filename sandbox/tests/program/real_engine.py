@@ -6,6 +6,8 @@ outcome.ok, outcome.output, outcome.resources
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,21 @@ class Outcome:
     resources: list[dict[str, Any]]
 
 
-def engine_run(folder: Path, program: str, verb: str, pack: Path | None = None) -> Outcome:
-    """`verb`: preview, up or destroy. The stack lives in `folder` and survives between calls."""
+def engine_run(
+    folder: Path, program: str, verb: str, pack: Path | None = None, config: Mapping[str, Any] | None = None
+) -> Outcome:
+    """`verb`: preview, up or destroy. The stack lives in `folder` and survives between calls. `config`: the
+    pack's, by rule."""
     module, _, function = program.partition(":")
     text = f"from {module} import {function}\n{function}()\n"
-    project = EngineProject(folder, text, {"aws": "sandbox.tests.program.echo_provider"})
+    echo = "sandbox.tests.program.echo_provider"
+    project = EngineProject(folder, text, {"aws": echo, "kubernetes": echo})
     flags = [] if verb == "preview" else ["--yes", "--skip-preview"]
-    code, output = project.run(verb, *flags, *(["--policy-pack", str(pack)] if pack else []))
+    if pack:
+        flags += ["--policy-pack", str(pack)]
+    if config is not None:
+        file = folder / "policies.json"
+        file.write_text(json.dumps(config), encoding="utf-8")
+        flags += ["--policy-pack-config", str(file)]
+    code, output = project.run(verb, *flags)
     return Outcome(code == 0, output, project.resources())

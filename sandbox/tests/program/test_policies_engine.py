@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pulumi
 import pulumi_aws as aws
 import pytest
 
+from policies.rules import POLICIES
+from sandbox.tests.program.planted import CONFIG, PLANTED
 from sandbox.tests.program.real_engine import engine_run
 
 PACK = Path(__file__).parents[3] / "policies"
@@ -74,6 +77,22 @@ def test_violations_stop_the_preview_and_are_all_listed(tmp_path):
         assert f"]  {rule}  (" in preview.output
         assert words in preview.output
     assert engine_run(tmp_path, f"{HERE}:violating", "preview").ok
+
+
+def test_one_preview_names_every_planted_violation_and_nothing_else(tmp_path):
+    """One for each rule but that about waivers: resources, and what only the whole stack shows."""
+    preview = engine_run(tmp_path, "sandbox.tests.program.planted:planted", "preview", PACK, CONFIG)
+    assert not preview.ok
+    found = re.findall(
+        r"\[mandatory\] \[severity: (\w+)\]  ([a-z0-9-]+)  \((.+?)\)$", preview.output, re.MULTILINE
+    )
+    severities = {policy.name: policy.severity.value for policy in POLICIES}
+    assert len(PLANTED) >= 20
+    assert severities.keys() - PLANTED.keys() == {"waivers-in-force"}
+    assert sorted(found) == sorted((severities[rule], rule, blamed) for rule, blamed in PLANTED.items())
+    assert "can't run policy" not in preview.output, "nothing was left unevaluated"
+    again = engine_run(tmp_path, "sandbox.tests.program.planted:planted", "preview")
+    assert again.ok, again.output
 
 
 def test_what_a_preview_cannot_know_stops_the_update(tmp_path):
