@@ -52,7 +52,7 @@ def mandatory(
 
     return ResourceValidationPolicy(
         name=name,
-        description=description,
+        description=f"{description} {remedy}",  # the CLI shows no remediation steps
         validate=validate,
         enforcement_level=EnforcementLevel.MANDATORY,
         severity=severity,
@@ -83,7 +83,7 @@ def mandatory_for_stack(
 
     return StackValidationPolicy(
         name=name,
-        description=description,
+        description=f"{description} {remedy}",  # the CLI shows no remediation steps
         validate=validate,
         enforcement_level=EnforcementLevel.MANDATORY,
         severity=severity,

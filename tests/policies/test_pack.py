@@ -45,6 +45,7 @@ def test_each_rule_is_mandatory_and_says_what_to_do(rule):
     assert rule.enforcement_level is EnforcementLevel.MANDATORY
     assert rule.description.endswith(".")
     assert rule.remediation_steps
+    assert rule.description.endswith(f". {rule.remediation_steps}"), "the CLI shows no more than this"
     assert rule.severity is not None
     assert rule.url.startswith("https://")
 

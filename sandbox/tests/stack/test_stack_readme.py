@@ -7,6 +7,7 @@ own secrets; the file is otherwise what README's commands made of it.
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -194,7 +195,11 @@ def test_what_deploys_it_runs_as_written_and_finds_its_cluster(reader: Reader) -
     preview, up, verify, kubeconfig, check, price, absent, again, destroy = after
     assert "nothing that `up` would refuse" in reader.types(check)
     assert "a month" in reader.types(price)
-    assert "create" in reader.types(preview)
+    shown = reader.types(preview)
+    assert "create" in shown
+    assert "kubepark@v1.0.0" in shown, "the policy pack has run"
+    assert "can't run policy" not in shown, "and left nothing for the update"
+    by_configuration(reader)
     assert reader.project.verified in reader.types(up)
     assert reader.project.verified in reader.types(verify)
 
@@ -210,6 +215,16 @@ def test_what_deploys_it_runs_as_written_and_finds_its_cluster(reader: Reader) -
     assert reader.file["config"]["kubepark:gpu"] == {"power": "absent"}
     assert re.search(r"aws:ec2:Instance +gpu01 +deleted", reader.types(again))
     reader.types(destroy)
+
+
+def by_configuration(reader: Reader) -> None:
+    """`make policy` of docs/policies.md: with a configuration under which our own nodes are too large."""
+    rules = {"instance-type-allowed": {"allowed": ["t3.medium"]}}
+    (reader.root / "rules.json").write_text(json.dumps(rules), encoding="utf-8")
+    shown = reader.types("make policy STACK=dev POLICY_CONFIG=rules.json", before="! ")
+    found = set(re.findall(r"\[mandatory\] \[severity: \w+\]  (\S+)  \((.+)\)", shown))
+    assert {rule for rule, _ in found} == {"instance-type-allowed"}
+    assert ("instance-type-allowed", "aws:ec2:Instance: master1") in found
 
 
 def as_a_real_stack(reader: Reader, verify: str, plain: str) -> None:
