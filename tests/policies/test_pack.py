@@ -85,7 +85,7 @@ def test_a_resource_is_converted_once_for_all_rules(monkeypatch):
 
     original = json_format.MessageToDict
     with monkeypatch.context() as patch:
-        for name in ("json_format", "deserialize_properties"):
+        for name in ("json_format", "deserialize_properties", "unknown_checking_proxy"):
             patch.setattr(policy, name, vars(policy)[name])  # what is put back
         patch.setattr(json_format, "MessageToDict", count)
         before = [analyze(ingress(port)) for port in (22, 443)]
@@ -94,6 +94,9 @@ def test_a_resource_is_converted_once_for_all_rules(monkeypatch):
         convert_once()
         assert [analyze(ingress(port)) for port in (22, 443)] == before
         assert len(converted) == 2
+        converted.clear()
+        assert not analyze(definition()).diagnostics
+        assert converted == [], "no rule is about it"
     ssh, https = ({found.policyName for found in each.diagnostics} for each in before)
     assert ssh - https == {"no-ssh"}
 
@@ -107,7 +110,61 @@ def ingress(port):
     )
 
 
-def analyze(request):
+def definition():
+    properties = struct_pb2.Struct()
+    properties.update({"kind": "CustomResourceDefinition", "spec": {"versions": [{"name": "v1"}]}})
+    token = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition"
+    return proto.AnalyzeRequest(
+        type=token, urn=f"urn:pulumi:a::b::{token}::c", name="c", properties=properties
+    )
+
+
+def servicer():
     more = [None] * 7
-    servicer = policy._PolicyAnalyzerServicer("pack", "1", [*POLICIES], EnforcementLevel.MANDATORY, *more)
-    return servicer.Analyze(request, None)
+    return policy._PolicyAnalyzerServicer("pack", "1", [*POLICIES], EnforcementLevel.MANDATORY, *more)
+
+
+def analyze(request):
+    return servicer().Analyze(request, None)
+
+
+def test_rules_about_the_stack_convert_what_they_are_about(monkeypatch):
+    converted = []
+
+    def count(message):
+        converted.append(message)
+        return original(message)
+
+    original = json_format.MessageToDict
+    nodes = [as_in_the_stack(node(name)) for name in ("a", "b")]
+    crds = [as_in_the_stack(definition()) for _ in range(9)]
+    request = proto.AnalyzeStackRequest(resources=[*crds, *nodes])
+    before = servicer().AnalyzeStack(request, None)
+    with monkeypatch.context() as patch:
+        for name in ("json_format", "deserialize_properties", "unknown_checking_proxy"):
+            patch.setattr(policy, name, vars(policy)[name])
+        patch.setattr(json_format, "MessageToDict", count)
+        convert_once()
+        assert servicer().AnalyzeStack(request, None) == before
+    assert {found.policyName for found in before.diagnostics} == {"one-master", "node-addresses-unique"}
+    assert {message["privateIp"] for message in converted} == {"10.20.0.11"}
+
+
+def node(name):
+    properties = struct_pb2.Struct()
+    properties.update({"privateIp": "10.20.0.11", "instanceType": "m7i.large"})
+    token = "aws:ec2/instance:Instance"
+    return proto.AnalyzeRequest(
+        type=token, urn=f"urn:pulumi:a::b::{token}::{name}", name=name, properties=properties
+    )
+
+
+def as_in_the_stack(request):
+    return proto.AnalyzerResource(
+        type=request.type, urn=request.urn, name=request.name, properties=request.properties
+    )
+
+
+def test_no_rule_remediates():
+    """Properties would have to say which values are secret: see policies/conversion.py."""
+    assert not any(rule.has_remediation() for rule in RESOURCE_RULES)
