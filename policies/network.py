@@ -94,8 +94,9 @@ def _no_ssh(args: ResourceValidationArgs, fail: Fail) -> None:
 NO_WORLD_OPEN_INGRESS = mandatory(
     name="no-world-open-ingress",
     description="No ingress is open to the world, except ports declared in the pack's configuration.",
-    remedy="Name the networks of the people who need it: pulumi config set --path network.adminCidrs[0] "
-    "<address>/32. A port that must be public is declared in the pack's configuration (`declared`).",
+    remedy="Name the networks of the people who need it: pulumi config set --path "
+    "'kubepark:network.adminCidrs[0]' <address>/32. A port that must be public is declared in the pack's "
+    "configuration (`declared`).",
     url="https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html",
     severity=Severity.CRITICAL,
     types=GROUPS | {INGRESS_RULE, LEGACY_RULE},
