@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
 import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -19,12 +21,14 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from kubernetes import client, config
 
+from config.naming import ACCELERATOR
+from config.versions import VECTOR_ADD_IMAGE
 from sandbox.tests.stack.project import QUICK, ROOT, Project
 
 pytestmark = pytest.mark.sandbox
 
 PEOPLE = [
-    {"name": "ana", "email": "ana@example.org", "role": "admin"},
+    {"name": "ana", "email": "ana@example.org", "role": "admin", "tier": "gpu"},
     {"name": "bo", "email": "bo@example.org", "groups": ["research"]},
     {"name": "chris", "email": "chris@example.org", "access": {"bo": "edit"}},
     {"name": "vi", "email": "vi@example.org", "role": "viewer", "access": {"chris": "view"}},
@@ -45,6 +49,8 @@ PROBES = {
     "quota": ("delete", "resourcequotas", ""),
     "defaults": ("update", "limitranges", ""),
 }
+# Of docs/daily-use.md: they need a kubelet, which simulated nodes do not have, or do not end by themselves.
+NEED_A_KUBELET = ("kubectl logs ", "kubectl exec ", "kubectl port-forward ")
 ROLES = {
     "owner": {"look", "secrets", "work", "share"},
     "edit": {"look", "secrets", "work"},
@@ -110,6 +116,51 @@ def test_what_each_may_do_in_each_namespace_is_exactly_the_access_matrix(project
     # And one question by the tool that people have.
     code, said = kubectl(own(project, "vi"), "auth", "can-i", "get", "pods")
     assert (code, said) == (0, "yes\n"), "in the namespace of the context"
+
+
+def test_the_commands_of_daily_use_work_as_written(project: Project) -> None:
+    page = (ROOT / "docs" / "daily-use.md").read_text(encoding="utf-8")
+    kubeconfig = own(project, "ana")
+    spec = {"containers": [CONTAINER]}
+    labels = {"app": "web"}
+    deployment = {
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": spec},
+    }
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    for kind, version, name, body in (
+        ("Pod", "v1", "web", spec),
+        ("Deployment", "apps/v1", "web", deployment),
+        ("PersistentVolumeClaim", "v1", "data", claim),
+    ):
+        document = {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": body}
+        assert kubectl(kubeconfig, "create", "-f-", given=json.dumps(document))[0] == 0
+
+    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    commands = re.findall(r"^    (kubectl .*?)(?: +#.*)?$", page, re.MULTILINE)
+    assert len(commands) >= 15
+    for command in commands:
+        if command.startswith(NEED_A_KUBELET):
+            continue
+        done = subprocess.run(
+            ["sh", "-c", command],
+            env={"KUBECONFIG": str(kubeconfig), "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        # grep finds nothing where no pod uses the claim.
+        assert done.returncode == (1 if "| grep " in command else 0), f"{command}: {done.stderr}"
+    services = json.loads(kubectl(kubeconfig, "get", "services", "-o", "json")[1])["items"]
+    assert sorted(each["spec"]["type"] for each in services) == ["ClusterIP", "NodePort"]
+
+    (pod,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    code, said = kubectl(kubeconfig, "create", "--dry-run=server", "-f-", given=pod)
+    assert code == 0, said
+    (container,) = yaml.safe_load(pod)["spec"]["containers"]
+    assert container["image"] == VECTOR_ADD_IMAGE
+    assert yaml.safe_load(pod)["spec"]["nodeSelector"] == {ACCELERATOR: "nvidia-t4"}
 
 
 def test_the_file_is_the_persons_alone_and_the_certificate_says_who_and_until_when(project: Project) -> None:
