@@ -58,8 +58,11 @@ from sandbox.config import (  # noqa: E402
 RESET_PATH = "/moto-api/reset"
 READS = ("Describe", "Get", "List")  # actions that change nothing
 MAKES = ("Allocate", "Authorize", "Create", "Run")  # actions whose answers name what they made
-# Ids as EC2 and KMS give them out.
-_IDS = re.compile(r"\b[a-z]+-[0-9a-f]{8}(?:[0-9a-f]{9})?\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+# Ids as EC2 and KMS give them out, and the ARNs that are the ids of load balancing.
+_IDS = re.compile(
+    r"\b[a-z]+-[0-9a-f]{8}(?:[0-9a-f]{9})?\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
+    r"|\barn:aws:elasticloadbalancing:[\w:/-]+"
+)
 
 
 class Recorder:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from moto.ec2.models import ec2_backends
+from moto.elb.models import elb_backends
+from moto.elbv2.models import elbv2_backends
 from moto.iam.models import iam_backends
 from moto.kms.models import kms_backends
 from moto.ssm.models import ssm_backends
@@ -22,6 +24,12 @@ class Stores:
     @property
     def ec2(self) -> Any:
         return ec2_backends[ACCOUNT_ID][self.region]
+
+    @property
+    def balancers(self) -> list[Any]:
+        """Load balancers of both APIs."""
+        backends = elb_backends[ACCOUNT_ID][self.region], elbv2_backends[ACCOUNT_ID][self.region]
+        return [each for backend in backends for each in backend.load_balancers.values()]
 
     @property
     def iam(self) -> Any:

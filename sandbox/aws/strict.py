@@ -28,12 +28,18 @@ PARAMETER_LIMITS = {"Standard": 4096, "Advanced": 8192, "Intelligent-Tiering": 8
 _PARAMETER_NAME = re.compile(r"/?[\w.-]+(/[\w.-]+)*", re.ASCII)
 _PARAMETER_LEVELS = 15
 
+# Two APIs have the name elasticloadbalancing, and botocore names of its own for them.
+_MODELS: Mapping[tuple[str, str], str] = {
+    ("elasticloadbalancing", "2012-06-01"): "elb",
+    ("elasticloadbalancing", "2015-12-01"): "elbv2",
+}
+
 
 def arguments_of(request: AwsRequest) -> Arguments:
     """The arguments of a call, named and nested as in the API's reference."""
     if request.is_json:
         return dict(request.params)
-    model = get_service_model(request.service)
+    model = get_service_model(_MODELS.get((request.service, request.params["Version"]), request.service))
     parser = PROTOCOL_PARSERS[model.metadata["protocol"]](model.operation_model(request.action))
     return dict(parser.parse({"values": request.params}))
 

@@ -211,13 +211,15 @@ def _delete_interface(aws: Stores, call: Arguments) -> None:
 
 
 def _delete_subnet(aws: Stores, call: Arguments) -> None:
-    _require_unused(
-        "subnet", call["SubnetId"], (i for i in aws.ec2.enis.values() if i.subnet.id == call["SubnetId"])
-    )
+    """In use by an interface; a load balancer has some of its own, which moto does not make."""
+    name = call["SubnetId"]
+    interfaces = [each for each in aws.ec2.enis.values() if each.subnet.id == name]
+    balancers = [each for each in aws.balancers if name in (getattr(s, "id", s) for s in each.subnets)]
+    _require_unused("subnet", name, [*interfaces, *balancers])
 
 
 def _delete_group(aws: Stores, call: Arguments) -> None:
-    """In use by an interface, or named by a rule of another group."""
+    """In use by an interface or a load balancer, or named by a rule of another group."""
     name = call.get("GroupId")
     _require_unused("resource", name, _users_of_group(aws, name))
 
@@ -225,6 +227,7 @@ def _delete_group(aws: Stores, call: Arguments) -> None:
 def _users_of_group(aws: Stores, name: str | None) -> Iterator[Any]:
     for interface in aws.ec2.enis.values():
         yield from (group for group in interface.group_set if group.id == name)
+    yield from (each for each in aws.balancers if name in (each.security_groups or ()))
     for group in aws.ec2.describe_security_groups():
         if group.id != name:
             for rule in (*group.ingress_rules, *group.egress_rules):
