@@ -159,6 +159,9 @@ def price(
         bool, typer.Option("--refresh", help="Get the prices of --region from AWS's Price List.")
     ] = False,
     region: Annotated[str | None, typer.Option("--region", help="With --refresh or --preview.")] = None,
+    chart: Annotated[
+        Path | None, typer.Option("--chart", help="Draw it: an SVG with a bar for each pool.")
+    ] = None,
 ) -> None:
     """Say what the stack costs an hour and a month: running, with the GPU parked, with all parked.
 
@@ -166,7 +169,7 @@ def price(
     """
     from cli import price as priced
 
-    raise typer.Exit(priced.run(stack, priced.Request(changes, refresh_table, region, as_json)))
+    raise typer.Exit(priced.run(stack, priced.Request(changes, refresh_table, region, as_json, chart)))
 
 
 @app.command()

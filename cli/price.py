@@ -16,6 +16,7 @@ from cli.price_format import amount, new_table, notes, print_tables, rounded, ta
 from cli.stackfile import config_of, setting
 from config import costs
 from config.costs import Cost, Pool, StackCost, State
+from config.files import replace_file
 from config.naming import PROJECT
 from config.problems import Problems, SettingsError
 from config.sections import aws as aws_section
@@ -42,12 +43,13 @@ class Request:
     refresh: bool
     region: str | None
     as_json: bool
+    chart: Path | None = None  # where the picture goes
 
 
 def run(stack: str, request: Request) -> int:
     """Print what is asked for; gives the exit code. Raises: CommandError."""
-    if request.refresh and request.preview:
-        raise CommandError("--refresh and --preview are asked for one at a time")
+    if sum(map(bool, (request.refresh, request.preview, request.chart))) > 1:
+        raise CommandError("--refresh, --preview and --chart are asked for one at a time")
     if request.refresh:
         if not request.region:
             raise CommandError("--refresh needs the region: --region ap-northeast-2")
@@ -60,19 +62,31 @@ def run(stack: str, request: Request) -> int:
         return price_preview.run(request.preview, stack, request.region, as_json=request.as_json)
     if request.region:
         raise CommandError("--region is for --refresh and --preview: a stack's own is in its file")
-    return _of_stack(stack, as_json=request.as_json)
+    return _of_stack(stack, request)
 
 
-def _of_stack(stack: str, *, as_json: bool) -> int:
+def _of_stack(stack: str, request: Request) -> int:
     try:
         cost = of_stack(stack)
     except SettingsError as error:
         raise CommandError(str(error)) from None
-    if as_json:
+    if request.chart:
+        _draw(stack, cost, request.chart)
+    elif request.as_json:
         print(json.dumps(_document(stack, cost), indent=2))
     else:
         _show(stack, cost)
     return 0
+
+
+def _draw(stack: str, cost: StackCost, file: Path) -> None:
+    from cli import price_chart
+
+    try:
+        replace_file(file, price_chart.draw(f"{stack}, {cost.table.region}", cost), mode=0o644)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error.strerror}") from None
+    print(f"wrote {file}")
 
 
 def of_stack(stack: str) -> StackCost:

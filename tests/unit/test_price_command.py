@@ -174,7 +174,12 @@ def test_a_table_that_cannot_be_read_is_one_error(
     ("words", "error"),
     [
         (("--refresh",), "--refresh needs the region: --region ap-northeast-2"),
-        (("--refresh", "--preview", "f"), "--refresh and --preview are asked for one at a time"),
+        (("--refresh", "--preview", "f"), "--refresh, --preview and --chart are asked for one at a time"),
+        (("--chart", "f", "--preview", "f"), "--refresh, --preview and --chart are asked for one at a time"),
+        (
+            ("--chart", "no/such/folder.svg"),
+            "no/such/folder.svg cannot be written: No such file or directory",
+        ),
         (("--region", "us-east-1"), "--region is for --refresh and --preview: a stack's own is in its file"),
     ],
 )
