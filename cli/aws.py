@@ -29,7 +29,8 @@ def client(service: str, stack: str, variables: Mapping[str, str], *, seconds: f
             f"kubepark:aws.region is missing; fix: pulumi config set --stack {stack} "
             "--path kubepark:aws.region REGION"
         )
-    named = Config(user_agent_extra="kubepark-cli")  # who asked, in CloudTrail
+    # Who asked, in CloudTrail. `destroy` asks EC2 more than the ten questions at once that are the default.
+    named = Config(user_agent_extra="kubepark-cli", max_pool_connections=20)
     hasty = Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1})
     try:
         session = boto3.Session(

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli import environments
+from cli.volume_policy import VolumePolicy
 
 ROOT = Path(__file__).resolve().parents[1]
 INTERRUPTED = 130  # what shells report for a command that SIGINT ended
@@ -116,21 +117,29 @@ def destroy(
     context: typer.Context,
     stack: Stack = "sandbox",
     yes: Yes = False,
+    volumes: Annotated[
+        VolumePolicy | None,
+        typer.Option("--volumes", help="What becomes of volumes of pods; else asked, and kept in prod."),
+    ] = None,
     purge: Annotated[
         bool,
-        typer.Option(
-            "--purge",
-            help="Also schedule the deletion of the data key. Volumes and backups become unreadable.",
-        ),
+        typer.Option("--purge", help="Also delete volumes and backups, and schedule that of the data key."),
     ] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, help="Seconds for controllers and AWS to let go.")
+    ] = 300,
+    as_json: Annotated[bool, typer.Option("--json", help="What is left, as JSON; needs --yes.")] = False,
 ) -> None:
-    """Delete every resource of the stack. The data key stays unless --purge is given.
+    """Delete the stack and what its cluster left in AWS; list what stays and what it costs.
 
-    Options of `pulumi destroy` are passed on.
+    Exit code 1 if anything is left that was not asked to stay. Options of `pulumi destroy` are passed on:
+    --preview-only shows it all and deletes nothing; with --target, plain pulumi runs and nothing else.
     """
     from cli import operations
+    from cli.destroy import Request
 
-    raise typer.Exit(operations.destroy(stack, _options(context), yes=yes, purge=purge))
+    request = Request(yes=yes, purge=purge, volumes=volumes, seconds=timeout, as_json=as_json)
+    raise typer.Exit(operations.destroy(stack, _options(context), request))
 
 
 @app.command()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cli import cluster, environments, preflight, pulumi, recovery, removals
-from cli.aws import client, schedule_key_deletion
+from cli.destroy import Destroy, Request
 from cli.environments import Environment
 from cli.errors import CommandError
 from cli.pulumi import Pulumi
@@ -65,24 +66,17 @@ def refresh(stack: str, options: Sequence[str], *, yes: bool) -> int:
         return cli.operate("refresh", *consent, *options)
 
 
-def destroy(stack: str, options: Sequence[str], *, yes: bool, purge: bool) -> int:
-    """The data key stays, for volumes and backups; with `purge` its deletion is scheduled."""
+def destroy(stack: str, options: Sequence[str], request: Request) -> int:
+    """The whole stack with what controllers left in AWS; with options that choose, what plain pulumi does."""
     environment = environments.of(stack)
     with environment.operation("destroy") as variables:
         cli = Pulumi(stack, variables)
-        _settle(cli)
-        _refuse_protected(cli, options)
-        key = cli.outputs().get("data_key_id")
-        code = cli.operate("destroy", *_consent(environment, yes), *options)
-        if code == 0:
-            _kubeconfig_file(stack).unlink(missing_ok=True)
-        if code != 0 or not key:
-            return code
-        if purge:
-            print(schedule_key_deletion(client("kms", stack, variables), key))
-        else:
-            print(f"the data key {key} stays: `kubepark destroy --purge` schedules its deletion")
-        return 0
+        _settle(cli, sys.stderr if request.as_json else sys.stdout)
+        if any(option.startswith(_CHOOSING) for option in options):
+            return cli.operate("destroy", *_consent(environment, request.yes), *options)
+        _refuse_protected(cli)
+        run = Destroy(cli, request, asks=environment.asks, kept=environment.kubeconfig)
+        return run.run(options, gone=partial(_kubeconfig_file(stack).unlink, missing_ok=True))
 
 
 def cancel(stack: str) -> int:
@@ -94,16 +88,14 @@ def _consent(environment: Environment, yes: bool) -> Sequence[str]:
     return ["--yes"] if yes or not environment.asks else []
 
 
-def _settle(cli: Pulumi) -> None:
+def _settle(cli: Pulumi, out: TextIO | None = None) -> None:
     for line in recovery.resolve_pending(cli):
-        print(line, flush=True)
+        print(line, file=out, flush=True)
 
 
-def _refuse_protected(cli: Pulumi, options: Sequence[str]) -> None:
-    """Raises: CommandError if the whole stack is meant and part of it is protected: the engine notices that
-    after the rest is gone. Whoever names what is to go has thought of it."""
-    if any(option.startswith(_CHOOSING) for option in options):
-        return
+def _refuse_protected(cli: Pulumi) -> None:
+    """Raises: CommandError if part of the stack is protected: the engine notices that after the rest is gone.
+    Whoever names what is to go has thought of it."""
     if protected := recovery.protected(cli):
         lift = f"pulumi config set --stack {cli.stack} --path kubepark:controlPlane.protected false"
         raise CommandError(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cli.errors import CommandError
+from cli.leftovers import TAG_BALANCERS
 from cli.stackfile import cluster_of, config_of, setting
 from config.naming import TAG_CLUSTER, Naming, partition
 
@@ -49,9 +50,7 @@ OWN = Scope("Own", conditions=_IN_REGION | _OWN_TAG)
 TAG_NEW = Scope("TagNew", conditions=_IN_REGION | {"ec2:CreateAction": "{creations}"})
 # The provider tags these by a second call: hashicorp/terraform-provider-aws, internal/service/ec2/,
 # ec2_instance.go (the root disk) and vpc_security_group_ingress_rule.go.
-TAG_LATER = Scope(
-    "TagLater", _of_kind("security-group", "security-group-rule", "volume"), _IN_REGION | _NEW_TAG
-)
+TAG_LATER = Scope("TagLater", _of_kind("security-group*", "volume"), _IN_REGION | _NEW_TAG)
 ROLES = Scope("Roles", _of_role("role", "instance-profile"))
 PASS_ROLE = Scope("PassRole", _of_role("role"), {"iam:PassedToService": "ec2.amazonaws.com"})
 KEYS = Scope("Keys", _KEYS, _OWN_TAG)
@@ -61,6 +60,11 @@ ALIASES = Scope("Aliases", ("arn:{partition}:kms:{region}:{account}:{alias}*",))
 _EC2_AND_SSM = ("ec2.{region}.amazonaws.com", "ssm.{region}.amazonaws.com")
 KEY_USE = Scope("KeyUse", _KEYS, _OWN_TAG | {"kms:ViaService": _EC2_AND_SSM})
 PARAMETERS = Scope("Parameters", ("arn:{partition}:ssm:{region}:{account}:parameter/{cluster}/*",))
+# What controllers of the cluster made. They put their own tags on it (cli/leftovers.py), and not ours.
+LEFT = Scope("Left", conditions=_IN_REGION | {"aws:ResourceTag/{cluster_tag}": "owned"})
+LEFT_BALANCERS = Scope(
+    "LeftBalancers", conditions=_IN_REGION | {f"aws:ResourceTag/{TAG_BALANCERS}": "{cluster}"}
+)
 LISTS = Scope("Lists")
 IMAGES = Scope("Images", ("arn:{partition}:ssm:{region}::parameter/aws/service/canonical/*",))
 SESSION = Scope("Session", _of_kind("instance"), {f"ssm:resourceTag/{TAG_CLUSTER}": "{cluster}"})
@@ -73,7 +77,10 @@ Grants = Mapping[Scope, tuple[str, ...]]
 _READ: Grants = {READ: ("ec2:Describe*",)}
 _TAGGED: Grants = {**_READ, TAG_NEW: ("ec2:CreateTags",)}  # at its creation
 _TAGGED_LATER: Grants = {**_READ, TAG_LATER: ("ec2:CreateTags",)}
-_RETAG = ("ec2:CreateTags", "ec2:DeleteTags")
+# A managed policy has little room, so deletions of what has the tag, and reads of it, are not told apart.
+_CHANGE = ("ec2:CreateTags", "ec2:Delete*")
+_KEY_READS = ("kms:DescribeKey", "kms:ListResourceTags")  # of any key: whose it is, only its tags say
+_OF_CONTROLLERS = ("ec2:Delete*", "elasticloadbalancing:Delete*")
 _CREATIONS = ("ec2:Allocate", "ec2:Create", "ec2:Run")
 
 # By resource type of the program.
@@ -81,12 +88,12 @@ RESOURCES: Mapping[str, Grants] = {
     "aws:ec2/vpc:Vpc": {
         **_TAGGED,
         MAKE: ("ec2:CreateVpc", "ec2:ModifyVpcAttribute"),
-        OWN: (*_RETAG, "ec2:DeleteVpc"),
+        OWN: _CHANGE,
     },
     "aws:ec2/subnet:Subnet": {
         **_TAGGED,
         MAKE: ("ec2:CreateSubnet", "ec2:ModifySubnetAttribute"),
-        OWN: (*_RETAG, "ec2:DeleteSubnet"),
+        OWN: _CHANGE,
     },
     "aws:ec2/subnetCidrReservation:SubnetCidrReservation": {
         READ: ("ec2:GetSubnetCidrReservations",),
@@ -95,12 +102,12 @@ RESOURCES: Mapping[str, Grants] = {
     "aws:ec2/internetGateway:InternetGateway": {
         **_TAGGED,
         MAKE: ("ec2:CreateInternetGateway", "ec2:AttachInternetGateway", "ec2:DetachInternetGateway"),
-        OWN: (*_RETAG, "ec2:DeleteInternetGateway"),
+        OWN: _CHANGE,
     },
     "aws:ec2/routeTable:RouteTable": {
         **_TAGGED,
         MAKE: ("ec2:CreateRouteTable",),
-        OWN: (*_RETAG, "ec2:DeleteRouteTable"),
+        OWN: _CHANGE,
     },
     "aws:ec2/route:Route": {
         **_READ,
@@ -113,7 +120,7 @@ RESOURCES: Mapping[str, Grants] = {
     "aws:ec2/securityGroup:SecurityGroup": {
         **_TAGGED,
         MAKE: ("ec2:CreateSecurityGroup", "ec2:RevokeSecurityGroupEgress"),
-        OWN: (*_RETAG, "ec2:DeleteSecurityGroup"),
+        OWN: _CHANGE,
     },
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": {
         **_TAGGED_LATER,
@@ -142,18 +149,18 @@ RESOURCES: Mapping[str, Grants] = {
     "aws:ec2/networkInterface:NetworkInterface": {
         **_TAGGED,
         MAKE: ("ec2:CreateNetworkInterface", "ec2:ModifyNetworkInterfaceAttribute"),
-        OWN: (*_RETAG, "ec2:DeleteNetworkInterface"),
+        OWN: _CHANGE,
     },
     "aws:ec2/eip:Eip": {
         **_TAGGED,
         MAKE: ("ec2:AllocateAddress", "ec2:AssociateAddress", "ec2:DisassociateAddress"),
-        OWN: (*_RETAG, "ec2:ReleaseAddress"),
+        OWN: (*_CHANGE, "ec2:ReleaseAddress"),
     },
     "aws:ec2/instance:Instance": {
         **_TAGGED,
         MAKE: ("ec2:RunInstances",),
         OWN: (
-            *_RETAG,
+            *_CHANGE,
             "ec2:AssociateIamInstanceProfile",
             "ec2:DisassociateIamInstanceProfile",
             "ec2:ModifyInstanceAttribute",
@@ -173,10 +180,8 @@ RESOURCES: Mapping[str, Grants] = {
         ROLES: (
             "iam:CreateRole",
             "iam:DeleteRole",
-            "iam:GetRole",
-            "iam:ListAttachedRolePolicies",
-            "iam:ListInstanceProfilesForRole",
-            "iam:ListRolePolicies",
+            "iam:Get*",
+            "iam:List*",
             "iam:TagRole",
             "iam:UntagRole",
             "iam:UpdateAssumeRolePolicy",
@@ -184,15 +189,14 @@ RESOURCES: Mapping[str, Grants] = {
         ),
     },
     "aws:iam/rolePolicy:RolePolicy": {
-        ROLES: ("iam:DeleteRolePolicy", "iam:GetRolePolicy", "iam:PutRolePolicy"),
+        ROLES: ("iam:DeleteRolePolicy", "iam:Get*", "iam:PutRolePolicy"),
     },
     "aws:iam/instanceProfile:InstanceProfile": {
         ROLES: (
             "iam:AddRoleToInstanceProfile",
             "iam:CreateInstanceProfile",
             "iam:DeleteInstanceProfile",
-            "iam:GetInstanceProfile",
-            "iam:GetRole",
+            "iam:Get*",
             "iam:RemoveRoleFromInstanceProfile",
             "iam:TagInstanceProfile",
             "iam:UntagInstanceProfile",
@@ -201,12 +205,10 @@ RESOURCES: Mapping[str, Grants] = {
     },
     "aws:kms/key:Key": {
         NEW_KEYS: ("kms:CreateKey", "kms:TagResource"),
+        LISTS: _KEY_READS,
         KEYS: (
-            "kms:DescribeKey",
             "kms:EnableKeyRotation",
-            "kms:GetKeyPolicy",
-            "kms:GetKeyRotationStatus",
-            "kms:ListResourceTags",
+            "kms:Get*",
             "kms:PutKeyPolicy",
             "kms:ScheduleKeyDeletion",
             "kms:TagResource",
@@ -224,8 +226,7 @@ RESOURCES: Mapping[str, Grants] = {
         PARAMETERS: (
             "ssm:AddTagsToResource",
             "ssm:DeleteParameter",
-            "ssm:GetParameter",
-            "ssm:GetParameters",
+            "ssm:GetParameter*",
             "ssm:ListTagsForResource",
             "ssm:PutParameter",
             "ssm:RemoveTagsFromResource",
@@ -238,16 +239,35 @@ RESOURCES: Mapping[str, Grants] = {
 # be asked by anybody.
 VERBS: Mapping[str, Grants] = {
     "up: the nodes' records and the kubeconfig": {
-        PARAMETERS: ("ssm:GetParameter", "ssm:GetParametersByPath"),
+        PARAMETERS: ("ssm:GetParameter*",),
         KEY_USE: ("kms:Decrypt",),
     },
-    "up: what a killed run left": {**_READ, LISTS: ("kms:ListKeys",)},
+    "up: what a killed run left": {**_READ, LISTS: ("kms:ListKeys", *_KEY_READS)},
     "init, up: what the account would refuse": {
         **_READ,
-        LISTS: ("servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"),
+        LISTS: ("servicequotas:Get*ServiceQuota",),
     },
     "init: the newest image": {IMAGES: ("ssm:GetParameter",)},
-    "destroy --purge": {KEYS: ("kms:DescribeKey", "kms:ScheduleKeyDeletion")},
+    "destroy: what carries the cluster's tag": {
+        READ: ("ec2:Describe*", "elasticloadbalancing:Describe*"),
+        LISTS: (
+            "iam:ListInstanceProfiles",
+            "iam:ListRoles",
+            "kms:ListKeys",
+            "ssm:DescribeParameters",
+            *_KEY_READS,
+        ),
+        ROLES: ("iam:Get*",),
+    },
+    "destroy: what controllers left": {
+        LEFT: _OF_CONTROLLERS,
+        LEFT_BALANCERS: _OF_CONTROLLERS,
+        OWN: ("ec2:Delete*",),
+        MAKE: ("ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress"),
+        TAG_LATER: ("ec2:CreateTags",),  # of a volume that only the cluster knew
+    },
+    "destroy --volumes snapshot": {MAKE: ("ec2:CreateSnapshot",), TAG_NEW: ("ec2:CreateTags",)},
+    "destroy --purge": {LISTS: _KEY_READS, KEYS: ("kms:ScheduleKeyDeletion",)},
     "tunnel": {
         **_READ,
         SESSION: ("ssm:StartSession",),
@@ -268,6 +288,7 @@ def policy(cluster: str, region: str, account: str) -> Document:
         "account": account,
         "alias": Naming(cluster).key_alias,
         "cluster": cluster,
+        "cluster_tag": Naming(cluster).cluster_tag[0],
         "partition": partition(region),
         "region": region,
     }
@@ -278,7 +299,7 @@ def policy(cluster: str, region: str, account: str) -> Document:
         return creations if template == "{creations}" else template.format_map(values)
 
     def statement(scope: Scope, actions: set[str]) -> Document:
-        conditions = {key: filled(value) for key, value in scope.conditions.items()}
+        conditions = {filled(key): filled(value) for key, value in scope.conditions.items()}
         return {
             "Sid": scope.sid,
             "Effect": "Allow",

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 from cli import engine_events, environments
 from cli.errors import CommandError
@@ -49,7 +49,7 @@ class Pulumi:
 
         with engine_events.following(watch) as option, _signals() as running:
             words = ("up", *arguments, NOT_STOPPED_BY_ONE, *option)
-            code = self._run(running, *words, **engine_events.VARIABLES)
+            code = self._run(running, *words, variables=engine_events.VARIABLES)
         if not failed:
             return code
         print(
@@ -60,18 +60,27 @@ class Pulumi:
         )
         return code or 1
 
-    def operate(self, verb: str, *arguments: str) -> int:
+    def operate(self, verb: str, *arguments: str, output: TextIO | None = None) -> int:
         """`pulumi VERB ARGUMENTS` with our terminal; gives its exit code (128 + number of a signal).
+
+        `output`: where it prints, instead of standard output.
 
         Ctrl-C in a terminal reaches the CLI by itself: it lets the steps in flight end. SIGTERM, which
         reaches us alone, is handed on as an interrupt.
         """
         with _signals() as running:
-            return self._run(running, verb, *arguments)
+            return self._run(running, verb, *arguments, output=output)
 
-    def _run(self, running: list[subprocess.Popen[bytes]], *words: str, **variables: str) -> int:
+    def _run(
+        self,
+        running: list[subprocess.Popen[bytes]],
+        *words: str,
+        output: TextIO | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> int:
         command = [self._executable(), *words, "--stack", self.stack]
-        process = subprocess.Popen(command, cwd=self._cwd, env={**self.variables, **variables})
+        environment = {**self.variables, **(variables or {})}
+        process = subprocess.Popen(command, cwd=self._cwd, env=environment, stdout=output)
         running.append(process)
         code = process.wait()
         return code if code >= 0 else 128 - code

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import typer
@@ -18,6 +19,17 @@ def answer(question: str) -> str:
     Raises: KeyboardInterrupt at Ctrl-C or Ctrl-D.
     """
     return str(_ask(typer.prompt, question))
+
+
+def choose(question: str, choices: Sequence[str], default: str) -> str:
+    """One of `choices`; asked again for anything else.
+
+    Raises: KeyboardInterrupt at Ctrl-C or Ctrl-D.
+    """
+    ask = partial(typer.prompt, default=str(default))
+    while (given := str(_ask(ask, f"{question} ({', '.join(choices)})"))) not in choices:
+        typer.echo(f"{given} is none of them")
+    return given
 
 
 def confirm(question: str) -> None:

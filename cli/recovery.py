@@ -57,6 +57,14 @@ def protected(cli: Pulumi) -> list[str]:
     return [resource["urn"].rpartition("::")[2] for resource in resources if resource.get("protect")]
 
 
+def ids(cli: Pulumi) -> set[str]:
+    """The ids of everything that a destroy of the stack deletes; of what it leaves in the cloud, none."""
+    resources = (_export(cli)["deployment"] or {}).get("resources") or []
+    return {
+        resource["id"] for resource in resources if resource.get("id") and not resource.get("retainOnDelete")
+    }
+
+
 def plan(
     deployment: Mapping[str, Any], cloud: Cloud
 ) -> tuple[dict[str, Any], dict[str, str], list[str], list[str]]:

@@ -21,7 +21,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cli import environments, images, main, operations, preflight, stackfile, zones
+from cli.destroy import Request
 from cli.errors import CommandError
+from cli.volume_policy import VolumePolicy
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBEPARK = ROOT / "bin" / "kubepark"
@@ -152,10 +154,21 @@ def test_up_warns_of_what_the_account_lacks_before_it_changes_anything(pulumi, m
     assert len(operations_of(pulumi)) == 1
 
 
-def test_destroy_keeps_the_data_key_and_says_how_to_end_it(pulumi, capsys):
-    assert main.main(["destroy", "--stack", "dev", "--yes"]) == 0
-    assert "the data key key-1 stays: `kubepark destroy --purge`" in capsys.readouterr().out
-    assert operations_of(pulumi) == ["destroy --yes --stack dev"]
+def test_destroy_hands_its_own_options_to_our_part_and_all_others_to_pulumi(pulumi, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        operations.Destroy, "run", lambda self, options, gone: asked.append((self._request, options)) or 1
+    )
+    options = ["--volumes", "snapshot", "--timeout", "5", "--json", "--yes", "--skip-preview"]
+    assert main.main(["destroy", "--stack", "dev", *options]) == 1
+    wanted = Request(yes=True, volumes=VolumePolicy.SNAPSHOT, seconds=5, as_json=True)
+    assert asked == [(wanted, ["--skip-preview"])]
+    assert main.main(["destroy", "--stack", "dev", "--volumes", "all"]) == 2
+
+
+def test_destroy_of_chosen_resources_is_plain_pulumi_and_nothing_else(pulumi):
+    assert main.main(["destroy", "--stack", "dev", "--yes", "--target", "urn:x"]) == 0
+    assert operations_of(pulumi) == ["destroy --yes --target urn:x --stack dev"]
 
 
 def test_what_aws_refuses_is_one_clean_error(monkeypatch, capsys):

@@ -44,7 +44,7 @@ def test_it_fits_a_managed_policy_whatever_the_names(cluster: str, region: str) 
 def test_no_statement_is_about_everything_but_reads_new_things_and_lists() -> None:
     document = policy("lab", "us-east-1", ACCOUNT)
     wide = {each["Sid"] for each in document["Statement"] if each["Resource"] == ["*"]}
-    assert wide == {"Read", "TagNew", "Make", "Own", "NewKeys", "Lists"}
+    assert wide == {"Read", "TagNew", "Make", "Own", "NewKeys", "Lists", "Left", "LeftBalancers"}
     unconditional = {each["Sid"] for each in document["Statement"] if "Condition" not in each}
     assert wide & unconditional == {"Lists"}
     (lists,) = [each["Action"] for each in document["Statement"] if each["Sid"] == "Lists"]

@@ -30,6 +30,7 @@ _TYPES = {
     "rtb": "route-table",
     "sg": "security-group",
     "sgr": "security-group-rule",
+    "snap": "snapshot",
     "subnet": "subnet",
     "vol": "volume",
     "vpc": "vpc",
@@ -39,15 +40,23 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _BY_EC2, _BY_SSM = f"ec2.{REGION}.amazonaws.com", f"ssm.{REGION}.amazonaws.com"
 # What RunInstances needs of the key of a root disk.
 _DISK = ("kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")
-_LISTS = {"kms:ListAliases", "kms:ListKeys", "ssm:DescribeParameters", "servicequotas:GetServiceQuota"}
+_LISTS = {
+    "iam:ListInstanceProfiles",
+    "iam:ListRoles",
+    "kms:ListAliases",
+    "kms:ListKeys",
+    "ssm:DescribeParameters",
+    "servicequotas:GetServiceQuota",
+}
 
 
 def operators(lines: Iterable[str]) -> Iterator[Line]:
     """The lines of the AWS provider and of `kubepark` itself; nodes and the sandbox ask as others."""
-    for text in lines:
-        line = json.loads(text)
-        if line["userAgent"].startswith("Botocore/") or "kubepark-cli" in line["userAgent"]:
-            yield line
+    return filter(_is_operators, map(json.loads, lines))
+
+
+def _is_operators(line: Line) -> bool:
+    return line["userAgent"].startswith("Botocore/") or "kubepark-cli" in line["userAgent"]
 
 
 class Replay:
@@ -96,12 +105,25 @@ class Replay:
                 yield from (self._on_key(each, key, _BY_EC2) for each in _DISK)
 
     def _on(self, action: str, arn: str, id: str, tags: Tags) -> Call:
-        own = self._tags.get(id, {}).get(TAG)
-        return _call(action, arn, **{f"aws:ResourceTag/{TAG}": own}, **_request(tags))
+        own = {f"aws:ResourceTag/{key}": value for key, value in self._tags.get(id, {}).items()}
+        return _call(action, arn, **own, **_request(tags))
+
+    def _elasticloadbalancing(self, action: str, given: Mapping[str, str]) -> Iterator[Call]:
+        name = f"elasticloadbalancing:{action}"
+        if action.startswith("Describe"):
+            yield _call(name, "*")
+            return
+        named = given.get("LoadBalancerName")
+        id = named or given.get("LoadBalancerArn") or given["TargetGroupArn"]
+        arn = _arn("elasticloadbalancing", f"loadbalancer/{named}") if named else id
+        yield self._on(name, arn, id, {})
 
     # -- the others --------------------------------------------------------------------------------
 
     def _iam(self, action: str, given: Mapping[str, str]) -> Iterator[Call]:
+        if f"iam:{action}" in _LISTS:
+            yield _call(f"iam:{action}", "*")
+            return
         role, profile = given.get("RoleName"), given.get("InstanceProfileName")
         arn = f"arn:aws:iam::{ACCOUNT_ID}:" + (f"instance-profile/{profile}" if profile else f"role/{role}")
         yield _call(f"iam:{action}", arn)
@@ -163,11 +185,19 @@ class Replay:
 
     # -- what a line changes -----------------------------------------------------------------------
 
+    def planted(self, line: Line) -> None:
+        """What others made, with its tags: controllers of the cluster, and other clusters."""
+        if line["service"] in ("ec2", "elasticloadbalancing") or line["action"] == "CreateKey":
+            self._learn(line)
+
     def _learn(self, line: Line) -> None:
         if line["status"] >= 300:
             return
         action, given = line["action"], line["params"]
-        if line["service"] == "ec2":
+        if line["service"] == "elasticloadbalancing" and action.startswith("Create"):
+            ids = [given["LoadBalancerName"]] if "LoadBalancerName" in given else line["made"]
+            self._tags |= dict.fromkeys(ids, _tags(given, "Tags.member"))
+        elif line["service"] == "ec2":
             for kind, tags in _specified(given).items():
                 for id in line.get("made", ()):
                     if _TYPES.get(id.rpartition("-")[0]) == kind:
@@ -251,7 +281,10 @@ def judge(document: Mapping[str, Any], lines: Iterable[str]) -> Judged:
     granted = {(each.name, action) for each in policy for action in listed(each.body["Action"])}
     used: set[tuple[str, str]] = set()
     denied: dict[str, None] = {}
-    for line in operators(lines):
+    for line in map(json.loads, lines):
+        if not _is_operators(line):
+            replay.planted(line)
+            continue
         for call in replay.calls(line):
             by = [each for each in policy if applies(each.body, call)]
             if not by:

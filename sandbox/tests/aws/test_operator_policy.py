@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 
 from cli.aws import client, schedule_key_deletion
+from cli.destroy_cluster import Claimed, mark_volumes
+from cli.inventory import Account
+from cli.leftovers import Wanted, plan
 from cli.lookup import Cloud as Lookup
 from cli.permissions import policy
 from cli.preflight import warnings
 from cli.preflight_checks import Plan
+from cli.sweep import Deleter, sweep
 from cli.tunnel import DOCUMENT
+from cli.volume_policy import VolumePolicy
 from config.model import NodeSettings
+from config.prices import load
 from config.versions import AMI_PARAMETERS
 from sandbox.aws.provider.api import SERVICES
 from sandbox.tests.aws import aws_standin as types
@@ -37,16 +44,12 @@ _ANEW = "what it names was made anew, after somebody deleted it by hand"
 # Why an action is allowed that nothing here used.
 REASONS: dict[tuple[str, str], str] = {
     ("KeyUse", "kms:ReEncrypt*"): "EC2 may, for an encrypted root disk (EBS guide)",
-    ("Lists", "servicequotas:GetAWSDefaultServiceQuota"): "of an account that has no value of its own",
     ("Make", "ec2:ReplaceRoute"): _ANEW,
     ("Make", "ec2:ReplaceRouteTableAssociation"): _ANEW,
     ("Own", "ec2:AssociateIamInstanceProfile"): _OFFICIAL,
     ("Own", "ec2:DisassociateIamInstanceProfile"): _OFFICIAL,
     ("OwnSessions", "ssm:ResumeSession"): "session-manager-plugin, when its connection breaks",
     ("OwnSessions", "ssmmessages:OpenDataChannel"): "session-manager-plugin (Systems Manager guide)",
-    ("Parameters", "ssm:GetParameters"): _OFFICIAL,
-    ("Roles", "iam:ListAttachedRolePolicies"): _OFFICIAL,
-    ("Roles", "iam:ListRolePolicies"): _OFFICIAL,
 }
 
 
@@ -144,9 +147,57 @@ def asks(emulator: Emulator, deployment: Deployment) -> None:
     ssm.get_parameter(Name=AMI_PARAMETERS["ubuntu-24.04"])
     ports = {"portNumber": ["6443"], "localPortNumber": ["6443"]}
     master = deployment.id(types.INSTANCE)
+    destroys(emulator, deployment, asked)
     session = ssm.start_session(Target=master, DocumentName=DOCUMENT, Parameters=ports)
     ssm.terminate_session(SessionId=session["SessionId"])
     schedule_key_deletion(asked("kms"), deployment.id(types.KEY))
+
+
+def destroys(emulator: Emulator, deployment: Deployment, asked: Any) -> None:
+    """What `kubepark destroy` asks and deletes beside the stack: leftovers of each controller."""
+    ec2, kms = emulator.client("ec2"), emulator.client("kms")
+    network = {"VpcId": deployment.id(types.VPC), "SubnetId": deployment.id(types.SUBNET)}
+    plant(emulator, "kubernetes.io/cluster/lab", "owned", **network)
+    plant(emulator, "elbv2.k8s.aws/cluster", "lab", **network)
+    vpc = ec2.create_vpc(CidrBlock="10.99.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.99.0.0/24")["Subnet"]["SubnetId"]
+    plant(emulator, "kubernetes.io/cluster/other", "owned", VpcId=vpc, SubnetId=subnet)
+    kms.create_key(Tags=[{"TagKey": TAG, "TagValue": "other"}])
+    claimed = ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
+    assert mark_volumes(asked("ec2"), CLUSTER, [Claimed(claimed, "ana", "data")]) == [claimed]
+    account = Account(cache(asked), CLUSTER, load(REGION))
+    ids = {each.id for each in deployment.made}
+    for wanted in (Wanted(volumes=VolumePolicy.SNAPSHOT), Wanted(volumes=VolumePolicy.DELETE, purge=True)):
+        found = account.inventory()
+        assert found.unanswered == {}
+        going = plan(found.found, ids, wanted).delete
+        one = Deleter(cache(asked), CLUSTER, wanted.volumes, lambda line: None)
+        done, reasons = sweep(going, one.delete, lambda line: None, seconds=5)
+        assert (len(done), dict(reasons)) == (len(going), {})
+    assert plan(account.inventory().found, ids, wanted).delete == ()
+
+
+def plant(emulator: Emulator, key: str, value: str, *, VpcId: str, SubnetId: str) -> None:
+    ec2, elbv2, elb = (emulator.client(name) for name in ("ec2", "elbv2", "elb"))
+    tags, name = [{"Key": key, "Value": value}], re.sub(r"\W", "-", key)[-20:]
+    group = ec2.create_security_group(
+        GroupName=name, Description=name, VpcId=VpcId, **specified("security-group", tags)
+    )["GroupId"]
+    elbv2.create_load_balancer(Name=name, Type="network", Subnets=[SubnetId], Tags=tags)
+    elbv2.create_target_group(Name=name, Protocol="TCP", Port=80, VpcId=VpcId, Tags=tags)
+    listener = {"Protocol": "tcp", "LoadBalancerPort": 80, "InstancePort": 30080}
+    where = {"Subnets": [SubnetId], "SecurityGroups": [group]}
+    elb.create_load_balancer(LoadBalancerName=name, Listeners=[listener], Tags=tags, **where)
+    if key.startswith("kubernetes.io"):
+        ec2.create_network_interface(
+            SubnetId=SubnetId, Groups=[group], **specified("network-interface", tags)
+        )
+        volume = ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, **specified("volume", tags))
+        ec2.create_snapshot(VolumeId=volume["VolumeId"], **specified("snapshot", tags))
+
+
+def specified(kind: str, tags: list[dict[str, str]]) -> dict[str, Any]:
+    return {"TagSpecifications": [{"ResourceType": kind, "Tags": tags}]}
 
 
 @pytest.fixture(scope="module")
