@@ -14,9 +14,10 @@ from components.instances import ControlPlane, Foundation, NodePool, created, ou
 from components.keys import Keys
 from components.network import Network
 from components.parameters import Parameters
+from components.power import pin
 from components.security import Security
 from config import costs, last_update, people
-from config.model import NodeRole, Settings
+from config.model import NodeRole, Power, Settings
 from config.naming import API_PORT, TAG_CLUSTER, Naming
 
 
@@ -46,8 +47,13 @@ def main() -> None:
     gpu_nodes = NodePool("gpu", plan.of(NodeRole.GPU), foundation, in_aws)
     instances = {plan.master.name: master.instance, **workers.instances, **gpu_nodes.instances}
 
-    api = endpoint(settings, master)
-    cluster = Cluster("cluster", settings, plan.nodes, instances, api, provider, plan.known_master)
+    ids = {name: instance.id for name, instance in instances.items()}
+    running = {**ids, **pin(Power.RUNNING, settings, plan.nodes, ids, opts=in_aws)}
+
+    api, running_master = endpoint(settings, master), running[plan.master.name]
+    cluster = Cluster(
+        "cluster", settings, plan.nodes, instances, running_master, api, provider, plan.known_master
+    )
     in_cluster = cluster.inside(master.instance)
     calico = Calico("calico", settings, plan.manifests["calico"], in_cluster)
     gpu = Gpu("gpu-support", settings, list(gpu_nodes.instances.values()), in_cluster)
@@ -59,7 +65,10 @@ def main() -> None:
         pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=kubeflow.objects)),
     )
     independent = (calico, gpu, dex, kubeflow, profiles)
-    cluster.fail_for_missing_nodes(after=[made for component in independent for made in component.objects])
+    objects = [made for component in independent for made in component.objects]
+    joined = {name: cluster.once_joined(instance_id) for name, instance_id in ids.items()}
+    pin(Power.STOPPED, settings, plan.nodes, joined, after=objects, opts=in_aws)
+    cluster.fail_for_missing_nodes(after=objects)
 
     pulumi.export("api_endpoint", api)
     pulumi.export(

@@ -176,6 +176,10 @@ RESOURCES: Mapping[str, Grants] = {
         # For a root disk under our key. Source: the EBS user guide, "Requirements for Amazon EBS encryption".
         KEY_USE: ("kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncrypt*"),
     },
+    "aws:ec2transitgateway/instanceState:InstanceState": {
+        **_READ,
+        OWN: ("ec2:StartInstances", "ec2:StopInstances"),
+    },
     "aws:iam/role:Role": {
         ROLES: (
             "iam:CreateRole",
@@ -243,6 +247,11 @@ VERBS: Mapping[str, Grants] = {
         KEY_USE: ("kms:Decrypt",),
     },
     "up: what a killed run left": {**_READ, LISTS: ("kms:ListKeys", *_KEY_READS)},
+    "park, unpark; up: who is parked": {
+        **_READ,
+        PARAMETERS: ("ssm:GetParameter", "ssm:PutParameter"),
+        OWN: ("ec2:ModifyInstanceAttribute", "ec2:StartInstances", "ec2:StopInstances"),
+    },
     "init, up: what the account would refuse": {
         **_READ,
         LISTS: ("servicequotas:Get*ServiceQuota",),

@@ -75,7 +75,7 @@ def plan_of(stack: str, pins: Mapping[str, str] | None = None) -> Plan | None:
     _, _, ami = platform_section.platform(root.section("platform"))
     network = network_section.network(root.section("network"), aws.region)
     control_plane = node_sections.control_plane(root.section("controlPlane"), ami)
-    workers = node_sections.workers(root.section("workers"), ami)
+    workers, _ = node_sections.workers(root.section("workers"), ami)
     gpu = node_sections.gpu(root.section("gpu"), ami, network)
     tolerated = "kubepark:network.adminCidrs" if pins else None
     if any(not (tolerated and problem.key.startswith(tolerated)) for problem in problems.found):

@@ -110,11 +110,12 @@ def of_stack(stack: str) -> StackCost:
     aws = aws_section.aws(root.section("aws"))
     network = network_section.network(root.section("network"), aws.region)
     control_plane = node_sections.control_plane(root.section("controlPlane"), "")
-    workers = node_sections.workers(root.section("workers"), "")
+    workers, workers_power = node_sections.workers(root.section("workers"), "")
     gpu = node_sections.gpu(root.section("gpu"), "", network)
     if found := [problem for problem in problems.found if _matters(problem.key)]:
         raise SettingsError(stack, found)
-    return costs.plan(table_of(aws.region), control_plane.node, workers, gpu.nodes)
+    power = {Pool.CONTROL_PLANE: control_plane.power, Pool.WORKERS: workers_power, Pool.GPU: gpu.power}
+    return costs.plan(table_of(aws.region), control_plane.node, workers, gpu.nodes, power)
 
 
 def _matters(key: str) -> bool:

@@ -49,6 +49,7 @@ FREE = frozenset(
         "aws:ec2/subnetCidrReservation:SubnetCidrReservation",
         "aws:ec2/vpc:Vpc",
         "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive",
+        "aws:ec2transitgateway/instanceState:InstanceState",
         "aws:iam/instanceProfile:InstanceProfile",
         "aws:iam/role:Role",
         "aws:iam/rolePolicy:RolePolicy",

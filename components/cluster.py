@@ -8,12 +8,13 @@ the same whether there is a cluster or not, and whether one may read its kubecon
 
 from __future__ import annotations
 
-from asyncio import Task, create_task, sleep
+from asyncio import Task, create_task, open_connection, sleep, wait_for
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 import pulumi
 import pulumi_aws as aws
@@ -23,7 +24,7 @@ from pulumi_aws import ec2
 from components import waiting
 from components.parameters import PENDING
 from config import kubeconfig, new_cluster
-from config.model import NodePlan, Settings
+from config.model import NodePlan, Power, Settings
 from config.naming import Naming
 
 NEXT = "A node goes on trying by itself: fix the cause, then run `up` again. Nothing needs to be replaced."
@@ -46,6 +47,7 @@ class Cluster(pulumi.ComponentResource):
         settings: Settings,
         nodes: Sequence[NodePlan],  # the master first
         instances: Mapping[str, ec2.Instance],
+        running_master: pulumi.Output[str],  # its instance id, once it is as its setting `power` says
         endpoint: pulumi.Output[str],  # where operators reach the API
         aws_provider: aws.Provider,
         known_master: str,  # its instance id at the last update; "" if this update makes the cluster
@@ -62,9 +64,11 @@ class Cluster(pulumi.ComponentResource):
         self._file = kubeconfig.file_of(settings.cluster, settings.control_plane.identity)
         # Awaiting a call's future drops its secretness, so it is put back here, outside.
         published: pulumi.Output[str] = pulumi.Output.secret(
-            instances[self._master.name].id.apply(self._await_master, run_with_unknowns=True)
+            running_master.apply(self._await_master, run_with_unknowns=True)
         )
-        kept = pulumi.Output.all(published, endpoint).apply(self._keep, run_with_unknowns=True)
+        kept: pulumi.Output[str] = pulumi.Output.all(published, endpoint).apply(
+            self._keep, run_with_unknowns=True
+        )
         # Each node is listened to from its own first second, however long another's creation takes.
         self._joined: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
             **{
@@ -108,6 +112,10 @@ class Cluster(pulumi.ComponentResource):
             provider=self.provider, deleted_with=master, transformations=[transform]
         )
 
+    def once_joined(self, value: pulumi.Output[str]) -> pulumi.Output[str]:
+        """The value, once every node has joined or is known to have failed."""
+        return pulumi.Output.all(value, self._joined).apply(lambda both: str(both[0]))
+
     def fail_for_missing_nodes(self, after: Sequence[pulumi.Resource]) -> None:
         """Fail the update if a node other than the master did not come, once `after` is done.
 
@@ -147,9 +155,11 @@ class Cluster(pulumi.ComponentResource):
             pulumi.log.info(f"{error}; what is in the cluster is compared with the last update's state alone")
             return ""
 
-    def _keep(self, found: Any) -> str:
+    async def _keep(self, found: Any) -> str:
         """The path of the file, once the kubeconfig is in it."""
         text, endpoint = ("", "") if pulumi.contains_unknowns(found) else found
+        if self._settings.control_plane.power is Power.RUNNING and not pulumi.runtime.is_dry_run():
+            await self._until_it_listens(endpoint)  # this update may have started the master
         kubeconfig.keep(self._file, kubeconfig.with_server(text, endpoint))
         return self._file
 
@@ -169,6 +179,22 @@ class Cluster(pulumi.ComponentResource):
             seconds=self._seconds,
             log=partial(self._log, node.name),
         )
+
+    async def _until_it_listens(self, endpoint: str) -> None:
+        """The master's record may be of before it was stopped. Raises: pulumi.RunError at the deadline."""
+        parts = urlsplit(endpoint)
+        end = monotonic() + self._seconds
+        while True:
+            try:
+                attempt = open_connection(parts.hostname, parts.port)
+                _, writer = await wait_for(attempt, waiting.POLL_SECONDS)
+            except OSError as error:  # with a timeout, which is one
+                if monotonic() > end:
+                    raise pulumi.RunError(f"the API server does not answer at {endpoint}: {error}") from None
+                await sleep(waiting.POLL_SECONDS)
+            else:
+                writer.close()
+                return
 
     @staticmethod
     def _expected(node: NodePlan, instance_id: str) -> waiting.Expected:

@@ -25,6 +25,8 @@ T = TypeVar("T")
 # An ordinary `up` never replaces an instance: a newer image, changed scripts and the tag that tells
 # of them wait until the node's `generation` is bumped.
 IGNORED = ["ami", "user_data_base64", f'tags["{tags.TAG_DIGEST}"]']
+# Where a node may be of several types, which one it is gets decided when it is started.
+_SEVERAL = "instance_type"
 # The answer of the metadata service ends at the node: a pod, one hop further, never gets its role. Two
 # would be for a controller that runs in a pod with the master's role; there is none.
 _HOPS = 1
@@ -102,7 +104,7 @@ def _instance(
         opts=pulumi.ResourceOptions(
             parent=parent,
             depends_on=[*foundation.before(node), *after],
-            ignore_changes=IGNORED,
+            ignore_changes=[*IGNORED, _SEVERAL] if node.further_types else IGNORED,
             replacement_trigger=node.generation,
             delete_before_replace=True,
             protect=protected,

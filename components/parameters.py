@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import pulumi
 from pulumi_aws import ssm
 
+from config import power
 from config.model import NodePlan, NodeRole
 from config.naming import Naming
 
@@ -40,7 +41,8 @@ def _hosts_json(rows: list[tuple[str, list[str]]]) -> str:
 
 
 class Parameters(pulumi.ComponentResource):
-    """The secrets that the master fills in, the rows of /etc/hosts, and a status record for each node."""
+    """The secrets that the master fills in, the rows of /etc/hosts, a status record for each node, and the
+    record of who is stopped on purpose."""
 
     shared: list[ssm.Parameter]
     statuses: dict[str, ssm.Parameter]  # by node name
@@ -77,6 +79,8 @@ class Parameters(pulumi.ComponentResource):
             )
             for node in nodes
         }
+        # Nobody boots by it, so no node waits for it.
+        self._written(naming.power_parameter, "String", power.dump(()), "Written by kubepark")
         self.register_outputs({})
 
     def before(self, node: str) -> list[ssm.Parameter]:
@@ -86,7 +90,7 @@ class Parameters(pulumi.ComponentResource):
     def _written(
         self, path: str, kind: str, value: str, description: str, key: pulumi.Input[str] | None = None
     ) -> ssm.Parameter:
-        """One that a node fills in: Pulumi makes it, removes it, and never touches its value.
+        """One that somebody else fills in: Pulumi makes it, removes it, and never touches its value.
 
         What `value` names is read into the state by every refresh; what was written as `value_wo` never is.
         Source: terraform-provider-aws, internal/service/ssm/parameter.go, resourceParameterRead.

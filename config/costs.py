@@ -6,12 +6,13 @@ traffic, requests, volumes and load balancers that pods ask for, snapshots.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
+from types import MappingProxyType
 
-from config.model import BudgetSettings, NodeSettings, Settings
+from config.model import BudgetSettings, NodeSettings, Power, Settings
 from config.naming import PROJECT
 from config.prices import GP3, KMS_KEY, MONTH, PUBLIC_IPV4, PriceTable, refresh_command
 from config.problems import Problem, Problems
@@ -106,12 +107,14 @@ class StackCost:
     table: PriceTable
     nodes: tuple[NodeCost, ...]
     keys: Cost
+    stopped: frozenset[Pool] = frozenset()  # pools that the stack file wants stopped
 
     def of(self, pool: Pool, state: State) -> Cost:
         """A month of a pool in a state."""
         if pool is Pool.KEYS:
             return self.keys
         parked = state is State.ALL_PARKED or (state is State.GPU_PARKED and pool is Pool.GPU)
+        parked = parked or pool in self.stopped
         return total(node.parked if parked else node.running for node in self.nodes if node.pool is pool)
 
     def sum(self, state: State) -> Cost:
@@ -133,6 +136,7 @@ def plan(
     control_plane: NodeSettings,
     workers: Iterable[NodeSettings],
     gpu: Iterable[NodeSettings],
+    power: Mapping[Pool, Power] = MappingProxyType({}),
 ) -> StackCost:
     """What nodes cost in the table's region. Each has one public address, the master a fixed one."""
 
@@ -154,12 +158,18 @@ def plan(
             *(node(each, Pool.GPU) for each in gpu),
         ),
         keys=cost_of(table, KMS_KEY, KEYS),
+        stopped=frozenset(pool for pool, wanted in power.items() if wanted is Power.STOPPED),
     )
 
 
 def plan_stack(settings: Settings, table: PriceTable) -> StackCost:
     """What a stack costs."""
-    return plan(table, settings.control_plane.node, settings.workers, settings.gpu.nodes)
+    power = {
+        Pool.CONTROL_PLANE: settings.control_plane.power,
+        Pool.WORKERS: settings.workers_power,
+        Pool.GPU: settings.gpu.power,
+    }
+    return plan(table, settings.control_plane.node, settings.workers, settings.gpu.nodes, power)
 
 
 def outputs(cost: StackCost) -> dict[str, float]:

@@ -24,6 +24,16 @@ class NodeRole(StrEnum):
     GPU = "gpu"
 
 
+class Power(StrEnum):
+    """Whether the instances of a pool run. `auto`: as park, unpark or a person in the console left them, and
+    no update changes that. `absent`: there are none."""
+
+    AUTO = "auto"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    ABSENT = "absent"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Taint:
     """A Kubernetes node taint, set by the kubelet at first registration."""
@@ -56,13 +66,17 @@ class NetworkSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeSettings:
-    """One node as configured. `volume_gb` is the root disk; `generation` rebuilds it when bumped."""
+    """One node as configured. `volume_gb` is the root disk; `generation` rebuilds it when bumped.
+
+    `further_types`: what it becomes, in this order, where a start finds no capacity for `instance_type`.
+    """
 
     name: str
     instance_type: str
     ami: str
     volume_gb: int
     generation: int
+    further_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +92,7 @@ class ControlPlaneSettings:
     identity: int
     protected: bool
     wait_minutes: int  # how long `up` waits for a node before it names it
+    power: Power = Power.AUTO  # never absent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +102,7 @@ class GpuSettings:
     `availability_zone`: one of the two of the network. It may change: that replaces the pool's nodes.
     """
 
-    power: str
+    power: Power
     availability_zone: str
     nodes: tuple[NodeSettings, ...]
     time_slicing_replicas: int  # 1: no sharing
@@ -233,7 +248,8 @@ class Settings:
     platform: str
     network: NetworkSettings
     control_plane: ControlPlaneSettings
-    workers: tuple[NodeSettings, ...]
+    workers: tuple[NodeSettings, ...]  # empty when `workers_power` is `absent`
+    workers_power: Power = Power.AUTO
     gpu: GpuSettings
     people: tuple[Person, ...]
     people_path: str = "kubepark:people"  # where the list is: its key, or its file

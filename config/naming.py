@@ -76,6 +76,11 @@ class Naming:
         """Path of the nodes' status records."""
         return f"/{self.cluster}/status"
 
+    @property
+    def power_parameter(self) -> str:
+        """The record of which nodes were stopped on purpose (`config/power.py`)."""
+        return f"/{self.cluster}/power"
+
     def hosts_parameter(self, chunk: int) -> str:
         return f"{self.hosts_path}/{chunk:02d}"
 

@@ -59,7 +59,7 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
     release, platform, ami = platform_section.platform(root.section("platform"))
     network = network_section.network(root.section("network"), aws.region)
     control_plane = nodes.control_plane(root.section("controlPlane"), ami)
-    workers = nodes.workers(root.section("workers"), ami)
+    workers, workers_power = nodes.workers(root.section("workers"), ami)
     gpu = nodes.gpu(root.section("gpu"), ami, network)
     nodes.check_names(problems, Naming(cluster), control_plane, workers, gpu.nodes)
     nodes.check_images(problems, platform, (control_plane.node, *workers, *gpu.nodes))
@@ -75,6 +75,7 @@ def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozen
         network=network,
         control_plane=control_plane,
         workers=workers,
+        workers_power=workers_power,
         gpu=gpu,
         people=people,
         people_path=people_section.list_path(root),

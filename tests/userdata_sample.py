@@ -22,6 +22,7 @@ from config.model import (
     NetworkSettings,
     NodePlan,
     NodeSettings,
+    Power,
     Settings,
 )
 from config.nodes import plan_nodes
@@ -55,7 +56,7 @@ SETTINGS = Settings(
     ),
     workers=(_node("worker01", "m6i.xlarge"),),
     gpu=GpuSettings(
-        power="running",
+        power=Power.AUTO,
         availability_zone="eu-central-1a",
         nodes=(_node("gpu01", "g4dn.xlarge"),),
         time_slicing_replicas=1,

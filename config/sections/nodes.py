@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from config.instance_types import GPU_INSTANCE_TYPES, INSTANCE_TYPES, unusable
-from config.model import ControlPlaneSettings, GpuSettings, NetworkSettings, NodeSettings
+from config.model import ControlPlaneSettings, GpuSettings, NetworkSettings, NodeSettings, Power
 from config.naming import Naming
 from config.nodes import NODE_NUMBERS, node_number
 from config.problems import Problems
@@ -47,20 +48,27 @@ def control_plane(section: Section, ami: str) -> ControlPlaneSettings:
         identity=section.number("identity", 1, 10_000, 1),
         protected=section.flag("protected"),
         wait_minutes=section.number("waitMinutes", 1, 120, 30, "minutes"),
+        power=_power(section, Power.AUTO, Power.RUNNING, Power.STOPPED),
     )
     section.finish()
     return settings
 
 
-def workers(section: Section, ami: str) -> tuple[NodeSettings, ...]:
+def workers(section: Section, ami: str) -> tuple[tuple[NodeSettings, ...], Power]:
     nodes = _pool(section, ami, DEFAULT_TYPES["workers"], 100, _DEFAULT_NAMES["workers"])
+    power = _power(section, *Power)
     section.finish()
-    return nodes
+    return (() if power is Power.ABSENT else nodes), power
 
 
 def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
-    power = section.choice("power", ("running", "absent"), "running")
-    nodes = _pool(section, ami, DEFAULT_TYPES["gpu"], 100, _DEFAULT_NAMES["gpu"], GPU_INSTANCE_TYPES)
+    power = _power(section, *Power)
+    types = _gpu_types(section)
+    first, *others = types or [DEFAULT_TYPES["gpu"]]
+    nodes = tuple(
+        replace(node, further_types=tuple(others)) if node.instance_type == first else node
+        for node in _pool(section, ami, first, 100, _DEFAULT_NAMES["gpu"], GPU_INSTANCE_TYPES)
+    )
     slicing = section.section("timeSlicing")
     replicas = slicing.number("replicas", 1, 16, 1)
     slicing.finish()
@@ -70,10 +78,33 @@ def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
     return GpuSettings(
         power=power,
         availability_zone=zone,
-        nodes=nodes if power == "running" else (),
+        nodes=() if power is Power.ABSENT else nodes,
         time_slicing_replicas=replicas,
         labels=further,
     )
+
+
+def _gpu_types(section: Section) -> list[str]:
+    """What GPU nodes are, the first choice first. All have one GPU model: the node's labels name it."""
+    types = section.each(
+        "instanceTypes", _type_of(GPU_INSTANCE_TYPES), accepted=", ".join(GPU_INSTANCE_TYPES)
+    )
+    if types and section.has("instanceType"):
+        section.refuse("instanceType", "stands beside instanceTypes", "one of the two", None)
+    if len(types) < len(section.items("instanceTypes")):
+        return types  # the places of the others are no longer known
+    for place, name in enumerate(types):
+        key, model = f"{section.key('instanceTypes')}[{place}]", GPU_INSTANCE_TYPES[types[0]].label
+        if name in types[:place]:
+            section.problems.add(key, f"{shown(name)} is in the list before", "each type once", None)
+        elif GPU_INSTANCE_TYPES[name].label != model:
+            wrong = f"{shown(name)} has another GPU than the first"
+            section.problems.add(key, wrong, f"a type with {model}", None)
+    return types
+
+
+def _power(section: Section, *choices: Power) -> Power:
+    return Power(section.choice("power", choices, Power.AUTO))
 
 
 def check_names(

@@ -6,6 +6,7 @@ import ast
 
 import pytest
 
+from tests.configuration import configuration
 from tests.conventions.source import Class, of, resource_classes
 from tests.program import run
 
@@ -27,6 +28,7 @@ TOKENS = {
     "kubepark:index:Network",
     "kubepark:index:NodePool",
     "kubepark:index:Parameters",
+    "kubepark:index:PinnedPower",
     "kubepark:index:Profiles",
     "kubepark:index:Security",
 }
@@ -72,7 +74,7 @@ def test_it_never_hands_its_own_options_to_a_child(component):
 
 @pytest.mark.parametrize("preview", [False, True], ids=["up", "preview"])
 def test_only_components_and_the_aws_provider_stand_at_the_top(preview):
-    recording = run(preview=preview)
+    recording = run(preview=preview, config=configuration(gpu__power="stopped"))
     assert recording.error is None
     top = {item.type for item in recording.resources.values() if item.parent == STACK}
     names = {component.node.name for component in COMPONENTS} - {"Manifest"}

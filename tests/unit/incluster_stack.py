@@ -23,6 +23,7 @@ from config.model import (
     NetworkSettings,
     NodeSettings,
     Person,
+    Power,
     Settings,
     Tier,
 )
@@ -93,7 +94,7 @@ def node(name: str, instance_type: str) -> NodeSettings:
 
 def gpu(replicas: int = 1) -> GpuSettings:
     return GpuSettings(
-        power="running",
+        power=Power.AUTO,
         availability_zone="us-east-1a",
         nodes=(node("gpu01", "g4dn.xlarge"),),
         time_slicing_replicas=replicas,
@@ -102,7 +103,7 @@ def gpu(replicas: int = 1) -> GpuSettings:
 
 
 def no_gpu() -> GpuSettings:
-    return replace(gpu(), power="absent", nodes=())
+    return replace(gpu(), power=Power.ABSENT, nodes=())
 
 
 def stand_in(name: str) -> ManifestSource:

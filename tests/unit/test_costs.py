@@ -92,6 +92,13 @@ def test_without_gpu_nodes_there_is_nothing_to_park() -> None:
     assert found.sum(RUNNING).known == Decimal("558.888")  # 954.518 - 395.63
 
 
+def test_a_pool_that_is_to_be_stopped_costs_what_a_parked_one_does() -> None:
+    found = cost(gpu__power="stopped")
+    assert found.of(Pool.GPU, RUNNING).known == 8
+    assert found.sum(RUNNING) == cost().sum(GPU_PARKED)
+    assert found.sum(ALL_PARKED) == cost().sum(ALL_PARKED)
+
+
 def test_what_has_no_price_makes_the_sum_unknown_and_is_named() -> None:
     table = prices.load("us-east-1")
     without = {item: price for item, price in table.prices.items() if item != "g4dn.xlarge"}

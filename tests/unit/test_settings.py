@@ -64,7 +64,8 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown nested key": (
         {"gpu__power_": "running"},
         "kubepark:gpu.power_: is not a known key (did you mean power?); accepted: ami, availabilityZone, "
-        "instanceType, labels, nodes, power, timeSlicing, volumeGb; fix: pulumi config rm --stack dev --path kubepark:gpu.power_",
+        "instanceType, instanceTypes, labels, nodes, power, timeSlicing, volumeGb; "
+        "fix: pulumi config rm --stack dev --path kubepark:gpu.power_",
     ),
     "a third zone for GPU nodes": (
         {"gpu__availabilityZone": "us-east-1c"},

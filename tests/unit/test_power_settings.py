@@ -1,0 +1,181 @@
+"""Who runs: the settings by pool, the types that a GPU node may be of, and the record of who is parked."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from components import cluster
+from config import power, settings
+from config.instance_types import Accelerator
+from config.model import Power
+from config.power import PowerRecordError
+from config.problems import SettingsError
+from config.sections import nodes
+from tests.configuration import configuration
+from tests.engine import Recording
+from tests.program import run
+
+INSTANCE, STATE = "aws:ec2/instance:Instance", "aws:ec2transitgateway/instanceState:InstanceState"
+SEVERAL = ["g4dn.xlarge", "g4dn.2xlarge"]
+
+
+def ran(**options: Any) -> Recording:
+    recording = run(**options)
+    assert recording.error is None, recording.error
+    return recording
+
+
+def refused(**changes: Any) -> list[str]:
+    with pytest.raises(SettingsError) as raised:
+        settings.parse("dev", configuration(**changes))
+    return [str(problem) for problem in raised.value.problems]
+
+
+def test_by_default_no_update_decides_who_runs() -> None:
+    found = settings.parse("dev", configuration())
+    assert {found.control_plane.power, found.workers_power, found.gpu.power} == {Power.AUTO}
+    assert ran().of_type(STATE) == []
+
+
+def test_each_pool_takes_these_words() -> None:
+    for pool, words in (
+        ("workers", "auto, running, stopped, absent"),
+        ("controlPlane", "auto, running, stopped"),
+    ):
+        (problem,) = refused(**{f"{pool}__power": "off"})
+        assert f'kubepark:{pool}.power: "off" is not one of {words}; accepted: {words}; fix: ' in problem
+    (problem,) = refused(controlPlane__power="absent")
+    assert '"absent" is not one of auto, running, stopped' in problem
+
+
+def test_absent_workers_are_not_there_and_the_gpu_node_is() -> None:
+    recording = ran(config=configuration(workers__power="absent"))
+    assert {item.name for item in recording.of_type(INSTANCE)} == {"master1", "gpu01"}
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_pools_to_be_stopped_are_stopped_after_everything_else(preview: bool) -> None:
+    recording = ran(config=configuration(gpu__power="stopped", workers__power="stopped"), preview=preview)
+    states = {item.name: item for item in recording.of_type(STATE)}
+    assert set(states) == {f"stopped-{name}" for name in ("gpu01", "worker01", "worker02", "worker03")}
+    in_cluster = {i.urn for i in recording.resources.values() if i.custom and i.package == "kubernetes"}
+    assert len(in_cluster) > 20
+    for name, state in states.items():
+        assert state.inputs["state"] == "stopped"
+        assert in_cluster <= set(state.depends_on)
+        instance = recording.one(INSTANCE, name.removeprefix("stopped-"))
+        assert instance.urn in state.depends_on
+
+
+def test_preview_and_update_pin_the_same() -> None:
+    pinned = configuration(gpu__power="running", workers__power="stopped")
+    assert ran(config=pinned).urns == ran(config=pinned, preview=True).urns
+
+
+def test_a_gpu_that_is_to_run_waits_for_nothing_in_the_cluster() -> None:
+    recording = ran(config=configuration(gpu__power="running"))
+    (state,) = recording.of_type(STATE)
+    assert (state.name, state.inputs["state"]) == ("running-gpu01", "running")
+    assert state.inputs["instanceId"] == recording.one(INSTANCE, "gpu01").id
+    assert {recording.resources[urn].package for urn in state.depends_on} == {"aws"}
+
+
+def test_a_master_that_is_to_run_is_started_before_anything_in_the_cluster_is_looked_at() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as api:
+        endpoint = f"https://127.0.0.1:{api.getsockname()[1]}"
+        recording = ran(
+            config=configuration(controlPlane__power="running", controlPlane__apiEndpoint=endpoint)
+        )
+    (state,) = recording.of_type(STATE)
+    provider = recording.one("pulumi:providers:kubernetes")
+    assert state.name == "running-master1"
+    assert state.urn in provider.depends_on
+
+
+def test_an_api_that_does_not_come_back_ends_the_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record of the master is of before it was stopped, and says that all is well."""
+    now = iter(range(0, 10_000, 40))
+    monkeypatch.setattr(cluster, "monotonic", lambda: next(now))
+    monkeypatch.setattr(cluster.waiting, "POLL_SECONDS", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    pinned = configuration(
+        controlPlane__power="running",
+        controlPlane__waitMinutes=1,
+        controlPlane__apiEndpoint=f"https://127.0.0.1:{port}",
+    )
+    error = run(config=pinned).error
+    assert str(error).startswith(f"the API server does not answer at https://127.0.0.1:{port}: ")
+
+
+# -- instance types of GPU nodes ---------------------------------------------------------------------
+
+
+def test_gpu_nodes_are_of_the_first_type_and_an_update_leaves_the_one_that_a_start_chose() -> None:
+    config = configuration(
+        gpu__instanceTypes=SEVERAL, gpu__nodes={"gpu01": {}, "gpu02": {"instanceType": "g4dn.4xlarge"}}
+    )
+    first, own = settings.parse("dev", config).gpu.nodes
+    assert (first.instance_type, first.further_types) == ("g4dn.xlarge", ("g4dn.2xlarge",))
+    assert (own.instance_type, own.further_types) == ("g4dn.4xlarge", ())
+    recording = ran(config=config)
+    assert recording.one(INSTANCE, "gpu01").inputs["instanceType"] == "g4dn.xlarge"
+    assert "instanceType" in recording.one(INSTANCE, "gpu01").ignore_changes
+    assert "instanceType" not in recording.one(INSTANCE, "gpu02").ignore_changes
+
+
+def test_other_types_change_nothing_of_what_a_node_is_made_of() -> None:
+    one, several = ran(), ran(config=configuration(gpu__instanceTypes=SEVERAL))
+    assert one.one(INSTANCE, "gpu01").inputs == several.one(INSTANCE, "gpu01").inputs
+
+
+def test_a_list_of_types_is_refused_where_a_start_could_not_follow_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = {**nodes.GPU_INSTANCE_TYPES, "g4dn.8xlarge": Accelerator(label="nvidia-other", count=1)}
+    monkeypatch.setattr(nodes, "GPU_INSTANCE_TYPES", other)
+    (problem,) = refused(gpu__instanceTypes=["g4dn.xlarge", "m7i.large", "g4dn.xlarge"])
+    assert problem.startswith(
+        'kubepark:gpu.instanceTypes[1]: "m7i.large" has no GPU; accepted: g4dn.xlarge, '
+    )
+    listed = ["g4dn.xlarge", "g4dn.xlarge", "g4dn.8xlarge"]
+    found = refused(gpu__instanceTypes=listed, gpu__instanceType="g4dn.2xlarge")
+    assert [each.partition("; accepted")[0] for each in found] == [
+        "kubepark:gpu.instanceType: stands beside instanceTypes",
+        'kubepark:gpu.instanceTypes[1]: "g4dn.xlarge" is in the list before',
+        'kubepark:gpu.instanceTypes[2]: "g4dn.8xlarge" has another GPU than the first',
+    ]
+
+
+# -- the record --------------------------------------------------------------------------------------
+
+
+def test_the_record_is_made_by_an_update_and_kept_as_it_is_from_then_on() -> None:
+    (record,) = [
+        item for item in ran().of_type("aws:ssm/parameter:Parameter") if item.inputs["name"] == "/lab/power"
+    ]
+    assert (record.inputs["type"], power.load(record.inputs["value"])) == ("String", frozenset())
+    assert "value" in record.ignore_changes
+
+
+def test_what_was_stopped_is_read_as_it_was_written() -> None:
+    assert power.load(power.dump(["worker01", "gpu01"])) == {"gpu01", "worker01"}
+    assert power.dump(["b1", "a1"]) == '{"schema":1,"stopped":["a1","b1"]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("", "is not JSON"),
+        ('{"schema":2,"stopped":[]}', "has not the schema 1"),
+        ("[]", "has not the schema 1"),
+        ('{"schema":1,"stopped":"gpu01"}', "has no list `stopped` of node names"),
+        ('{"schema":1,"stopped":[1]}', "has no list `stopped` of node names"),
+    ],
+)
+def test_what_is_no_record_is_said(text: str, wrong: str) -> None:
+    with pytest.raises(PowerRecordError, match=wrong):
+        power.load(text)
