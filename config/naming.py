@@ -23,6 +23,8 @@ API_PORT = 6443
 CHECKSUM = (
     "kubepark/config-sha256"  # pod annotation: what the pod read at its start; another makes other pods
 )
+# Node annotation: its park cordoned it, at the boot with this id; at a later one the cordon has had its time.
+CORDONED = "kubepark/cordoned-at-boot"
 GPU_RESOURCE = "nvidia.com/gpu"  # what pods ask for, and the key of the GPU nodes' taint
 GPU_LABEL = "nvidia.com/gpu.present"  # of a GPU node: "true"
 ACCELERATOR = "accelerator"  # label of a GPU node: its GPU model

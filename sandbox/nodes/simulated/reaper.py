@@ -2,8 +2,9 @@
 
 The rule is the one of the program's script: a Node goes when its name's status record names another
 instance, or when there is no record of that name and the Node is not Ready. The master reads the
-records with its own role, so without the right to do so nothing is deleted. On AWS the timer runs
-every half minute; a person who waits for the sandbox is spared that.
+records with its own role, so without the right to do so nothing is deleted. A Node that was cordoned in
+an earlier boot than the one that it is Ready in is uncordoned. On AWS the timer runs every half minute; a
+person who waits for the sandbox is spared that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SCRIPT = "/usr/local/lib/kubepark/reap-nodes"
 TIMER = "/etc/systemd/system/kubepark-nodes.timer"
+CORDONED = "kubepark/cordoned-at-boot"  # annotation
 SECONDS = 2.0
 
 
@@ -52,6 +54,16 @@ def _reap(node: SimulatedNode, api: Api) -> None:
         if name != node.name and stale(name, each, records):
             api.request("DELETE", f"/api/v1/nodes/{name}", {"preconditions": {"uid": uid}})
             node.log(f"reap-nodes: deleted the Node {name}")
+        elif back(each):
+            patch = {"metadata": {"annotations": {CORDONED: None}}, "spec": {"unschedulable": None}}
+            api.patch(f"/api/v1/nodes/{name}", patch)
+            node.log(f"reap-nodes: uncordoned the Node {name}")
+
+
+def back(node: Mapping[str, Any]) -> bool:
+    """Whether the Node was cordoned in a boot that is over, and its machine is up again."""
+    boot = node["metadata"].get("annotations", {}).get(CORDONED)
+    return bool(boot) and kubelet.is_ready(node) and node["status"]["nodeInfo"]["bootID"] != boot
 
 
 def stale(name: str, node: Mapping[str, Any], records: Mapping[str, str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from config.naming import CORDONED
 from sandbox.tests.program.node_root import LIB, NodeRoot, booting
 
 MASTER = "master1"
@@ -71,6 +72,33 @@ def test_which_node_goes(
         assert code == 0
         expected = {"/api/v1/nodes/worker01": {"preconditions": {"uid": "uid-of-worker01"}}}
         assert deleted == (expected if goes else {}), what
+
+
+PATCH = {"metadata": {"annotations": {CORDONED: None}}, "spec": {"unschedulable": None}}
+
+
+@pytest.mark.parametrize(
+    ("what", "cordoned", "boot", "ready", "back"),
+    [
+        ("started again, by whomever", "boot-1", "boot-2", "True", True),
+        ("its kubelet is not there yet", "boot-1", "boot-2", "Unknown", False),
+        ("cordoned, and not stopped yet", "boot-1", "boot-1", "True", False),
+        ("cordoned by a person", None, "boot-2", "True", False),
+    ],
+)
+def test_which_node_is_uncordoned(
+    what: str, cordoned: str | None, boot: str, ready: str, back: bool, tmp_path: Path
+) -> None:
+    parked = node_object("gpu01", NEW, ready)
+    parked["spec"]["unschedulable"] = True
+    parked["status"]["nodeInfo"] = {"bootID": boot}
+    if cordoned:
+        parked["metadata"]["annotations"] = {CORDONED: cordoned}
+    with booting("master", tmp_path) as node:
+        publish(node, {"gpu01": record(NEW)})
+        assert reap(node, [parked]) == (0, {})
+        patches = [call.partition(" patch node ")[2] for call in node.calls("kubectl .* patch ")]
+    assert patches == ([f"gpu01 -p {json.dumps(PATCH)}"] if back else []), what
 
 
 @pytest.mark.parametrize("ready", ["True", "Unknown"])
