@@ -73,6 +73,8 @@ def after(request: AwsRequest, answer: bytes) -> None:
         call, text = arguments_of(request), answer.decode()
         strict_ec2.own_interfaces(Stores(request.region), call, text)
         strict_ec2.keep_protection(Stores(request.region), call, text)
+    elif request.operation == "ec2:StartInstances":
+        strict_ec2.note_start(Stores(request.region), arguments_of(request), answer.decode())
     elif request.operation == "ec2:TerminateInstances":
         strict_ec2.release_interfaces(Stores(request.region), arguments_of(request))
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from moto.core.utils import utcnow
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
 
 from sandbox.aws.awswire import Refusal
@@ -154,6 +155,14 @@ def keep_protection(aws: Stores, call: Arguments, answer: str) -> None:
     for instance_id in re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", answer):
         instance = aws.ec2.get_instance_by_id(instance_id)
         instance.disable_api_termination = bool(call.get("DisableApiTermination"))
+
+
+def note_start(aws: Stores, call: Arguments, answer: str) -> None:
+    """LaunchTime is that of the last start. Source: the EC2 API reference, Instance, launchTime."""
+    for item in re.findall(r"<item>.*?</item>", answer, re.DOTALL):
+        instance_id = re.search(r"<instanceId>(i-[0-9a-f]+)</instanceId>", item)
+        if instance_id and re.search(r"<previousState>(?:(?!</previousState>).)*stopped", item, re.DOTALL):
+            aws.ec2.get_instance_by_id(instance_id[1]).launch_time = utcnow()
 
 
 def release_interfaces(aws: Stores, call: Arguments) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+import time
 import urllib.error
 from concurrent.futures import ThreadPoolExecutor
 
@@ -220,3 +221,21 @@ def test_it_refuses_to_serve_other_machines():
     )
     assert done.returncode == 2
     assert "0.0.0.0 is not a loopback address" in done.stderr
+
+
+def test_an_instance_says_when_it_was_started_last(emulator, subnet):
+    """And a start of one that runs is none."""
+    ec2 = emulator.client("ec2")
+    instance = launch(ec2, SubnetId=subnet)
+
+    def launched():
+        (group,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"]
+        return group["Instances"][0]["LaunchTime"]
+
+    first = launched()
+    time.sleep(1)  # it has whole seconds
+    ec2.start_instances(InstanceIds=[instance])
+    ec2.stop_instances(InstanceIds=[instance])
+    assert launched() == first
+    ec2.start_instances(InstanceIds=[instance])
+    assert launched() > first
