@@ -59,7 +59,7 @@ def _against(
 ) -> Iterator[str]:
     """What speaks against one node that the selector allows."""
     name = node["metadata"]["name"]
-    ready = _condition(node, "Ready")
+    ready = condition(node, "Ready")
     if ready.get("status") != "True":
         yield f"node {name} is not Ready: {ready.get('message') or 'its kubelet has reported nothing'}"
     if node["spec"].get("unschedulable"):
@@ -68,12 +68,12 @@ def _against(
     for taint in node["spec"].get("taints") or []:
         if taint["key"] not in _CONDITION_TAINTS and not _tolerated(taint, tolerations):
             yield f"node {name} has the taint {_taint(taint)}, and the pod has no toleration for it"
-    wanted, offered = _requested(pod), _count(node, "allocatable")
+    wanted, offered = requested_gpus(pod), _count(node, "allocatable")
     if offered == 0:
         yield _no_device(node, pods, daemonsets)
     else:
-        users = [other for other in pods if other["spec"].get("nodeName") == name and _holds_gpu(other)]
-        used = sum(_requested(other) for other in users)
+        users = [other for other in pods if other["spec"].get("nodeName") == name and holds_gpu(other)]
+        used = sum(requested_gpus(other) for other in users)
         if used + wanted > offered:
             by = ", ".join(sorted(_spelled(other) for other in users)) or "nobody"
             yield (
@@ -143,7 +143,7 @@ def _unmatched(node: Object, selector: Mapping[str, str]) -> str:
 
 
 def _scheduler_says(pod: Object) -> list[str]:
-    message = _condition(pod, "PodScheduled").get("message")
+    message = condition(pod, "PodScheduled").get("message")
     return [f"the scheduler says: {message}"] if message else []
 
 
@@ -162,21 +162,23 @@ def _tolerated(taint: Mapping[str, str], tolerations: Sequence[Mapping[str, str]
     return False
 
 
-def _requested(pod: Object) -> int:
+def requested_gpus(pod: Object) -> int:
     """GPUs that a pod holds. Limits are looked at: for a GPU the request defaults to them."""
     containers = pod["spec"].get("containers") or []
     return sum(int((c.get("resources", {}).get("limits") or {}).get(GPU_RESOURCE, 0)) for c in containers)
 
 
-def _holds_gpu(pod: Object) -> bool:
-    return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed") and _requested(pod) > 0
+def holds_gpu(pod: Object) -> bool:
+    """Whether it has asked for a GPU and not ended."""
+    return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed") and requested_gpus(pod) > 0
 
 
 def _count(node: Object, field: str) -> int:
     return int((node.get("status", {}).get(field) or {}).get(GPU_RESOURCE, 0))
 
 
-def _condition(item: Object, kind: str) -> Mapping[str, str]:
+def condition(item: Object, kind: str) -> Mapping[str, str]:
+    """A condition of a pod or a node; empty if it has none of this kind."""
     found = (c for c in item.get("status", {}).get("conditions") or [] if c["type"] == kind)
     return next(found, {})
 

@@ -181,6 +181,63 @@ def price(
     raise typer.Exit(priced.run(stack, priced.Request(changes, refresh_table, region, as_json, chart)))
 
 
+Target = Annotated[str, typer.Argument(metavar="TARGET", help="gpu, workers, all, or a node's name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, with progress on standard error.")]
+
+
+@app.command()
+def park(
+    target: Target = "gpu",
+    stack: Stack = "sandbox",
+    yes: Yes = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also where a PodDisruptionBudget or a dead API server is in the way."),
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds that pods have to go.")] = 300,
+    as_json: AsJson = False,
+) -> None:
+    """Stop nodes that nobody needs now: name, address and disk stay, and what they cost is printed.
+
+    Pods of the GPU pool or of one node are evicted first, PodDisruptionBudgets honored. With workers or all,
+    people's pods are listed, and end with their nodes. An `up` does not undo it.
+    """
+    from cli import park as parking
+
+    request = parking.Request(
+        stack=stack, target=target, seconds=timeout, yes=yes, as_json=as_json, force=force
+    )
+    raise typer.Exit(parking.park(request))
+
+
+@app.command()
+def unpark(
+    target: Target = "gpu",
+    stack: Stack = "sandbox",
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that nodes have to come back.")] = 1800,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds that each instance type is tried where AWS has none.")
+    ] = 300,
+    skip_verify: Annotated[
+        bool, typer.Option("--skip-verify", help="Do not run the GPU Job at the end.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start what is parked, and wait until it is Ready, uncordoned, and its GPU runs a Job."""
+    from cli import park as parking
+    from cli import unpark as unparking
+
+    request = parking.Request(
+        stack=stack,
+        target=target,
+        seconds=timeout,
+        as_json=as_json,
+        patience=patience,
+        verify=not skip_verify,
+    )
+    raise typer.Exit(unparking.unpark(request))
+
+
 @app.command()
 def cancel(stack: Stack = "sandbox") -> None:
     """Remove the lock of an operation that was killed (`pulumi cancel`)."""

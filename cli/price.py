@@ -17,6 +17,7 @@ from cli.stackfile import config_of, setting
 from config import costs
 from config.costs import Cost, Pool, StackCost, State
 from config.files import replace_file
+from config.model import ControlPlaneSettings, GpuSettings, NodeSettings, Power
 from config.naming import PROJECT
 from config.problems import Problems, SettingsError
 from config.sections import aws as aws_section
@@ -89,10 +90,40 @@ def _draw(stack: str, cost: StackCost, file: Path) -> None:
     print(f"wrote {file}")
 
 
+@dataclass(frozen=True)
+class Nodes:
+    """What a stack file says of its region and nodes."""
+
+    region: str
+    control_plane: ControlPlaneSettings
+    workers: tuple[NodeSettings, ...]
+    workers_power: Power
+    gpu: GpuSettings
+
+
 def of_stack(stack: str) -> StackCost:
     """What a stack file comes to.
 
     Raises: CommandError, or SettingsError with what is wrong with the region and the nodes.
+    """
+    return cost_of(nodes_of(stack))
+
+
+def cost_of(nodes: Nodes) -> StackCost:
+    """What nodes cost. Raises: CommandError if the region's prices cannot be read."""
+    power = {
+        Pool.CONTROL_PLANE: nodes.control_plane.power,
+        Pool.WORKERS: nodes.workers_power,
+        Pool.GPU: nodes.gpu.power,
+    }
+    table = table_of(nodes.region)
+    return costs.plan(table, nodes.control_plane.node, nodes.workers, nodes.gpu.nodes, power)
+
+
+def nodes_of(stack: str) -> Nodes:
+    """Region and nodes of a stack file; what else is in it may be wrong or missing.
+
+    Raises: CommandError, or SettingsError with what is wrong with them.
     """
     from cli.check import given, has_encrypted  # it imports the program
 
@@ -114,8 +145,7 @@ def of_stack(stack: str) -> StackCost:
     gpu = node_sections.gpu(root.section("gpu"), "", network)
     if found := [problem for problem in problems.found if _matters(problem.key)]:
         raise SettingsError(stack, found)
-    power = {Pool.CONTROL_PLANE: control_plane.power, Pool.WORKERS: workers_power, Pool.GPU: gpu.power}
-    return costs.plan(table_of(aws.region), control_plane.node, workers, gpu.nodes, power)
+    return Nodes(aws.region, control_plane, workers, workers_power, gpu)
 
 
 def _matters(key: str) -> bool:

@@ -27,7 +27,7 @@ __all__ = ["Sandbox", "SandboxError", "app"]
 ROOT = Path(__file__).resolve().parents[1]
 # What needs the emulator to answer; the other verbs read or change what is kept on disk.
 _NEEDS_CLOUD = ("up", "preview")
-_CHANGES_CLOUD = ("up", "refresh", "destroy")
+_CHANGES_CLOUD = ("up", "refresh", "destroy", "park", "unpark")
 
 
 class Sandbox:

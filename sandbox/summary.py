@@ -120,7 +120,10 @@ def _live_nodes(workspace: Workspace) -> dict[str, Mapping[str, Any]]:
     if not (workspace.config.kubeconfig.exists() and kubectl.exists()):
         return {}
     done = subprocess.run(
-        [kubectl, "--kubeconfig", workspace.config.kubeconfig, "get", "nodes", "-o", "json"],
+        [
+            *(kubectl, "--kubeconfig", workspace.config.kubeconfig, "get", "nodes", "-o", "json"),
+            "--request-timeout=5s",  # of a control plane that is parked
+        ],
         capture_output=True,
         text=True,
         timeout=30,

@@ -202,7 +202,12 @@ def _email(raw: Any) -> str:
     return raw
 
 
+def is_reserved(namespace: str) -> bool:
+    """Whether a namespace is a system's: none of people's may have its name."""
+    return namespace in _RESERVED or namespace.startswith(_RESERVED_PREFIXES)
+
+
 def _namespace(raw: Any) -> str:
-    if dns_label(raw) in _RESERVED or str(raw).startswith(_RESERVED_PREFIXES):
+    if is_reserved(dns_label(raw)):
         raise ValueError(f"{shown(raw)} is reserved")
     return str(raw)

@@ -44,7 +44,7 @@ def test_the_launcher_works_from_any_folder_and_through_a_link(tmp_path):
     assert done.returncode == 0
     for name in ("up", "preview", "refresh", "destroy", "down", "reset", "env", "status", "init", "check"):
         assert f"\n  {name} " in done.stdout
-    for name in ("verify", "people", "manifests"):
+    for name in ("verify", "people", "manifests", "park", "unpark"):
         assert f"\n  {name} " in done.stdout
 
 

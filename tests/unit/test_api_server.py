@@ -1,0 +1,104 @@
+"""Whether the API server listens, and until when its certificate is good."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from cli import api_server
+from cli.errors import CommandError
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def signed(folder: Path, until: datetime) -> tuple[Path, bytes]:
+    """A file with a key and a certificate that signs itself; and the certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
+    addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=400))
+        .not_valid_after(until)
+        .add_extension(addresses, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(Encoding.PEM)
+    file = folder / "pair.pem"
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + pem)
+    return file, pem
+
+
+@contextmanager
+def serving(folder: Path, until: datetime) -> Iterator[dict[str, Any]]:
+    """A server with such a certificate, for one connection; the kubeconfig that leads to it."""
+    file, pem = signed(folder, until)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        accepted, _ = listener.accept()
+        with suppress(OSError), context.wrap_socket(accepted, server_side=True) as connection:
+            connection.recv(1)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    server = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    authority = base64.b64encode(pem).decode()
+    yield {"clusters": [{"cluster": {"server": server, "certificate-authority-data": authority}}]}
+    thread.join(10)
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (300, "the API server's certificate is good until {:%Y-%m-%d}"),
+        (
+            20,
+            "warning: the API server's certificate is good until {:%Y-%m-%d}; the master's timer kubepark-certs "
+            "has not renewed it",
+        ),
+    ],
+)
+def test_until_when_the_certificate_is_good(days: int, said: str, tmp_path: Path) -> None:
+    until = NOW + timedelta(days=days)
+    with serving(tmp_path, until) as kubeconfig:
+        assert api_server.certificate(kubeconfig, NOW) == said.format(until)
+
+
+def test_a_certificate_that_has_run_out_is_a_warning(tmp_path: Path) -> None:
+    with serving(tmp_path, NOW - timedelta(days=1)) as kubeconfig:
+        found = api_server.certificate(kubeconfig, NOW)
+    assert found.startswith("warning: the API server's certificate: ")
+    assert "certificate has expired" in found
+
+
+def test_who_listens_is_known_at_once_and_a_kubeconfig_of_no_cluster_is_an_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        kubeconfig = {"clusters": [{"cluster": {"server": server}}]}
+        assert api_server.listens(kubeconfig)
+    assert not api_server.listens(kubeconfig)
+    file = tmp_path / "kubeconfig"
+    assert not api_server.listens(file), "there is no file"
+    file.write_text("apiVersion: v1\nkind: Config\n")
+    with pytest.raises(CommandError, match="names no cluster; fix: bin/kubepark up"):
+        api_server.listens(file)
