@@ -137,9 +137,10 @@ def register(api: Api, node: Mapping[str, Any]) -> dict[str, Any]:
 def _take_up(api: Api, node: Mapping[str, Any]) -> dict[str, Any]:
     """New boot id, and NotReady until the network is up. A provider id, once there, never changes."""
     name = node["metadata"]["name"]
-    api.patch(f"/api/v1/nodes/{name}", {"metadata": {"labels": {RUNNING_LABEL: "simulated"}}}, STRATEGIC)
     status = {key: node["status"][key] for key in ("addresses", "conditions", "nodeInfo")}
-    taken: dict[str, Any] = api.patch(f"/api/v1/nodes/{name}/status", {"status": status}, STRATEGIC)
+    api.patch(f"/api/v1/nodes/{name}/status", {"status": status}, STRATEGIC)
+    labels = {RUNNING_LABEL: "simulated", NETWORK_LABEL: None}  # nobody notes that a master goes off
+    taken: dict[str, Any] = api.patch(f"/api/v1/nodes/{name}", {"metadata": {"labels": labels}}, STRATEGIC)
     return taken
 
 
