@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from cli import cluster, environments, preflight, pulumi, recovery, removals
+from cli import cluster, environments, power, preflight, pulumi, recovery, removals
 from cli.destroy import Destroy, Request
 from cli.environments import Environment
 from cli.errors import CommandError
@@ -18,17 +19,21 @@ from cli.stackfile import cluster_of, identity_of
 from config import ROOT
 from config import kubeconfig as operator
 from config.files import replace_file
+from config.model import NodeRole, Power
 
 # Our own settings check says all that is wrong at once; the CLI's ends at the first wrong type.
 CHECKED_BY_US = ("--policy-pack", str(ROOT / "policies"), "--skip-config-validation")
 # Options of `pulumi destroy` that say which resources are meant, or that protection is not.
 _CHOOSING = ("--target", "-t", "--exclude", "-x", "--ignore-protect")
+# Options of `pulumi up` that are about what is shown, and steps of a preview that do nothing.
+_SHOWN = ("--yes", "-y", "--skip-preview", "-f", "--diff", "--json")
+_NOTHING = ("same", "read", "refresh")
 VERIFY_SECONDS = 120.0  # patience of the GPU Job that ends an `up`
 
 
 def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
-    """Settle what a killed update left, warn of what the account lacks, update, keep the kubeconfig, run the
-    GPU Job, report."""
+    """Settle what a killed update left, warn of what the account lacks and of who is not as recorded, update,
+    keep the kubeconfig, run the GPU Job, report."""
     began = time.monotonic()
     environment = environments.of(stack)
     with environment.operation("up") as variables:
@@ -37,8 +42,12 @@ def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
             _fetch_kubeconfig(cli)
         _settle(cli)
         preflight.warn(stack, variables)
-        removals.check(cli, environment.kubeconfig)
-        code = cli.update(*CHECKED_BY_US, *_consent(environment, yes), *options)
+        known = power.look(stack, variables)
+        if known.control_plane_off and power.pins(stack)[NodeRole.MASTER] != Power.RUNNING:
+            code = _update_without_cluster(cli, environment, yes, options)
+        else:
+            removals.check(cli, environment.kubeconfig)
+            code = cli.update(*CHECKED_BY_US, *_consent(environment, yes), *options)
         if environment.kubeconfig is None:
             return code
         if kubeconfig := operator.kept(_kubeconfig_file(stack)):  # also when another node did not come
@@ -46,6 +55,9 @@ def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
         if code != 0:
             return code
         outputs = cli.outputs()
+        if verify and known.gpus_off:
+            print(f"the GPU Job was not run: {', '.join(known.gpus_off)} is parked", flush=True)
+            verify = False
         verified = _verify_gpu(environment.kubeconfig, outputs) if verify else None
         environment.finished(outputs, verified, time.monotonic() - began)
         return verified or 0
@@ -91,6 +103,45 @@ def _consent(environment: Environment, yes: bool) -> Sequence[str]:
 def _settle(cli: Pulumi, out: TextIO | None = None) -> None:
     for line in recovery.resolve_pending(cli):
         print(line, file=out, flush=True)
+
+
+def _update_without_cluster(cli: Pulumi, environment: Environment, yes: bool, options: Sequence[str]) -> int:
+    """An update while the control plane is off: of AWS alone, if anything changes there.
+
+    Raises: CommandError naming what in the cluster waits for it, before any operation began.
+    """
+    steps = _steps(cli, options)
+    if steps is not None and not steps:
+        print("nothing changes, and the control plane is parked: no update is run", flush=True)
+        return 0
+    waiting = [
+        f"  - {step['op']} {step['urn'].rpartition('::')[2]}"
+        for step in steps or ()
+        if _type(step["urn"]).startswith("kubernetes:")
+    ]
+    if waiting:
+        to = f"--stack {cli.stack}"
+        head = (
+            "the control plane is parked, and nothing was changed: in the cluster these changes wait for it:"
+        )
+        fix = f"fix: bin/kubepark unpark all {to}, then bin/kubepark up {to}"
+        raise CommandError("\n".join([head, *waiting, fix]))
+    return cli.update(*CHECKED_BY_US, *_consent(environment, yes), *options)
+
+
+def _steps(cli: Pulumi, options: Sequence[str]) -> list[Mapping[str, str]] | None:
+    """What an update would do; None if its preview fails: the update says it in the engine's own words."""
+    chosen = [option for option in options if option not in _SHOWN]
+    try:
+        document = json.loads(cli.read("preview", "--json", *CHECKED_BY_US, *chosen))
+    except CommandError:
+        return None
+    return [step for step in document["steps"] if step["op"] not in _NOTHING]
+
+
+def _type(urn: str) -> str:
+    """Of `urn:pulumi:STACK::PROJECT::PARENT$TYPE::NAME`."""
+    return urn.split("::")[2].rpartition("$")[2]
 
 
 def _refuse_protected(cli: Pulumi) -> None:

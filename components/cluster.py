@@ -33,6 +33,8 @@ NOT_CREATED = (
     "(InsufficientInstanceCapacity): wait, or another instance type or, for GPU nodes, another zone "
     "(kubepark:gpu.availabilityZone). Over a quota (VcpuLimitExceeded): ask AWS for more vCPU first"
 )
+_BY_STATE = "what is in the cluster is compared with the last update's state alone"
+_CONNECT_SECONDS = 3.0
 _GATHER_SECONDS = 0.2  # how long a call is held back for others that want the same answer
 
 
@@ -152,13 +154,17 @@ class Cluster(pulumi.ComponentResource):
         try:
             return await self._read_kubeconfig()
         except pulumi.RunError as error:
-            pulumi.log.info(f"{error}; what is in the cluster is compared with the last update's state alone")
+            pulumi.log.info(f"{error}; {_BY_STATE}")
             return ""
 
     async def _keep(self, found: Any) -> str:
         """The path of the file, once the kubeconfig is in it."""
         text, endpoint = ("", "") if pulumi.contains_unknowns(found) else found
-        if self._settings.control_plane.power is Power.RUNNING and not pulumi.runtime.is_dry_run():
+        if pulumi.runtime.is_dry_run():
+            if text and not await _listens(endpoint):
+                pulumi.log.info(f"the API server does not answer at {endpoint}; {_BY_STATE}")
+                text = kubeconfig.NOWHERE  # with the address the provider would try for half a minute
+        elif self._settings.control_plane.power is Power.RUNNING:
             await self._until_it_listens(endpoint)  # this update may have started the master
         kubeconfig.keep(self._file, kubeconfig.with_server(text, endpoint))
         return self._file
@@ -182,19 +188,11 @@ class Cluster(pulumi.ComponentResource):
 
     async def _until_it_listens(self, endpoint: str) -> None:
         """The master's record may be of before it was stopped. Raises: pulumi.RunError at the deadline."""
-        parts = urlsplit(endpoint)
         end = monotonic() + self._seconds
-        while True:
-            try:
-                attempt = open_connection(parts.hostname, parts.port)
-                _, writer = await wait_for(attempt, waiting.POLL_SECONDS)
-            except OSError as error:  # with a timeout, which is one
-                if monotonic() > end:
-                    raise pulumi.RunError(f"the API server does not answer at {endpoint}: {error}") from None
-                await sleep(waiting.POLL_SECONDS)
-            else:
-                writer.close()
-                return
+        while not await _listens(endpoint):
+            if monotonic() > end:
+                raise pulumi.RunError(f"the API server does not answer at {endpoint}")
+            await sleep(waiting.POLL_SECONDS)
 
     @staticmethod
     def _expected(node: NodePlan, instance_id: str) -> waiting.Expected:
@@ -255,6 +253,18 @@ class Cluster(pulumi.ComponentResource):
         except Exception as error:  # noqa: BLE001 - the SDK raises bare Exception for a failed call
             raise pulumi.RunError(str(error)) from None
         return found or {}
+
+
+async def _listens(endpoint: str) -> bool:
+    """Whether somebody takes connections at a URL."""
+    parts = urlsplit(endpoint)
+    try:
+        attempt = open_connection(parts.hostname, parts.port or 443)
+        _, writer = await wait_for(attempt, _CONNECT_SECONDS)
+    except OSError:  # and what wait_for raises, which is one
+        return False
+    writer.close()
+    return True
 
 
 def _raise_for(errors: Mapping[str, str | None]) -> None:

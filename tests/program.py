@@ -9,9 +9,11 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from pulumi.runtime.rpc import wrap_rpc_secret
 
+from components import cluster
 from tests.configuration import SECRETS, configuration
 from tests.engine import Answer, Recording, attempt
 
@@ -59,16 +61,23 @@ def run(
     config: dict[str, Any] | None = None,
     uncreated: Iterable[str] = (),
     invokes: Mapping[str, Answer] | None = None,
+    listens: bool | None = True,
 ) -> Recording:
     """One run in a folder of its own. `before`: stack outputs of the last update; `records`: changes to nodes'
-    records; `invokes`: other answers than a healthy account's; `uncreated`: see `attempt`."""
+    records; `invokes`: other answers than a healthy account's; `uncreated`: see `attempt`; `listens`: whether
+    the API server does, None: as it really is."""
     answers: dict[str, Answer] = {
         RECORDS: lambda args, recording: statuses(recording, records or {}),
         PARAMETER: {"name": "/lab/kubeconfig", "value": wrap_rpc_secret(KUBECONFIG)},
         _OUTPUTS: {"outputs": dict(before or {})},
     }
     config = config or configuration()
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+
+    async def told(endpoint: str) -> bool:
+        return bool(listens)
+
+    asked = mock.patch.object(cluster, "_listens", cluster._listens if listens is None else told)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), asked:
         recording = attempt(
             lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
             config=config,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
 from components import cluster
-from config import power, settings
+from config import kubeconfig, power, settings
 from config.instance_types import Accelerator
 from config.model import Power
 from config.power import PowerRecordError
@@ -86,9 +89,8 @@ def test_a_gpu_that_is_to_run_waits_for_nothing_in_the_cluster() -> None:
 def test_a_master_that_is_to_run_is_started_before_anything_in_the_cluster_is_looked_at() -> None:
     with socket.create_server(("127.0.0.1", 0)) as api:
         endpoint = f"https://127.0.0.1:{api.getsockname()[1]}"
-        recording = ran(
-            config=configuration(controlPlane__power="running", controlPlane__apiEndpoint=endpoint)
-        )
+        pinned = configuration(controlPlane__power="running", controlPlane__apiEndpoint=endpoint)
+        recording = ran(config=pinned, listens=None)
     (state,) = recording.of_type(STATE)
     provider = recording.one("pulumi:providers:kubernetes")
     assert state.name == "running-master1"
@@ -107,8 +109,8 @@ def test_an_api_that_does_not_come_back_ends_the_update(monkeypatch: pytest.Monk
         controlPlane__waitMinutes=1,
         controlPlane__apiEndpoint=f"https://127.0.0.1:{port}",
     )
-    error = run(config=pinned).error
-    assert str(error).startswith(f"the API server does not answer at https://127.0.0.1:{port}: ")
+    error = run(config=pinned, listens=None).error
+    assert str(error) == f"the API server does not answer at https://127.0.0.1:{port}"
 
 
 # -- instance types of GPU nodes ---------------------------------------------------------------------
@@ -179,3 +181,26 @@ def test_what_was_stopped_is_read_as_it_was_written() -> None:
 def test_what_is_no_record_is_said(text: str, wrong: str) -> None:
     with pytest.raises(PowerRecordError, match=wrong):
         power.load(text)
+
+
+@pytest.mark.parametrize(
+    ("listens", "kept"), [(True, "server: https://lab:6443\n"), (False, kubeconfig.NOWHERE)]
+)
+def test_a_preview_leaves_a_silent_api_alone(
+    listens: bool, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its address the provider would try for half a minute, and compare with the state in the end."""
+
+    async def told(endpoint: str) -> bool:
+        assert endpoint == "https://lab:6443"
+        return listens
+
+    said: list[str] = []
+    monkeypatch.setattr(cluster, "_listens", told)
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+    monkeypatch.setattr(pulumi.log, "info", said.append)
+    made = object.__new__(cluster.Cluster)
+    made._file = str(tmp_path / "kubeconfig")
+    assert asyncio.run(made._keep([" server: https://lab:6443\n", "https://lab:6443"])) == made._file
+    assert Path(made._file).read_text().strip() == kept.strip()
+    assert len(said) == (0 if listens else 1)

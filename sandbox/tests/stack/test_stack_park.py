@@ -1,0 +1,240 @@
+"""Park and unpark on one deployment: pods that do not want to go, updates meanwhile, and everybody back."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from config.naming import CORDONED
+from sandbox.tests.nodes.boot_world import until
+from sandbox.tests.stack.injection import refuse
+from sandbox.tests.stack.project import QUICK, Project
+from sandbox.tests.stack.test_stack_life import ADDRESSES, nodes, ready_nodes
+
+pytestmark = pytest.mark.sandbox
+
+BUDGET = {
+    "apiVersion": "policy/v1",
+    "kind": "PodDisruptionBudget",
+    "metadata": {"name": "keep-train", "namespace": "ana"},
+    "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "train"}}},
+}
+TRAIN = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "train", "namespace": "ana", "labels": {"app": "train"}},
+    "spec": {
+        "nodeName": "gpu01",
+        "automountServiceAccountToken": False,
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [
+            {"name": "train", "image": "team/train:1", "resources": {"limits": {"nvidia.com/gpu": 1}}}
+        ],
+    },
+}
+NO_CAPACITY = {
+    "operation": "ec2:StartInstances",
+    "code": "InsufficientInstanceCapacity",
+    "message": "none left",
+}
+TRIES = 5  # of boto3, for an error of AWS's own
+
+
+@pytest.fixture(autouse=True)
+def _nothing_refused(checkout: Project) -> Iterator[None]:
+    yield
+    refuse(checkout)
+
+
+def apply(project: Project, *objects: dict[str, Any]) -> None:
+    for each in objects:
+        file = project.root / f"{each['metadata']['name']}.json"
+        file.write_text(json.dumps(each), encoding="utf-8")
+        project.kubectl("apply", "-f", str(file))
+
+
+def states(project: Project) -> dict[str, str]:
+    return {name: project.instance(name)["State"]["Name"] for name in ADDRESSES}
+
+
+def identity(project: Project, name: str) -> tuple[str, str]:
+    """What does not change by a park: the instance and its address."""
+    instance = project.instance(name)
+    return instance["InstanceId"], instance["PrivateIpAddress"]
+
+
+def record(project: Project) -> dict[str, Any]:
+    found = project.aws("ssm").get_parameter(Name="/kubepark-sandbox/power")["Parameter"]["Value"]
+    document: dict[str, Any] = json.loads(found)
+    return document
+
+
+def seconds(project: Project, *words: str) -> float:
+    began = time.monotonic()
+    project.ok(*words)
+    print(*words, f"{time.monotonic() - began:.1f} s")
+    return time.monotonic() - began
+
+
+@contextmanager
+def silent(port: int) -> Iterator[None]:
+    """Packets to the port are dropped, as to a machine that is off: the queue of its listener is full."""
+    with socket.create_server(("127.0.0.1", port), backlog=0), ExitStack() as queue:
+        for _ in range(3):
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        yield
+
+
+def test_a_budget_blocks_until_the_deadline_and_force_ends_it_and_no_update_undoes_the_park(
+    project: Project,
+) -> None:
+    apply(project, BUDGET, TRAIN)
+    until(
+        "the budget counts its pod",
+        lambda: (
+            project.get("poddisruptionbudget", "keep-train", "-n", "ana")["status"].get("currentHealthy") == 1
+        ),
+        60,
+    )
+    before, uid = identity(project, "gpu01"), nodes(project)["gpu01"]["metadata"]["uid"]
+
+    blocked = project.run("park", "gpu", "--timeout", "6")
+    assert blocked.returncode == 1
+    listed = "pods are evicted:\n  ana/train on gpu01 (1 GPU, nothing makes it anew)\n"
+    assert listed in blocked.stdout, "who holds a GPU comes first"
+    assert "after 6 s these pods are still there, and nothing was stopped:" in blocked.stdout
+    assert (
+        "ana/train on gpu01 (1 GPU, nothing makes it anew): The disruption budget keep-train needs 1"
+        in blocked.stdout
+    )
+    assert nodes(project)["gpu01"]["spec"]["unschedulable"] is True
+    assert states(project)["gpu01"] == "running"
+
+    interrupted = project.start("park", "gpu", "--timeout", "600")
+    until(
+        "it waits for the budget",
+        lambda: "disruption budget" in (interrupted.stdout or iter(())).readline(),
+        60,
+    )
+    interrupted.send_signal(signal.SIGINT)
+    said, _ = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130
+    assert "interrupted; to go on: bin/kubepark park gpu --stack sandbox" in said
+
+    forced = project.ok("park", "gpu", "--timeout", "2", "--force")
+    for words in (
+        "ana/train: deleted, because of --force",
+        "gpu01 is stopped",
+        "saved: 0.5310 USD an hour, 387.63 a month",
+        "what still costs: 8.00 USD a month",
+        "back by: bin/kubepark unpark gpu --stack sandbox",
+    ):
+        assert words in forced
+    assert states(project) == dict.fromkeys(ADDRESSES, "running") | {"gpu01": "stopped"}
+    assert record(project) == {"schema": 1, "stopped": ["gpu01"]}
+
+    said = project.ok("up", "--skip-preview")
+    assert "the GPU Job was not run: gpu01 is parked" in said
+    assert "power:" not in said, "the account is as recorded"
+    assert states(project)["gpu01"] == "stopped"
+
+    back = project.ok("unpark", "gpu")
+    assert project.verified in back
+    assert identity(project, "gpu01") == before
+    node = nodes(project)["gpu01"]
+    assert (node["metadata"]["uid"], node["spec"].get("unschedulable")) == (uid, None)
+    assert CORDONED not in node["metadata"]["annotations"]
+    assert node["status"]["allocatable"]["nvidia.com/gpu"] == "1"
+    assert record(project) == {"schema": 1, "stopped": []}
+    project.ok("preview", "--expect-no-changes")
+    assert project.drift() == {}
+
+
+def test_with_the_control_plane_off_nothing_waits_and_what_is_in_the_cluster_does(project: Project) -> None:
+    before = {name: identity(project, name) for name in ADDRESSES}
+    join = project.aws("ssm").get_parameter(Name="/kubepark-sandbox/join")["Parameter"]["Version"]
+    document = project.json_of("park", "all", "--yes", "--json")
+    assert document["parked"] == ["gpu01", "worker01", "worker02", "worker03", "master1"]
+    assert document["usd"] == {"savedHourly": 1.2516, "savedMonthly": 913.67, "stillMonthly": 38.85}
+    assert states(project) == dict.fromkeys(ADDRESSES, "stopped")
+
+    for words in (("preview", "--expect-no-changes"), ("up", "--skip-preview")):
+        assert seconds(project, *words) < 10
+        with silent(project.api_port):
+            assert seconds(project, *words) < 45
+    assert states(project) == dict.fromkeys(ADDRESSES, "stopped")
+
+    project.ok("people", "suspend", "bo", "--yes", "--no-preview")
+    project.set("kubepark:tags", {"team": "ml"})
+    refused = project.run("up", *QUICK)
+    assert refused.returncode == 1
+    assert "error: the control plane is parked, and nothing was changed: in the cluster" in refused.stdout
+    assert "\n  - update secret-auth-" in refused.stdout
+    assert (
+        "fix: bin/kubepark unpark all --stack sandbox, then bin/kubepark up --stack sandbox" in refused.stdout
+    )
+    assert {"Key": "team", "Value": "ml"} not in project.instance("worker01")["Tags"]
+
+    back = project.ok("unpark", "all")
+    assert project.verified in back
+    assert "the API server's certificate is good until 20" in back
+    assert "warning" not in back
+    assert {name: identity(project, name) for name in ADDRESSES} == before
+    assert ready_nodes(project) == set(ADDRESSES)
+    assert not [name for name, node in nodes(project).items() if node["spec"].get("unschedulable")]
+    assert project.aws("ssm").get_parameter(Name="/kubepark-sandbox/join")["Parameter"]["Version"] > join
+    project.ok("up", *QUICK)
+    project.ok("preview", "--expect-no-changes")
+
+
+def test_who_was_started_past_the_command_is_uncordoned_and_the_difference_is_said(project: Project) -> None:
+    project.ok("park", "worker03")
+    ec2, worker = project.aws("ec2"), project.instance("worker03")["InstanceId"]
+    assert "worker03: already parked" not in project.ok("preview", "--expect-no-changes")
+    ec2.start_instances(InstanceIds=[worker])  # as a schedule does, or a person in the console
+    until("the master uncordons it", lambda: "unschedulable" not in nodes(project)["worker03"]["spec"], 60)
+    said = project.ok("up", *QUICK)
+    assert (
+        "power: worker03: running, and the record says parked; to stop it: bin/kubepark park worker03" in said
+    )
+    project.ok("unpark", "worker03")
+    assert "power:" not in project.ok("up", *QUICK)
+
+
+def test_without_capacity_a_start_takes_the_next_type_or_leaves_the_node_parked(project: Project) -> None:
+    with project.changed("kubepark:gpu.instanceTypes", ["g4dn.xlarge", "g4dn.2xlarge"]):
+        project.ok("park", "gpu")
+        refuse(project, NO_CAPACITY | {"status": 500})
+        left = project.run("unpark", "gpu", "--patience", "0")
+        assert left.returncode == 1
+        assert (
+            "error: gpu01 stays parked, because AWS has no capacity: g4dn.xlarge: Insufficient" in left.stdout
+        )
+        assert "; g4dn.2xlarge: InsufficientInstanceCapacity: none left" in left.stdout
+        assert (states(project)["gpu01"], record(project)["stopped"]) == ("stopped", ["gpu01"])
+        assert project.instance("gpu01")["InstanceType"] == "g4dn.xlarge"
+
+        refuse(project, NO_CAPACITY | {"status": 500, "times": TRIES})
+        said = project.ok("unpark", "gpu", "--patience", "0")
+        assert "gpu01 becomes g4dn.2xlarge (it was g4dn.xlarge)" in said
+        assert project.verified in said
+        assert project.instance("gpu01")["InstanceType"] == "g4dn.2xlarge"
+        label = "node.kubernetes.io/instance-type"
+        assert nodes(project)["gpu01"]["metadata"]["labels"][label] == "g4dn.2xlarge"
+        project.ok("preview", "--expect-no-changes")
+        project.ok("refresh", "--yes")
+        project.ok("preview", "--expect-no-changes")
+        project.ok("park", "gpu")
+        project.ok("unpark", "gpu", "--skip-verify")
+        assert project.instance("gpu01")["InstanceType"] == "g4dn.xlarge", (
+            "the first choice, when there is one"
+        )
