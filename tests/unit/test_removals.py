@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cli import main, operations, removals
+from cli import main, operations, power, removals
 from cli.errors import CommandError
 
 PEOPLE = [
@@ -82,6 +82,7 @@ def test_up_changes_nothing_after_a_refusal(monkeypatch, capsys):
     steps = []
     monkeypatch.setattr(operations.removals, "check", refuse)
     monkeypatch.setattr(operations.preflight, "warn", lambda stack, variables: None)
+    monkeypatch.setattr(operations.power, "look", lambda stack, variables: power.Known((), None))
     for before in ("_fetch_kubeconfig", "_settle"):
         monkeypatch.setattr(operations, before, lambda cli: None)
     monkeypatch.setattr(operations.Pulumi, "update", lambda self, *words: steps.append(words))
