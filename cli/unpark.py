@@ -41,8 +41,10 @@ def unpark(request: Request) -> int:
             )
         at.refuse_pinned(machines, Power.STOPPED)
         refused = _start(at, machines, types, known.parked or frozenset())
-        started = {each.name for each in machines} - refused.keys()
-        there = [each for each in find(at.ec2.client, at.cluster) if each.name in started]
+        started = [each for each in machines if each.name not in refused]
+        at.ec2.settle(started, "running")  # until then EC2 may tell of the start before
+        names = {each.name for each in started}
+        there = [each for each in find(at.ec2.client, at.cluster) if each.name in names]
         kubeconfig = Return(at).wait(there)
         if kubeconfig and any(each.role is NodeRole.MASTER for each in there):
             at.say(api_server.certificate(kubeconfig, datetime.now(UTC)))

@@ -182,6 +182,22 @@ def test_a_type_that_the_zone_never_has_is_not_waited_for_and_another_error_is_n
         start(Aws(code="VcpuLimitExceeded", g4dn_xlarge=None))
 
 
+def test_an_instance_that_does_not_get_there_is_named_at_the_deadline() -> None:
+    class Slow:
+        def describe_instances(self, InstanceIds: list[str]) -> dict[str, Any]:
+            states = {"i-gpu01": "stopping", "i-worker01": "stopped"}
+            found = [{"InstanceId": each, "State": {"Name": states[each]}} for each in InstanceIds]
+            return {"Reservations": [{"Instances": found}]}
+
+    said: list[str] = []
+    time = Time()
+    ec2 = Ec2(client=Slow(), say=said.append, clock=time.clock, sleep=time.sleep)
+    with pytest.raises(CommandError) as late:
+        ec2.settle([machine("gpu01"), machine("worker01")], "stopped")
+    assert str(late.value) == "not stopped after 10 minutes: gpu01; run the command again to go on"
+    assert said == ["worker01 is stopped"]
+
+
 # -- the record ----------------------------------------------------------------------------------------
 
 AUTO = dict.fromkeys(NodeRole, "auto")
