@@ -239,6 +239,57 @@ def test_who_is_not_as_the_stack_file_wants_it_is_named_with_the_update_that_mak
     ]
 
 
+class Ssm:
+    """Parameter Store with one parameter; None: it is not there."""
+
+    class exceptions:
+        class ParameterNotFound(Exception):
+            """As boto3 raises it."""
+
+    def __init__(self, value: str | None) -> None:
+        self.value = value
+
+    def get_parameter(self, Name: str) -> dict[str, Any]:
+        assert Name == "/lab/power"
+        if self.value is None:
+            raise self.exceptions.ParameterNotFound
+        return {"Parameter": {"Value": self.value}}
+
+    def put_parameter(self, Name: str, Value: str, Type: str, Overwrite: bool) -> None:
+        assert (Name, Type, Overwrite) == ("/lab/power", "String", True)
+        self.value = Value
+
+
+@pytest.fixture
+def no_instances(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "find", lambda ec2, cluster: ())
+
+
+@pytest.mark.usefixtures("no_instances")
+def test_a_stack_of_before_the_record_has_none_and_one_that_is_none_is_an_error_with_the_way_out() -> None:
+    ssm = Ssm(None)
+    assert power.read(None, ssm, "lab").parked is None
+    power.write(ssm, "lab", ["worker01", "gpu01"])
+    assert power.read(None, ssm, "lab").parked == {"gpu01", "worker01"}
+    with pytest.raises(CommandError) as broken:
+        power.read(None, Ssm("{}"), "lab")
+    assert str(broken.value) == (
+        "the power record (/lab/power) has not the schema 1; fix: aws ssm put-parameter --overwrite --name "
+        """/lab/power --value '{"schema":1,"stopped":[]}'"""
+    )
+
+
+def test_an_operation_that_may_not_ask_goes_on_and_says_so(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def denied(service: str, *_: Any, **options: Any) -> Any:
+        raise CommandError("AWS cannot be asked: no profile")
+
+    monkeypatch.setattr(power, "client", denied)
+    found = power.look("sandbox", {})
+    assert (found.machines, found.control_plane_off, found.gpus_off) == ((), False, ())
+    said = capsys.readouterr().err
+    assert said == "warning: not checked: which nodes are parked (AWS cannot be asked: no profile)\n"
+
+
 def test_only_a_stopped_master_is_a_control_plane_that_is_off() -> None:
     assert not Known(machines(), frozenset()).control_plane_off
     assert not Known((), None).control_plane_off
