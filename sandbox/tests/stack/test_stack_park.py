@@ -43,6 +43,7 @@ NO_CAPACITY = {
     "operation": "ec2:StartInstances",
     "code": "InsufficientInstanceCapacity",
     "message": "none left",
+    "arguments": {},
 }
 TRIES = 5  # of boto3, for an error of AWS's own
 
