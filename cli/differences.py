@@ -73,4 +73,9 @@ def _below(node: Any, *, secret: bool) -> Iterator[tuple[int, int, str]]:
 
 
 def _is_secret(key: Any) -> bool:
-    return key.id == "scalar" and bool(_SECRET_KEY.fullmatch(key.value)) and not _LISTS.fullmatch(key.value)
+    return key.id == "scalar" and is_secret_name(key.value)
+
+
+def is_secret_name(key: str) -> bool:
+    """Whether what is below a key of this name is secret."""
+    return bool(_SECRET_KEY.fullmatch(key)) and not _LISTS.fullmatch(key)

@@ -238,6 +238,47 @@ def unpark(
     raise typer.Exit(unparking.unpark(request))
 
 
+@app.command(context_settings=_PASS_ON)
+def review(
+    context: typer.Context,
+    stack: Stack = "sandbox",
+    file: Annotated[
+        Path | None, typer.Option("--preview", help="Of this `pulumi preview --json`; -: standard input.")
+    ] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="For a comment on a pull request.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    acknowledge: Annotated[
+        list[str] | None,
+        typer.Option("--acknowledge", help="A class that is meant: node, access, control-plane, data."),
+    ] = None,
+    labels: Annotated[
+        str, typer.Option("--labels", help="A pull request's, with commas: acknowledge/CLASS counts.")
+    ] = "",
+    comment: Annotated[
+        bool, typer.Option("--comment", envvar="KUBEPARK_COMMENT", help="Also on the pull request, by gh.")
+    ] = False,
+) -> None:
+    """Say in short what a change would do to the running cluster. Options of `pulumi preview` are passed on.
+
+    Exit codes: 0 nothing to acknowledge, 1 the preview failed or a policy is violated, 12 rebuilds a node,
+    13 changes who may do what, 14 touches the control plane, 15 loses data.
+    """
+    from cli import review as reviewing
+
+    if as_markdown and as_json:
+        context.fail("--markdown and --json are asked for one at a time")
+    form = "markdown" if as_markdown else "json" if as_json else "terminal"
+    request = reviewing.Request(
+        file=file,
+        form=form,
+        acknowledged=acknowledge or (),
+        labels=labels,
+        comment=comment,
+        options=_options(context),
+    )
+    raise typer.Exit(reviewing.run(stack, request))
+
+
 @app.command()
 def cancel(stack: Stack = "sandbox") -> None:
     """Remove the lock of an operation that was killed (`pulumi cancel`)."""

@@ -21,8 +21,13 @@ from config import kubeconfig as operator
 from config.files import replace_file
 from config.model import NodeRole, Power
 
-# Our own settings check says all that is wrong at once; the CLI's ends at the first wrong type.
-CHECKED_BY_US = ("--policy-pack", str(ROOT / "policies"), "--skip-config-validation")
+
+def checked_by_us(root: Path) -> Sequence[str]:
+    """Our own settings check says all that is wrong at once; the CLI's ends at the first wrong type."""
+    return ("--policy-pack", str(root / "policies"), "--skip-config-validation")
+
+
+CHECKED_BY_US = checked_by_us(ROOT)
 # Options of `pulumi destroy` that say which resources are meant, or that protection is not.
 _CHOOSING = ("--target", "-t", "--exclude", "-x", "--ignore-protect")
 # Options of `pulumi up` that are about what is shown, and steps of a preview that do nothing.

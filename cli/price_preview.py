@@ -79,7 +79,7 @@ def run(file: Path, stack: str, region: str | None, *, as_json: bool) -> int:
     Raises: CommandError.
     """
     digest = _read(file)
-    table = table_of(region or _region(digest) or str(setting(config_of(stack), f"{PROJECT}:aws.region")))
+    table = table_of(region or region_of(digest) or str(setting(config_of(stack), f"{PROJECT}:aws.region")))
     found = changes(digest, table)
     delta = total(change.delta for change in found)
     if as_json:
@@ -104,9 +104,7 @@ def changes(digest: Mapping[str, Any], table: PriceTable) -> list[Change]:
     found = []
     for step in digest.get("steps") or []:
         operation = str(step["op"])
-        if operation not in _OPERATIONS:
-            raise CommandError(f"{operation} is no operation of pulumi that kubepark knows")
-        before, after = _OPERATIONS[operation]
+        before, after = counted(operation)
         old, new = step.get("oldState") or {}, step.get("newState") or {}
         if not after and old.get("retainOnDelete"):
             continue  # AWS has it still, and it is paid for
@@ -115,6 +113,13 @@ def changes(digest: Mapping[str, Any], table: PriceTable) -> list[Change]:
             name = str(step["urn"]).rpartition("::")[2]
             found.append(Change(operation=operation, type=(new or old)["type"], name=name, delta=delta))
     return found
+
+
+def counted(operation: str) -> tuple[bool, bool]:
+    """Whether what was and what will be counts. Raises: CommandError for an operation that nobody knows."""
+    if operation not in _OPERATIONS:
+        raise CommandError(f"{operation} is no operation of pulumi that kubepark knows")
+    return _OPERATIONS[operation]
 
 
 def _price(state: State, table: PriceTable) -> Cost:
@@ -204,7 +209,7 @@ def _accepted() -> str:
     return "accepted: what `bin/kubepark preview --json` prints"
 
 
-def _region(digest: Mapping[str, Any]) -> str:
+def region_of(digest: Mapping[str, Any]) -> str:
     """The region in the preview's configuration; "" if it is not there or secret."""
     text = (digest.get("config") or {}).get(f"{PROJECT}:aws", "")
     try:

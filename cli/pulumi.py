@@ -10,11 +10,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any, TextIO
+from types import FrameType, MappingProxyType
+from typing import IO, Any, TextIO
 
 from cli import engine_events, environments
 from cli.errors import CommandError
@@ -49,7 +50,7 @@ class Pulumi:
 
         with engine_events.following(watch) as option, _signals() as running:
             words = ("up", *arguments, NOT_STOPPED_BY_ONE, *option)
-            code = self._run(running, *words, variables=engine_events.VARIABLES)
+            code = self._run(running, words, engine_events.VARIABLES)
         if not failed:
             return code
         print(
@@ -69,18 +70,31 @@ class Pulumi:
         reaches us alone, is handed on as an interrupt.
         """
         with _signals() as running:
-            return self._run(running, verb, *arguments, output=output)
+            return self._run(running, (verb, *arguments), output=output)
+
+    def collect(self, verb: str, *arguments: str, **variables: str) -> tuple[int, str]:
+        """As `operate`, but for what the CLI prints to standard output, which is given back with the code.
+
+        Raises: KeyboardInterrupt when it was interrupted, once the CLI has ended.
+        """
+        received: list[int] = []
+        with _signals(received) as running, tempfile.TemporaryFile() as output:
+            code = self._run(running, (verb, *arguments), variables, output)
+            output.seek(0)
+            printed = output.read().decode()
+        if received:
+            raise KeyboardInterrupt
+        return code, printed
 
     def _run(
         self,
         running: list[subprocess.Popen[bytes]],
-        *words: str,
-        output: TextIO | None = None,
-        variables: Mapping[str, str] | None = None,
+        words: Sequence[str],
+        variables: Mapping[str, str] = MappingProxyType({}),
+        output: IO[bytes] | TextIO | None = None,
     ) -> int:
         command = [self._executable(), *words, "--stack", self.stack]
-        environment = {**self.variables, **(variables or {})}
-        process = subprocess.Popen(command, cwd=self._cwd, env=environment, stdout=output)
+        process = subprocess.Popen(command, cwd=self._cwd, env={**self.variables, **variables}, stdout=output)
         running.append(process)
         code = process.wait()
         return code if code >= 0 else 128 - code
@@ -142,15 +156,23 @@ def stored_hashes(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def _signals() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """While the CLI runs, signals do not end us: it is asked to end, and we wait for it."""
+def _signals(received: list[int] | None = None) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """While the CLI runs, signals do not end us: it is asked to end, and we wait for it.
+
+    `received`: takes their numbers.
+    """
     running: list[subprocess.Popen[bytes]] = []
+    noted = [] if received is None else received
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
 
     def hand_on(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
         for process in running:
             process.send_signal(signal.SIGINT)
 
-    handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: hand_on}
+    handlers = {signal.SIGINT: note, signal.SIGTERM: hand_on}
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield running
