@@ -14,7 +14,8 @@ WITH_TOOLS = real=$$($(PY) -m sandbox.nodes.choice) && \
 	KUBEPARK_TOOLS=$$($(PY) -m sandbox.build.toolchain $(TOOL_MODULES) $$real) && export KUBEPARK_TOOLS &&
 # One after the other: each is a cluster of real nodes.
 LONG_TESTS := $(addprefix sandbox/tests/program/test_userdata_,boot.py faults.py) $(addprefix sandbox/tests/stack/test_, \
-	$(addsuffix .py,real_nodes real_faults stack_life stack_failures stack_secrets stack_interrupts stack_refusals stack_people))
+	$(addsuffix .py,real_nodes real_faults stack_life stack_failures stack_secrets stack_interrupts stack_refusals stack_people \
+	stack_review_changes))
 PRODUCT := __main__.py config components userdata cli policies
 # The first Python that is new enough. Asked for only when the virtualenv is made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -25,7 +26,7 @@ export STACK
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help up preview policy refresh destroy down check style types unit test test-slow test-real test-long bench soak lint tools sandbox-env golden diagrams lock venv clean
+.PHONY: help up preview policy refresh destroy down check style types unit test test-slow test-real test-long bench soak lint tools sandbox-env golden review-changes diagrams lock venv clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET [STACK=sandbox|dev|prod]   (STACK is sandbox unless you say otherwise)'
@@ -55,7 +56,7 @@ check: venv ## lint, types and the program's own tests: no tool, no cluster, und
 
 style:
 	@$(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --quiet --check .
-	@$(VENV)/bin/shellcheck bin/kubepark .ci/run .github/scripts/comment
+	@$(VENV)/bin/shellcheck bin/kubepark .ci/run
 
 types:
 	@$(VENV)/bin/mypy --strict --no-error-summary $(PRODUCT)
@@ -94,6 +95,10 @@ sandbox-env: venv ## print what `eval "$(make -s sandbox-env)"` needs for plain 
 golden: venv ## write the golden files anew; read the difference before you commit it
 	@UPDATE_GOLDEN=1 $(PY) -m pytest -q tests sandbox/tests/program -k 'golden or as_reviewed'
 	@git status --short tests/golden
+
+review-changes: venv ## preview the recorded changes of a review anew; read the difference before you commit it
+	@$(WITH_TOOLS) $(PY) -m sandbox.tests.review_changes tests/golden/review
+	@git status --short tests/golden/review
 
 diagrams: ## render docs/diagrams/*.dot into SVG (needs Graphviz)
 	@command -v dot >/dev/null || { echo 'Graphviz is needed and not on PATH: apt-get install graphviz, or brew install graphviz' >&2; exit 1; }

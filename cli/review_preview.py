@@ -173,7 +173,7 @@ def _step(found: Mapping[str, Any]) -> Step:
     before, after = _plain(old.get("inputs") or {}), _plain(new.get("inputs") or {})
     reasons = [*(found.get("diffReasons") or []), *(found.get("replaceReasons") or [])]
     detailed = found.get("detailedDiff") or {}
-    kind = str((new or old)["type"])
+    kind = str(found["urn"]).split("::")[2].rpartition("$")[2]  # after those of its parents
     if kind.startswith("pulumi:providers:"):  # of its providers the engine says only that they differ
         reasons = reasons or [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
     changed = detailed or [path for top in reasons for path in _differences(before, after, str(top))]

@@ -194,8 +194,8 @@ def _properties(step: Step, path: str) -> Iterator[Property]:
         yield _property(step, path, old, new)
         return
     for inner in differing(*documents, path):
-        below = inner.removeprefix(path)
-        yield _property(step, inner, *(value_at({"": each}, f'[""]{below}') for each in documents))
+        below = f"all{inner.removeprefix(path)}"
+        yield _property(step, inner, *(value_at({"all": each}, below) for each in documents))
 
 
 def _document(value: Any) -> Any:
@@ -226,6 +226,9 @@ def _shown(value: Any, hidden: bool) -> str:
         value = ", ".join(map(str, value))
     if not isinstance(value, str | int | float):
         return f"({len(value)} entries)"
+    lines = str(value).strip().splitlines()
+    if len(lines) > 1:
+        return f"({len(lines)} lines)"
     text = " ".join(str(value).split())
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 

@@ -158,7 +158,11 @@ def test_secrets_are_never_shown() -> None:
         {"clientSecret": "hunter23"},
         "clientSecret",
     )
-    found = reviewed(event, plain)
+    marked = step("update", "example:index:Thing", "m", {"a": SECRET}, {"a": SECRET}, "a", "a.b")
+    found = reviewed(event, plain, marked)
+    assert [(each.before, each.after) for change in found.changes for each in change.properties] == [
+        ("[secret]", "[secret]")
+    ] * 4
     for text in (review_text.markdown(found), review_text.document(found)):
         assert "[secret]" in text
         for leaked in ("cGxhaW4tdGV4dA", "hunter2", "4dabf181", "ciphertext"):
@@ -175,7 +179,7 @@ def test_changed_values_are_told_in_short() -> None:
     )
     long = step("update", DEPLOYMENT, "d", {"spec": {"x": "a\nb"}}, {"spec": {"x": "z" * 500}}, "spec.x")
     (found,) = reviewed(long).changes[0].properties
-    assert found.before == "a b"
+    assert found.before == "(2 lines)"
     assert len(found.after) == 60
 
 
@@ -242,7 +246,7 @@ def test_nothing_in_a_preview_is_markdown_or_html() -> None:
     evil = "x`</details><script>@everyone\n# heading\n```\nmore"
     event = step("update", "example:index:Thing", evil, {"a": "1"}, {"a": evil}, "a")
     body = review_text.markdown(reviewed(event, finding("mandatory", evil), said(evil)))
-    assert body.count("<script>") == 5, "as error, name (twice), message and value"
+    assert body.count("<script>") == 4, "as error, name (twice) and message"
     fenced = re.sub(r"^(`{3,})(mermaid)?\n.*?\n\1$", "", body, flags=re.MULTILINE | re.DOTALL)
     ours = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", fenced)
     assert not re.search(r"script|everyone|heading|more", ours)

@@ -197,20 +197,29 @@ class Project:
         """The document that `kubepark WORDS` prints."""
         return json.loads(self._printed([str(self.root / "bin" / "kubepark"), *words]))
 
+    def printed(self, *words: str, **env: str) -> str:
+        """What `kubepark WORDS` prints to standard output, however it ends."""
+        done = self._captured([str(self.root / "bin" / "kubepark"), *words], **env)
+        assert done.stdout, f"kubepark {' '.join(words)} exited {done.returncode}:\n{done.stderr}"
+        return done.stdout
+
     def _printed(self, command: list[str]) -> str:
         """What a command that succeeds prints, without what it says on standard error."""
-        done = subprocess.run(
+        done = self._captured(command)
+        assert done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def _captured(self, command: list[str], **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             command,
             cwd=self.root,
-            env=self.environment,
+            env=self.environment | env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
-        assert done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}{done.stderr}"
-        return done.stdout
 
     def drift(self) -> dict[str, list[str]]:
         """What `refresh --preview-only` shows: resource name -> changed properties, or ["gone"]."""
