@@ -91,7 +91,10 @@ def parse(text: str, name: str) -> Preview:
         if not isinstance(documents[0].get("steps", []), list) or "config" not in documents[0]:
             raise CommandError(f"{name} is no preview; {_ACCEPTED}")
         return of_digest(documents[0])
-    return of_events(documents)
+    found = of_events(documents)
+    if not found.errors and not any("summaryEvent" in each for each in documents):
+        raise CommandError(f"{name} ends before the preview did, so what else changes is not known")
+    return found
 
 
 _ACCEPTED = "accepted: what `bin/kubepark preview --json` prints"

@@ -246,11 +246,13 @@ def _access(outputs: tuple[State, State] | None) -> tuple[str, ...] | None:
     if outputs is None:
         return None
     before, after = (_grants(each) for each in outputs)
-    states = [{row["name"]: row["state"] for row in each.get("people") or []} for each in outputs]
+    lists = [{str(row["name"]): row for row in _rows(each, "people")} for each in outputs]
     people = (
-        f"{name}: {states[0].get(name, 'not in the list')} -> {states[1].get(name, 'not in the list')}"
-        for name in sorted({*states[0], *states[1]})
-        if states[0].get(name) != states[1].get(name)
+        f"{name}: {old or 'not in the list'} -> {new or 'not in the list'}"
+        for name in sorted({*lists[0], *lists[1]})
+        for key in ("state", "email")
+        for old, new in [[each.get(name, {}).get(key) for each in lists]]
+        if old != new and (key == "state" or (old and new))
     )
     marks = [("-", before - after), ("+", after - before)]
     rows = sorted((namespace, person, mark, role) for mark, rows in marks for namespace, person, role in rows)
@@ -259,7 +261,13 @@ def _access(outputs: tuple[State, State] | None) -> tuple[str, ...] | None:
 
 
 def _grants(outputs: State) -> set[tuple[str, str, str]]:
-    return {(row["namespace"], row["person"], row["role"]) for row in outputs.get("access") or []}
+    return {(row["namespace"], row["person"], row["role"]) for row in _rows(outputs, "access")}
+
+
+def _rows(outputs: State, name: str) -> list[Mapping[str, Any]]:
+    """The entries of a list among the outputs; none before the first update, or of what is not known yet."""
+    found = outputs.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _price(preview: Preview, region: str) -> Price:

@@ -13,6 +13,9 @@ DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "abc"}
 
 
+ENDED: dict[str, Any] = {"sequence": 9, "summaryEvent": {"resourceChanges": {}}}
+
+
 def urn(kind: str, name: str) -> str:
     return f"urn:pulumi:dev::kubepark::{kind}::{name}"
 
@@ -57,7 +60,7 @@ def said(message: str, severity: str = "error") -> dict[str, Any]:
 def preview(*events: dict[str, Any]) -> Preview:
     aws = json.dumps({"region": "us-east-1"})
     prelude = {"sequence": 0, "preludeEvent": {"config": {"kubepark:aws": aws}}}
-    return parse("\n".join(map(json.dumps, [prelude, *events])), "test")
+    return parse("\n".join(map(json.dumps, [prelude, *events, ENDED])), "test")
 
 
 def reviewed(*events: dict[str, Any], **options: Any) -> Review:

@@ -182,6 +182,11 @@ def _reduced(printed: str) -> Iterator[dict[str, Any]]:
         for kind in ("policyEvent", "diagnosticEvent"):
             if kind in event and event[kind].get("severity") not in ("debug", "info"):
                 yield {"sequence": 0, kind: event[kind]}
+        if "summaryEvent" in event:
+            yield {
+                "sequence": 0,
+                "summaryEvent": {"resourceChanges": event["summaryEvent"]["resourceChanges"]},
+            }
         if "preludeEvent" in event:
             config = {
                 key: value for key, value in event["preludeEvent"]["config"].items() if key == "kubepark:aws"

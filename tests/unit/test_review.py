@@ -122,6 +122,20 @@ def test_access_is_told_person_by_person() -> None:
     )
 
 
+def test_another_email_is_told() -> None:
+    before, after = (
+        {"people": [{"name": "bo", "state": "active", "email": f"{x}@example.org"}]} for x in "ab"
+    )
+    assert reviewed(outputs(before, after)).access == ("bo: a@example.org -> b@example.org",)
+
+
+def test_a_stream_that_is_cut_off_is_no_preview() -> None:
+    """The rest of it could lose data."""
+    with pytest.raises(CommandError, match="x ends before the preview did"):
+        parse(f"{json.dumps(ROLLED)}\n{json.dumps(REBUILT)}", "x")
+    assert parse(f"{json.dumps(ROLLED)}\n{json.dumps(said('no'))}", "x").errors == ("no",)
+
+
 def test_a_violated_policy_fails_and_an_advice_does_not() -> None:
     found = reviewed(ROLLED, finding("mandatory", "<{%fg 1%}>port 22 is open<{%reset%}>"))
     assert found.exit_code == 1
