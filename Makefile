@@ -31,7 +31,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the targets
 	@echo 'usage: make TARGET [STACK=sandbox|dev|prod]   (STACK is sandbox unless you say otherwise)'
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do \
-		printf '  %-12s %s\n' "$$name" "$$text"; done
+		printf '  %-14s %s\n' "$$name" "$$text"; done
 
 up: venv ## create or update the stack; the sandbox stack brings its local cloud with it
 	@$(KUBEPARK) up --stack $(STACK)

@@ -245,6 +245,10 @@ def review(
     file: Annotated[
         Path | None, typer.Option("--preview", help="Of this `pulumi preview --json`; -: standard input.")
     ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", help="A commit: what the working tree changes of it, shown in a sandbox."),
+    ] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="For a comment on a pull request.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     acknowledge: Annotated[
@@ -270,6 +274,7 @@ def review(
     form = "markdown" if as_markdown else "json" if as_json else "terminal"
     request = reviewing.Request(
         file=file,
+        base=base,
         form=form,
         acknowledged=acknowledge or (),
         labels=labels,

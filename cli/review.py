@@ -13,7 +13,7 @@ from cli.price_preview import STDIN
 from cli.review_effects import Effect
 from cli.review_preview import Preview, parse
 from cli.review_run import previewed
-from cli.review_summary import Review, review
+from cli.review_summary import BASE, DEPLOYED, Review, review
 from cli.stackfile import config_of, setting
 from config import ROOT
 from config.naming import PROJECT
@@ -26,6 +26,7 @@ class Request:
     """What is asked for. `options`: of `pulumi preview`; `labels`: of a pull request."""
 
     file: Path | None
+    base: str | None
     form: str  # terminal, markdown or json
     acknowledged: Sequence[str]
     labels: str
@@ -38,7 +39,8 @@ def run(stack: str, request: Request) -> int:
     acknowledged = acknowledgements(request.acknowledged, request.labels)
     preview, notes = _preview(stack, request)
     region = str(setting(config_of(stack), f"{PROJECT}:aws.region") or "")
-    found = review(stack, preview, region, acknowledged=acknowledged, notes=notes)
+    against = BASE if request.base else DEPLOYED
+    found = review(stack, preview, region, acknowledged=acknowledged, notes=notes, against=against)
     _print(found, request.form)
     review_comment.summarize(review_text.markdown(found))
     if request.comment:
@@ -58,8 +60,14 @@ def acknowledgements(words: Iterable[str], labels: str) -> set[Effect]:
 
 
 def _preview(stack: str, request: Request) -> tuple[Preview, Sequence[str]]:
+    if request.file and request.base:
+        raise CommandError("--preview and --base are asked for one at a time")
     if request.file:
         return _read(request.file), ()
+    if request.base:
+        from cli import review_base
+
+        return review_base.compared(stack, request.base, request.options)
     with pulumi.on(stack, "preview") as cli:
         return previewed(cli, request.options, ROOT), ()
 

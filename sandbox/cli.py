@@ -19,10 +19,11 @@ import typer
 from sandbox import checkpoint, local_cloud
 from sandbox import config as sandbox_config
 from sandbox.errors import SandboxError
+from sandbox.fresh import fresh, sweep
 from sandbox.processes import SandboxLock
 from sandbox.workspace import Workspace
 
-__all__ = ["Sandbox", "SandboxError", "app"]
+__all__ = ["Sandbox", "SandboxError", "app", "fresh", "sweep"]
 
 ROOT = Path(__file__).resolve().parents[1]
 # What needs the emulator to answer; the other verbs read or change what is kept on disk.

@@ -35,10 +35,14 @@ _FOREIGN = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG"}
 
 
 class Workspace:
-    """The CLI's side of one sandbox. After `prepare` a plain `pulumi` works on the stack in `environment`."""
+    """The CLI's side of one sandbox. After `prepare` a plain `pulumi` works on the stack in `environment`.
 
-    def __init__(self, config: SandboxConfig) -> None:
+    `secrets`: those of the stack by config path, in place of what a sandbox generates by itself.
+    """
+
+    def __init__(self, config: SandboxConfig, secrets: Mapping[str, str] | None = None) -> None:
         self.config = config
+        self._given = secrets
         self.stack = config.stack
         self.work_dir = config.work_dir
         self.project: str = yaml.safe_load((config.root / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
@@ -115,15 +119,16 @@ class Workspace:
         stackfile.require_no_secrets(document, name)
         stackfile.set_endpoints(document, self.config.aws.url, self.config.api.url)
         kept = self._kept()
-        wanted = stackfile.generated_paths(document, self.config.root)
+        wanted = stackfile.generated_paths(document, self.config.root) if self._given is None else []
         stackfile.merge(document, kept, wanted)
         atomic_write(self.stack_copy, stackfile.dump(document))
         if not self.checkpoint_file.exists():
             self._cli("stack", "init", self.stack)
         missing = [path for path in wanted if path not in kept.values]
-        if missing:
+        values = self._generate(missing) if self._given is None else self._given
+        if values:
             # An argument would be readable by any user (`ps`).
-            self._cli("config", "set-all", "--path", PULUMI_OPTION_SECRET=_csv_line(self._generate(missing)))
+            self._cli("config", "set-all", "--path", PULUMI_OPTION_SECRET=_csv_line(values))
             kept.update(self._read_copy())
         self._keep(kept)
 

@@ -56,6 +56,8 @@ def test_the_command(tmp_path: Path, words: tuple[str, ...], code: int, first: s
 def test_files_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["review", "--preview", str(tmp_path / "none")]) == 1
     assert capsys.readouterr().err == "error: none cannot be read: No such file or directory\n"
+    assert main.main(["review", "--preview", str(tmp_path / "none"), "--base", "main"]) == 1
+    assert "one at a time" in capsys.readouterr().err
 
 
 class Cli:

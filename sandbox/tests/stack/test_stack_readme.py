@@ -190,9 +190,10 @@ def test_what_deploys_it_runs_as_written_and_finds_its_cluster(reader: Reader) -
         "bin/kubepark",
         "bin/kubepark",
         "bin/kubepark",
+        "bin/kubepark",
         "make",
     ]
-    preview, up, verify, kubeconfig, check, price, park, unpark, destroy = after
+    preview, up, review, verify, kubeconfig, check, price, park, unpark, destroy = after
     assert "nothing that `up` would refuse" in reader.types(check)
     assert "a month" in reader.types(price)
     shown = reader.types(preview)
@@ -202,6 +203,7 @@ def test_what_deploys_it_runs_as_written_and_finds_its_cluster(reader: Reader) -
     by_configuration(reader)
     assert reader.project.verified in reader.types(up)
     assert reader.project.verified in reader.types(verify)
+    assert "dev: nothing changes" in reader.types(review)
 
     reader.types(kubeconfig, before=plain)
     kept = reader.home / "dev.kubeconfig"
