@@ -1,12 +1,9 @@
-"""The GitHub workflows: permissions, pins, and the comment script against a stand-in for gh."""
+"""The GitHub workflows: permissions, pins, and what meets which credentials."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ NAMES = {"ci.yml", "preview.yml", "deploy.yml", "deploy-stack.yml"}
 PIN = re.compile(
     r"^\s*-? ?uses: (?P<action>[\w./-]+)@(?P<commit>[0-9a-f]{40}) # (?P<version>v[\d.]+)\b", re.M
 )
-COMMENT = ROOT / ".github" / "scripts" / "comment"
+OWN_BRANCH = "github.event.pull_request.head.repo.full_name == github.repository"
 
 
 def workflow(name: str) -> dict[str, Any]:
@@ -65,14 +62,46 @@ def test_ci_has_no_credentials():
 def test_code_of_forks_meets_no_credentials():
     for name in NAMES:
         assert "pull_request_target" not in (FOLDER / name).read_text()
-    guard = workflow("preview.yml")["jobs"]["preview"]["if"]
-    assert guard == "github.event.pull_request.head.repo.full_name == github.repository"
+    jobs = workflow("preview.yml")["jobs"]
+    assert jobs["preview"]["if"] == OWN_BRANCH
+    review = jobs["review"]
+    assert "if" not in review, "it is for every pull request"
+    assert review["permissions"] == {"contents": "read", "pull-requests": "write"}
+    given = {name: value for step in review["steps"] for name, value in step.get("env", {}).items()}
+    assert given.pop("GH_TOKEN") == f"${{{{ {OWN_BRANCH} && github.token || '' }}}}"
+    assert given.pop("KUBEPARK_COMMENT") == f"${{{{ {OWN_BRANCH} }}}}"
+    assert not re.search(r"secrets\.|token", str(given) + str(review["env"]))
+    assert "aws-actions" not in str(review)
 
 
-def test_a_preview_for_each_stack_and_no_update():
-    preview = workflow("preview.yml")["jobs"]["preview"]
-    assert [entry["stack"] for entry in preview["strategy"]["matrix"]["include"]] == ["dev", "prod"]
-    assert {match for step in steps("preview.yml") for match in made(step)} == {"venv", "preview"}
+def test_real_stacks_are_previewed_when_a_reviewer_has_agreed_and_none_is_updated():
+    jobs = workflow("preview.yml")["jobs"]
+    assert jobs["preview"]["environment"] == "preview-${{ matrix.stack }}"
+    assert jobs["preview"]["strategy"]["matrix"]["stack"] == ["dev", "prod"]
+    assert jobs["review"]["strategy"]["matrix"]["stack"] == ["sandbox", "dev", "prod"]
+    commands = [step["run"] for step in steps("preview.yml") if "run" in step]
+    assert commands == [
+        "make venv",
+        'bin/kubepark review --base HEAD^1 --labels "$LABELS"',
+        "make venv",
+        'bin/kubepark review --comment --labels "$LABELS"',
+    ]
+
+
+def test_the_base_of_a_pull_request_is_there():
+    """What is checked out is the merge, whose first parent is the base."""
+    (checkout, *_) = workflow("preview.yml")["jobs"]["review"]["steps"]
+    assert checkout["with"]["fetch-depth"] == 2
+
+
+def test_text_of_a_pull_request_is_no_part_of_a_command():
+    for name in NAMES:
+        assert not [step["run"] for step in steps(name) if "${{" in step.get("run", "")]
+
+
+def test_labels_trigger_a_new_review():
+    types = workflow("preview.yml")[True]["pull_request"]["types"]  # YAML 1.1 takes `on` for true
+    assert {"opened", "synchronize", "labeled", "unlabeled"} <= set(types)
 
 
 def test_updates_of_one_stack_wait_for_each_other():
@@ -100,7 +129,7 @@ def made(step: dict[str, Any]) -> list[str]:
 def test_every_step_calls_something_of_ours_that_exists():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
     commands = [step["run"] for name in sorted(NAMES) for step in steps(name) if "run" in step]
-    assert len(commands) == 7
+    assert len(commands) == 8
     for name in NAMES:
         for step in steps(name):
             if "run" not in step:
@@ -134,79 +163,3 @@ def test_the_cli_version_is_the_one_that_the_project_requires():
         if "pulumi/" in step.get("uses", "")
     }
     assert versions == {required.removeprefix(">=")}
-
-
-GH = """#!/bin/sh
-# Stands in for gh: notes its arguments and the body, answers a list of comments from $COMMENTS.
-echo "$*" >>"$CALLS"
-case "$*" in
-    *--paginate*) cat "$COMMENTS" ;;
-    *) cat >"$BODY" ;;
-esac
-"""
-
-
-@pytest.fixture
-def comment(tmp_path):
-    """Runs the script; returns gh's calls and the body it was given."""
-    binaries = tmp_path / "bin"
-    binaries.mkdir()
-    (binaries / "gh").write_text(GH)
-    (binaries / "gh").chmod(0o755)
-    paths = {"CALLS": tmp_path / "calls", "COMMENTS": tmp_path / "comments", "BODY": tmp_path / "body"}
-
-    def run(output: str | None, existing: str = "", outcome: str = "success") -> tuple[list[str], str]:
-        paths["CALLS"].write_text("")
-        paths["COMMENTS"].write_text(existing)
-        file = tmp_path / "preview.txt"
-        file.unlink(missing_ok=True)
-        if output is not None:
-            file.write_text(output)
-        environment = {name: str(path) for name, path in paths.items()} | {
-            "PATH": f"{binaries}:{os.environ['PATH']}",
-            "GITHUB_REPOSITORY": "team/cluster",
-            "PULL_REQUEST": "7",
-        }
-        subprocess.run([COMMENT, "dev", outcome, file], env=environment, check=True, timeout=60)
-        return paths["CALLS"].read_text().splitlines(), paths["BODY"].read_text()
-
-    return run
-
-
-def test_the_first_preview_makes_a_comment(comment):
-    calls, body = comment("+ aws:ec2:Vpc network-vpc create\n")
-    assert calls[1] == "api --silent --method POST repos/team/cluster/issues/7/comments --field body=@-"
-    assert body.startswith("<!-- kubepark preview dev -->\n### Preview of dev: success\n")
-    assert "\n```\n+ aws:ec2:Vpc network-vpc create\n```\n" in body
-
-
-def test_the_next_preview_edits_it(comment):
-    calls, body = comment("later\n", existing="4711\n4712\n", outcome="failure")
-    assert calls[1] == "api --silent --method PATCH repos/team/cluster/issues/comments/4711 --field body=@-"
-    assert "### Preview of dev: failure" in body
-    assert len(calls) == 2
-    # Only comments of a bot that begin with this stack's marker are ours.
-    assert '.user.type == "Bot" and (.body | startswith("<!-- kubepark preview dev -->"))' in calls[0]
-
-
-def test_a_long_output_is_cut_at_a_character_and_says_so(comment):
-    _, body = comment("ä" * 50_000)
-    assert len(json.dumps(body)) > 0
-    assert len(body) < 65_536
-    assert "... cut here; the job log has all of it" in body
-
-
-def test_an_output_cannot_close_its_fence(comment):
-    _, body = comment("```\n# injected\n````\n")
-    assert body.count("\n`````\n") == 2
-
-
-def test_without_output_the_outcome_is_still_told(comment):
-    _, body = comment(None, outcome="skipped")
-    assert "### Preview of dev: skipped" in body
-
-
-def test_the_script_is_clean():
-    shellcheck = shutil.which("shellcheck") or str(ROOT / ".venv" / "bin" / "shellcheck")
-    done = subprocess.run([shellcheck, str(COMMENT)], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
