@@ -94,9 +94,13 @@ class Pulumi:
         output: IO[bytes] | TextIO | None = None,
     ) -> int:
         command = [self._executable(), *words, "--stack", self.stack]
-        process = subprocess.Popen(command, cwd=self._cwd, env={**self.variables, **variables}, stdout=output)
-        running.append(process)
-        code = process.wait()
+        # The Kubernetes provider writes the kubeconfig, an administrator's, into another temporary file
+        # at each start and leaves it there (pulumi-kubernetes 4, provider/pkg/provider/util.go).
+        with tempfile.TemporaryDirectory(prefix="kubepark-") as temporary:
+            env = {**self.variables, **variables, "TMPDIR": temporary}
+            process = subprocess.Popen(command, cwd=self._cwd, env=env, stdout=output)
+            running.append(process)
+            code = process.wait()
         return code if code >= 0 else 128 - code
 
     def read(self, *arguments: str, given: str | None = None) -> str:

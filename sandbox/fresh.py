@@ -38,10 +38,7 @@ class Fresh:
         file, secrets, self.replaced[root] = _stack_file(self.config, root)
         workspace = Workspace(replace(self.config, root=root, stack_file=file), secrets)
         workspace.prepare()
-        # The Kubernetes provider leaves kubeconfigs there (pulumi-kubernetes, provider/pkg/provider/util.go).
-        temporary = self.config.state_dir / "tmp"
-        temporary.mkdir(exist_ok=True)
-        return {**workspace.environment(), "TMPDIR": str(temporary)}
+        return workspace.environment()
 
     def has_resources(self) -> bool:
         """Whether anything is deployed."""
