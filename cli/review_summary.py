@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,11 +11,12 @@ from itertools import chain
 from typing import Any
 
 from cli import price_preview
-from cli.differences import is_secret_name
+from cli.differences import difference, is_secret_name
 from cli.price_format import table_of
 from cli.review_effects import Effect
 from cli.review_kinds import classify
 from cli.review_preview import SECRET, STACK, Finding, Preview, State, Step, differing, parts, value_at
+from config import documents
 from config.costs import Cost, total
 from config.naming import PROJECT
 
@@ -22,7 +24,7 @@ DEPLOYED, BASE = "deployed", "base"  # what a change is compared with
 FIRST = "there is no cluster yet: everything is made"
 _NOT_EVALUATED = "can't run policy"  # pulumi-policy, of a value that a preview does not know
 _REMARKS = ("error: preview failed", "preview failed")
-_SHOWN = 60  # characters of a value
+_SHOWN, _LINE = 60, 100  # characters of a value, and of a line of a text
 _RESTARTS = Effect.POD  # what is worse than this has to be acknowledged
 _FAILED = 1
 _FIRST_CODE = 10  # of an exit code that says a class
@@ -31,11 +33,15 @@ _PENDING = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"  # unknown (sdk/go/common/reso
 
 @dataclass(frozen=True, kw_only=True)
 class Property:
-    """A changed property: `before` and `after` as they are shown, "" where there is nothing."""
+    """A changed property: `before` and `after` as they are shown, "" where there is nothing.
+
+    `lines`: of a text of several, those that go (-) and come (+).
+    """
 
     path: str
     before: str
     after: str
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,13 +195,13 @@ def _what(step: Step) -> str:
 def _properties(step: Step, path: str) -> Iterator[Property]:
     """A changed property. Of documents, such as a role's policy, what differs in them."""
     old, new = (value_at(state, path) for state in (step.old, step.new))
-    documents = (_document(old), _document(new))
-    if None in documents:
+    both = (_document(old), _document(new))
+    if None in both:
         yield _property(step, path, old, new)
         return
-    for inner in differing(*documents, path):
+    for inner in differing(*both, path):
         below = f"all{inner.removeprefix(path)}"
-        yield _property(step, inner, *(value_at({"all": each}, below) for each in documents))
+        yield _property(step, inner, *(value_at({"all": each}, below) for each in both))
 
 
 def _document(value: Any) -> Any:
@@ -209,7 +215,18 @@ def _document(value: Any) -> Any:
 
 def _property(step: Step, path: str, old: Any, new: Any) -> Property:
     hidden = step.type.endswith(":Secret") or any(map(is_secret_name, parts(path)))
-    return Property(path=path, before=_shown(old, hidden), after=_shown(new, hidden))
+    lines = () if hidden else tuple(_changed_lines(old, new))
+    return Property(path=path, before=_shown(old, hidden), after=_shown(new, hidden), lines=lines)
+
+
+def _changed_lines(old: Any, new: Any) -> Iterator[str]:
+    """What differs between two texts that are maps in YAML: of those it is known what is secret."""
+    if not all(isinstance(text, str) and "\n" in text.strip() for text in (old, new)):
+        return
+    with contextlib.suppress(documents.NotYaml):
+        if isinstance(documents.load(old), dict) and isinstance(documents.load(new), dict):
+            changed = difference(old, new, "text").splitlines()[2:]
+            yield from (line[:_LINE] for line in changed if line.startswith(("+", "-")))
 
 
 def _shown(value: Any, hidden: bool) -> str:

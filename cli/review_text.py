@@ -20,6 +20,7 @@ _ENTRIES = (1000, 200, 50, 15, 5)  # how many of each list, from the most that i
 _MESSAGE = 4000  # characters of an error or a policy's message
 _WORD = 200  # characters of a name, a path or a reason
 _BOXES = 12  # of a diagram
+_LINES = 20  # of a changed text
 
 
 def marker(review: Review) -> str:
@@ -189,6 +190,9 @@ def _properties(change: Change, entries: int) -> Iterable[str]:
     yield _cut(f"{change.operation} {change.what}", _WORD)
     for each in change.properties[:entries]:
         yield _cut(f"    {each.path}: {difference(each.before, each.after)}", 2 * _WORD)
+        yield from (f"        {line}" for line in each.lines[:entries][:_LINES])
+        if len(each.lines) > min(entries, _LINES):
+            yield f"        and {len(each.lines) - min(entries, _LINES)} more lines"
     if len(change.properties) > entries:
         yield f"    and {len(change.properties) - entries} more"
 
@@ -295,6 +299,8 @@ def show(review: Review) -> None:
             put(f"  {change.operation} {change.what}: {change.why}")
             for each in change.properties if effect > Effect.POD else ():
                 put(f"      {each.path}: {difference(each.before, each.after)}", "dim")
+                for line in each.lines[:_LINES]:
+                    put(f"          {line}", "dim")
     for title, rows in (("people's access", review.access), ("price of a month", _prices(review))):
         if rows:
             put(f"\n{title}", "bold")

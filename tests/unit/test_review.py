@@ -197,6 +197,24 @@ def test_changed_values_are_told_in_short() -> None:
     assert len(found.after) == 60
 
 
+def test_of_a_text_its_changed_lines_are_told_without_secrets() -> None:
+    old = "issuer: a\nclients:\n- {id: x, secret: hunter22}\n"
+    texts = {"a": old}, {"a": old.replace("issuer: a", "issuer: b").replace("hunter22", "hunter23")}
+    found = reviewed(step("update", "kubernetes:core/v1:ConfigMap", "c", *texts, "a"))
+    assert found.changes[0].properties[0].lines == (
+        "-issuer: a",
+        "+issuer: b",
+        "-- {id: x, secret: [old secret]}",
+        "+- {id: x, secret: [new secret]}",
+    )
+    assert "        +issuer: b\n" in review_text.markdown(found)
+    script = {"a": "#!/bin/sh\nexport T=1\n"}, {"a": "#!/bin/sh\nexport T=2\n"}
+    (only,) = (
+        reviewed(step("update", "kubernetes:core/v1:ConfigMap", "c", *script, "a")).changes[0].properties
+    )
+    assert (only.lines, only.before) == ((), "(2 lines)"), "nobody knows what in it is secret"
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
