@@ -164,6 +164,7 @@ _OF_ONE_RUN = (
         r"\1-0123456789abcdef0",
     ),
     (re.compile(r"(key/)[0-9a-f-]{36}"), r"\g<1>00000000-0000-0000-0000-000000000000"),
+    (re.compile(r"\b[0-9a-f]{64}\b"), "0" * 64),  # of Dex's configuration, whose passwords are random
 )
 _SECRETS = re.compile(r"\$2[aby]\$\d\d\$|PRIVATE KEY|client-key-data")
 
