@@ -7,74 +7,20 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from cli import environments
+from cli.app import PASS_ON, Stack, Yes, app, options
 from cli.volume_policy import VolumePolicy
 
 ROOT = Path(__file__).resolve().parents[1]
 INTERRUPTED = 130  # what shells report for a command that SIGINT ended
 
-# Sub-commands in modules of their own, imported when they are named: one line of help.
-_GROUPS = {
-    "verify": "Check the running cluster.",
-    "people": "People who may log in.",
-    "manifests": "Upstream manifests.",
-}
-# Verbs that only a sandbox stack has; they live with the sandbox.
-_SANDBOX = ("down", "reset", "env", "status")
 
-
-class _Groups(TyperGroup):
-    """A command group that loads the commands of `_GROUPS` and `_SANDBOX` on first use."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *_GROUPS, *_SANDBOX]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in _SANDBOX:
-            return typer.main.get_group(environments.sandbox().app).get_command(ctx, cmd_name)
-        if cmd_name not in _GROUPS:
-            return super().get_command(ctx, cmd_name)
-        command = typer.main.get_command(import_module(f"cli.{cmd_name}").app)
-        command.help = _GROUPS[cmd_name]
-        return command
-
-
-app = typer.Typer(
-    cls=_Groups,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help=(
-        "A kubeadm Kubernetes cluster with a GPU node on EC2, and a sandbox that runs all of it "
-        "on this machine.\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted at a question; "
-        "those of an operation are pulumi's."
-    ),
-)
-
-Stack = Annotated[
-    str, typer.Option("--stack", "-s", envvar="STACK", help="The stack: sandbox, dev, prod, ...")
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
-# What we do not know is for pulumi, which has its own --help.
-_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
-
-
-def _options(context: typer.Context) -> list[str]:
-    if context.args and not context.args[0].startswith("-"):
-        context.fail(f"Got unexpected extra argument ({context.args[0]}); a stack is named by --stack")
-    return context.args
-
-
-@app.command(context_settings=_PASS_ON)
+@app.command(context_settings=PASS_ON)
 def up(
     context: typer.Context,
     stack: Stack = "sandbox",
@@ -90,10 +36,10 @@ def up(
     """
     from cli import operations
 
-    raise typer.Exit(operations.up(stack, _options(context), yes=yes, verify=not skip_verify))
+    raise typer.Exit(operations.up(stack, options(context), yes=yes, verify=not skip_verify))
 
 
-@app.command(context_settings=_PASS_ON)
+@app.command(context_settings=PASS_ON)
 def preview(context: typer.Context, stack: Stack = "sandbox") -> None:
     """Show what `up` would do. Options of `pulumi preview` are passed on: --diff, --json.
 
@@ -101,18 +47,18 @@ def preview(context: typer.Context, stack: Stack = "sandbox") -> None:
     """
     from cli import operations
 
-    raise typer.Exit(operations.preview(stack, _options(context)))
+    raise typer.Exit(operations.preview(stack, options(context)))
 
 
-@app.command(context_settings=_PASS_ON)
+@app.command(context_settings=PASS_ON)
 def refresh(context: typer.Context, stack: Stack = "sandbox", yes: Yes = False) -> None:
     """Read what is really there into the state. Options of `pulumi refresh` are passed on: --preview-only."""
     from cli import operations
 
-    raise typer.Exit(operations.refresh(stack, _options(context), yes=yes))
+    raise typer.Exit(operations.refresh(stack, options(context), yes=yes))
 
 
-@app.command(context_settings=_PASS_ON)
+@app.command(context_settings=PASS_ON)
 def destroy(
     context: typer.Context,
     stack: Stack = "sandbox",
@@ -139,7 +85,7 @@ def destroy(
     from cli.destroy import Request
 
     request = Request(yes=yes, purge=purge, volumes=volumes, seconds=timeout, as_json=as_json)
-    raise typer.Exit(operations.destroy(stack, _options(context), request))
+    raise typer.Exit(operations.destroy(stack, options(context), request))
 
 
 @app.command()
@@ -238,7 +184,7 @@ def unpark(
     raise typer.Exit(unparking.unpark(request))
 
 
-@app.command(context_settings=_PASS_ON)
+@app.command(context_settings=PASS_ON)
 def review(
     context: typer.Context,
     stack: Stack = "sandbox",
@@ -279,7 +225,7 @@ def review(
         acknowledged=acknowledge or (),
         labels=labels,
         comment=comment,
-        options=_options(context),
+        options=options(context),
     )
     raise typer.Exit(reviewing.run(stack, request))
 
