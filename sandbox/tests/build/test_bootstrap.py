@@ -66,8 +66,8 @@ def test_make_alone_lists_every_target(clone, path):
     assert done.returncode == 0, done.stderr
     names = [line.split()[0] for line in done.stdout.splitlines()[1:]]
     assert names == [
-        "help", "up", "preview", "refresh", "destroy", "down", "check", "test", "test-slow", "test-real", "bench", "test-long", "soak",
-        "lint", "tools", "sandbox-env", "golden", "diagrams", "lock", "venv", "clean",
+        "help", "up", "preview", "policy", "refresh", "destroy", "down", "check", "test", "test-slow", "test-real", "bench", "test-long", "soak",
+        "lint", "tools", "sandbox-env", "golden", "review-changes", "diagrams", "lock", "venv", "clean",
     ]  # fmt: skip
 
 
