@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from config.naming import CORDONED
+from sandbox.tests.aws.operator_calls import judge, operators
 from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.stack.injection import refuse
 from sandbox.tests.stack.project import QUICK, Project
@@ -158,6 +159,11 @@ def test_a_budget_blocks_until_the_deadline_and_force_ends_it_and_no_update_undo
     assert record(project) == {"schema": 1, "stopped": []}
     project.ok("preview", "--expect-no-changes")
     assert project.drift() == {}
+    requests = (project.state / "logs" / "requests.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {"ec2:StartInstances", "ec2:StopInstances"} <= {
+        f"{each['service']}:{each['action']}" for each in operators(requests)
+    }
+    assert judge(project.json_of("permissions"), requests).denied == [], "the printed policy was enough"
 
 
 def test_with_the_control_plane_off_nothing_waits_and_what_is_in_the_cluster_does(project: Project) -> None:
