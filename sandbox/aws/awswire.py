@@ -1,7 +1,8 @@
-"""AWS requests and error answers as they are on the wire, for the two protocols that matter here.
+"""AWS requests and error answers as they are on the wire, for the three protocols that matter here.
 
 EC2, IAM and STS speak the query protocol (a form with `Action`), SSM and KMS speak JSON with a
-target header. Reference: the `protocols` entries of botocore's service models.
+target header, S3 says what it means by method and path. Reference: the `protocols` entries of botocore's
+service models.
 """
 
 from __future__ import annotations
@@ -17,6 +18,23 @@ from xml.sax.saxutils import escape
 
 # Authorization: AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]*/([^/]*)/([^/]*)/aws4_request")
+# S3's calls about buckets, by method and subresource. Source: botocore, data/s3/2006-03-01/service-2.json.
+_BUCKET_CALLS = {
+    ("PUT", ""): "CreateBucket",
+    ("HEAD", ""): "HeadBucket",
+    ("DELETE", ""): "DeleteBucket",
+    **{
+        (method, subresource): verb + name
+        for subresource, name in (
+            ("encryption", "BucketEncryption"),
+            ("policy", "BucketPolicy"),
+            ("publicAccessBlock", "PublicAccessBlock"),
+            ("tagging", "BucketTagging"),
+            ("versioning", "BucketVersioning"),
+        )
+        for method, verb in (("GET", "Get"), ("PUT", "Put"), ("DELETE", "Delete"))
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -57,10 +75,20 @@ def parse(environ: Mapping[str, Any], body: bytes) -> AwsRequest:
         action = target.rpartition(".")[2]
     elif isinstance(params, dict) and "Action" in params:
         action = str(params["Action"])
+    elif service == "s3" and (named := _bucket_call(environ, params)):
+        action, params = named, {"Bucket": environ["PATH_INFO"].strip("/"), **params}
     else:
         action = f"{environ.get('REQUEST_METHOD', '')} {environ.get('PATH_INFO', '')}"
     agent = environ.get("HTTP_USER_AGENT", "")
     return AwsRequest(service, action, region, key, agent, params, bool(target))
+
+
+def _bucket_call(environ: Mapping[str, Any], params: Mapping[str, Any]) -> str | None:
+    """What a request about a bucket is called; None for others, about objects or with further parameters."""
+    path, asked = environ.get("PATH_INFO", "").strip("/"), [name for name in params if name != "body"]
+    if not path or "/" in path or len(asked) > 1:
+        return None
+    return _BUCKET_CALLS.get((environ.get("REQUEST_METHOD", ""), "".join(asked)))
 
 
 def _params(environ: Mapping[str, Any], body: bytes, is_json: bool) -> Any:
@@ -82,5 +110,7 @@ def render_error(request: AwsRequest, refusal: Refusal) -> tuple[str, bytes]:
         answer = {"__type": refusal.code, "message": refusal.message}
         return "application/x-amz-json-1.1", json.dumps(answer).encode()
     error = f"<Error><Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message></Error>"
+    if request.service == "s3":
+        return "application/xml", error.encode()
     identity = f"<RequestID>{uuid.uuid4()}</RequestID>"
     return "text/xml", f"<Response><Errors>{error}</Errors>{identity}</Response>".encode()

@@ -56,7 +56,7 @@ from sandbox.config import (  # noqa: E402
 )
 
 RESET_PATH = "/moto-api/reset"
-READS = ("Describe", "Get", "List")  # actions that change nothing
+READS = ("Describe", "Get", "Head", "List")  # actions that change nothing
 MAKES = ("Allocate", "Authorize", "Create", "Run")  # actions whose answers name what they made
 # Ids as EC2 and KMS give them out, and the ARNs that are the ids of load balancing.
 _IDS = re.compile(

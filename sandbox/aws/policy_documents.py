@@ -1,4 +1,4 @@
-"""Policy documents: what IAM and KMS refuse and moto accepts.
+"""Policy documents: what IAM, KMS and S3 refuse and moto accepts.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html,
 https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html (lockout)
@@ -36,6 +36,15 @@ def require_trust_policy(text: str) -> None:
     for statement in _statements(text, _MALFORMED, "Action", "Principal"):
         if "Resource" in statement or "NotResource" in statement:
             raise Refusal(_MALFORMED, "Has prohibited field Resource")
+
+
+def require_bucket_policy(text: str, bucket: str) -> None:
+    """A policy of a bucket: principals, and resources in that bucket."""
+    code, own = "MalformedPolicy", f"arn:aws:s3:::{bucket}"
+    for statement in _statements(text, code, "Action", "Principal", "Resource"):
+        for resource in _listed(statement.get("Resource")):
+            if resource != own and not resource.startswith(f"{own}/"):
+                raise Refusal(code, "Policy has invalid resource")
 
 
 def require_key_policy(text: str, account: str, exists: Callable[[str], bool], *, bypass: bool) -> None:

@@ -37,7 +37,7 @@ _MODELS: Mapping[tuple[str, str], str] = {
 
 def arguments_of(request: AwsRequest) -> Arguments:
     """The arguments of a call, named and nested as in the API's reference."""
-    if request.is_json:
+    if request.is_json or request.service == "s3":
         return dict(request.params)
     model = get_service_model(_MODELS.get((request.service, request.params["Version"]), request.service))
     parser = PROTOCOL_PARSERS[model.metadata["protocol"]](model.operation_model(request.action))
@@ -46,6 +46,8 @@ def arguments_of(request: AwsRequest) -> Arguments:
 
 def refuse(request: AwsRequest) -> Refusal | None:
     """The error that AWS would give, or None to let moto answer."""
+    if request.service == "s3" and "Bucket" not in request.params:
+        return Refusal("NotImplemented", f"not emulated: {request.action}", 501)
     check = _CHECKS.get(request.operation)
     if check is None or not isinstance(request.params, dict):
         return None
@@ -125,6 +127,10 @@ def _trust_policy(aws: Stores, call: Arguments) -> None:
     policy_documents.require_trust_policy(call.get("AssumeRolePolicyDocument") or call["PolicyDocument"])
 
 
+def _bucket_policy(aws: Stores, call: Arguments) -> None:
+    policy_documents.require_bucket_policy(call.get("body", ""), call["Bucket"])
+
+
 def _role_policy(aws: Stores, call: Arguments) -> None:
     policy_documents.require_identity_policy(call["PolicyDocument"])
 
@@ -136,5 +142,6 @@ _CHECKS: Mapping[str, Check] = {
     "iam:UpdateAssumeRolePolicy": _trust_policy,
     "kms:CreateKey": _key_policy,
     "kms:PutKeyPolicy": _key_policy,
+    "s3:PutBucketPolicy": _bucket_policy,
     "ssm:PutParameter": _put_parameter,
 }

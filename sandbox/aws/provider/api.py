@@ -17,7 +17,7 @@ from botocore.parsers import ResponseParserError
 
 from sandbox.aws.provider.values import ProviderError
 
-SERVICES = ("ec2", "iam", "kms", "ssm", "sts")
+SERVICES = ("ec2", "iam", "kms", "ssm", "sts")  # s3 beside them only where a program has buckets
 Tags = dict[str, str]
 # No proxies: every endpoint is loopback. Few retries: the emulator is there or it is not.
 _CONFIG = Config(
@@ -27,7 +27,7 @@ _CONFIG = Config(
     retries={"total_max_attempts": 2},
     max_pool_connections=32,
 )
-_ABSENT = re.compile(r"NotFound|NoSuchEntity|\.Malformed$")
+_ABSENT = re.compile(r"NotFound|NoSuch|\.Malformed$|^404$")  # 404: of S3's HEAD requests, which have no body
 
 
 class AwsError(ProviderError):
@@ -58,11 +58,16 @@ class Api:
     ec2 = property(lambda self: self._client("ec2"))
     iam = property(lambda self: self._client("iam"))
     kms = property(lambda self: self._client("kms"))
+    s3 = property(lambda self: self._client("s3"))
     ssm = property(lambda self: self._client("ssm"))
     sts = property(lambda self: self._client("sts"))
 
     def _client(self, service: str) -> Any:
         """Made on first use: most runs need few of them. Sessions are not thread-safe."""
+        if service not in self.endpoints:
+            raise ProviderError(
+                "", f"no endpoint for {service}: the stand-in provider never calls AWS itself"
+            )
         where = {"region_name": self.region, "endpoint_url": self.endpoints[service]}
         with self._lock:
             if service not in self._clients:

@@ -1,4 +1,4 @@
-"""Roles, their policies, instance profiles."""
+"""Roles, their policies, instance profiles, identity providers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from sandbox.aws.provider import policy
 from sandbox.aws.provider.api import Api, Tags, first, given, if_there, tag_list, tag_map
-from sandbox.aws.provider.resource_type import Change, ResourceType, paths
-from sandbox.aws.provider.values import CheckFailure, Properties
+from sandbox.aws.provider.resource_type import Change, ResourceType, as_set, paths
+from sandbox.aws.provider.values import CheckFailure, Properties, ProviderError
 
 _NAME = re.compile(r"[\w+=,.@-]+", re.ASCII)
 
@@ -37,14 +37,15 @@ class Role(_Named):
     token = "aws:iam/role:Role"
     longest = 64
     documents = ("assumeRolePolicy",)
-    handles = paths("name assumeRolePolicy description")
-    force_new = paths("name")
+    handles = paths("name path assumeRolePolicy description")
+    force_new = paths("name path")
     defaults = MappingProxyType({"description": "", "path": "/", "maxSessionDuration": 3600})
     same = MappingProxyType({"assumeRolePolicy": policy.same})
 
     def create(self, api: Api, inputs: Properties) -> str:
         answer = api.iam.create_role(
             RoleName=inputs["name"],
+            Path=inputs["path"],
             AssumeRolePolicyDocument=inputs["assumeRolePolicy"],
             Description=inputs["description"],
             Tags=tag_list(inputs.get("tagsAll") or {}),
@@ -167,3 +168,56 @@ class InstanceProfile(_Named):
     def _remove_role(self, api: Api, id: str) -> None:
         for role in api.iam.get_instance_profile(InstanceProfileName=id)["InstanceProfile"]["Roles"]:
             api.iam.remove_role_from_instance_profile(InstanceProfileName=id, RoleName=role["RoleName"])
+
+
+class OpenIdConnectProvider(ResourceType):
+    """Source: hashicorp/terraform-provider-aws, internal/service/iam/openid_connect_provider.go."""
+
+    token = "aws:iam/openIdConnectProvider:OpenIdConnectProvider"
+    handles = paths("url clientIdLists")
+    force_new = paths("url")
+    computed = paths("thumbprintLists")
+    # IAM answers without the scheme.
+    same = MappingProxyType({"url": lambda old, new: _host(old) == _host(new), "clientIdLists": as_set})
+
+    def check(self, inputs: Properties) -> list[CheckFailure]:
+        url = inputs["url"]
+        if isinstance(url, str) and not url.startswith("https://"):
+            return [("url", f"expected an https URL, got {url!r}")]
+        return []
+
+    def create(self, api: Api, inputs: Properties) -> str:
+        answer = api.iam.create_open_id_connect_provider(
+            Url=inputs["url"],
+            ClientIDList=inputs["clientIdLists"],
+            Tags=tag_list(inputs.get("tagsAll") or {}),
+        )
+        return str(answer["OpenIDConnectProviderArn"])
+
+    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
+        found = if_there(api.iam.get_open_id_connect_provider, OpenIDConnectProviderArn=id)
+        if found is None:
+            return None
+        return {
+            "arn": id,
+            "url": found["Url"],
+            "clientIdLists": found["ClientIDList"],
+            "thumbprintLists": found["ThumbprintList"],
+            "tagsAll": tag_map(found.get("Tags")),
+        }
+
+    def update(self, api: Api, id: str, change: Change) -> None:
+        raise ProviderError("", "moto changes no client ids of an identity provider")
+
+    def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
+        if removed:
+            api.iam.untag_open_id_connect_provider(OpenIDConnectProviderArn=id, TagKeys=removed)
+        if tags:
+            api.iam.tag_open_id_connect_provider(OpenIDConnectProviderArn=id, Tags=tag_list(tags))
+
+    def delete(self, api: Api, id: str, state: Properties) -> None:
+        api.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=id)
+
+
+def _host(url: Any) -> str:
+    return str(url).removeprefix("https://")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.aws.provider import iam, instances, interfaces, kms, network, routes, security_groups, ssm
+from sandbox.aws.provider import iam, instances, interfaces, kms, network, routes, s3, security_groups, ssm
 from sandbox.aws.provider.resource_type import ResourceType
 
 _ALL: tuple[ResourceType, ...] = (
@@ -25,8 +25,14 @@ _ALL: tuple[ResourceType, ...] = (
     iam.Role(),
     iam.RolePolicy(),
     iam.InstanceProfile(),
+    iam.OpenIdConnectProvider(),
     kms.Key(),
     kms.Alias(),
     ssm.Parameter(),
+    s3.Bucket(),
+    s3.Versioning(),
+    s3.Encryption(),
+    s3.PublicAccessBlock(),
+    s3.BucketPolicy(),
 )
 RESOURCE_TYPES: dict[str, ResourceType] = {each.token: each for each in _ALL}

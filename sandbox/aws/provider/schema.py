@@ -145,7 +145,9 @@ def _read_resource(token: str) -> dict[str, Any]:
     cls = _find(token)
     if not inspect.isclass(cls) or not issubclass(cls, pulumi.CustomResource):
         raise ProviderError("", f"unknown resource type {token}")
-    args = getattr(importlib.import_module(cls.__module__), f"{cls.__name__}Args")
+    module = importlib.import_module(cls.__module__)
+    # `InitArgs` where the name is a nested type's already: BucketVersioningArgs is a part of Bucket.
+    args = getattr(module, f"{cls.__name__}InitArgs", None) or getattr(module, f"{cls.__name__}Args")
     outputs = {name: _shape(typ) for name, typ in _types.resource_types(cls).items()}
     return {"inputs": _object(args).plain(), "outputs": Shape("object", fields=outputs).plain()}
 

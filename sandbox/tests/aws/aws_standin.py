@@ -72,7 +72,7 @@ def settings(**others: Any) -> dict[str, Any]:
         "region": REGION,
         "accessKey": "testing",
         "secretKey": "testing",
-        "endpoints": [dict.fromkeys(SERVICES, server().url)],
+        "endpoints": [dict.fromkeys((*SERVICES, "s3"), server().url)],
         "defaultTags": {"tags": DEFAULT_TAGS},
         "allowedAccountIds": [ACCOUNT],
         **others,

@@ -138,7 +138,7 @@ def test_check_lists_every_problem(cloud: Cloud):
     [
         ("aws:ec2/nothing:Nothing", "unknown resource type aws:ec2/nothing:Nothing"),
         ("gcp:a/b:C", "unknown resource type gcp:a/b:C"),
-        ("aws:s3/bucket:Bucket", "resource type aws:s3/bucket:Bucket is not implemented"),
+        ("aws:sqs/queue:Queue", "resource type aws:sqs/queue:Queue is not implemented"),
     ],
 )
 def test_unknown_types(cloud: Cloud, typ: str, message: str):

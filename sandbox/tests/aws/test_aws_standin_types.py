@@ -11,6 +11,7 @@ import pytest
 
 from sandbox.aws.provider.resource_types import RESOURCE_TYPES
 from sandbox.aws.provider.values import UNKNOWN, PartialCreate, ProviderError
+from sandbox.tests.aws import standin_foundation
 from sandbox.tests.aws.aws_standin import (
     ADDRESS,
     ALIAS,
@@ -134,6 +135,7 @@ SAMPLES: dict[str, Sample] = {
     ),
     ALIAS: Sample(lambda w: {"name": f"alias/{unique('k')}/x", "targetKeyId": w.key().id}),
     PARAMETER: Sample(_parameter, {"value": "ready", "description": "join record"}),
+    **{token: Sample(**made) for token, made in standin_foundation.SAMPLES.items()},
 }
 
 
