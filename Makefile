@@ -16,7 +16,7 @@ WITH_TOOLS = real=$$($(PY) -m sandbox.nodes.choice) && \
 LONG_TESTS := $(addprefix sandbox/tests/program/test_userdata_,boot.py faults.py) $(addprefix sandbox/tests/stack/test_, \
 	$(addsuffix .py,real_nodes real_faults stack_life stack_failures stack_secrets stack_interrupts stack_refusals stack_people \
 	stack_review_changes))
-PRODUCT := __main__.py config components userdata cli policies
+PRODUCT := __main__.py config components userdata cli policies foundation
 # The first Python that is new enough. Asked for only when the virtualenv is made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)

@@ -8,7 +8,7 @@ the sandbox's IAM evaluator replays a stack's life against it (sandbox/tests/sta
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -286,13 +286,17 @@ VERBS: Mapping[str, Grants] = {
 }
 
 
-def policy(cluster: str, region: str, account: str) -> Document:
-    """The policy document for one stack: a statement for each scope, with its actions sorted."""
+def policy(cluster: str, region: str, account: str, granted: Iterable[Grants] | None = None) -> Document:
+    """The policy document for one stack: a statement for each scope, with its actions sorted.
+
+    `granted`: rows of the tables, or of that form; all of both unless given."""
     chosen: dict[Scope, set[str]] = {}
-    for grants in (*RESOURCES.values(), *VERBS.values()):
+    for grants in (*RESOURCES.values(), *VERBS.values()) if granted is None else granted:
         for scope, actions in grants.items():
             chosen.setdefault(scope, set()).update(actions)
-    creations = [action.partition(":")[2] for action in sorted(chosen[MAKE]) if action.startswith(_CREATIONS)]
+    creations = [
+        action.partition(":")[2] for action in sorted(chosen.get(MAKE, ())) if action.startswith(_CREATIONS)
+    ]
     values = {
         "account": account,
         "alias": Naming(cluster).key_alias,

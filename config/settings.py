@@ -33,9 +33,15 @@ def load() -> Settings:
     import pulumi  # only here: the command reads stack files without an engine
     from pulumi.runtime import config as runtime_config
 
-    configuration = _configuration({**runtime_config.get_config_env(), **runtime_config.CONFIG.get()})
     plain = {key for key in SECRETS if not runtime_config.is_config_secret(f"{PROJECT}:{key}")}
-    return parse(pulumi.get_stack(), configuration, plain)
+    return parse(pulumi.get_stack(), configuration(), plain)
+
+
+def configuration() -> dict[str, Any]:
+    """The current stack's keys in the project's namespace, objects decoded."""
+    from pulumi.runtime import config as runtime_config
+
+    return _configuration({**runtime_config.get_config_env(), **runtime_config.CONFIG.get()})
 
 
 def parse(stack: str, configuration: Mapping[str, Any], plain: Set[str] = frozenset()) -> Settings:
@@ -128,14 +134,15 @@ def _cluster(root: Section, stack: str) -> str:
     derived, possible = default_cluster(stack), possible_cluster(stack)
     if not root.has("clusterName"):
         try:
-            _cluster_name(derived)
+            cluster_name(derived)
         except ValueError as error:
             wrong = f"the stack's name gives no cluster name: {error}"
             root.refuse("clusterName", wrong, accepted, possible)
-    return root.value("clusterName", _cluster_name, accepted=accepted, example=possible, default=derived)
+    return root.value("clusterName", cluster_name, accepted=accepted, example=possible, default=derived)
 
 
-def _cluster_name(raw: Any) -> str:
+def cluster_name(raw: Any) -> str:
+    """The name of a cluster. Raises: ValueError with what is wrong."""
     name = dns_label(raw)
     if len(name) > LONGEST_CLUSTER:
         raise ValueError(f"{shown(raw)} has more than {LONGEST_CLUSTER} characters")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from pulumi_policy import ResourceValidationArgs, Severity
+from pulumi_policy import PolicyConfigSchema, ResourceValidationArgs, Severity
 
-from policies.common import Fail, each, every, mandatory
+from policies.common import Fail, each, every, mandatory, strings
 
 ROLE = "aws:iam/role:Role"
 POLICY_DOCUMENTS = frozenset(
@@ -94,7 +94,7 @@ def _is_everything(resource: str) -> bool:
     return len(before) == 2 and re.fullmatch(kind_only, before[0]) is not None
 
 
-def _check_statement(statement: Mapping[str, Any], fail: Fail) -> None:
+def _check_statement(statement: Mapping[str, Any], fail: Fail, declared: Collection[str] = ()) -> None:
     if statement.get("Effect") != "Allow":
         return
     for inverted in ("NotAction", "NotResource"):
@@ -104,7 +104,7 @@ def _check_statement(statement: Mapping[str, Any], fail: Fail) -> None:
     wide = [item for item in resources if _is_everything(item)]
     if _is_narrowed(statement.get("Condition")):
         wide = []
-    for action in (str(item) for item in _list(statement.get("Action"))):
+    for action in (str(item) for item in _list(statement.get("Action")) if item not in declared):
         key = action.lower()
         if "*" in key or "?" in key:
             fail(f"Action {action} has a wildcard.")
@@ -121,9 +121,9 @@ def _statements(text: Any, fail: Fail) -> list[Any]:
         return []
 
 
-def _check_document(text: Any, fail: Fail) -> None:
+def _check_document(text: Any, fail: Fail, declared: Collection[str] = ()) -> None:
     for statement in _statements(text, fail):
-        _check_statement(statement, fail)
+        _check_statement(statement, fail, declared)
 
 
 def _check_principals(text: Any, what: str, fail: Fail) -> None:
@@ -144,7 +144,7 @@ def _no_wildcards(args: ResourceValidationArgs, fail: Fail) -> None:
     if args.resource_type in ATTACHMENTS:
         _check_attached(props.get("policyArn"), fail)
     elif args.resource_type in POLICY_DOCUMENTS:
-        _check_document(props.get("policy"), fail)
+        _check_document(props.get("policy"), fail, args.get_config().get("declared", ()))
     elif args.resource_type in OWN_POLICIES:
         if props.get("policy") is None:
             args.not_applicable("has AWS's default policy: only the account may use it")
@@ -171,4 +171,7 @@ NO_WILDCARD_MUTATION = mandatory(
     url="https://docs.aws.amazon.com/IAM/latest/UserGuide/best-practices.html",
     types=POLICY_DOCUMENTS | ATTACHMENTS | {ROLE} | OWN_POLICIES.keys(),
     check=_no_wildcards,
+    config=PolicyConfigSchema(
+        properties={"declared": strings("actions that a policy may have with a wildcard, or on everything")}
+    ),
 )

@@ -39,6 +39,8 @@ TAGGABLE = frozenset(
         "aws:iam/role:Role",
         "aws:iam/policy:Policy",
         "aws:iam/instanceProfile:InstanceProfile",
+        "aws:iam/openIdConnectProvider:OpenIdConnectProvider",
+        "aws:s3/bucket:Bucket",
     }
 )
 

@@ -33,6 +33,7 @@ CLASSLESS = {
 
 # Outputs that the program uses and that are neither inputs nor, as every id and name, a rule of `compute`.
 COMPUTED = {
+    "aws:iam/role:Role": {"arn": "arn:aws:iam::123456789012:role/{id}"},
     "aws:kms/key:Key": {"arn": "arn:aws:kms:us-east-1:123456789012:key/{id}", "keyId": "{id}"},
     "aws:ec2/eip:Eip": {"publicIp": "198.51.100.7"},  # of RFC 5737's range for documentation
 }

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("config", "components", "userdata", "sandbox", "cli", "policies")
+PACKAGES = ("config", "components", "userdata", "sandbox", "cli", "policies", "foundation")
 OURS = frozenset({*PACKAGES, "tests"})
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from tests.conventions.source import OURS, PACKAGES, ROOT, of, sources
 
-# Which of our packages each may import: config <- userdata <- components <- __main__, cli -> config. The
-# sandbox and the program meet only at the AWS API, the Kubernetes API and the program itself, so the sandbox
-# cannot flatter the program.
+# Which of our packages each may import: config <- userdata <- components <- __main__, foundation -> cli ->
+# config. The sandbox and the program meet only at the AWS API, the Kubernetes API and the program itself, so the
+# sandbox cannot flatter the program.
 MAY_IMPORT = {
     "config": {"config"},
     "components": {"components", "userdata", "config"},
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "sandbox": {"sandbox"},
     "cli": {"cli", "config"},
     "policies": {"policies", "config"},
+    "foundation": {"foundation", "cli", "config"},
     "": {"components", "userdata", "config"},
 }
 # `kubepark check` is the program's own checks; no other file of the command knows the components.
@@ -42,6 +43,7 @@ THIRD_PARTY = {
     "components": {"pulumi", "pulumi_aws", "pulumi_kubernetes", "yaml"},
     "userdata": {"yaml"},
     "policies": {"pulumi_policy"},
+    "foundation": {"pulumi", "pulumi_aws"},
 }
 # Put together here, so that this file does not contain them itself.
 MACHINE = re.compile(r"(?<![\w.$@-])/(?:" + "|".join(["wo" + "rk/", "tmp/" + "kp", "home/[a-z]+/"]) + ")")
@@ -129,7 +131,7 @@ def test_every_part_of_the_sdks_that_is_used_is_type_checked():
     (checked,) = (each["module"] for each in overrides if each.get("follow_imports") == "normal")
     used = {
         f"{node.module}.{alias.name}.*"
-        for source in of("", "config", "components", "userdata")
+        for source in of("", "config", "components", "userdata", "foundation")
         for node in ast.walk(source.tree)
         if isinstance(node, ast.ImportFrom) and node.module in ("pulumi_aws", "pulumi_kubernetes")
         for alias in node.names
@@ -151,7 +153,7 @@ def test_the_program_knows_nothing_of_the_sandbox():
     # containerd, too, calls something a sandbox (`sandbox = "registry.k8s.io/pause:..."`).
     telling = re.compile(r"emulator|\bmoto\b|localstack|^sandbox$|sandbox/")
     searched = 0
-    for source in of("", "config", "components", "userdata"):
+    for source in of("", "config", "components", "userdata", "foundation"):
         words = {node.value for node in ast.walk(source.tree) if isinstance(node, ast.Constant)}
         named = {word for word in words if isinstance(word, str) and telling.search(word)}
         searched += len(words)
@@ -210,7 +212,7 @@ def test_pytest_passes_by_no_folder_with_tests(pytestconfig):
     """By default it passes by folders of certain names, `build` among them, without a word."""
     folders = {
         path.parent.relative_to(ROOT)
-        for top in ("tests", "sandbox", "components", "config", "userdata", "cli", "policies")
+        for top in ("tests", *PACKAGES)
         for path in (ROOT / top).rglob("test_*.py")
     }
     assert len(folders) >= 10

@@ -88,7 +88,7 @@ def test_only_the_settings_read_the_configuration():
     readers = {"Config", "get_config", "require_config", "get_config_env", "CONFIG", "is_config_secret"}
     found = {
         source.name
-        for source in of("", "config", "components", "userdata")
+        for source in of("", "config", "components", "userdata", "foundation")
         if any(name.partition(".")[0] == "pulumi" for name in source.imports())
         for node in ast.walk(source.tree)
         if (isinstance(node, ast.Attribute) and node.attr in readers)

@@ -192,3 +192,10 @@ def test_an_unknown_document_is_reported_and_the_rest_still_evaluated():
     assert result.violations == ("Action iam:PassRole is allowed on *.",)
     assert result.unknown == "inlinePolicies.0.policy"
     assert evaluate(NO_WILDCARD_MUTATION, POLICY, {"policy": UNKNOWN}).unknown == "policy"
+
+
+def test_declared_actions_are_agreed_to_by_exact_name():
+    wide = allow(["ec2:Describe*", "ec2:CreateVpc", "ec2:RunInstances"])
+    declared = {"declared": ["ec2:Describe*", "ec2:CreateVpc"]}
+    result = evaluate(NO_WILDCARD_MUTATION, POLICY, {"policy": document(wide)}, config=declared)
+    assert result.violations == ("Action ec2:RunInstances is allowed on *.",)

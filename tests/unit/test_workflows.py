@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from foundation import documents
+from foundation.settings import parse
+from tests.foundation import configuration
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github" / "workflows"
 NAMES = {"ci.yml", "preview.yml", "deploy.yml", "deploy-stack.yml"}
@@ -76,7 +80,7 @@ def test_code_of_forks_meets_no_credentials():
 
 def test_real_stacks_are_previewed_when_a_reviewer_has_agreed_and_none_is_updated():
     jobs = workflow("preview.yml")["jobs"]
-    assert jobs["preview"]["environment"] == "preview-${{ matrix.stack }}"
+    assert jobs["preview"]["environment"] == "${{ matrix.stack }}-preview"
     assert jobs["preview"]["strategy"]["matrix"]["stack"] == ["dev", "prod"]
     stacks = jobs["review"]["strategy"]["matrix"]["stack"]
     assert stacks == """${{ fromJSON(vars.REVIEW_STACKS || '["sandbox"]') }}"""
@@ -103,6 +107,35 @@ def test_text_of_a_pull_request_is_no_part_of_a_command():
 def test_labels_trigger_a_new_review():
     types = workflow("preview.yml")[True]["pull_request"]["types"]  # YAML 1.1 takes `on` for true
     assert {"opened", "synchronize", "labeled", "unlabeled"} <= set(types)
+
+
+def test_each_job_with_credentials_runs_in_an_environment_that_one_role_trusts():
+    """Of foundation/: the environment's settings say who becomes the role, so no job may go without one."""
+    settings = parse("prod", configuration())
+    trusted = {role.subject.partition(":environment:")[2]: role.name for role in documents.roles(settings)}
+    names = [stack for job in workflow("deploy.yml")["jobs"].values() for stack in [job["with"]["stack"]]]
+    used = set()
+    for name, _, body in jobs():
+        if body["permissions"].get("id-token") != "write":
+            assert "environment" not in body
+            assert not any(
+                "configure-aws-credentials" in step.get("uses", "") for step in body.get("steps", [])
+            )
+            continue
+        if "uses" in body:  # another of these files, which has the environment
+            assert body["uses"] == "./.github/workflows/deploy-stack.yml"
+            continue
+        (role,) = [
+            step["with"]["role-to-assume"]
+            for step in body["steps"]
+            if "configure-aws-credentials" in step.get("uses", "")
+        ]
+        of_use = {"${{ vars.AWS_PREVIEW_ROLE }}": "preview-", "${{ vars.AWS_DEPLOY_ROLE }}": "deploy-"}[role]
+        for stack in names:
+            environment = re.sub(r"\$\{\{ (matrix|inputs)\.stack \}\}", stack, body["environment"])
+            assert trusted[environment] == of_use + stack, name
+            used.add(environment)
+    assert used == trusted.keys() - {""}
 
 
 def test_updates_of_one_stack_wait_for_each_other():

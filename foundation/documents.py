@@ -1,0 +1,223 @@
+"""Who may assume which role, and what it may do then: documents as plain values.
+
+Nothing in them is known to AWS alone: ARNs follow from names, and the key is the one that has our alias. So
+the first preview shows each document whole, and the policy pack evaluates it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cli import permissions
+from config.model import AwsSettings
+from config.naming import Naming, partition
+from foundation.settings import PREVIEW, Environment, Settings
+
+Document = dict[str, Any]
+
+# GitHub's identity provider, and the audience that its action asks for.
+# Source: GitHub's documentation, "Configuring OpenID Connect in Amazon Web Services".
+ISSUER = "token.actions.githubusercontent.com"
+AUDIENCE = "sts.amazonaws.com"
+KEY_ALIAS = "alias/kubepark-foundation"  # the cluster's keys are below alias/kubepark/
+# A path that no cluster's `NAME-*` matches: a deploy role may change its cluster's roles, and none of these.
+PATH = "/kubepark/"
+# Of the tag `kubepark:cluster`: no cluster has this name, so no deploy role may change what has it.
+NO_CLUSTER = "/foundation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolePlan:
+    """A role: `subject` is the `sub` claim of the workflow's token. `policies`: by name."""
+
+    name: str
+    description: str
+    subject: str
+    policies: Mapping[str, Document]
+
+
+def bucket_name(aws: AwsSettings) -> str:
+    """Names of buckets are unique among all accounts."""
+    return f"kubepark-state-{aws.account_id}-{aws.region}"
+
+
+def provider_arn(aws: AwsSettings) -> str:
+    return f"arn:{partition(aws.region)}:iam::{aws.account_id}:oidc-provider/{ISSUER}"
+
+
+def backend_url(aws: AwsSettings, environment: str) -> str:
+    """Each environment's state is below its name, so that its roles reach no other's."""
+    return f"s3://{bucket_name(aws)}/{environment}"
+
+
+def secrets_provider(aws: AwsSettings, environment: str) -> str:
+    """Source: gocloud.dev, secrets/awskms (`context_` parameters make the encryption context)."""
+    return f"awskms://{KEY_ALIAS}?region={aws.region}&context_environment={environment}"
+
+
+def trust(aws: AwsSettings, subject: str) -> Document:
+    """Tokens of GitHub Actions for AWS, of exactly this subject."""
+    claims = {f"{ISSUER}:aud": AUDIENCE, f"{ISSUER}:sub": subject}
+    return _document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Federated": provider_arn(aws)},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": {"StringEquals": claims},
+        }
+    )
+
+
+def key_policy(aws: AwsSettings) -> Document:
+    """The account decides by IAM who may use the key; a workflow's role never administers it, whatever its
+    own policy says (a deploy role may tag keys)."""
+    account = f"arn:{partition(aws.region)}:iam::{aws.account_id}"
+    administration = [
+        "kms:CreateAlias", "kms:CreateGrant", "kms:DeleteAlias", "kms:DisableKey", "kms:DisableKeyRotation",
+        "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource",
+        "kms:UpdateAlias",
+    ]  # fmt: skip
+    return _document(
+        {
+            "Sid": "AccountByIam",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"{account}:root"},
+            "Action": "kms:*",
+            "Resource": "*",
+        },
+        {
+            "Sid": "NoWorkflowAdministers",
+            "Effect": "Deny",
+            "Principal": {"AWS": "*"},
+            "Action": administration,
+            "Resource": "*",
+            "Condition": {"ArnLike": {"aws:PrincipalArn": f"{account}:role{PATH}*"}},
+        },
+    )
+
+
+def bucket_policy(aws: AwsSettings) -> Document:
+    """TLS only. Source: the S3 user guide, "Security best practices for Amazon S3"."""
+    bucket = _bucket(aws)
+    return _document(
+        {
+            "Sid": "OnlyTls",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [bucket, f"{bucket}/*"],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+    )
+
+
+def roles(settings: Settings) -> list[RolePlan]:
+    """For each environment: preview, deploy, park."""
+    return [role for each in settings.environments for role in _of_environment(settings, each)]
+
+
+def _of_environment(settings: Settings, environment: Environment) -> list[RolePlan]:
+    aws, name, repository = settings.aws, environment.name, f"repo:{settings.repository}"
+    of_stack = permissions.policy(environment.cluster, aws.region, aws.account_id)
+    return [
+        RolePlan(
+            name=f"preview-{name}",
+            description=f"Previews of stack {name}, after a review",
+            subject=f"{repository}:environment:{name}{PREVIEW}",
+            policies={"preview": preview(aws, environment), "state": state(aws, name)},
+        ),
+        RolePlan(
+            name=f"deploy-{name}",
+            description=f"Updates of stack {name}",
+            subject=f"{repository}:environment:{name}",
+            policies={"deploy": of_stack, "state": state(aws, name, write=True)},
+        ),
+        RolePlan(
+            name=f"park-{name}",
+            description=f"Parks nodes of stack {name}, by schedule",
+            subject=f"{repository}:ref:refs/heads/main",
+            policies={"park": park(aws, environment), "state": state(aws, name)},
+        ),
+    ]
+
+
+def preview(aws: AwsSettings, environment: Environment) -> Document:
+    """What a preview reads beside the state: no kubeconfig, no cluster's key."""
+    status = _parameter(aws, Naming(environment.cluster).status_path)
+    return _document(
+        _allow("NodesRecords", ["ssm:GetParametersByPath"], [status]),
+        _allow("Types", ["ec2:DescribeInstanceTypes"], ["*"]),
+    )
+
+
+def park(aws: AwsSettings, environment: Environment) -> Document:
+    """To stop and start the cluster's instances, after their pods were evicted: that needs the kubeconfig."""
+    naming = Naming(environment.cluster)
+    grants: permissions.Grants = {
+        permissions.READ: ("ec2:DescribeInstances",),
+        permissions.OWN: ("ec2:ModifyInstanceAttribute", "ec2:StartInstances", "ec2:StopInstances"),
+        permissions.KEY_USE: ("kms:Decrypt",),
+        **{
+            scope: actions
+            for scope, actions in permissions.VERBS["tunnel"].items()
+            if scope is not permissions.READ
+        },
+    }
+    own = permissions.policy(environment.cluster, aws.region, aws.account_id, [grants])
+    records = [_parameter(aws, name) for name in (naming.status_path, f"/{environment.cluster}/power")]
+    return _document(
+        *own["Statement"],
+        _allow(
+            "Kubeconfig", ["ssm:GetParameter"], [_parameter(aws, naming.kubeconfig_parameter), records[1]]
+        ),
+        _allow("PowerRecord", ["ssm:PutParameter"], [records[1]]),
+        _allow("NodesRecords", ["ssm:GetParametersByPath"], [records[0]]),
+    )
+
+
+def state(aws: AwsSettings, environment: str, *, write: bool = False) -> Document:
+    """An environment's state and its secrets: both under the one key, told apart by the encryption context.
+
+    S3 has the object's ARN as context where bucket keys are off. Source: the S3 user guide, "Reducing the
+    cost of SSE-KMS with Amazon S3 Bucket Keys".
+    """
+    objects = f"{_bucket(aws)}/{environment}/*"
+    put = ["s3:DeleteObject", "s3:PutObject"] if write else []
+    by_s3 = {
+        "StringEquals": {"kms:ViaService": f"s3.{aws.region}.amazonaws.com"},
+        "StringLike": {"kms:EncryptionContext:aws:s3:arn": objects},
+    }
+    by_pulumi = {"StringEquals": {"kms:EncryptionContext:environment": environment}}
+    return _document(
+        {
+            **_allow("ListState", ["s3:ListBucket"], [_bucket(aws)]),
+            "Condition": {"StringLike": {"s3:prefix": f"{environment}/*"}},
+        },
+        _allow("State", ["s3:GetObject", *put], [objects]),
+        _with_key(aws, "StateKey", ["kms:Decrypt", *(["kms:GenerateDataKey"] if write else [])], by_s3),
+        _with_key(aws, "StackSecrets", ["kms:Decrypt", *(["kms:Encrypt"] if write else [])], by_pulumi),
+    )
+
+
+def _with_key(aws: AwsSettings, sid: str, actions: list[str], conditions: Document) -> Document:
+    keys = f"arn:{partition(aws.region)}:kms:{aws.region}:{aws.account_id}:key/*"
+    ours = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": KEY_ALIAS}}
+    return {**_allow(sid, actions, [keys]), "Condition": {**ours, **conditions}}
+
+
+def _bucket(aws: AwsSettings) -> str:
+    return f"arn:{partition(aws.region)}:s3:::{bucket_name(aws)}"
+
+
+def _parameter(aws: AwsSettings, name: str) -> str:
+    return f"arn:{partition(aws.region)}:ssm:{aws.region}:{aws.account_id}:parameter{name}"
+
+
+def _allow(sid: str, actions: list[str], resources: list[str]) -> Document:
+    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+
+
+def _document(*statements: Document) -> Document:
+    return {"Version": "2012-10-17", "Statement": list(statements)}

@@ -1,0 +1,112 @@
+"""The configuration of `foundation/`, checked like the clusters': every problem in one error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from config.model import AwsSettings
+from config.naming import LONGEST_CLUSTER, PROJECT, default_cluster
+from config.problems import Problems
+from config.sections import aws as aws_section
+from config.settings import cluster_name
+from config.validation import Section, boolean, dns_label, matching, shown
+
+# Both are part of the `sub` claim, which a trust policy compares as text: nothing in them may be a wildcard
+# or a separator. Source: GitHub's documentation, "OpenID Connect reference", "Example subject claims".
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]+")
+PREVIEW = "-preview"  # what the GitHub environment of previews has behind the name of the deploys'
+# Source: the IAM API, CreateRole: 64 characters, of which `preview-` takes eight.
+_LONGEST_ENVIRONMENT = 64 - len("preview-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """One cluster's stack: `name` is that of the stack and of the GitHub environment."""
+
+    name: str
+    cluster: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """`protected`: Pulumi refuses to delete the bucket and the key."""
+
+    aws: AwsSettings
+    repository: str
+    environments: tuple[Environment, ...]
+    protected: bool
+
+
+def parse(stack: str, configuration: Mapping[str, Any]) -> Settings:
+    """Check `configuration`: the keys of the namespace, decoded.
+
+    Raises: SettingsError naming every problem with its key, the accepted form and the fix.
+    """
+    problems = Problems(stack)
+    root = Section(
+        problems, f"{PROJECT}:", {key: value for key, value in configuration.items() if value != ""}
+    )
+    settings = Settings(
+        aws=aws_section.aws(root.section("aws")),
+        repository=root.value(
+            "repository",
+            matching(_REPOSITORY, "a repository"),
+            accepted="OWNER/NAME, as GitHub spells it",
+            example="octo-org/octo-repo",
+        ),
+        environments=_environments(problems, root),
+        protected=root.value("protected", boolean, accepted="true, false", example="true", default=True),
+    )
+    root.finish()
+    problems.raise_if_any()
+    return settings
+
+
+def _environments(problems: Problems, root: Section) -> tuple[Environment, ...]:
+    key = root.key("environments")
+    raw = root.items("environments")
+    if not raw:
+        problems.add(f"{key}[0].name", "is missing", "the name of a stack", "dev")
+    found: list[Environment] = []
+    for index, item in enumerate(raw):
+        if isinstance(item, dict) and isinstance(item.get("name"), str):
+            item = {"clusterName": default_cluster(item["name"]), **item}
+        section = Section(problems, f"{key}[{index}]", item)
+        name = section.value(
+            "name",
+            partial(_unlike, taken=[each.name for each in found]),
+            accepted=f"a DNS-1123 label of at most {_LONGEST_ENVIRONMENT} characters that no other has",
+            example=f"environment-{index}",
+        )
+        cluster = section.value(
+            "clusterName",
+            partial(_own_cluster, taken=[each.cluster for each in found]),
+            accepted=f"a DNS-1123 label of at most {LONGEST_CLUSTER} characters that no other has",
+            example=f"cluster-{index}",
+            default=default_cluster(name),
+        )
+        section.finish()
+        found.append(Environment(name=name, cluster=cluster))
+    return tuple(found)
+
+
+def _unlike(raw: Any, taken: list[str]) -> str:
+    """A name by which no other environment's role can be assumed."""
+    name = dns_label(raw)
+    if len(name) > _LONGEST_ENVIRONMENT:
+        raise ValueError(f"{shown(raw)} has more than {_LONGEST_ENVIRONMENT} characters")
+    if name in taken:
+        raise ValueError(f"{shown(raw)} is there twice")
+    if name.endswith(PREVIEW):
+        raise ValueError(f"{shown(raw)} ends with {PREVIEW}, as the environments of previews do")
+    return name
+
+
+def _own_cluster(raw: Any, taken: list[str]) -> str:
+    if raw in taken:
+        raise ValueError(f"{shown(raw)} is another environment's")
+    return cluster_name(raw)
