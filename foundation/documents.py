@@ -191,10 +191,10 @@ def state(aws: AwsSettings, environment: str, *, write: bool = False) -> Documen
     }
     by_pulumi = {"StringEquals": {"kms:EncryptionContext:environment": environment}}
     return _document(
-        {
-            **_allow("ListState", ["s3:ListBucket"], [_bucket(aws)]),
-            "Condition": {"StringLike": {"s3:prefix": f"{environment}/*"}},
-        },
+        # Of the whole bucket: the CLI asks for objects that may be missing, and who may not list is told 403,
+        # not 404; in such a call there is no `s3:prefix` for a condition. Sources: the S3 API, GetObject;
+        # pulumi/pulumi, pkg/backend/diy/stack_tags.go.
+        _allow("ListState", ["s3:ListBucket"], [_bucket(aws)]),
         _allow("State", ["s3:GetObject", *put], [objects]),
         _with_key(aws, "StateKey", ["kms:Decrypt", *(["kms:GenerateDataKey"] if write else [])], by_s3),
         _with_key(aws, "StackSecrets", ["kms:Decrypt", *(["kms:Encrypt"] if write else [])], by_pulumi),

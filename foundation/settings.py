@@ -19,6 +19,7 @@ from config.validation import Section, boolean, dns_label, matching, shown
 # or a separator. Source: GitHub's documentation, "OpenID Connect reference", "Example subject claims".
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]+")
 PREVIEW = "-preview"  # what the GitHub environment of previews has behind the name of the deploys'
+OWN_STATE = "foundation"  # this project's state, beside the environments' in the bucket
 # Source: the IAM API, CreateRole: 64 characters, of which `preview-` takes eight.
 _LONGEST_ENVIRONMENT = 64 - len("preview-")
 
@@ -101,6 +102,8 @@ def _unlike(raw: Any, taken: list[str]) -> str:
         raise ValueError(f"{shown(raw)} has more than {_LONGEST_ENVIRONMENT} characters")
     if name in taken:
         raise ValueError(f"{shown(raw)} is there twice")
+    if name == OWN_STATE:
+        raise ValueError(f"{shown(raw)} is where this project's own state is")
     if name.endswith(PREVIEW):
         raise ValueError(f"{shown(raw)} ends with {PREVIEW}, as the environments of previews do")
     return name

@@ -56,6 +56,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_fix():
             {"name": "dev", "clusterName": "kubepark-dev"},
             {"name": "dev-preview"},
             {"name": "a" * 20, "size": 1},
+            {"name": "foundation"},
         ],
         "protected": "maybe",
         "bucket": "mine",
@@ -70,6 +71,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_fix():
         "kubepark:environments[2].name": '"dev-preview" ends with -preview, as the environments of previews do',
         "kubepark:environments[3].clusterName": f'"kubepark-{"a" * 20}" has more than 24 characters',
         "kubepark:environments[3].size": "is not a known key",
+        "kubepark:environments[4].name": '"foundation" is where this project\'s own state is',
         "kubepark:protected": '"maybe" is not one of true, false',
         "kubepark:bucket": "is not a known key",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -66,9 +67,14 @@ def test_ci_has_no_credentials():
 def test_code_of_forks_meets_no_credentials():
     for name in NAMES:
         assert "pull_request_target" not in (FOLDER / name).read_text()
-    jobs = workflow("preview.yml")["jobs"]
-    assert jobs["preview"]["if"] == OWN_BRANCH
-    review = jobs["review"]
+    guarded = set()
+    for name, job, body in jobs():
+        given = body["permissions"].get("id-token") or "secrets" in json.dumps(body)
+        if given and "pull_request" in workflow(name)[True]:  # `on`, as YAML 1.1 reads it
+            assert body["if"] == OWN_BRANCH
+            guarded.add((name, job))
+    assert guarded == {("preview.yml", "preview")}
+    review = workflow("preview.yml")["jobs"]["review"]
     assert "if" not in review, "it is for every pull request"
     assert review["permissions"] == {"contents": "read", "pull-requests": "write"}
     given = {name: value for step in review["steps"] for name, value in step.get("env", {}).items()}
