@@ -32,7 +32,7 @@ def main() -> None:
         "github", url=f"https://{documents.ISSUER}", client_id_lists=[documents.AUDIENCE], opts=in_aws
     )
     after = pulumi.ResourceOptions.merge(in_aws, pulumi.ResourceOptions(depends_on=[issuer]))
-    arns = {plan.name: role(settings, plan, after) for plan in documents.roles(settings)}
+    arns = {plan.use: role(settings, plan, after) for plan in documents.roles(settings)}
 
     pulumi.export("bucket", name)
     pulumi.export("key_arn", key_arn)
@@ -104,7 +104,7 @@ def bucket(
 
 def role(settings: Settings, plan: documents.RolePlan, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
     made = aws.iam.Role(
-        plan.name,
+        plan.use,
         name=plan.name,
         path=documents.PATH,
         description=plan.description,
@@ -113,7 +113,7 @@ def role(settings: Settings, plan: documents.RolePlan, opts: pulumi.ResourceOpti
     )
     for name, document in plan.policies.items():
         aws.iam.RolePolicy(
-            f"{plan.name}-{name}", name=name, role=made.name, policy=json.dumps(document), opts=opts
+            f"{plan.use}-{name}", name=name, role=made.name, policy=json.dumps(document), opts=opts
         )
     return made.arn
 

@@ -30,12 +30,18 @@ NO_CLUSTER = "/foundation"
 
 @dataclass(frozen=True, kw_only=True)
 class RolePlan:
-    """A role: `subject` is the `sub` claim of the workflow's token. `policies`: by name."""
+    """A role: `subject` is the `sub` claim of the workflow's token. `policies`: by name.
 
-    name: str
+    `use`: what for, and of which environment; roles of an account have one name each, whatever their path."""
+
+    use: str
     description: str
     subject: str
     policies: Mapping[str, Document]
+
+    @property
+    def name(self) -> str:
+        return f"kubepark-{self.use}"
 
 
 def bucket_name(aws: AwsSettings) -> str:
@@ -123,19 +129,19 @@ def _of_environment(settings: Settings, environment: Environment) -> list[RolePl
     of_stack = permissions.policy(environment.cluster, aws.region, aws.account_id)
     return [
         RolePlan(
-            name=f"preview-{name}",
+            use=f"preview-{name}",
             description=f"Previews of stack {name}, after a review",
             subject=f"{repository}:environment:{name}{PREVIEW}",
             policies={"preview": preview(aws, environment), "state": state(aws, name)},
         ),
         RolePlan(
-            name=f"deploy-{name}",
+            use=f"deploy-{name}",
             description=f"Updates of stack {name}",
             subject=f"{repository}:environment:{name}",
             policies={"deploy": of_stack, "state": state(aws, name, write=True)},
         ),
         RolePlan(
-            name=f"park-{name}",
+            use=f"park-{name}",
             description=f"Parks nodes of stack {name}, by schedule",
             subject=f"{repository}:ref:refs/heads/main",
             policies={"park": park(aws, environment), "state": state(aws, name)},

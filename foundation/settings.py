@@ -20,8 +20,8 @@ from config.validation import Section, boolean, dns_label, matching, shown
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]+")
 PREVIEW = "-preview"  # what the GitHub environment of previews has behind the name of the deploys'
 OWN_STATE = "foundation"  # this project's state, beside the environments' in the bucket
-# Source: the IAM API, CreateRole: 64 characters, of which `preview-` takes eight.
-_LONGEST_ENVIRONMENT = 64 - len("preview-")
+# Source: the IAM API, CreateRole: 64 characters.
+_LONGEST_ENVIRONMENT = 64 - len("kubepark-preview-")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -160,6 +160,9 @@ def test_no_clusters_name_gives_a_deploy_role_power_over_these_roles_or_this_key
     """A deploy role may change the roles whose names begin with its cluster's, and keys with its tag."""
     recording = recorded()
     assert {item.inputs["path"] for item in recording.of_type(ROLE)} == {"/kubepark/"}
+    assert {item.inputs["name"] for item in recording.of_type(ROLE)} == {
+        f"kubepark-{use}" for use in SUBJECTS
+    }
     provider = recording.one("pulumi:providers:aws").inputs
     tag = decoded(provider["defaultTags"])["tags"]["kubepark:cluster"]
     for cluster in ("kubepark", tag, "kubepark/deploy-dev"):

@@ -118,7 +118,7 @@ def test_labels_trigger_a_new_review():
 def test_each_job_with_credentials_runs_in_an_environment_that_one_role_trusts():
     """Of foundation/: the environment's settings say who becomes the role, so no job may go without one."""
     settings = parse("prod", configuration())
-    trusted = {role.subject.partition(":environment:")[2]: role.name for role in documents.roles(settings)}
+    trusted = {role.subject.partition(":environment:")[2]: role.use for role in documents.roles(settings)}
     names = [stack for job in workflow("deploy.yml")["jobs"].values() for stack in [job["with"]["stack"]]]
     used = set()
     for name, _, body in jobs():

@@ -46,7 +46,7 @@ def settings() -> Settings:
     return parse("prod", configuration())
 
 
-ROLES = {role.name: role for role in documents.roles(settings())}
+ROLES = {role.use: role for role in documents.roles(settings())}
 NAMES = sorted(ROLES)
 
 
@@ -166,7 +166,7 @@ def test_no_workflow_administers_the_key_whatever_its_policy_says():
         for each in statements("key", documents.key_policy(settings().aws))
         if each.body["Effect"] == "Deny"
     ]
-    deploy = f"arn:aws:iam::{ACCOUNT_ID}:role{documents.PATH}deploy-dev"
+    deploy = f"arn:aws:iam::{ACCOUNT_ID}:role{documents.PATH}kubepark-deploy-dev"
     for who, denied in ((deploy, True), (f"arn:aws:iam::{ACCOUNT_ID}:role/administrator", False)):
         for action in ("kms:TagResource", "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:CreateGrant"):
             call = Call(action, OUR_KEY, {"aws:PrincipalArn": who})
@@ -183,6 +183,6 @@ def test_a_deploy_role_changes_roles_of_its_cluster_and_none_of_these(environmen
     role = ROLES[f"deploy-{environment}"]
     assert may(role, "iam:PutRolePolicy", f"arn:aws:iam::{ACCOUNT_ID}:role/{CLUSTER[environment]}-gpu01")
     for name in NAMES:
-        arn = f"arn:aws:iam::{ACCOUNT_ID}:role{documents.PATH}{name}"
+        arn = f"arn:aws:iam::{ACCOUNT_ID}:role{documents.PATH}{ROLES[name].name}"
         assert not may(role, "iam:PutRolePolicy", arn)
         assert not may(role, "iam:UpdateAssumeRolePolicy", arn)
