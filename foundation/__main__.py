@@ -87,16 +87,19 @@ def bucket(
         opts=opts,
     )
     aws.s3.BucketVersioning(
-        "state", bucket=made.id, versioning_configuration={"status": "Enabled"}, opts=opts
-    )
-    by_key = {"sse_algorithm": "aws:kms", "kms_master_key_id": key_arn}
-    aws.s3.BucketServerSideEncryptionConfiguration(
         "state",
         bucket=made.id,
-        # With a bucket key the context would be the bucket's ARN, and an environment's no longer its own.
-        rules=[{"apply_server_side_encryption_by_default": by_key, "bucket_key_enabled": False}],
+        versioning_configuration=aws.s3.BucketVersioningVersioningConfigurationArgs(status="Enabled"),
         opts=opts,
     )
+    by_key = aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
+        sse_algorithm="aws:kms", kms_master_key_id=key_arn
+    )
+    # With a bucket key the context would be the bucket's ARN, and an environment's state no longer its own.
+    rule = aws.s3.BucketServerSideEncryptionConfigurationRuleArgs(
+        apply_server_side_encryption_by_default=by_key, bucket_key_enabled=False
+    )
+    aws.s3.BucketServerSideEncryptionConfiguration("state", bucket=made.id, rules=[rule], opts=opts)
     policy = json.dumps(documents.bucket_policy(settings.aws))
     aws.s3.BucketPolicy("state", bucket=made.id, policy=policy, opts=opts)
     return made.id

@@ -25,7 +25,15 @@ PROJECT, STACK = "kubepark", "sandbox"
 class EngineProject:
     """One stack with a backend in `folder`, where a later one finds it. `plugins`: provider -> its module."""
 
-    def __init__(self, folder: Path, program: str, plugins: Mapping[str, str], **variables: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        program: str,
+        plugins: Mapping[str, str],
+        project: str = PROJECT,
+        **variables: str,
+    ) -> None:
+        self.name = project
         self.root = folder / "project"
         binaries, self._backend = folder / "bin", folder / "backend"
         passphrase = folder / "passphrase"
@@ -38,7 +46,7 @@ class EngineProject:
             plugin = binaries / f"pulumi-resource-{name}"
             plugin.write_text(f'#!/bin/sh\nexec "{sys.executable}" -u -m {module} "$@"\n')
             plugin.chmod(0o755)
-        (self.root / "Pulumi.yaml").write_text(f"name: {PROJECT}\nruntime: python\n")
+        (self.root / "Pulumi.yaml").write_text(f"name: {project}\nruntime: python\n")
         self.program = self.root / "__main__.py"
         self.program.write_text(program)
         foreign = ("PULUMI_", "AWS_")
@@ -90,7 +98,11 @@ class EngineProject:
 
     @property
     def checkpoint_file(self) -> Path:
-        return self._backend / ".pulumi" / "stacks" / PROJECT / f"{STACK}.json"
+        return self._backend / ".pulumi" / "stacks" / self.name / f"{STACK}.json"
+
+    @property
+    def stack_file(self) -> Path:
+        return self.root / f"Pulumi.{STACK}.yaml"
 
     def resources(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.deployment().get("resources") or []
