@@ -35,7 +35,7 @@ EXPECTED = {
     "nothing": Expected(0, {}, told=("nothing changes",)),
     "node-label-added": Expected(0, {}, ("gpu01",)),
     "label-added": Expected(0, {_H: 33}),
-    "tag-added": Expected(0, {_H: 44}),
+    "tag-added": Expected(0, {_H: 45}),
     "worker-type-changed": Expected(
         12, {_N: 1}, usd=133.15, told=("Instance worker02", "instanceType: m7i.xlarge -> m6i.2xlarge")
     ),
@@ -74,9 +74,7 @@ EXPECTED = {
     ),
     "dex-image-changed": Expected(0, {_P: 1}, told=("dexidp/dex:v2.45.1 -> ghcr.io/dexidp/dex:v2.45.2",)),
     "node-role-widened": Expected(13, {_A: 4}, told=("ssm:GetParameter, ssm:GetParameterHistory",)),
-    "key-renamed": Expected(
-        15, {_D: 2, _C: 1, _A: 5, _N: 4, _H: 2}, told=("iam-no-wildcard-mutation (5)", "known later")
-    ),
+    "key-renamed": Expected(15, {_D: 2, _C: 1, _N: 4, _H: 2}, told=("known later",)),
     "policy-violated": Expected(
         1, {_A: 5}, told=("a policy is violated", "metadataOptions.httpPutResponseHopLimit is 2; at most 1.")
     ),

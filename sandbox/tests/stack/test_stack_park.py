@@ -19,7 +19,7 @@ from sandbox.tests.stack.injection import refuse
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.test_stack_life import ADDRESSES, nodes, ready_nodes
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 BUDGET = {
     "apiVersion": "policy/v1",
@@ -168,6 +168,8 @@ def test_a_budget_blocks_until_the_deadline_and_force_ends_it_and_no_update_undo
 
 def test_with_the_control_plane_off_nothing_waits_and_what_is_in_the_cluster_does(project: Project) -> None:
     before = {name: identity(project, name) for name in ADDRESSES}
+    # The limits are a quiet machine's, where an unchanged preview takes three and a half seconds.
+    load = max(1.0, seconds(project, "preview", "--expect-no-changes") / 3.5)
     join = project.aws("ssm").get_parameter(Name="/kubepark-sandbox/join")["Parameter"]["Version"]
     document = project.json_of("park", "all", "--yes", "--json")
     assert document["parked"] == ["gpu01", "worker01", "worker02", "worker03", "master1"]
@@ -175,9 +177,9 @@ def test_with_the_control_plane_off_nothing_waits_and_what_is_in_the_cluster_doe
     assert states(project) == dict.fromkeys(ADDRESSES, "stopped")
 
     for words in (("preview", "--expect-no-changes"), ("up", "--skip-preview")):
-        assert seconds(project, *words) < 10
+        assert seconds(project, *words) < 10 * load
         with silent(project.api_port):
-            assert seconds(project, *words) < 45
+            assert seconds(project, *words) < 45 * load
     assert states(project) == dict.fromkeys(ADDRESSES, "stopped")
 
     project.ok("people", "suspend", "bo", "--yes", "--no-preview")

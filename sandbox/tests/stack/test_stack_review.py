@@ -15,7 +15,7 @@ import pytest
 from sandbox.processes import MARK
 from sandbox.tests.stack.project import Project
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 STACK = "team"
 STACK_FILE = """\
