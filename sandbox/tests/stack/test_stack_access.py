@@ -144,7 +144,7 @@ def test_the_commands_of_daily_use_work_as_written(project: Project) -> None:
             continue
         done = subprocess.run(
             ["sh", "-c", command],
-            env={"KUBECONFIG": str(kubeconfig), "PATH": path},
+            env={"KUBECONFIG": str(kubeconfig), "PATH": path, "HOME": str(project.root)},
             capture_output=True,
             text=True,
             timeout=60,
