@@ -13,7 +13,7 @@ from typing import Any
 from cli import permissions
 from config.model import AwsSettings
 from config.naming import Naming, partition
-from foundation.settings import PREVIEW, Environment, Settings
+from foundation.settings import PARK, PREVIEW, Environment, Settings
 
 Document = dict[str, Any]
 
@@ -142,8 +142,8 @@ def _of_environment(settings: Settings, environment: Environment) -> list[RolePl
         ),
         RolePlan(
             use=f"park-{name}",
-            description=f"Parks nodes of stack {name}, by schedule",
-            subject=f"{repository}:ref:refs/heads/main",
+            description=f"Parks nodes of stack {name}, by schedule and by hand",
+            subject=f"{repository}:environment:{name}{PARK}",
             policies={"park": park(aws, environment), "state": state(aws, name)},
         ),
     ]

@@ -30,10 +30,10 @@ CLAIM = "token.actions.githubusercontent.com"
 SUBJECTS = {
     "preview-dev": "repo:octo-org/octo-repo:environment:dev-preview",
     "deploy-dev": "repo:octo-org/octo-repo:environment:dev",
-    "park-dev": "repo:octo-org/octo-repo:ref:refs/heads/main",
+    "park-dev": "repo:octo-org/octo-repo:environment:dev-park",
     "preview-prod": "repo:octo-org/octo-repo:environment:prod-preview",
     "deploy-prod": "repo:octo-org/octo-repo:environment:prod",
-    "park-prod": "repo:octo-org/octo-repo:ref:refs/heads/main",
+    "park-prod": "repo:octo-org/octo-repo:environment:prod-park",
 }
 PACK_CONFIG = json.loads((FOLDER / "policies.json").read_text(encoding="utf-8"))
 
@@ -57,6 +57,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_fix():
             {"name": "dev-preview"},
             {"name": "a" * 20, "size": 1},
             {"name": "foundation"},
+            {"name": "dev-park"},
         ],
         "protected": "maybe",
         "bucket": "mine",
@@ -72,6 +73,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_fix():
         "kubepark:environments[3].clusterName": f'"kubepark-{"a" * 20}" has more than 24 characters',
         "kubepark:environments[3].size": "is not a known key",
         "kubepark:environments[4].name": '"foundation" is where this project\'s own state is',
+        "kubepark:environments[5].name": '"dev-park" ends with -park, as the environments of parks do',
         "kubepark:protected": '"maybe" is not one of true, false',
         "kubepark:bucket": "is not a known key",
     }

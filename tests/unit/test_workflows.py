@@ -17,7 +17,7 @@ from tests.foundation import configuration
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github" / "workflows"
-NAMES = {"ci.yml", "preview.yml", "deploy.yml", "deploy-stack.yml"}
+NAMES = {"ci.yml", "preview.yml", "deploy.yml", "deploy-stack.yml", "park.yml"}
 PIN = re.compile(
     r"^\s*-? ?uses: (?P<action>[\w./-]+)@(?P<commit>[0-9a-f]{40}) # (?P<version>v[\d.]+)\b", re.M
 )
@@ -136,12 +136,12 @@ def test_each_job_with_credentials_runs_in_an_environment_that_one_role_trusts()
             for step in body["steps"]
             if "configure-aws-credentials" in step.get("uses", "")
         ]
-        of_use = {"${{ vars.AWS_PREVIEW_ROLE }}": "preview-", "${{ vars.AWS_DEPLOY_ROLE }}": "deploy-"}[role]
+        (use,) = re.findall(r"^\$\{\{ vars\.AWS_(PREVIEW|DEPLOY|PARK)_ROLE \}\}$", role)
         for stack in names:
             environment = re.sub(r"\$\{\{ (matrix|inputs)\.stack \}\}", stack, body["environment"])
-            assert trusted[environment] == of_use + stack, name
+            assert trusted[environment] == f"{use.lower()}-{stack}", name
             used.add(environment)
-    assert used == trusted.keys() - {""}
+    assert used == trusted.keys()
 
 
 def test_updates_of_one_stack_wait_for_each_other():
@@ -161,6 +161,23 @@ def test_a_runner_reaches_the_api_through_a_tunnel():
     assert workflow("deploy-stack.yml")["jobs"]["up"]["env"]["STACK"] == "${{ inputs.stack }}"
 
 
+def test_a_park_by_schedule_or_by_hand_is_of_what_a_runner_can_reach():
+    """Through the control plane, which it therefore leaves running; a schedule only where somebody asked for it."""
+    on = workflow("park.yml")[True]
+    inputs = on["workflow_dispatch"]["inputs"]
+    assert (inputs["verb"]["options"], inputs["target"]["options"]) == (
+        ["park", "unpark"],
+        ["gpu", "workers"],
+    )
+    job = workflow("park.yml")["jobs"]["park"]
+    assert job["if"] == "inputs.stack != '' || vars.PARK_STACKS != ''"
+    assert job["concurrency"] == {"group": "pulumi-${{ matrix.stack }}", "cancel-in-progress": False}
+    assert [(step["if"], step["run"]) for step in steps("park.yml") if "if" in step] == [
+        ("env.VERB == 'park'", 'bin/kubepark tunnel -- bin/kubepark park "$TARGET" --yes'),
+        ("env.VERB == 'unpark'", 'bin/kubepark tunnel -- bin/kubepark unpark "$TARGET"'),
+    ]
+
+
 def made(step: dict[str, Any]) -> list[str]:
     """The make targets that a step calls."""
     return re.findall(r"\bmake (?:--\S+ )*([\w-]+)", step.get("run", ""))
@@ -169,7 +186,7 @@ def made(step: dict[str, Any]) -> list[str]:
 def test_every_step_calls_something_of_ours_that_exists():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
     commands = [step["run"] for name in sorted(NAMES) for step in steps(name) if "run" in step]
-    assert len(commands) == 8
+    assert len(commands) == 11
     for name in NAMES:
         for step in steps(name):
             if "run" not in step:

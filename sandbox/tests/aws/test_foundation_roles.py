@@ -105,7 +105,7 @@ def test_no_role_is_for_unreviewed_code(name: str):
     assert trusts(role, role.subject)
     assert not trusts(role, role.subject, audience="https://github.com/octo-org")
     others = {each.subject for each in ROLES.values()} - {role.subject}
-    assert len(others) == 4  # two parks share main
+    assert len(others) == 5
     assert not any(trusts(role, subject) for subject in others)
 
 
