@@ -67,7 +67,7 @@ unit:
 test: lint ## linters, then all tests but the slow and the real ones (ten minutes on two cores)
 	@$(WITH_TOOLS) $(PY) -m pytest $(PYTEST_FLAGS) -m 'not slow and not real'
 
-test-slow: venv ## stacks that are made, broken and made again (five minutes on two cores)
+test-slow: venv ## stacks that are made, broken and made again (ten minutes on two cores)
 	@$(WITH_TOOLS) $(PY) -m pytest $(PYTEST_FLAGS) -m slow sandbox/tests
 
 test-real: venv ## a whole stack on real nodes (Linux, root; five minutes)

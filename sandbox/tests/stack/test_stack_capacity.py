@@ -16,7 +16,7 @@ from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import program_error
 from sandbox.tests.stack.test_stack_life import ready_nodes
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 ATTEMPTS = 2  # of the stand-in provider, for an error of AWS's own
 NO_CAPACITY = (

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from config.kubeconfig import NOWHERE, file_of
+from config.model import AwsSettings
+from foundation import documents
+from foundation.settings import Environment
 from sandbox.aws.statements import Call, Statement, applies, listed, statements
 from sandbox.config import ACCESS_KEY_ID, ACCOUNT_ID
 from sandbox.tests.stack import leaks
 from sandbox.tests.stack.injection import refuse
 from sandbox.tests.stack.leaks import Document, Secret, search
-from sandbox.tests.stack.project import QUICK, ROOT, Project
+from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import program_error
 
 pytestmark = pytest.mark.sandbox
@@ -72,12 +74,10 @@ def test_a_role_that_may_not_read_the_kubeconfig_previews_the_same_and_cannot_up
 
 
 def preview_role() -> list[Statement]:
-    """The policy that docs/workflows.md gives, for the sandbox's account and cluster."""
-    page = (ROOT / "docs" / "workflows.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    for name, value in (("REGION", "us-east-1"), ("ACCOUNT", ACCOUNT_ID), ("CLUSTER", "kubepark-sandbox")):
-        text = text.replace(name, value)
-    return statements("preview", json.loads(text))
+    """What foundation/ gives it beside the state, for the sandbox's account and cluster."""
+    aws = AwsSettings(region="us-east-1", account_id=ACCOUNT_ID, endpoint=None)
+    environment = Environment(name="sandbox", cluster="kubepark-sandbox")
+    return statements("preview", documents.preview(aws, environment))
 
 
 def test_the_documented_role_may_do_what_a_preview_does_and_read_no_secret_and_change_nothing(
