@@ -10,6 +10,8 @@ from cli.stackfile import config_of, setting
 
 # The shortest wait that KMS accepts, in days: a mistake can be undone until then.
 KEY_DELETION_DAYS = 7
+# States of an instance that is there. Source: the EC2 API reference, DescribeInstances, instance-state-name.
+LIVE = ("pending", "running", "stopping", "stopped")
 
 
 def client(service: str, stack: str, variables: Mapping[str, str], *, seconds: float | None = None) -> Any:

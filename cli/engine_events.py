@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cli.urns import name_of
+
 Event = Mapping[str, Any]
 
 VARIABLES = {"PULUMI_DEBUG_COMMANDS": "true"}
@@ -48,7 +50,7 @@ def failed_deletion(event: Event) -> str:
     Source: apitype.ResOpFailedEvent and StepEventMetadata of the SDK, sdk/go/common/apitype/events.go.
     """
     step = (event.get("resOpFailedEvent") or {}).get("metadata") or {}
-    return str(step["urn"]).rpartition("::")[2] if step.get("op") == "delete-replaced" else ""
+    return name_of(str(step["urn"])) if step.get("op") == "delete-replaced" else ""
 
 
 def _read(pipe: int, ended: threading.Event, react: Callable[[Event], None]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cli.aws import LIVE
 from cli.errors import CommandError
 from config.model import NodeRole
 from config.naming import TAG_CLUSTER, TAG_NODE, TAG_ROLE
@@ -17,7 +18,6 @@ Clock = Callable[[], float]
 Sleep = Callable[[float], None]
 
 _ORDER = {NodeRole.GPU: 0, NodeRole.WORKER: 1, NodeRole.MASTER: 2}
-_LIVE = ("pending", "running", "stopping", "stopped")
 SETTLE_SECONDS = 600.0  # for pods to end (45 s) and a machine to stop, or to start
 _POLL_SECONDS = 2.0
 # There is none of a type now, and none in this zone ever. Source: the EC2 API reference, "Error codes".
@@ -54,7 +54,7 @@ def find(ec2: Any, cluster: str) -> tuple[Machine, ...]:
     pages = ec2.get_paginator("describe_instances").paginate(
         Filters=[
             {"Name": f"tag:{TAG_CLUSTER}", "Values": [cluster]},
-            {"Name": "instance-state-name", "Values": list(_LIVE)},
+            {"Name": "instance-state-name", "Values": list(LIVE)},
         ]
     )
     groups = (group for page in pages for group in page["Reservations"])

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from cli.aws import LIVE
 from cli.errors import CommandError
 from config.naming import TAG_CLUSTER
 
@@ -55,7 +56,7 @@ class Search:
     constants: Mapping[str, tuple[str, ...]] | None = None
 
 
-_LIVE = {"instance-state-name": ("pending", "running", "stopping", "stopped")}
+_LIVE = {"instance-state-name": LIVE}
 _USABLE = {"state": ("pending", "available")}
 _DEFAULT = {"group-name": ("default",)}
 

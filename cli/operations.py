@@ -16,6 +16,7 @@ from cli.environments import Environment
 from cli.errors import CommandError
 from cli.pulumi import Pulumi
 from cli.stackfile import cluster_of, identity_of
+from cli.urns import name_of, type_of
 from config import ROOT
 from config import kubeconfig as operator
 from config.files import replace_file
@@ -120,9 +121,9 @@ def _update_without_cluster(cli: Pulumi, environment: Environment, yes: bool, op
         print("nothing changes, and the control plane is parked: no update is run", flush=True)
         return 0
     waiting = [
-        f"  - {step['op']} {step['urn'].rpartition('::')[2]}"
+        f"  - {step['op']} {name_of(step['urn'])}"
         for step in steps or ()
-        if _type(step["urn"]).startswith("kubernetes:")
+        if type_of(step["urn"]).startswith("kubernetes:")
     ]
     if waiting:
         to = f"--stack {cli.stack}"
@@ -142,11 +143,6 @@ def _steps(cli: Pulumi, options: Sequence[str]) -> list[Mapping[str, str]] | Non
     except CommandError:
         return None
     return [step for step in document["steps"] if step["op"] not in _NOTHING]
-
-
-def _type(urn: str) -> str:
-    """Of `urn:pulumi:STACK::PROJECT::PARENT$TYPE::NAME`."""
-    return urn.split("::")[2].rpartition("$")[2]
 
 
 def _refuse_protected(cli: Pulumi) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cli import preflight_checks as checks
+from cli.aws import LIVE
 from cli.errors import CommandError
 from cli.preflight_checks import Plan, Unanswered
 from cli.stackfile import cluster_of, config_of, setting
@@ -126,7 +127,7 @@ def _questions(
     ec2, quotas = client("ec2"), client("service-quotas")
     types = [{"Name": "instance-type", "Values": sorted({node.instance_type for node in plan.nodes})}]
     images = [{"Name": "image-id", "Values": sorted({node.ami for node in plan.nodes if node.ami})}]
-    states = [{"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}]
+    states = [{"Name": "instance-state-name", "Values": list(LIVE)}]
     found = {
         "instances": _Question(
             "ec2:DescribeInstances",

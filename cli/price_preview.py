@@ -16,6 +16,7 @@ from typing import Any
 from cli.errors import CommandError
 from cli.price_format import amount, new_table, notes, print_tables, rounded, table_of
 from cli.stackfile import config_of, setting
+from cli.urns import name_of
 from config.costs import Cost, cost_of, total
 from config.naming import PROJECT
 from config.prices import GP3, KMS_KEY, NAT_GATEWAY, NETWORK_LOAD_BALANCER, PUBLIC_IPV4, PriceTable
@@ -110,7 +111,7 @@ def changes(digest: Mapping[str, Any], table: PriceTable) -> list[Change]:
             continue  # AWS has it still, and it is paid for
         delta = (_price(new, table) if after else Cost()) - (_price(old, table) if before else Cost())
         if delta != Cost():
-            name = str(step["urn"]).rpartition("::")[2]
+            name = name_of(str(step["urn"]))
             found.append(Change(operation=operation, type=(new or old)["type"], name=name, delta=delta))
     return found
 

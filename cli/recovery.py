@@ -20,6 +20,7 @@ from cli.errors import CommandError
 from cli.lookup import Cloud, NotOurs, default_tags
 from cli.pulumi import Pulumi
 from cli.stackfile import config_of, setting
+from cli.urns import name_of, type_of
 
 Resource = dict[str, Any]
 
@@ -54,7 +55,7 @@ def resolve_pending(cli: Pulumi, cloud: Cloud | None = None) -> list[str]:
 def protected(cli: Pulumi) -> list[str]:
     """The names of the stack's protected resources."""
     resources = (_export(cli)["deployment"] or {}).get("resources") or []
-    return [resource["urn"].rpartition("::")[2] for resource in resources if resource.get("protect")]
+    return [name_of(resource["urn"]) for resource in resources if resource.get("protect")]
 
 
 def ids(cli: Pulumi) -> set[str]:
@@ -151,8 +152,7 @@ def _adopted(urn: str, id: str, exists: bool) -> str:
 
 def _named(urn: str) -> str:
     """Type and name as people read them: `aws:ec2/vpc:Vpc` is `aws:ec2:Vpc` in the engine's own display."""
-    *_, types, name = urn.split("::", 3)
-    return f"{re.sub(r'/[a-z0-9][^:]*:', ':', types.rpartition('$')[2])} {name}"
+    return f"{re.sub(r'/[a-z0-9][^:]*:', ':', type_of(urn))} {name_of(urn)}"
 
 
 def _export(cli: Pulumi) -> dict[str, Any]:

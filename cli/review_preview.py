@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cli.errors import CommandError
+from cli.urns import name_of, type_of
 
 State = Mapping[str, Any]  # a resource's inputs, or a stack's outputs
 
@@ -46,7 +47,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        return self.urn.rpartition("::")[2]
+        return name_of(self.urn)
 
     @property
     def inputs(self) -> State:
@@ -176,7 +177,7 @@ def _step(found: Mapping[str, Any]) -> Step:
     before, after = _plain(old.get("inputs") or {}), _plain(new.get("inputs") or {})
     reasons = [*(found.get("diffReasons") or []), *(found.get("replaceReasons") or [])]
     detailed = found.get("detailedDiff") or {}
-    kind = str(found["urn"]).split("::")[2].rpartition("$")[2]  # after those of its parents
+    kind = type_of(str(found["urn"]))
     if kind.startswith("pulumi:providers:"):  # of its providers the engine says only that they differ
         reasons = reasons or [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
     changed = detailed or [path for top in reasons for path in _differences(before, after, str(top))]
@@ -240,7 +241,7 @@ def _finding(found: Mapping[str, Any]) -> Finding:
     return Finding(
         policy=str(found["policyName"]),
         level=str(found["enforcementLevel"]),
-        resource=str(found.get("resourceUrn") or "").rpartition("::")[2],
+        resource=name_of(str(found.get("resourceUrn") or "")),
         message=_COLOR.sub("", str(found["message"])).strip(),
     )
 

@@ -52,7 +52,7 @@ def mandatory(
 
     return ResourceValidationPolicy(
         name=name,
-        description=f"{description} {remedy}",  # the CLI shows no remediation steps
+        description=_shown(description, remedy),
         validate=validate,
         enforcement_level=EnforcementLevel.MANDATORY,
         severity=severity,
@@ -83,7 +83,7 @@ def mandatory_for_stack(
 
     return StackValidationPolicy(
         name=name,
-        description=f"{description} {remedy}",  # the CLI shows no remediation steps
+        description=_shown(description, remedy),
         validate=validate,
         enforcement_level=EnforcementLevel.MANDATORY,
         severity=severity,
@@ -91,6 +91,11 @@ def mandatory_for_stack(
         url=url,
         config_schema=config,
     )
+
+
+def _shown(description: str, remedy: str) -> str:
+    """The CLI shows a policy's description, and no remediation steps."""
+    return f"{description} {remedy}"
 
 
 def _unless_waived(

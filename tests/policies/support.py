@@ -18,6 +18,8 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError, unknown_checking_proxy
 
+from tests.engine import UNKNOWN as NOT_KNOWN_YET
+
 UNKNOWN = UNKNOWN_STRING_VALUE
 
 
@@ -117,3 +119,12 @@ def _options(protect: bool) -> PolicyResourceOptions:
 def _provider(settings: Mapping[str, Any]) -> PolicyProviderResource:
     kind = "pulumi:providers:aws"
     return PolicyProviderResource(kind, unknown_checking_proxy(dict(settings)), f"urn::{kind}::aws", "aws")
+
+
+def for_policies(value: Any) -> Any:
+    """Recorded inputs with the unknown values that policies know."""
+    if isinstance(value, dict):
+        return {key: for_policies(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [for_policies(item) for item in value]
+    return UNKNOWN if value is NOT_KNOWN_YET else value

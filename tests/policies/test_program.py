@@ -25,7 +25,7 @@ from tests.configuration import HASH, configuration
 from tests.engine import UNKNOWN as NOT_KNOWN_YET
 from tests.engine import Recording, Resource
 from tests.engine_outputs import class_of
-from tests.policies.support import UNKNOWN, Result, evaluate, evaluate_stack
+from tests.policies.support import Result, evaluate, evaluate_stack, for_policies
 from tests.policies.support import resource as of_a_stack
 from tests.program import run
 
@@ -38,15 +38,6 @@ def recorded(preview: bool) -> Recording:
     recording = run(stack="prod", preview=preview, config=configuration(controlPlane__protected=True))
     assert recording.error is None, recording.error
     return recording
-
-
-def for_policies(value: Any) -> Any:
-    """Recorded inputs with the unknown values that policies know."""
-    if isinstance(value, dict):
-        return {key: for_policies(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [for_policies(item) for item in value]
-    return UNKNOWN if value is NOT_KNOWN_YET else value
 
 
 def result_of(

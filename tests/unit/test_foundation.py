@@ -21,7 +21,7 @@ from policies.rules import POLICIES, STACK
 from tests.engine import UNKNOWN as NOT_KNOWN_YET
 from tests.engine import Recording
 from tests.foundation import FOLDER, configuration, run
-from tests.policies.support import UNKNOWN, evaluate, evaluate_stack
+from tests.policies.support import evaluate, evaluate_stack, for_policies
 from tests.policies.support import resource as of_a_stack
 
 BUCKET, KEY, ALIAS = "aws:s3/bucket:Bucket", "aws:kms/key:Key", "aws:kms/alias:Alias"
@@ -196,14 +196,6 @@ def test_the_outputs_are_what_a_stack_is_set_up_with():
 
 
 # -- the policy pack -------------------------------------------------------------------------------
-
-
-def for_policies(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: for_policies(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [for_policies(item) for item in value]
-    return UNKNOWN if value is NOT_KNOWN_YET else value
 
 
 def violations(recording: Recording, config: dict[str, Any]) -> tuple[list[str], set[str]]:
