@@ -38,10 +38,14 @@ repository() {
 }
 
 # off UNIT...: stops units, and nothing can start them again; one that this image does not have is fine.
+# Stopped first, since a timer that is masked while it waits has failed.
 off() {
   local unit
   for unit in "$@"; do
-    if systemctl cat "$unit" >/dev/null 2>&1; then systemctl mask --now "$unit"; fi
+    if systemctl cat "$unit" >/dev/null 2>&1; then
+      systemctl stop "$unit"
+      systemctl mask --now "$unit"
+    fi
   done
 }
 
