@@ -21,7 +21,7 @@ REAL = {
 NODES = {
     "simulated": ["nodes (simulated with KWOK: containers do not run)"],
     "real": [
-        "machines (namespaces of this one; systemd, package mirrors and NVIDIA's driver are emulated)",
+        "machines (containers of this one; package mirrors and NVIDIA's driver are emulated)",
         "Calico's data plane (VXLAN set up from outside)",
     ],
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import ssl
 import threading
 import traceback
 from collections.abc import Callable, Iterable
@@ -70,12 +71,13 @@ class Serving:
         self._listener.close()
 
 
-def serve(application: Application, listener: socket.socket) -> Serving:
+def serve(application: Application, listener: socket.socket, tls: ssl.SSLContext | None = None) -> Serving:
     """Answer on `listener`, one thread per connection. ValueError for a socket that others can reach."""
     host, port = listener.getsockname()[:2]
     if not is_loopback(host) and not in_other_network(listener):
         raise ValueError(f"{host}:{port} is neither a loopback address nor inside a node's network")
-    return Serving(_Server(host, port, application, _Handler, fd=listener.fileno()), listener)
+    server = _Server(host, port, application, _Handler, fd=listener.fileno(), ssl_context=tls)
+    return Serving(server, listener)
 
 
 def in_other_network(listener: socket.socket) -> bool:

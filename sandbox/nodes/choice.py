@@ -22,9 +22,11 @@ from sandbox.build.gomodules import REAL_NODE_MODULES
 from sandbox.build.images.catalogue import Kind
 from sandbox.errors import SandboxError
 
-# What machines are made with (util-linux, iproute2), and what a node's own scripts find in its image.
-COMMANDS = ("unshare", "ip", "bridge", "nsenter", "mount", "umount", "pivot_root", "apt-get", "dpkg", "gcc")
-IMAGE = ("/usr/bin/python3", "/usr/bin/openssl", "/usr/bin/curl", "/usr/bin/pkill", "/usr/bin/flock")
+# What machines are made with (util-linux, iproute2), and their root file system (apt, and Perl for
+# mmdebstrap).
+COMMANDS = ("unshare", "ip", "bridge", "nsenter", "mount", "chroot", "apt-get", "dpkg", "perl", "gcc")
+DISTRIBUTIONS = ("debian", "ubuntu")
+_PERL = ("perl", "-MPod::Usage", "-MMath::BigInt", "-e", "1")  # what mmdebstrap loads that perl-base lacks
 
 Backend = Literal["real", "simulated"]
 
@@ -109,9 +111,13 @@ def obstacle(state_dir: Path) -> str:
     if os.geteuid() != 0:
         return "they need root"
     missing = [name for name in COMMANDS if shutil.which(name) is None]
-    missing += [path for path in IMAGE if not os.access(path, os.X_OK)]
     if missing:
         return f"missing: {', '.join(missing)}"
+    release = platform.freedesktop_os_release()
+    if release["ID"] not in DISTRIBUTIONS:
+        return f"they are made of Debian's or Ubuntu's packages; this is {release['PRETTY_NAME']}"
+    if subprocess.run(_PERL, capture_output=True, check=False).returncode:
+        return "missing: Perl's modules (package perl)"
     return _attempt(state_dir)
 
 
@@ -119,9 +125,9 @@ def _attempt(state_dir: Path) -> str:
     """Make the namespaces and the overlay that a machine needs, once, and see what the kernel says."""
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=state_dir, prefix=".probe-") as folder:
-        for name in ("upper", "work", "root"):
+        for name in ("lower", "upper", "work", "root"):
             (Path(folder) / name).mkdir()
-        options = "lowerdir=/,upperdir=upper,workdir=work"
+        options = "lowerdir=lower,upperdir=upper,workdir=work"
         script = f"ip link add br0 type bridge && mount -t overlay -o {options} overlay root && umount root"
         namespaces = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
         command = ["unshare", *namespaces, "--fork", "sh", "-c", script]

@@ -13,6 +13,7 @@ from typing import Any
 from sandbox.aws.account import Account
 from sandbox.aws.cloud import RUNNING, CloudError
 from sandbox.aws.credentials import RoleKeys
+from sandbox.aws.serve import Serving
 from sandbox.build.images.pullthrough import PullThrough
 from sandbox.build.images.registry import Registry
 from sandbox.build.images.upstream import Upstream
@@ -25,10 +26,10 @@ from sandbox.nodes.backend import NodeBackend
 from sandbox.nodes.disk import on_disk
 from sandbox.nodes.faults import Faults
 from sandbox.nodes.kubelet import INSTALLATION, network_is_up
-from sandbox.nodes.real import cgroups
+from sandbox.nodes.real import cgroups, outside
 from sandbox.nodes.real.calico import Member, PodNetwork
 from sandbox.nodes.real.disk import RealDisk
-from sandbox.nodes.real.firewall import ruleset
+from sandbox.nodes.real.firewall import internet, ruleset
 from sandbox.nodes.real.netns import Vpc, run
 from sandbox.nodes.real.node import RealNode
 from sandbox.nodes.real.tools import RealTools
@@ -60,6 +61,8 @@ class RealBackend(NodeBackend[RealNode]):
         elsewhere = PullThrough(tools.pulled, Upstream())
         self.registry = Registry(tools.catalogue, elsewhere, state_dir / "logs" / "registry.jsonl")
         self.calls_log = state_dir / "logs" / "calls.jsonl"  # decisions about the nodes' AWS calls
+        self._outside: list[Serving] = []
+        self._outside_lock = threading.Lock()
         self._pods = PodNetwork(tools.nft)
         self._firewall: Hashable = None
         self.resume(on_disk(state_dir / MACHINES))
@@ -77,6 +80,14 @@ class RealBackend(NodeBackend[RealNode]):
         super().close()
         for node in self.nodes.values():
             node.stop_serving()
+        for each in self._outside:
+            each.close()
+
+    def serve_outside(self) -> None:
+        """What is outside the machines' network, once there is one."""
+        with self._outside_lock:
+            if not self._outside:
+                self._outside = outside.start(self.tools.mirrors, self.vpc.path)
 
     def group(self, instance_id: str) -> str:
         """The cgroup of a machine, below each hierarchy."""
@@ -118,7 +129,13 @@ class RealBackend(NodeBackend[RealNode]):
         names = sorted({name for each in running for name in each.groups})
         found = cloud.ec2.describe_security_groups(GroupIds=names)["SecurityGroups"] if names else []
         rules = ruleset(running, {group["GroupId"]: group for group in found})
-        run(self.vpc.path, [self.tools.nft, "-f", "-"], rules)
+        reached = [
+            (each.private_ip, port)
+            for each in running
+            for port in outside.PORTS
+            if self.account.network.reaches_internet(each, port)
+        ]
+        run(self.vpc.path, [self.tools.nft, "-f", "-"], rules + internet(reached))
         self._firewall = version
 
     def _keep_pod_network(self, api: Api) -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
-LEAF = "init"
 _END_SECONDS = 10.0
 
 
@@ -58,6 +57,8 @@ def enter(group: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if "cpuset" in each.options.split(","):
             _inherit_cpuset(each.mount, folder)
+        if each.version == 2 and each.mount == ROOT:
+            _hand_down(folder)
         (folder / "cgroup.procs").write_text(str(os.getpid()))
 
 
@@ -69,13 +70,13 @@ def _inherit_cpuset(mount: Path, folder: Path) -> None:
                 (level / name).write_text((level.parent / name).read_text().strip())
 
 
-def hand_down() -> None:
-    """Inside the node, v2 alone: first process into a leaf, controllers handed down to the rest."""
-    leaf = ROOT / LEAF
-    leaf.mkdir(exist_ok=True)
-    (leaf / "cgroup.procs").write_text(str(os.getpid()))
-    controllers = (ROOT / "cgroup.controllers").read_text().split()
-    (ROOT / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+def _hand_down(folder: Path) -> None:
+    """v2 alone: every controller from the top down to the group. Its own it has to give to leaves (nspawn
+    does).
+    """
+    for level in reversed([each for each in folder.parents if ROOT in (each, *each.parents)]):
+        controllers = (level / "cgroup.controllers").read_text().split()
+        (level / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
 
 
 def remove(group: str) -> None:

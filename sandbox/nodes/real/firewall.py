@@ -1,8 +1,8 @@
 """Security groups between real nodes, as rules of the switch that they are plugged into.
 
-The machine's own software never sees them, as on AWS. Filtering is without state: a TCP packet that
-opens no connection passes, everything else needs a rule. What a node sends to the internet and the AWS
-API is decided where those are emulated (`sandbox.aws.gate`, `sandbox.nodes.internet`).
+The machine's own software never sees them, as on AWS. Filtering is without state: a TCP packet that opens no
+connection passes, everything else needs a rule. What a node sends to the AWS API is decided where that is
+emulated (`sandbox.aws.gate`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from sandbox.aws.cloud import Instance
 from sandbox.aws.network import PortRange, concerns, port_range
+from sandbox.nodes.real.netns import OUTSIDE_ADDRESS
 
 TABLE = "kubepark"
 Groups = Mapping[str, Mapping[str, Any]]
@@ -42,6 +43,28 @@ def ruleset(instances: Iterable[Instance], groups: Groups) -> str:
             "        tcp flags & (syn | ack) != syn accept",
             *lines,
             *closed,
+            "    }",
+            "}",
+            "",
+        ]
+    )
+
+
+def internet(reached: Iterable[tuple[str, int]]) -> str:
+    """An nft script that lets these addresses through to these TCP ports outside, and nobody else."""
+    pairs = ", ".join(f"{address} . {port}" for address, port in sorted(reached))
+    accept = [f"        ip saddr . tcp dport {{ {pairs} }} accept"] if pairs else []
+    table = f"ip {TABLE}"
+    return "\n".join(
+        [
+            f"table {table}",
+            f"delete table {table}",
+            f"table {table} {{",
+            "    chain internet {",
+            "        type filter hook input priority 0; policy accept;",
+            f"        ip daddr != {OUTSIDE_ADDRESS} accept",
+            *accept,
+            "        drop",
             "    }",
             "}",
             "",

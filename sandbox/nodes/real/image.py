@@ -1,11 +1,9 @@
-"""What the image of a real node holds besides the host's own files: stand-ins and their tables."""
+"""What the image of a real node holds besides the root file system: files on the machine's own disk."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
-import shutil
+import ctypes
+import ctypes.util
 import uuid
 from pathlib import Path
 
@@ -16,74 +14,157 @@ from sandbox.files import atomic_write
 from sandbox.nodes.cloudinit import UserData
 from sandbox.nodes.faults import Faults
 from sandbox.nodes.real import cgroups
-from sandbox.nodes.real.netns import METADATA_ADDRESS
-from sandbox.nodes.real.packages import packages
-from sandbox.nodes.standins.table import CGROUP_V1, HOME, STAND_INS, StandIn
+from sandbox.nodes.real.netns import METADATA_ADDRESS, OUTSIDE_ADDRESS, RESOLVER_ADDRESS
+from sandbox.nodes.real.packages import ARCHIVE, CODENAME
+from sandbox.nodes.real.repository import Mirrors
+from sandbox.nodes.real.rootfs import RootFs
+from sandbox.nodes.standins.table import HOME, script, stand_ins
 
-SCRIPTS = f"{HOME}/sandbox/nodes/standins"
-INIT = (
-    *("/usr/bin/python3", f"{SCRIPTS}/init.py", "--boot", f"{SCRIPTS}/cloud_init.py"),
-    *("--env", f"BASH_ENV={SCRIPTS}/faults.sh"),
-)
-_SOURCE = Path(__file__).parents[1] / "standins"
 FAULTS = "run/kubepark-faults"
+GPUS = "/run/nvidia/gpus"
 REGISTRY_PORT = 5000  # where a machine finds the mirror of all registries
+_CA = "/etc/ssl/certs/ca-certificates.crt"
+_KEYRING = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+_SYSTEM = "/etc/systemd/system"
+# As os-release(5) of Ubuntu's images, as far as somebody asks.
+_RELEASE = (
+    f'PRETTY_NAME="Ubuntu 24.04 LTS"\nNAME="Ubuntu"\nVERSION_CODENAME={CODENAME}\nID=ubuntu\nID_LIKE=debian\n'
+)
+_HOSTS = "127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n"
+# An image of a cloud names its data source, on one line, for ds-identify reads no more YAML. Addresses are
+# set from outside, as nobody answers DHCP here. Of cloud-init's modules those that would find nothing to do
+# are left out, for they take seconds.
+_CLOUD_INIT = {
+    "datasource_list": ["Ec2"],
+    "network": {"config": "disabled"},
+    "locale": False,
+    "system_info": {
+        "default_user": {
+            "name": "ubuntu",
+            "gecos": "Ubuntu",
+            "shell": "/bin/bash",
+            "lock_passwd": True,
+            "sudo": ["ALL=(ALL) NOPASSWD:ALL"],
+        }
+    },
+    "cloud_init_modules": [
+        *("seed_random", "bootcmd", "write-files", "set_hostname", "update_hostname", "update_etc_hosts"),
+        "users-groups",
+    ],
+    "cloud_config_modules": ["set-passwords", "runcmd"],
+    "cloud_final_modules": [
+        *("write-files-deferred", "scripts-per-once", "scripts-per-boot", "scripts-per-instance"),
+        *("scripts-user", "final-message"),
+    ],
+}
+_GUARD = f"""\
+[Unit]
+Description=Hide what is the host's
+DefaultDependencies=no
+Before=sysinit.target systemd-sysctl.service systemd-modules-load.service
 
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={HOME}/guard
 
-# Of Ubuntu's package unattended-upgrades, which its images have.
-# Source: mvo5/unattended-upgrades, debian/unattended-upgrades-logind-maxdelay.conf.
-UBUNTU_LOGIND = (
-    "/usr/lib/systemd/logind.conf.d/unattended-upgrades-logind-maxdelay.conf",
-    "[Login]\n# delay\nInhibitDelayMaxSec=30\n",
+[Install]
+WantedBy=sysinit.target
+"""
+_MANAGER = f"[Manager]\nDefaultEnvironment=BASH_ENV={HOME}/faults.sh\n"
+# Only where the host's root may not raise it (CAP_SYS_RESOURCE): containers keep the score that the runtime
+# has.
+_OOM_SCORE = """\
+version = 3
+
+[plugins.'io.containerd.cri.v1.runtime']
+restrict_oom_score_adj = true
+"""
+_CAP_SYS_RESOURCE = 24
+_UNSYNCHRONISED = (
+    16_000_000  # microseconds: the error that timedated takes for no synchronisation (time-util.c)
 )
 
 
-UPGRADES = ("apt-daily", "apt-daily-upgrade", "unattended-upgrades")  # the first two have timers
-
-
-def stand_ins() -> tuple[StandIn, ...]:
-    """What is put in place on this host."""
-    return STAND_INS if cgroups.unified() else (*STAND_INS, CGROUP_V1)
-
-
-def files(binaries: Path, raw: bytes) -> dict[str, str]:
-    """Files of the image by path: tables, units of the image, the registry mirror."""
-    text = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    parsed = {"sha256": hashlib.sha256(raw).hexdigest(), "config": yaml.safe_load(text)}
-    stays = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart="
-    return {
-        f"{HOME}/user-data.json": json.dumps(parsed),
-        f"{HOME}/packages.json": json.dumps(packages(binaries), indent=1),
-        f"{HOME}/units/systemd-networkd.service": f"{stays}/bin/true\n",
-        f"{HOME}/units/systemd-logind.service": f"{stays}/usr/bin/python3 {SCRIPTS}/logind.py\n",
-        UBUNTU_LOGIND[0]: UBUNTU_LOGIND[1],
-        **{f"{HOME}/units/{name}.service": f"{stays}/bin/true\n" for name in UPGRADES},
-        **{f"{HOME}/units/{name}.timer": "[Timer]\nOnBootSec=1d\n" for name in UPGRADES[:2]},
+def files(rootfs: RootFs, mirrors: Mirrors, instance_id: str) -> dict[str, str | bytes]:
+    """Files of the image by path. What begins with `#!` may be run."""
+    names = " ".join(mirrors.hosts)
+    authorities = (rootfs.root / _CA.lstrip("/")).read_text(encoding="utf-8")
+    authority = mirrors.authority.read_text(encoding="utf-8")
+    source = f"[signed-by={_KEYRING}] http://{ARCHIVE.host}{ARCHIVE.path} {ARCHIVE.suite} {ARCHIVE.component}"
+    found: dict[str, str | bytes] = {
+        "/etc/hostname": "ubuntu\n",
+        "/etc/hosts": f"{_HOSTS}{OUTSIDE_ADDRESS} {names}\n",
+        "/etc/os-release": _RELEASE,
+        "/etc/fstab": "/dev/root / ext4 defaults 0 1\n",
+        "/etc/machine-id": f"{uuid.uuid5(uuid.NAMESPACE_DNS, instance_id).hex}\n",
+        "/etc/resolv.conf": f"nameserver {RESOLVER_ADDRESS}\n",
+        "/etc/apt/sources.list": f"deb {source}\n",
+        "/usr/local/share/ca-certificates/sandbox.crt": authority,
+        _CA: authorities + authority,
+        _KEYRING: mirrors.key.read_bytes(),
+        "/etc/cloud/cloud.cfg.d/90-sandbox.cfg": yaml.safe_dump(
+            _CLOUD_INIT, default_flow_style=None, width=1000
+        ),
+        "/etc/systemd/journald.conf.d/sandbox.conf": "[Journal]\nReadKMsg=no\n",
+        "/etc/systemd/system.conf.d/sandbox.conf": _MANAGER,
+        f"{_SYSTEM}/sandbox-guard.service": _GUARD,
         "/etc/containerd/certs.d/_default/hosts.toml": hosts_toml(
             f"http://{METADATA_ADDRESS}:{REGISTRY_PORT}"
         ),
+        "/etc/dpkg/dpkg.cfg.d/sandbox": "force-unsafe-io\n",  # nothing here must survive a crash of the host
     }
+    for each in stand_ins(unified=cgroups.unified(), synchronised=synchronised()):
+        if each.path:
+            found[each.path] = script(each.script)
+    if not _capable(_CAP_SYS_RESOURCE):
+        found["/etc/containerd/conf.d/sandbox.toml"] = _OOM_SCORE
+    return found
 
 
-def install(upper: Path) -> None:
-    """The stand-ins, under the names that the node's scripts call them by."""
-    target = upper / SCRIPTS.lstrip("/")
-    shutil.copytree(_SOURCE, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-    for package in (target.parent, target.parent.parent):
-        (package / "__init__.py").touch()
-    folder = upper / "usr/local/sbin"
-    for each in stand_ins():
-        for name in each.commands:
-            (folder / name).unlink(missing_ok=True)
-            (folder / name).symlink_to(f"{SCRIPTS}/{each.script}")
+def install(upper: Path, image: dict[str, str | bytes]) -> None:
+    """Write the files of the image to a machine's disk."""
+    for path, data in image.items():
+        run = data[:2] in ("#!", b"#!")
+        _write(upper, path, data, mode=0o755 if run else 0o644)
+    wants = upper / _SYSTEM.lstrip("/") / "sysinit.target.wants"
+    _folders(upper, wants)
+    (wants / "sandbox-guard.service").symlink_to("../sandbox-guard.service")
 
 
-def hardware(instance_id: str, gpus: int) -> dict[str, str]:
-    """What a machine of this type has, as files below /run: one line for each GPU."""
-    if not gpus:
-        return {}
-    lines = [f"GPU-{uuid.uuid5(uuid.NAMESPACE_DNS, f'{instance_id}-{number}')}" for number in range(gpus)]
-    return {"/run/nvidia/gpus": "\n".join(lines) + "\n"}
+def _write(upper: Path, path: str, data: str | bytes, *, mode: int) -> None:
+    file = upper / path.lstrip("/")
+    _folders(upper, file.parent)
+    atomic_write(file, data, mode=mode)
+
+
+def _folders(upper: Path, folder: Path) -> None:
+    """Folders that everybody in the machine may read, whatever the umask here is."""
+    for each in reversed([folder, *folder.parents]):
+        if upper in each.parents and not each.exists():
+            each.mkdir()
+            each.chmod(0o755)
+
+
+def _capable(capability: int) -> bool:
+    """Whether this process, and so what it starts, has a capability."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    effective = next(line.split()[1] for line in lines if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> capability & 1)
+
+
+def synchronised() -> bool:
+    """Whether the kernel says that the clock is synchronised, as timedated asks it. Source: adjtimex(2)."""
+    timex = (ctypes.c_char * 208)()  # struct timex; no mode is set, so that it only tells
+    known = ctypes.CDLL(ctypes.util.find_library("c")).adjtimex(ctypes.byref(timex)) != -1
+    error = int.from_bytes(bytes(timex)[24:32], "little")  # after modes (padded), offset and freq
+    return known and error < _UNSYNCHRONISED
+
+
+def hardware(instance_id: str, gpus: int) -> str:
+    """What a machine of this type has: one line for each GPU."""
+    lines = [f"GPU-{uuid.uuid5(uuid.NAMESPACE_DNS, f'{instance_id}-{number}')}\n" for number in range(gpus)]
+    return "".join(lines)
 
 
 def put_faults(root: Path | None, faults: Faults, name: str, data: UserData) -> None:

@@ -23,6 +23,8 @@ T = TypeVar("T")
 NAMESPACES = Path("/run/netns")
 BRIDGE = "br0"
 METADATA_ADDRESS = "169.254.169.254"
+RESOLVER_ADDRESS = "169.254.169.253"  # nobody answers there, and says so at once
+OUTSIDE_ADDRESS = "192.0.2.1"  # the internet, behind the router; of a block that nobody has (RFC 5737)
 _SECONDS = 30  # no command takes longer
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
@@ -57,6 +59,7 @@ class Vpc:
             return
         ip("netns", "add", self.name)
         ip("-n", self.name, "link", "set", "lo", "up")
+        ip("-n", self.name, "addr", "add", f"{OUTSIDE_ADDRESS}/32", "dev", "lo")
         ip("-n", self.name, "link", "add", BRIDGE, "type", "bridge")
         ip("-n", self.name, "link", "set", BRIDGE, "up")
 
@@ -82,6 +85,7 @@ class Vpc:
         for arguments in (
             ("link", "set", "lo", "up"),
             ("addr", "add", f"{METADATA_ADDRESS}/32", "dev", "lo"),
+            ("addr", "add", f"{RESOLVER_ADDRESS}/32", "dev", "lo"),
             ("addr", "add", str(address), "dev", "eth0"),
             ("link", "set", "eth0", "up"),
             ("route", "add", "default", "via", str(router.ip)),

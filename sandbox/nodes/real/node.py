@@ -10,15 +10,13 @@ import json
 import os
 import socket
 import sys
-import uuid
+import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
-
-import psutil
 
 from sandbox.aws.cloud import Instance
 from sandbox.aws.gate import Gate
@@ -27,13 +25,12 @@ from sandbox.aws.serve import Application, NoAnswer, Serving, serve
 from sandbox.files import atomic_write
 from sandbox.nodes import kubelet
 from sandbox.nodes.api import ApiError, Unavailable
-from sandbox.nodes.backend import API_PORT, Node, Power
+from sandbox.nodes.backend import API_PORT, SOON, Node, Power
 from sandbox.nodes.cloudinit import UserData
-from sandbox.nodes.internet import internet
-from sandbox.nodes.real import cgroups, image, netns
+from sandbox.nodes.real import cgroups, image, launch, netns
 from sandbox.nodes.real.disk import RealDisk
-from sandbox.nodes.real.enter import Plan
 from sandbox.nodes.real.forward import Forwarder
+from sandbox.nodes.real.launch import Plan
 from sandbox.nodes.real.netns import METADATA_ADDRESS
 from sandbox.nodes.real.packages import BINARIES
 
@@ -42,9 +39,10 @@ if TYPE_CHECKING:
 
 _LOOK = 1.0  # seconds between looks at a machine that runs
 _OFF = 3600.0
-_GRACE = 15.0  # seconds that a machine has to shut down before its plug is pulled
+# Seconds that a machine has to shut down before its plug is pulled. EC2 waits "a few minutes" (user guide,
+# "Stop and start Amazon EC2 instances"); more than logind and the units of a node ever take.
+PATIENCE = 120.0
 LOOPBACK = "127.0.0.1"
-INTERNET_PORT = 8080
 
 
 class RealNode(Node):
@@ -58,6 +56,8 @@ class RealNode(Node):
         self.api_port = 0  # of a master that runs: the port of this host where its API answers
         self._services: list[Serving] = []
         self._forwarder: Forwarder | None = None
+        self._ending: float | None = None  # since when it is asked to switch itself off (monotonic)
+        self._asked = False  # whether it took that order
 
     @property
     def process(self) -> str:
@@ -70,22 +70,23 @@ class RealNode(Node):
     @property
     def root(self) -> Path | None:
         """The machine's file system as seen from here; None while it does not run."""
-        leader = self.backend.supervisor.pid(self.process)
-        try:
-            children = psutil.Process(leader).children() if leader else []
-        except psutil.NoSuchProcess:
-            children = []
-        return Path(f"/proc/{children[0].pid}/root") if children else None
+        found = launch.init(self.backend.supervisor.pid(self.process))
+        return Path(f"/proc/{found.pid}/root") if found else None
 
     # -- power -------------------------------------------------------------------------------------
 
     def keep_on(self) -> float:
+        if self._ending is not None:  # as on AWS, a machine that is stopping ends first
+            if not self._ended():
+                return SOON
+            self._rest()
         instance, data = self.running_instance(), self.user_data
         if self.disk.fresh:
             self._make_disk(instance, data)
         if not self._services:
             self.backend.vpc.attach(instance.id, self._address(instance))
             self._services = self._serve_cloud(urlsplit(str(data.node["awsEndpoint"])))
+            self.backend.serve_outside()
         if not self.backend.supervisor.alive(self.process):
             self._boot(instance)
         if data.is_master:
@@ -96,7 +97,7 @@ class RealNode(Node):
     def _serve_cloud(self, aws: SplitResult) -> list[Serving]:
         """What the cloud is to the machine, on sockets inside its network namespace.
 
-        Metadata service, AWS API, the internet as far as it is emulated, and a mirror of all registries.
+        Metadata service, AWS API, and a mirror of all registries.
         """
         instance_id, account, keys = self.disk.instance_id, self.account, self.backend.keys
         gate = Gate(account, keys, account.cloud.endpoint, self.backend.calls_log)
@@ -108,7 +109,6 @@ class RealNode(Node):
 
         applications: dict[tuple[str, int], Application] = {
             (METADATA_ADDRESS, 80): MetadataService(account.cloud, keys, instance_id),
-            (METADATA_ADDRESS, INTERNET_PORT): internet(account, instance_id),
             (METADATA_ADDRESS, image.REGISTRY_PORT): self.backend.registry,
             (str(aws.hostname), int(aws.port or 80)): aws_api,
         }
@@ -120,33 +120,35 @@ class RealNode(Node):
         return IPv4Interface(f"{instance.private_ip}/{length}")
 
     def _make_disk(self, instance: Instance, data: UserData) -> None:
-        self.disk.format(image.files(self.backend.tools.binaries, self.account.cloud.user_data(instance.id)))
-        image.install(self.disk.upper)
+        tools, gpus = self.backend.tools, self.account.cloud.hardware(instance.type).gpus
+        self.disk.format(image.hardware(instance.id, gpus))
+        image.install(self.disk.upper, image.files(tools.rootfs, tools.mirrors, instance.id))
         self.disk.memory.master = data.is_master
-        self.disk.memory.gpus = self.account.cloud.hardware(instance.type).gpus
+        self.disk.memory.gpus = gpus
         self.disk.save()
 
     def _boot(self, instance: Instance) -> None:
         """Switch the machine on, or on again after it ended by itself (a reboot)."""
         cgroups.remove(self.backend.group(instance.id))  # what its last life left there
+        tools, disk = self.backend.tools, self.disk
+        gpus = {image.GPUS: str(disk.gpus)} if disk.memory.gpus else {}
         plan = Plan(
+            name=instance.id,
             group=self.backend.group(instance.id),
             namespace=str(self.namespace),
-            hostname=f"ip-{instance.private_ip.replace('.', '-')}",
-            upper=str(self.disk.upper),
-            work=str(self.disk.folder / "work"),
-            root=str(self.disk.folder / "root"),
-            folders=self.disk.plain(),
-            readonly={BINARIES: str(self.backend.tools.binaries)},
-            runtime=image.hardware(instance.id, self.disk.memory.gpus),
-            console=str(self.disk.console),
-            boot_id=str(uuid.uuid4()),
-            init=list(image.INIT),
+            lower=str(tools.rootfs.root),
+            upper=str(disk.upper),
+            work=str(disk.folder / "work"),
+            root=str(disk.folder / "root"),
+            folders=disk.plain(),
+            readonly={BINARIES: str(tools.binaries), "/sys/hypervisor": str(disk.hypervisor), **gpus},
+            console=str(disk.console),
+            nspawn=tools.rootfs.program("/usr/bin/systemd-nspawn"),
         )
         path = self.disk.folder / "plan.json"
         atomic_write(path, json.dumps(asdict(plan), indent=1))
         self.log("ended by itself: switched on again" if self.disk.memory.powered else "switched on")
-        command = [sys.executable, "-P", "-m", "sandbox.nodes.real.enter", str(path)]
+        command = [sys.executable, "-P", "-m", "sandbox.nodes.real.launch", str(path)]
         self.backend.supervisor.start(self.process, command, env=dict(os.environ), cwd=self.disk.folder)
         self.disk.memory.powered = True
         self.disk.save()
@@ -161,13 +163,9 @@ class RealNode(Node):
             self.api_port = port
 
     def go_off(self) -> float:
-        if self._forwarder:
-            self._forwarder.close()
-            self._forwarder, self.api_port = None, 0
-        if self.backend.supervisor.stop(self.process, grace=_GRACE):
-            self.log("switched off")
-        cgroups.remove(self.backend.group(self.disk.instance_id))
-        self.disk.memory.powered = False
+        if not self._ended():
+            return SOON
+        self._rest()
         if self.wanted is Power.TERMINATED:
             self.stop_serving()
             self.backend.vpc.detach(self.disk.instance_id)
@@ -178,6 +176,30 @@ class RealNode(Node):
         self._mark_lost()
         self.forget_user_data()
         return _OFF
+
+    def _ended(self) -> bool:
+        """Whether the machine is off. Presses its power button; when patience ends, pulls the plug."""
+        leader = self.backend.supervisor.pid(self.process)
+        if leader is None:
+            return True
+        if self._ending is None:
+            self._ending, self._asked = time.monotonic(), False
+        self._asked = self._asked or launch.power_button(leader)
+        if time.monotonic() - self._ending < PATIENCE:
+            return False
+        self.log(f"did not switch itself off within {PATIENCE:.0f} s: the plug is pulled")
+        return True
+
+    def _rest(self) -> None:
+        """What a machine that is off still has, but for its disk and its cable, goes."""
+        if self.backend.supervisor.stop(self.process, grace=0) or self._ending is not None:
+            self.log("switched off")
+        self._ending = None
+        if self._forwarder:
+            self._forwarder.close()
+            self._forwarder, self.api_port = None, 0
+        cgroups.remove(self.backend.group(self.disk.instance_id))
+        self.disk.memory.powered = False
 
     def _mark_lost(self) -> None:
         """Whoever is left notices that this kubelet is silent, here without the 50 s that it takes."""

@@ -1,124 +1,118 @@
-"""The packages that a node can install: programs built from pinned sources, and what goes with them.
+"""The packages that the sandbox makes: programs built from pinned sources, and what goes with them.
 
-Names and paths are those of the Debian packages; versions are patterns made from what was built, so a
-row that asks for another version is refused as apt would refuse it.
+Names, paths, dependencies and the hosts that they come from are those of the real packages, and so are the
+versions' forms. What is in them is ours.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from sandbox.nodes.standins.kernel import KERNELS, MODULES
-from sandbox.nodes.standins.table import HOME, NVIDIA_SMI
+from sandbox.nodes.real import cgroups
+from sandbox.nodes.standins.table import HOME, script
 
-BINARIES = "/opt/kubepark"
-ARCHIVE = "archive.ubuntu.com"
-DOCKER, KUBERNETES, NVIDIA = "download.docker.com", "pkgs.k8s.io", "nvidia.github.io"
-# What follows the host where a repository is configured. Kubernetes has one repository for each minor.
-_SOURCES = {
-    ARCHIVE: "",
-    DOCKER: "/linux/ubuntu * stable",
-    KUBERNETES: "/core:/stable:/v{minor}/deb/ /",
-    NVIDIA: "/libnvidia-container/stable/deb/$(ARCH) /",
-}
+BINARIES = "/opt/kubepark"  # where every machine has the programs that its packages link to
+CODENAME = "noble"
 PLUGINS = ("bridge", "host-local", "loopback", "portmap")
-PROGRAMS = (
-    *("containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", "nvidia-container-runtime"),
-    *("kubelet", "kubeadm", "kubectl", *PLUGINS),
-)
+_RUNTIME = ("containerd", "containerd-shim-runc-v2", "ctr", "runc")
+PROGRAMS = (*_RUNTIME, "crictl", "nvidia-container-runtime", "kubelet", "kubeadm", "kubectl", *PLUGINS)
 VERSIONS = "versions.json"  # in the folder of binaries: module -> version, as built
-_KUBELET_CONFIG = f"{HOME}/kubelet.conf.d"
-# A host with cgroup v1 is refused before anything starts; the kubelet is told to bear it (below).
-_KUBEADM = f"""\
-#!/bin/sh
-case "$1 $2" in
-"init --config" | "join --config") set -- "$@" --ignore-preflight-errors=SystemVerification ;;
-esac
-exec {BINARIES}/kubeadm "$@"
-"""
-_PKI = "/etc/kubernetes"
-_CONTAINERD_CONFIG = f"{HOME}/containerd.toml"
+# What follows a program's own version in its package's, where the real repositories have it.
+KUBERNETES_REVISION, CONTAINERD_REVISION = "-1.1", "-1~ubuntu.24.04~noble"
+NVIDIA_TOOLKIT = "1.20.1-1"
+NVIDIA_BRANCH = "580-server"
+KERNEL_MODULES = f"{HOME}/modules.d"  # by release: a file for each module of a package
 
-# The daemon runs with the node's configuration and, after it, what a sandbox needs; everything else
-# (`containerd config dump`) sees the node's alone.
-_CONTAINERD = f"""\
-#!/bin/sh
-if [ $# -gt 0 ]; then exec {BINARIES}/containerd "$@"; fi
-exec {BINARIES}/containerd --config {_CONTAINERD_CONFIG}
-"""
-_CONTAINERD_OVERRIDES = """\
-version = 3
-imports = ["/etc/containerd/config.toml", "/etc/containerd/conf.d/*.toml", "{overrides}"]
-"""
-_CONTAINERD_SANDBOX = """\
-version = 3
 
-[plugins.'io.containerd.cri.v1.runtime']
-restrict_oom_score_adj = true
+@dataclass(frozen=True)
+class Repository:
+    """An apt repository at `path` of `host`. Without a suite it is flat. `key`: the path of its key."""
 
-[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-SystemdCgroup = false
-"""
-_CONTAINERD_NVIDIA = """\
+    host: str
+    path: str
+    suite: str = ""
+    component: str = ""
+    key: str = ""
 
-[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.nvidia.options]
-BinaryName = "/usr/bin/nvidia-container-runtime"
-SystemdCgroup = false
-"""
+
+ARCHIVE = Repository("archive.ubuntu.com", "/ubuntu", CODENAME, "main")
+DOCKER = Repository("download.docker.com", "/linux/ubuntu", CODENAME, "stable", "/linux/ubuntu/gpg")
+NVIDIA = Repository(
+    "nvidia.github.io", "/libnvidia-container/stable/deb/amd64", key="/libnvidia-container/gpgkey"
+)
+
+
+@dataclass(frozen=True)
+class Package:
+    """`links`: path in the machine -> name of a program that was built. `conffiles` are among `files`."""
+
+    name: str
+    version: str
+    repository: Repository
+    relations: Mapping[str, str] = field(default_factory=dict)  # Depends, Conflicts...
+    files: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    conffiles: tuple[str, ...] = ()
+    configure: str = ""  # what the package does once it is unpacked, in sh
+
+
+# Source: the units and defaults of the packages themselves, as far as they matter to a node.
 _CONTAINERD_UNIT = """\
 [Unit]
 Description=containerd container runtime
-After=network.target
+After=network.target local-fs.target
 
 [Service]
-Type=notify
 ExecStart=/usr/bin/containerd
+Type=notify
+Delegate=yes
 KillMode=process
 Restart=always
 RestartSec=5
+LimitNPROC=infinity
+LimitCORE=infinity
+TasksMax=infinity
+OOMScoreAdjust=-999
 
 [Install]
 WantedBy=multi-user.target
 """
 _KUBELET_UNIT = """\
 [Unit]
-Description=kubelet
+Description=kubelet: The Kubernetes Node Agent
 Wants=network-online.target
 After=network-online.target
-StartLimitIntervalSec=0
 
 [Service]
 ExecStart=/usr/bin/kubelet
 Restart=always
+StartLimitInterval=0
 RestartSec=10
 
 [Install]
 WantedBy=multi-user.target
 """
+_PKI = "/etc/kubernetes"
+_KUBELET_CONFIG = f"{HOME}/kubelet.conf.d"
 _KUBELET_DROPIN = f"""\
 [Service]
 Environment="KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig={_PKI}/bootstrap-kubelet.conf \
-  --kubeconfig={_PKI}/kubelet.conf"
+--kubeconfig={_PKI}/kubelet.conf"
 Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml --config-dir={_KUBELET_CONFIG}"
 EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
 EnvironmentFile=-/etc/default/kubelet
 ExecStart=
 ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS \
-  $KUBELET_EXTRA_ARGS
+    $KUBELET_EXTRA_ARGS
 """
-# There is no systemd to ask for cgroups or for a delayed shutdown; a host may have cgroup v1; the disk
-# under an overlay is the host's and cannot be measured by the kubelet.
+# The disk under an overlay is the host's: how full that is says nothing about the machine.
 _KUBELET_SANDBOX = """\
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-cgroupDriver: cgroupfs
-failCgroupV1: false
-localStorageCapacityIsolation: false
-shutdownGracePeriod: 0s
-shutdownGracePeriodCriticalPods: 0s
 evictionHard:
   memory.available: "0%"
   nodefs.available: "0%"
@@ -126,86 +120,131 @@ evictionHard:
   imagefs.available: "0%"
   imagefs.inodesFree: "0%"
 """
+_STARTS = """\
+deb-systemd-helper enable {0}
+if [ -d /run/systemd/system ]; then
+  systemctl daemon-reload
+  systemctl start {0}
+fi
+"""
+_RELOADS = "if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi\n"
 
 
-def packages(binaries: Path) -> dict[str, Any]:
-    """Name (or pattern) -> version pattern, host, links and files (see nodes/standins/packages.py)."""
+def packages(binaries: Path) -> list[Package]:
+    """All of them, with the versions of the programs in the folder."""
     built = json.loads((binaries / VERSIONS).read_text(encoding="utf-8"))
-    kubernetes, containerd = (f"{built[name].removeprefix('v')}-*" for name in ("kubernetes", "containerd"))
-    found = {name: _package(ARCHIVE) for name in ("ca-certificates", "curl", "iptables", "openssl")}
-    found |= {name: _package(ARCHIVE) for name in ("conntrack", "socat", "ebtables", "ethtool")}
-    found["containerd.io"] = _package(
+    return [_containerd(built["containerd"]), *_kubernetes(built["kubernetes"]), *_nvidia(os.uname().release)]
+
+
+def repositories(made: Iterable[Package]) -> list[Repository]:
+    """Those that have packages, the archive first: it is there without any."""
+    return list(dict.fromkeys([ARCHIVE, *(each.repository for each in made)]))
+
+
+def _in(folder: str, names: Iterable[str]) -> dict[str, str]:
+    return {f"{folder}/{name}": name for name in names}
+
+
+def _containerd(version: str) -> Package:
+    config = "/etc/containerd/config.toml"
+    unit = "containerd.service"
+    return Package(
+        "containerd.io",
+        version.removeprefix("v") + CONTAINERD_REVISION,
         DOCKER,
-        containerd,
-        links={f"/usr/bin/{name}": name for name in ("containerd-shim-runc-v2", "ctr", "runc")},
-        text={
-            "/usr/bin/containerd": _CONTAINERD,
-            _CONTAINERD_CONFIG: _CONTAINERD_OVERRIDES.format(overrides=f"{HOME}/containerd-sandbox.toml"),
-            f"{HOME}/containerd-sandbox.toml": _CONTAINERD_SANDBOX,
-            f"{HOME}/units/containerd.service": _CONTAINERD_UNIT,
-        },
+        files={f"/usr/lib/systemd/system/{unit}": _CONTAINERD_UNIT, config: 'disabled_plugins = ["cri"]\n'},
+        links=_in("/usr/bin", _RUNTIME),
+        conffiles=(config,),
+        configure=_STARTS.format(unit),
     )
-    found["kubelet"] = _package(
-        KUBERNETES,
-        kubernetes,
-        links={"/usr/bin/kubelet": "kubelet"},
-        text={
-            f"{HOME}/units/kubelet.service": _KUBELET_UNIT,
-            f"{HOME}/units/kubelet.service.d/10-kubeadm.conf": _KUBELET_DROPIN,
-            f"{_KUBELET_CONFIG}/10-sandbox.conf": _KUBELET_SANDBOX,
-        },
-    )
-    found["kubeadm"] = _package(KUBERNETES, kubernetes, text={"/usr/bin/kubeadm": _KUBEADM})
-    found["kubectl"] = _package(KUBERNETES, kubernetes, links={"/usr/bin/kubectl": "kubectl"})
-    found["cri-tools"] = _package(KUBERNETES, links={"/usr/bin/crictl": "crictl"})
-    found["kubernetes-cni"] = _package(KUBERNETES, links={f"/opt/cni/bin/{name}": name for name in PLUGINS})
-    found |= _nvidia()
-    minor = built["kubernetes"].removeprefix("v").rpartition(".")[0]
-    for package in found.values():
-        package["source"] = _SOURCES[package["host"]].format(minor=minor)
-    return found
 
 
-def _nvidia() -> dict[str, Any]:
-    """Kernel, module and user space, at the newest that the archive has: the host's own kernel.
-
-    Source of the names: Canonical's restricted modules (linux-restricted-modules-aws), and of those that
-    are only mentioned: the Provides of nvidia-utils, which `dpkg -l` shows as not installed.
-    """
-    kernel = os.uname().release
-    module = {f"{MODULES}/{kernel}/nvidia.ko": "a stand-in\n"}
-    image = {**_package(ARCHIVE, kernel, text={f"{KERNELS}/{kernel}": "a stand-in\n"}), "image": True}
-    smi = f"{HOME}/sandbox/nodes/standins/{NVIDIA_SMI.script}"
-    toolkit = _package(
-        NVIDIA,
-        links={"/usr/bin/nvidia-container-runtime": "nvidia-container-runtime"},
-        text={f"{HOME}/containerd-sandbox.toml": _CONTAINERD_SANDBOX + _CONTAINERD_NVIDIA},
-    )
-    return {
-        "linux-aws": {**_package(ARCHIVE, kernel), "image": True},
-        "linux-headers-aws": {**_package(ARCHIVE, kernel), "image": True},
-        "linux-image-aws": image,
-        "linux-modules-nvidia-580-server-open-aws": _package(ARCHIVE, kernel, text=module),
-        "nvidia-headless-no-dkms-*-server-open": _package(ARCHIVE),
-        "nvidia-utils-*-server": {
-            **_package(ARCHIVE),
-            "links": {"/usr/bin/nvidia-smi": smi},
-            "mentions": ["nvidia-smi", "nvidia-utils"],
-        },
-        "nvidia-container-toolkit": toolkit,
-        "nvidia-container-toolkit-base": _package(NVIDIA),
-        "libnvidia-container-tools": _package(NVIDIA),
-        "libnvidia-container1": _package(NVIDIA),
+def _kubernetes(version: str) -> list[Package]:
+    release = version.removeprefix("v")
+    where = f"/core:/stable:/v{release.rpartition('.')[0]}/deb"
+    here = Repository("pkgs.k8s.io", where, key=f"{where}/Release.key")
+    package = release + KUBERNETES_REVISION
+    units = "/usr/lib/systemd/system/kubelet.service"
+    unified = cgroups.unified()
+    files = {
+        units: _KUBELET_UNIT,
+        f"{units}.d/10-kubeadm.conf": _KUBELET_DROPIN,
+        "/etc/default/kubelet": "KUBELET_EXTRA_ARGS=\n",
+        f"{_KUBELET_CONFIG}/10-sandbox.conf": _KUBELET_SANDBOX + ("" if unified else "failCgroupV1: false\n"),
     }
+    needs = "conntrack, ebtables, ethtool, iptables, iproute2, mount, util-linux, kubernetes-cni"
+    kubeadm = "/usr/bin/kubeadm"
+    return [
+        Package(
+            "kubelet",
+            package,
+            here,
+            {"Depends": needs},
+            files,
+            _in("/usr/bin", ["kubelet"]),
+            ("/etc/default/kubelet",),
+            _RELOADS,
+        ),
+        Package(
+            "kubeadm",
+            package,
+            here,
+            {"Depends": "cri-tools"},
+            {} if unified else {kubeadm: script("kubeadm")},
+            {kubeadm: "kubeadm"} if unified else {},
+        ),
+        Package("kubectl", package, here, links=_in("/usr/bin", ["kubectl"])),
+        Package("cri-tools", f"{release}-1.1", here, links=_in("/usr/bin", ["crictl"])),
+        Package("kubernetes-cni", "1.8.0-1.1", here, links=_in("/opt/cni/bin", PLUGINS)),
+    ]
 
 
-def _package(
-    host: str,
-    version: str = "*",
-    *,
-    links: dict[str, str] | None = None,
-    text: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """`links`: path in the machine -> name of a program that was built."""
-    programs = {path: f"{BINARIES}/{name}" for path, name in (links or {}).items()}
-    return {"version": version, "host": host, "links": programs, "text": text or {}}
+def kernel(release: str, version: str) -> list[Package]:
+    """A kernel and NVIDIA's module for it, and the meta packages that lead to them.
+
+    Source of the names: Canonical's restricted modules (linux-restricted-modules-aws).
+    """
+    module = f"linux-modules-nvidia-{NVIDIA_BRANCH}-open"
+    return [
+        Package(
+            f"linux-image-{release}", version, ARCHIVE, files={f"/boot/vmlinuz-{release}": "a stand-in\n"}
+        ),
+        Package("linux-image-aws", version, ARCHIVE, {"Depends": f"linux-image-{release} (= {version})"}),
+        Package(
+            f"{module}-{release}",
+            version,
+            ARCHIVE,
+            files={f"{KERNEL_MODULES}/{release}/nvidia": "a stand-in\n"},
+            configure=f"{HOME}/modules\n",
+        ),
+        Package(f"{module}-aws", version, ARCHIVE, {"Depends": f"{module}-{release} (= {version})"}),
+    ]
+
+
+def _nvidia(release: str) -> list[Package]:
+    """The driver for the host's own kernel, its user space, and the container toolkit.
+
+    Source of what only is mentioned: the relations of nvidia-utils, which `dpkg -l` shows as not installed.
+    """
+    mentioned = {"Conflicts": "nvidia-smi, nvidia-utils"}
+    toolkit = ("nvidia-container-toolkit-base", "libnvidia-container-tools", "libnvidia-container1")
+    version = "6.8.0.1012.12"
+    return [
+        *kernel(release, version),
+        Package(f"nvidia-headless-no-dkms-{NVIDIA_BRANCH}-open", version, ARCHIVE),
+        Package(
+            f"nvidia-utils-{NVIDIA_BRANCH}",
+            version,
+            ARCHIVE,
+            mentioned,
+            files={"/usr/bin/nvidia-smi": script("nvidia-smi")},
+        ),
+        Package(
+            "nvidia-container-toolkit",
+            NVIDIA_TOOLKIT,
+            NVIDIA,
+            {"Depends": f"nvidia-container-toolkit-base (= {NVIDIA_TOOLKIT})"},
+            links=_in("/usr/bin", ["nvidia-container-runtime"]),
+        ),
+        *(Package(name, NVIDIA_TOOLKIT, NVIDIA) for name in toolkit),
+    ]

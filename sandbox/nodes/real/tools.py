@@ -24,7 +24,10 @@ from sandbox.build.toolchain import ensure_programs
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write, cache_dir, exclusive
 from sandbox.nodes import choice
-from sandbox.nodes.real.packages import PROGRAMS, VERSIONS
+from sandbox.nodes.real import repository, rootfs
+from sandbox.nodes.real.packages import PROGRAMS, VERSIONS, packages
+from sandbox.nodes.real.repository import Mirrors
+from sandbox.nodes.real.rootfs import RootFs
 
 _NFT = (
     *("nftables", "libnftables1", "libnftnl11", "libmnl0", "libxtables12"),
@@ -37,6 +40,8 @@ class RealTools:
     """`binaries`: what packages bring, with their versions; `nft` runs on the host; `pulled` are images that
     the catalogue does not have."""
 
+    rootfs: RootFs
+    mirrors: Mirrors
     binaries: Path
     nft: Path
     catalogue: Catalogue
@@ -47,10 +52,12 @@ def ensure(images: Kind) -> RealTools:
     """Obtain what is not there yet; progress goes to standard error. Raises `SandboxError`."""
     cache = cache_dir()
     pulled = Cache(cache / FOLDER, limit())
-    packages = [PACKAGES] if shutil.which("nft") else [PACKAGES, _NFT]
-    programs = ensure_programs((*ENGINE_MODULES, *REAL_NODE_MODULES), packages)
+    fetched = [PACKAGES] if shutil.which("nft") else [PACKAGES, _NFT]
+    programs = ensure_programs((*ENGINE_MODULES, *REAL_NODE_MODULES), fetched)
     programs["kubectl"] = (Path(sys.prefix) / "bin" / "kubectl").resolve()
-    return RealTools(_binaries(programs, cache), nft(cache), pack(programs, cache, images), pulled)
+    binaries, root = _binaries(programs, cache), rootfs.ensure(cache)
+    mirrors = repository.ensure(packages(binaries), root, cache)
+    return RealTools(root, mirrors, binaries, nft(cache), pack(programs, cache, images), pulled)
 
 
 def require_registries() -> None:

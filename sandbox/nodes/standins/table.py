@@ -1,48 +1,54 @@
-"""What is not the real thing inside a real node, and why: shown to people, and what is put in place."""
+"""What is not the real thing inside a real node, and why: small scripts that every machine's image has."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 HOME = "/usr/local/lib/kubepark-sandbox"
+_SCRIPTS = Path(__file__).parent / "files"
 
 
 @dataclass(frozen=True)
 class StandIn:
-    """Commands of one script, and why the real ones cannot do here."""
+    """A script that has the place of something real. `path`: where; "" if a package brings it."""
 
     script: str
-    commands: tuple[str, ...]
+    path: str
     why: str
 
 
 STAND_INS = (
-    StandIn("systemctl.py", ("systemctl",), "systemd needs a machine of its own; init.py runs the units"),
-    StandIn("commands.py", ("journalctl",), "there is no journald; init.py keeps each unit's output"),
-    StandIn("commands.py", ("busctl",), "there is no D-Bus; logind.py reads logind's files as logind does"),
-    StandIn("commands.py", ("hostnamectl", "timedatectl"), "they ask systemd; name and clock are real"),
     StandIn(
-        "commands.py",
-        ("modprobe",),
-        "the kernel is the host's: modules are looked for and never loaded; NVIDIA's is that of a package",
+        "guard", f"{HOME}/guard", "the kernel is the host's: before anything else what is its own is hidden"
     ),
     StandIn(
-        "commands.py",
-        ("sysctl",),
-        "network settings are set, others would be the host's: the node sees files in their place",
+        "modules", f"{HOME}/modules", "the kernel is the host's: what it has is told to the real modprobe"
     ),
-    StandIn("commands.py", ("swapoff", "swapon"), "swap is the host's and is left alone"),
-    StandIn(
-        "packages.py",
-        ("apt-get", "apt-mark", "dpkg-query"),
-        "package mirrors are out of reach: programs built from the pinned sources are put in place, and "
-        "versions, repositories and keys are checked as apt checks them",
-    ),
-    StandIn("commands.py", ("curl",), "public hosts are out of reach; whether they would be is checked"),
+    StandIn("faults.sh", f"{HOME}/faults.sh", "lets a step fail or hang where somebody asked for it"),
+    StandIn("nvidia-smi", "", "there is no GPU: it lists what the instance type has"),
 )
-# Put in place by the package that brings it on a real machine.
-NVIDIA_SMI = StandIn("commands.py", ("nvidia-smi",), "there is no GPU; it lists what the instance type has")
-# Only where the host has cgroup v1.
-CGROUP_V1 = StandIn(
-    "commands.py", ("stat",), "this host has cgroup v1, which a node refuses; asked for it, says v2"
+CGROUP_V1 = (
+    StandIn(
+        "stat", "/usr/local/sbin/stat", "this host has cgroup v1, which a node refuses; asked for it, says v2"
+    ),
+    StandIn("kubeadm", "", "this host has cgroup v1, which kubeadm refuses before anything starts"),
 )
+UNSYNCHRONISED = StandIn(
+    "timedatectl", "/usr/local/sbin/timedatectl", "the clock is the host's, and nobody synchronises it"
+)
+
+
+def stand_ins(*, unified: bool, synchronised: bool) -> Iterator[StandIn]:
+    """What is put in place on a host with cgroup v2 alone (`unified`) and a clock that NTP keeps."""
+    yield from STAND_INS
+    if not unified:
+        yield from CGROUP_V1
+    if not synchronised:
+        yield UNSYNCHRONISED
+
+
+def script(name: str) -> str:
+    """The text of a script."""
+    return (_SCRIPTS / name).read_text(encoding="utf-8")

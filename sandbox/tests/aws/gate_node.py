@@ -25,7 +25,6 @@ from sandbox.aws.metadata import MetadataService
 from sandbox.aws.serve import Application, Serving, serve
 from sandbox.config import REGION
 from sandbox.nodes.cloudinit import UserData, parse
-from sandbox.nodes.internet import internet
 from sandbox.nodes.machine import Machine
 from sandbox.tests.nodes.boot_world import World
 
@@ -45,7 +44,6 @@ class Node:
         cloud = self.account.cloud
         self.metadata_url = self.serve(MetadataService(cloud, keys, self.instance))
         self.gate_url = self.serve(Gate(self.account, keys, lab.endpoint, self.log_file))
-        self.internet_url = self.serve(internet(self.account, self.instance))
         self.user_data: UserData = parse(cloud.user_data(self.instance))
         self.program = self._install()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -166,3 +167,18 @@ def test_upstream_images_need_registries_that_answer_or_what_was_pulled(monkeypa
         if image.elsewhere:
             cache.tag(f"{image.repository}:1", "sha256:1")
     tools.require_registries()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="others are refused before")
+@pytest.mark.parametrize(
+    ("release", "said"),
+    [
+        ({"ID": "fedora", "PRETTY_NAME": "Fedora Linux 43"}, "this is Fedora Linux 43"),
+        ({"ID": "debian", "PRETTY_NAME": "Debian"}, "missing: Perl's modules (package perl)"),
+    ],
+)
+def test_a_host_that_no_root_file_system_can_be_made_on_is_told_why(release, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "COMMANDS", ())
+    monkeypatch.setattr(choice, "_PERL", ("false",))
+    monkeypatch.setattr(choice.platform, "freedesktop_os_release", lambda: release)
+    assert choice.obstacle(tmp_path).endswith(said)

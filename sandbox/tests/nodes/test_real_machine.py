@@ -1,25 +1,20 @@
-"""What a real node's machine is made of: cgroups, disk and image."""
+"""What a real node's machine is made of: cgroups, disk, image and packages."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 from sandbox.nodes.disk import on_disk
-from sandbox.nodes.real import cgroups, disk, image
-from sandbox.nodes.real.packages import VERSIONS
-from tests.userdata_sample import text
-
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and iproute2"
-)
-
+from sandbox.nodes.real import cgroups, disk, image, outside
+from sandbox.nodes.real.packages import VERSIONS, packages
+from sandbox.nodes.real.repository import Mirrors, write_tree
+from sandbox.nodes.real.rootfs import RootFs
+from sandbox.nodes.standins.table import HOME, stand_ins
+from tests.userdata_sample import files
 
 _MOUNT = "{number} 1 0:{number} / {path} rw,nosuid shared:9 - {kind} {kind} {options}\n"
 
@@ -59,26 +54,29 @@ def test_hierarchies_of_v1_v2_and_both(rows, wanted, unified, monkeypatch):
     assert cgroups.unified() is unified
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_controllers_are_handed_down_to_a_machines_group_where_v2_is_alone(tmp_path, monkeypatch, alone):
+    for level in (tmp_path, tmp_path / "kubepark"):
+        level.mkdir(exist_ok=True)
+        (level / "cgroup.controllers").write_text("cpu memory\n")
+    monkeypatch.setattr(cgroups, "ROOT", tmp_path if alone else tmp_path.parent)
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: (cgroups.Hierarchy(tmp_path, 2, ""),))
+    cgroups.enter("kubepark/i-1")
+    given = {path.parent: path.read_text() for path in tmp_path.rglob("cgroup.subtree_control")}
+    assert given == (dict.fromkeys((tmp_path, tmp_path / "kubepark"), "+cpu +memory") if alone else {})
+    assert (tmp_path / "kubepark/i-1/cgroup.procs").read_text() == str(os.getpid())
+
+
 # -- disk and image --------------------------------------------------------------------------------
 
 
-@needs_root
-def test_the_disk_hides_what_is_the_hosts_and_holds_what_an_image_holds(tmp_path):
+def test_the_disk_survives_a_stop_and_goes_with_the_instance(tmp_path):
     made = disk.RealDisk(tmp_path / "machines" / "i-1")
     assert made.fresh
-    made.format({"/etc/containerd/x.toml": "text\n", "/etc/hostname": "image\n"})
-    for name in disk._EMPTY:
-        folder = made.upper / name
-        assert os.getxattr(folder, "trusted.overlay.opaque") == b"y", name
-        assert folder.stat().st_mode & 0o777 == 0o755, name
-    assert [path.name for path in (made.upper / "etc/containerd").iterdir()] == ["x.toml"]
-    assert (made.upper / "etc/hostname").read_text() == "image\n", "the image's own comes last"
-    assert (made.upper / "etc/hosts").read_text().startswith("127.0.0.1 localhost\n")
-    assert (made.upper / "etc/machine-id").read_text() == hashlib.sha256(b"i-1").hexdigest()[:32] + "\n"
-    users = [line.split(":") for line in (made.upper / "etc/passwd").read_text().splitlines()]
-    assert [row[2] for row in users].count("1000") == 1
-    assert (made.upper / "home/ubuntu").stat().st_uid == 1000
+    made.format(image.hardware("i-1", 1))
     assert all(Path(plain).is_dir() for plain in made.plain().values())
+    assert made.gpus.read_text().startswith("GPU-")
+    assert (made.hypervisor / "uuid").read_text().startswith("ec2"), "or cloud-init asks for no token"
     assert made.folder.stat().st_mode & 0o777 == 0o700
     assert made.console.stat().st_mode & 0o777 == 0o600
     assert on_disk(tmp_path / "machines") == [], "it never booted"
@@ -93,22 +91,105 @@ def test_the_disk_hides_what_is_the_hosts_and_holds_what_an_image_holds(tmp_path
     assert not made.folder.exists()
 
 
-def test_files_of_the_image(tmp_path):
-    (tmp_path / VERSIONS).write_text(json.dumps({"kubernetes": "v1.36.4", "containerd": "v2.3.0"}))
-    plain = text("worker").encode()
-    for raw in (plain, gzip.compress(plain)):
-        found = image.files(tmp_path, raw)
-        handed = json.loads(found["/usr/local/lib/kubepark-sandbox/user-data.json"])
-        assert handed["sha256"] == hashlib.sha256(raw).hexdigest()
-        assert handed["config"]["hostname"] == "worker01"
-    table = json.loads(found["/usr/local/lib/kubepark-sandbox/packages.json"])
-    assert (table["kubelet"]["version"], table["containerd.io"]["version"]) == ("1.36.4-*", "2.3.0-*")
+@pytest.fixture
+def mirrors(tmp_path):
+    for name in ("ca.crt", "archive.gpg"):
+        (tmp_path / name).write_text(f"our {name}\n")
+    return Mirrors(tmp_path, ("archive.ubuntu.com", "pkgs.k8s.io"))
+
+
+def test_the_image_holds_what_the_root_file_system_does_not(tmp_path, mirrors, monkeypatch):
+    rootfs = RootFs(tmp_path / "rootfs")
+    authorities = rootfs.root / "etc/ssl/certs/ca-certificates.crt"
+    authorities.parent.mkdir(parents=True)
+    authorities.write_text("theirs\n")
+    monkeypatch.setattr(image, "synchronised", lambda: True)
+    found = image.files(rootfs, mirrors, "i-1")
+    assert found["/etc/ssl/certs/ca-certificates.crt"] == "theirs\nour ca.crt\n"
+    assert "192.0.2.1 archive.ubuntu.com pkgs.k8s.io\n" in found["/etc/hosts"]
+    assert "VERSION_CODENAME=noble\n" in found["/etc/os-release"]
     assert "169.254.169.254:5000" in found["/etc/containerd/certs.d/_default/hosts.toml"]
+    assert found["/etc/machine-id"] != image.files(rootfs, mirrors, "i-2")["/etc/machine-id"]
+    assert "/usr/local/sbin/timedatectl" not in found, "the host's clock is kept by NTP"
+    monkeypatch.setattr(image, "synchronised", lambda: False)
+    assert "/usr/local/sbin/timedatectl" in image.files(rootfs, mirrors, "i-1")
+    upper = tmp_path / "upper"
+    upper.mkdir()
+    image.install(upper, found)
+    assert (upper / f"{HOME[1:]}/guard").stat().st_mode & 0o777 == 0o755
+    assert (upper / "etc/hosts").stat().st_mode & 0o777 == 0o644
+    assert (upper / "etc/systemd/system").stat().st_mode & 0o777 == 0o755
+    enabled = upper / "etc/systemd/system/sysinit.target.wants/sandbox-guard.service"
+    assert enabled.resolve() == upper / "etc/systemd/system/sandbox-guard.service"
+
+
+@pytest.mark.parametrize(
+    ("unified", "synchronised", "besides"),
+    [(True, True, set()), (False, True, {"stat", "kubeadm"}), (True, False, {"timedatectl"})],
+)
+def test_what_a_host_has_is_not_stood_in_for(unified, synchronised, besides):
+    names = {each.script for each in stand_ins(unified=unified, synchronised=synchronised)}
+    assert names == {"guard", "modules", "faults.sh", "nvidia-smi", *besides}
 
 
 def test_hardware():
-    assert image.hardware("i-1", 0) == {}
-    lines = image.hardware("i-1", 2)["/run/nvidia/gpus"].splitlines()
+    assert image.hardware("i-1", 0) == ""
+    lines = image.hardware("i-1", 2).splitlines()
     assert len(set(lines)) == 2
     assert all(line.startswith("GPU-") for line in lines)
     assert image.hardware("i-1", 2) == image.hardware("i-1", 2) != image.hardware("i-2", 2)
+
+
+# -- packages --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(tmp_path):
+    (tmp_path / VERSIONS).write_text(json.dumps({"kubernetes": "v1.36.4", "containerd": "v2.3.6"}))
+    return {each.name: each for each in packages(tmp_path)}
+
+
+def test_packages_have_the_versions_that_user_data_asks_for(made):
+    """The program and the sandbox know them from different places."""
+    asked = dict(line.split("=", 1) for line in files("gpu")["/etc/kubepark/node.env"].splitlines())
+    assert made["kubelet"].version == made["kubeadm"].version == asked["KUBERNETES_PACKAGE"]
+    assert made["containerd.io"].version == asked["CONTAINERD_PACKAGE"].strip("'")
+    assert made["nvidia-container-toolkit"].version == asked["NVIDIA_TOOLKIT"]
+    assert f"nvidia-utils-{asked['NVIDIA_BRANCH']}-server" in made
+    assert made["kubelet"].repository.path == f"/core:/stable:/v{asked['KUBERNETES_MINOR']}/deb"
+
+
+def test_what_a_package_is_made_of(tmp_path, made):
+    tree = tmp_path / "tree"
+    write_tree(made["containerd.io"], tree)
+    control = (tree / "DEBIAN/control").read_text().splitlines()
+    assert control[:2] == ["Package: containerd.io", "Version: 2.3.6-1~ubuntu.24.04~noble"]
+    assert (tree / "DEBIAN/conffiles").read_text() == "/etc/containerd/config.toml\n"
+    assert (tree / "DEBIAN/postinst").stat().st_mode & 0o777 == 0o755
+    assert (tree / "usr/bin/runc").readlink() == Path("/opt/kubepark/runc")
+    write_tree(made["kubelet"], tree)
+    assert "Depends: conntrack, " in (tree / "DEBIAN/control").read_text()
+
+
+def test_a_mirror_serves_what_is_its_own(tmp_path):
+    from werkzeug.test import Client
+
+    (tmp_path / "one.test/a b").mkdir(parents=True)
+    (tmp_path / "one.test/a b/file").write_text("text")
+    (tmp_path / "secret").write_text("no")
+    client = Client(outside.mirrors(tmp_path))
+
+    def get(path, host="one.test", **headers):
+        answer = client.get(path, headers={"Host": host, **headers})
+        return answer.status_code, answer.text
+
+    assert get("/a%20b/file") == get("/a%20b/file", "one.test:80") == (200, "text")
+    assert get("/a%20b/file", Range="bytes=2-") == (206, "xt")
+    for path, host in [
+        ("/a%20b", "one.test"),
+        ("/x", "one.test"),
+        ("/../secret", "one.test"),
+        ("/secret", ".."),
+    ]:
+        assert get(path, host)[0] in (400, 404), (path, host)
+    assert client.post("/a%20b/file", headers={"Host": "one.test"}).status_code == 404

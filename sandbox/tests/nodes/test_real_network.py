@@ -19,10 +19,20 @@ from sandbox.aws.cloud import Instance
 from sandbox.errors import SandboxError
 from sandbox.files import cache_dir
 from sandbox.nodes.real.calico import Member, PodNetwork, cni_config
-from sandbox.nodes.real.firewall import ruleset
-from sandbox.nodes.real.netns import NAMESPACES, Vpc, connect, inside, listen, run
+from sandbox.nodes.real.firewall import internet, ruleset
+from sandbox.nodes.real.netns import (
+    METADATA_ADDRESS,
+    NAMESPACES,
+    OUTSIDE_ADDRESS,
+    RESOLVER_ADDRESS,
+    Vpc,
+    connect,
+    inside,
+    listen,
+    run,
+)
 from sandbox.nodes.real.tools import nft as find_nft
-from sandbox.tests.nodes.standins_machine import wait_for
+from sandbox.tests.nodes.commands import eventually
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and iproute2"
@@ -190,7 +200,7 @@ def test_cables_are_plugged_in_and_leave_nothing(vpc):
         each["ifname"]: [row["local"] for row in each["addr_info"] if row["family"] == "inet"]
         for each in shown
     }
-    assert addresses == {"lo": ["127.0.0.1", "169.254.169.254"], "eth0": ["10.0.0.11"]}
+    assert addresses == {"lo": ["127.0.0.1", METADATA_ADDRESS, RESOLVER_ADDRESS], "eth0": ["10.0.0.11"]}
     assert "default via 10.0.0.1 dev eth0" in run(path, ["ip", "route"])
     with listen(other, "10.0.0.12", 9000) as listener, connect(path, "10.0.0.12", 9000) as client:
         served, (peer, _) = listener.accept()
@@ -204,7 +214,7 @@ def test_cables_are_plugged_in_and_leave_nothing(vpc):
     assert not path.exists()
     # The cable goes with its machine, as soon as the kernel has cleared the namespace away.
     ports = ["ip", "-brief", "link", "show", "type", "veth"]
-    wait_for("its port", lambda: run(vpc.path, ports).count("\n") == 1)
+    eventually(lambda: run(vpc.path, ports).count("\n") == 1, "its port is still there")
     vpc.remove()
     assert not other.exists()
     assert network_of_the_host() == before
@@ -283,6 +293,20 @@ def test_the_rules_hold_on_the_wire(vpc, nft):
     assert not connects(node, master, MASTER.private_ip, 6443, BRIEFLY)
     assert not arrives(node, master, MASTER.private_ip, 4789, BRIEFLY)
     assert arrives(master, node, ONE.private_ip, 4789), "the master's other group lets it out"
+
+
+@needs_root
+def test_what_is_outside_is_reached_by_those_whose_routes_lead_there(vpc, nft):
+    """Others hear nothing, as where a route is missing."""
+    one, two = (vpc.attach(each.id, IPv4Interface(f"{each.private_ip}/24")) for each in (ONE, TWO))
+    run(vpc.path, [nft, "-f", "-"], internet([(ONE.private_ip, 443)]))
+    assert connects(one, vpc.path, OUTSIDE_ADDRESS, 443)
+    assert not connects(one, vpc.path, OUTSIDE_ADDRESS, 80, BRIEFLY)
+    assert not connects(two, vpc.path, OUTSIDE_ADDRESS, 443, BRIEFLY)
+    run(vpc.path, [nft, "-f", "-"], internet([]))
+    assert not connects(one, vpc.path, OUTSIDE_ADDRESS, 443, BRIEFLY)
+    run(vpc.path, [nft, "-f", "-"], internet([(TWO.private_ip, 80), (TWO.private_ip, 443)]))
+    assert connects(two, vpc.path, OUTSIDE_ADDRESS, 443)
 
 
 # -- pod network -----------------------------------------------------------------------------------

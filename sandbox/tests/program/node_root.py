@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox.nodes.real.image import UBUNTU_LOGIND
-from sandbox.nodes.standins import logind
+from sandbox.tests.program import logind
+from sandbox.tests.program.logind import UBUNTU_LOGIND
 from sandbox.tests.program.node_world import World, create_parameters, node_world
 from sandbox.tests.tools import tool
 from tests.userdata_sample import files, plan

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from sandbox.nodes import choice
+from sandbox.nodes.real import launch
 from sandbox.tests.stack.project import ROOT, Project
 
 # Why real nodes cannot run here; empty where they can.
@@ -29,21 +30,25 @@ class Machines:
         """Process 1 of a machine, as the host knows it. Raises psutil.NoSuchProcess while it is off."""
         record = json.loads((self.project.state / "state.json").read_text()).get("processes", {})
         leader = record.get(f"node-{self.project.instance(node)['InstanceId']}", {}).get("pid")
-        children = psutil.Process(leader).children() if leader else []
-        if not children:
+        found = launch.init(leader)
+        if found is None:
             raise psutil.NoSuchProcess(leader or 0, msg=f"{node} is off")
-        return children[0]
+        return found
 
     def run(self, node: str, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """A command inside the machine."""
-        enter = ["nsenter", "--target", str(self.init(node).pid), "--all"]
         return subprocess.run(
-            [*enter, *command], input=stdin, capture_output=True, text=True, timeout=120, check=False
+            [*launch.inside(self.init(node).pid), *command],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
 
     def systemctl(self, node: str, *words: str) -> None:
         """`systemctl` inside the machine; it must succeed."""
-        done = self.run(node, "/usr/local/sbin/systemctl", *words)
+        done = self.run(node, "systemctl", *words)
         assert done.returncode == 0, done.stderr
 
     def record(self, node: str) -> dict[str, Any]:

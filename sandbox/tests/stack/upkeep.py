@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.nodes.standins.kernel import KERNELS, RELEASE
-from sandbox.nodes.standins.packages import TABLE
+from sandbox.nodes.real.packages import Package, kernel
 from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.stack.machines import Machines
 
+RELEASE = "/proc/sys/kernel/osrelease"
 PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 RENEW = "/usr/local/lib/kubepark/renew-certs"
 ADMIN = ("--kubeconfig", "/etc/kubernetes/admin.conf", "--request-timeout=2s")
@@ -29,7 +28,7 @@ def said(machines: Machines, node: str, *command: str) -> str:
 
 def shutdown_delay(machines: Machines, node: str) -> str:
     """What logind says that a shutdown may take."""
-    return said(machines, node, "/usr/local/sbin/busctl", "get-property", *LOGIND, "InhibitDelayMaxUSec")
+    return said(machines, node, "busctl", "get-property", *LOGIND, "InhibitDelayMaxUSec")
 
 
 def static_pods(machines: Machines) -> dict[str, dict[str, Any]]:
@@ -67,17 +66,49 @@ def renew(machines: Machines, *, days: int) -> Renewal:
     watcher.join()
     said(machines, "master1", "/bin/sed", "-i", f"s/{days} [*] 24/60 * 24/", RENEW)
     journal = said(
-        *(machines, "master1", "/usr/local/sbin/journalctl", "-u", "kubepark-certs", "--no-pager"),
+        *(machines, "master1", "journalctl", "-u", "kubepark-certs", "--no-pager"),
         *("-n", "60", "-o", "cat"),
     )
     return Renewal(journal, static_pods(machines), max(away))
 
 
+def archive(packages: list[Package]) -> str:
+    """In sh: an apt repository of these on the machine itself, as if a mirror had them by now."""
+    lines = ["set -e", "mkdir -p /srv/new", "cd /srv/new"]
+    for each in packages:
+        fields = {
+            "Package": each.name,
+            "Version": each.version,
+            "Architecture": "amd64",
+            "Maintainer": "nobody",
+        }
+        control = "".join(f"{name}: {value}\n" for name, value in {**fields, **each.relations}.items())
+        files = {"DEBIAN/control": f"{control}Description: newer\n", **each.files}
+        if each.configure:
+            files["DEBIAN/postinst"] = f"#!/bin/sh\n{each.configure}"
+        for path, text in files.items():
+            target = f"{each.name}/{path.lstrip('/')}"
+            lines.append(f"install -D -m 755 /dev/stdin {target} <<'END'\n{text}END")
+        lines.append(f"dpkg-deb --root-owner-group --build {each.name} . >/dev/null; rm -r {each.name}")
+    lines += [
+        "apt-ftparchive packages . >Packages",
+        "echo 'deb [trusted=yes] file:/srv/new ./' >/etc/apt/sources.list.d/new.list",
+        "apt-get -q update >/dev/null",
+    ]
+    return "\n".join(lines)
+
+
 def reboot_into(machines: Machines, node: str, release: str) -> None:
-    """Somebody installs this kernel, which is the newest that the archive has by now, and reboots."""
-    table = TABLE.as_posix()
-    said(machines, node, "/bin/sed", "-i", f"s/{os.uname().release}/{release}/g", table)
-    said(machines, node, "/usr/bin/touch", f"{KERNELS}/{release}")
+    """The archive has a newer kernel by now. Somebody installs it, which `upgrade` would not, and reboots."""
+    before = said(machines, node, "cat", RELEASE)
+    made = kernel(release, "99.0")
+    done = machines.run(node, "sh", "-s", stdin=archive(made))
+    assert done.returncode == 0, done.stderr
+    apt = ("apt-get", "-y", "-q")
+    said(machines, node, *apt, "upgrade")
+    image = f"linux-image-{release}"
+    assert machines.run(node, "dpkg-query", "-W", image).returncode == 1, "what is held is not upgraded"
+    said(machines, node, *apt, "install", image)
     boot = machines.record(node)["bootId"]
     machines.systemctl(node, "reboot")
     until(
@@ -85,4 +116,4 @@ def reboot_into(machines: Machines, node: str, release: str) -> None:
         lambda: machines.record(node)["bootId"] != boot and machines.record(node)["phase"] == "joined",
         120,
     )
-    assert said(machines, node, "/bin/cat", str(RELEASE)) == release
+    assert said(machines, node, "cat", RELEASE) == release != before
