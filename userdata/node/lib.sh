@@ -22,8 +22,12 @@ retry() {
 }
 
 # apt ARGUMENTS...: waits for the lock, asks nothing, keeps configuration files that we wrote.
-apt() {
-  retry 5 timeout 600 apt-get -y -q -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \
+apt() { retry 5 apt_get "$@"; }
+
+apt_get() {
+  # Of what a power cut has interrupted, or apt-get refuses everything. Who holds the lock is waited for below.
+  dpkg --force-confold --configure -a || true
+  timeout 600 apt-get -y -q -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \
     -o APT::Update::Error-Mode=any "$@"
 }
 

@@ -40,7 +40,7 @@ RELEASE = 'PRETTY_NAME="Ubuntu 24.04 LTS"\nVERSION_CODENAME=noble\n'
 FSTAB = "LABEL=root / ext4 defaults 0 1\n/swapfile none swap sw 0 0\n# /old none swap sw 0 0\n"
 CHANGES_EACH_RUN = ("calls", "attempt", "kubepark-bootstrap.log")
 
-QUIET = "apt-get apt-mark hostnamectl modprobe swapoff swapon journalctl sleep"
+QUIET = "apt-get apt-mark dpkg hostnamectl modprobe swapoff swapon journalctl sleep"
 STAND_INS = {
     **dict.fromkeys(QUIET.split(), ":"),
     "busctl": f"""{sys.executable} -P - <<'END'
