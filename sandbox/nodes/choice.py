@@ -24,9 +24,26 @@ from sandbox.errors import SandboxError
 
 # What machines are made with (util-linux, iproute2), and their root file system (apt, and Perl for
 # mmdebstrap).
-COMMANDS = ("unshare", "ip", "bridge", "nsenter", "mount", "chroot", "apt-get", "dpkg", "perl", "gcc")
+COMMANDS = (
+    "unshare",
+    "ip",
+    "bridge",
+    "nsenter",
+    "mount",
+    "umount",
+    "chroot",
+    "apt-get",
+    "dpkg",
+    "perl",
+    "gcc",
+)
 DISTRIBUTIONS = ("debian", "ubuntu")
 _PERL = ("perl", "-MPod::Usage", "-MMath::BigInt", "-e", "1")  # what mmdebstrap loads that perl-base lacks
+# Where there is cgroup v2 alone: every controller to what is below, which a container's root may not do.
+_CONTROL = "/sys/fs/cgroup/cgroup.subtree_control"
+_HAND_DOWN = (
+    f"{{ [ ! -e {_CONTROL} ] || sed 's/[a-z][a-z]*/+&/g' /sys/fs/cgroup/cgroup.controllers >{_CONTROL}; }}"
+)
 
 Backend = Literal["real", "simulated"]
 
@@ -128,7 +145,8 @@ def _attempt(state_dir: Path) -> str:
         for name in ("lower", "upper", "work", "root"):
             (Path(folder) / name).mkdir()
         options = "lowerdir=lower,upperdir=upper,workdir=work"
-        script = f"ip link add br0 type bridge && mount -t overlay -o {options} overlay root && umount root"
+        overlay = f"mount -t overlay -o {options} overlay root && umount root"
+        script = f"ip link add br0 type bridge && {overlay} && {_HAND_DOWN}"
         namespaces = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
         command = ["unshare", *namespaces, "--fork", "sh", "-c", script]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)

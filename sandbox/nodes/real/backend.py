@@ -93,6 +93,14 @@ class RealBackend(NodeBackend[RealNode]):
         """The cgroup of a machine, below each hierarchy."""
         return f"{GROUP}/{self.prefix}/{instance_id}"
 
+    def is_taken(self, address: str, by: RealNode) -> bool:
+        """Whether another machine still has an address that this one was given.
+
+        The emulator calls an instance terminated at once, and its machine takes time to end.
+        """
+        others = (node for node in list(self.nodes.values()) if node is not by and not node.gone)
+        return any(node.disk.memory.address == address for node in others)
+
     def api(self) -> Api:
         """A client with the administrator's rights. Raises `Unavailable` before there is a cluster."""
         for node in list(self.nodes.values()):

@@ -23,6 +23,7 @@ class RealMemory(Memory):
 
     master: bool = False
     gpus: int = 0
+    address: str = ""  # in the VPC
 
 
 class RealDisk(Disk[RealMemory]):

@@ -84,6 +84,8 @@ class RealNode(Node):
         if self.disk.fresh:
             self._make_disk(instance, data)
         if not self._services:
+            if self.backend.is_taken(instance.private_ip, self):
+                return SOON
             self.backend.vpc.attach(instance.id, self._address(instance))
             self._services = self._serve_cloud(urlsplit(str(data.node["awsEndpoint"])))
             self.backend.serve_outside()
@@ -125,6 +127,7 @@ class RealNode(Node):
         image.install(self.disk.upper, image.files(tools.rootfs, tools.mirrors, instance.id))
         self.disk.memory.master = data.is_master
         self.disk.memory.gpus = gpus
+        self.disk.memory.address = instance.private_ip
         self.disk.save()
 
     def _boot(self, instance: Instance) -> None:

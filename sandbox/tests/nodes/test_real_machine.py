@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sandbox.nodes.disk import on_disk
 from sandbox.nodes.real import cgroups, disk, image, outside
+from sandbox.nodes.real.backend import RealBackend
 from sandbox.nodes.real.packages import VERSIONS, packages
 from sandbox.nodes.real.repository import Mirrors, write_tree
 from sandbox.nodes.real.rootfs import RootFs
@@ -89,6 +91,19 @@ def test_the_disk_survives_a_stop_and_goes_with_the_instance(tmp_path):
     again.wipe()
     assert on_disk(tmp_path / "machines") == []
     assert not made.folder.exists()
+
+
+def test_a_machine_waits_for_the_address_of_one_that_is_ending():
+    """As on AWS, where an address is free once its instance has ended."""
+    old, new, other = (
+        SimpleNamespace(gone=False, disk=SimpleNamespace(memory=disk.RealMemory(address=address)))
+        for address in ("10.0.0.10", "10.0.0.10", "10.0.0.11")
+    )
+    backend = SimpleNamespace(nodes={"i-1": old, "i-2": new, "i-3": other})
+    assert RealBackend.is_taken(backend, "10.0.0.10", new)
+    assert not RealBackend.is_taken(backend, "10.0.0.11", other)
+    old.gone = True
+    assert not RealBackend.is_taken(backend, "10.0.0.10", new)
 
 
 @pytest.fixture
