@@ -112,7 +112,6 @@ def files(rootfs: RootFs, mirrors: Mirrors, instance_id: str) -> dict[str, str |
         "/etc/containerd/certs.d/_default/hosts.toml": hosts_toml(
             f"http://{METADATA_ADDRESS}:{REGISTRY_PORT}"
         ),
-        "/etc/dpkg/dpkg.cfg.d/sandbox": "force-unsafe-io\n",  # nothing here must survive a crash of the host
     }
     for each in stand_ins(unified=cgroups.unified(), synchronised=synchronised()):
         if each.path:

@@ -108,9 +108,9 @@ def init(leader: int | None) -> psutil.Process | None:
     """Process 1 of the machine that this process launched; None while there is none."""
     try:
         nspawn = psutil.Process(leader).children() if leader else []
-        # Before it is the machine's own it is a copy of nspawn that has not changed over.
-        found = nspawn[0].children() if nspawn else []
-        return found[0] if found and Path(f"/proc/{found[0].pid}/root/run/systemd").is_dir() else None
+        # Until then nspawn has helpers, which end, and a child that still is nspawn itself.
+        found = [each for child in nspawn for each in child.children() if each.name() == "systemd"]
+        return found[0] if found else None
     except psutil.NoSuchProcess:
         return None
 

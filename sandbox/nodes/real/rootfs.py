@@ -103,16 +103,15 @@ def _make(suite: str, cache: Path, target: Path) -> None:
     ):
         staged = Path(folder) / "made"
         staged.mkdir(mode=0o755)
+        # Ubuntu has ebtables in universe.
+        components = "main,universe" if platform.freedesktop_os_release()["ID"] == "ubuntu" else "main"
         hook = _HOOK.format(packages=" ".join(_ARCHIVE))
-        command = [
+        command: list[str | Path] = [
             *(program / "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase"),
-            *(
-                "--components=main,universe"
-                if platform.freedesktop_os_release()["ID"] == "ubuntu"
-                else "--components=main",
-            ),
+            f"--components={components}",
             f"--include={','.join((*_IMAGE, *_OURS))}",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+            # No machine must survive a crash of the host.
             *("--dpkgopt=force-unsafe-io", '--aptopt=Acquire::Languages "none"'),
             *(f"--customize-hook={hook}", suite, staged / "root"),
         ]

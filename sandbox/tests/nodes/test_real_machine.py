@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from sandbox.nodes.disk import on_disk
-from sandbox.nodes.real import cgroups, disk, image, outside
+from sandbox.nodes.real import cgroups, disk, image, launch, outside
 from sandbox.nodes.real.backend import RealBackend
 from sandbox.nodes.real.packages import VERSIONS, packages
 from sandbox.nodes.real.repository import Mirrors, write_tree
 from sandbox.nodes.real.rootfs import RootFs
 from sandbox.nodes.standins.table import HOME, stand_ins
+from sandbox.tests.nodes.commands import eventually
 from tests.userdata_sample import files
 
 _MOUNT = "{number} 1 0:{number} / {path} rw,nosuid shared:9 - {kind} {kind} {options}\n"
@@ -153,6 +157,21 @@ def test_hardware():
     assert len(set(lines)) == 2
     assert all(line.startswith("GPU-") for line in lines)
     assert image.hardware("i-1", 2) == image.hardware("i-1", 2) != image.hardware("i-2", 2)
+
+
+@pytest.mark.parametrize("name", ["systemd", "ld-linux-x86-64"])
+def test_process_1_is_known_once_it_is_the_machines_own(name, tmp_path):
+    """A child of what the launcher became, and none of nspawn's helpers."""
+    program = tmp_path / name
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen(["sh", "-c", f"sh -c '{program} 60; true'; true"]) as leader:
+        (shell,) = eventually(psutil.Process(leader.pid).children, "no child")
+        (child,) = eventually(shell.children, "no grandchild")
+        eventually(lambda: child.name() == name, "not started")
+        found = launch.init(leader.pid)
+        child.kill()
+    assert (found and found.pid) == (child.pid if name == "systemd" else None)
+    assert launch.init(leader.pid) is launch.init(None) is None
 
 
 # -- packages --------------------------------------------------------------------------------------
