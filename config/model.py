@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import time
 from enum import StrEnum
 from ipaddress import IPv4Network
 from typing import Any
@@ -95,9 +96,34 @@ class ControlPlaneSettings:
     power: Power = Power.AUTO  # never absent
 
 
+class Day(StrEnum):
+    """Days of the week, the first one as Python counts them."""
+
+    MON = "Mon"
+    TUE = "Tue"
+    WED = "Wed"
+    THU = "Thu"
+    FRI = "Fri"
+    SAT = "Sat"
+    SUN = "Sun"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The hours in which nodes run: from `start` to `stop` by the clocks of an IANA time zone.
+
+    `days`: those on which the hours begin. A `stop` that is no later than `start` is on the next day.
+    """
+
+    start: time
+    stop: time
+    timezone: str
+    days: tuple[Day, ...]  # in the order of the week
+
+
 @dataclass(frozen=True, kw_only=True)
 class GpuSettings:
-    """The GPU pool. `nodes` is empty when `power` is `absent`.
+    """The GPU pool. `nodes` is empty when `power` is `absent`, and where there is a `schedule` it is `auto`.
 
     `availability_zone`: one of the two of the network. It may change: that replaces the pool's nodes.
     """
@@ -107,6 +133,7 @@ class GpuSettings:
     nodes: tuple[NodeSettings, ...]
     time_slicing_replicas: int  # 1: no sharing
     labels: Mapping[str, str]
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,9 @@ from typing import Any
 # Well-formed and useless: nobody knows a password for it.
 HASH = "$2b$12$" + "x" * 53
 
+# The working hours of a team, for `gpu.schedule`.
+HOURS = {"start": "08:00", "stop": "19:00", "timezone": "Asia/Seoul", "days": "Mon-Fri"}
+
 _BASE: dict[str, Any] = {
     "clusterName": "lab",
     "aws": {"region": "us-east-1", "accountId": "123456789012"},

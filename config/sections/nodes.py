@@ -15,6 +15,7 @@ from config.naming import Naming
 from config.nodes import NODE_NUMBERS, node_number
 from config.problems import Problems
 from config.sections.labels import labels
+from config.sections.schedule import schedule
 from config.urls import url
 from config.validation import Section, matching, one_of, shown, text
 from config.versions import AMI_PARAMETERS
@@ -74,6 +75,7 @@ def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
     slicing.finish()
     further = labels(section.section("labels"))
     zone = _zone(section, network)
+    hours = schedule(section, power, nodes)
     section.finish()
     return GpuSettings(
         power=power,
@@ -81,6 +83,7 @@ def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
         nodes=() if power is Power.ABSENT else nodes,
         time_slicing_replicas=replicas,
         labels=further,
+        schedule=hours,
     )
 
 

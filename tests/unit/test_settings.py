@@ -64,7 +64,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown nested key": (
         {"gpu__power_": "running"},
         "kubepark:gpu.power_: is not a known key (did you mean power?); accepted: ami, availabilityZone, "
-        "instanceType, instanceTypes, labels, nodes, power, timeSlicing, volumeGb; "
+        "instanceType, instanceTypes, labels, nodes, power, schedule, timeSlicing, volumeGb; "
         "fix: pulumi config rm --stack dev --path kubepark:gpu.power_",
     ),
     "a third zone for GPU nodes": (

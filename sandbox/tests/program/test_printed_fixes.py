@@ -21,7 +21,7 @@ from config.problems import Problem
 from config.validation import Section
 from config.versions import RELEASES
 from sandbox.tests.program.printed_fixes import STACK, StackFile, problems_of, rules_of_problems
-from tests.configuration import HASH, SECRETS, configuration
+from tests.configuration import HASH, HOURS, SECRETS, configuration
 from tests.unit.test_settings import CASES
 
 pytestmark = pytest.mark.sandbox
@@ -52,7 +52,7 @@ FULL = people(
     {**ANA, "state": "removed", "data": "keep", "access": {"bo": "view"}},
     BO,
     controlPlane={"name": "master1"},
-    gpu={"nodes": {"gpu07": {}}, "timeSlicing": {"replicas": 1}},
+    gpu={"nodes": {"gpu07": {}}, "timeSlicing": {"replicas": 1}, "schedule": HOURS},
     workers={"nodes": {"worker01": {}}},
     connectors=[OIDC],
     oidcIssuer=ISSUER,
@@ -71,6 +71,9 @@ REFUSED = [
     configuration(controlPlane__name="gpu01"),
     configuration(gpu={"instanceTypes": ["m7i.large"]}),
     configuration(gpu={"instanceTypes": ["g4dn.xlarge", "g4dn.xlarge"], "instanceType": "g4dn.xlarge"}),
+    configuration(gpu={"power": "stopped", "schedule": {"start": "8", "stop": "9", "timezone": "x", "days": "x"}}),
+    configuration(gpu={"schedule": {"start": "08:00", "stop": "08:00"}}),
+    configuration(clusterName="a", gpu={"nodes": {f"{'g' * 57}01": {}}, "schedule": HOURS}),
     configuration(workers__nodes={f"{'w' * 59}01": {}}),
     configuration(peopleFile=[7]),
     configuration(peopleFile="people.yaml", people=None),
