@@ -15,6 +15,7 @@ from components.keys import Keys
 from components.network import Network
 from components.parameters import Parameters
 from components.power import pin
+from components.schedule import GpuSchedule
 from components.security import Security
 from config import costs, last_update, people
 from config.model import NodeRole, Power, Settings
@@ -48,6 +49,9 @@ def main() -> None:
     instances = {plan.master.name: master.instance, **workers.instances, **gpu_nodes.instances}
 
     ids = {name: instance.id for name, instance in instances.items()}
+    if settings.gpu.schedule:
+        theirs = {name: ids[name] for name in gpu_nodes.instances}
+        GpuSchedule("gpu-schedule", settings.gpu.schedule, theirs, settings.aws, naming, in_aws)
     running = {**ids, **pin(Power.RUNNING, settings, plan.nodes, ids, opts=in_aws)}
 
     api, running_master = endpoint(settings, master), running[plan.master.name]
@@ -101,7 +105,7 @@ _ATTEMPTS = 9
 def aws_provider(settings: Settings) -> aws.Provider:
     """The one AWS provider: it refuses another account, and tags whatever it makes."""
     url = settings.aws.endpoint
-    everywhere = aws.ProviderEndpointArgs(ec2=url, iam=url, kms=url, ssm=url, sts=url)
+    everywhere = aws.ProviderEndpointArgs(ec2=url, iam=url, kms=url, scheduler=url, ssm=url, sts=url)
     return aws.Provider(
         "aws",
         region=settings.aws.region,

@@ -36,6 +36,8 @@ NAMED: Mapping[str, str] = {
     "aws:iam/rolePolicy:RolePolicy": "{role}:{name}",
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "{role}/{policyArn}",
     "aws:kms/alias:Alias": "{name}",
+    "aws:scheduler/schedule:Schedule": "{groupName}/{name}",
+    "aws:scheduler/scheduleGroup:ScheduleGroup": "{name}",
     "aws:ssm/parameter:Parameter": "{name}",
 }
 
@@ -275,6 +277,13 @@ def _alias_tags(cloud: Cloud, inputs: Inputs) -> Tags:
     return _tags(kms.list_resource_tags(KeyId=key)["Tags"], "Tag")
 
 
+def _group_tags(cloud: Cloud, inputs: Inputs) -> Tags:
+    """A schedule has no tags of its own."""
+    scheduler = cloud.client("scheduler")
+    group = scheduler.get_schedule_group(Name=inputs.get("groupName") or inputs["name"])
+    return _tags(scheduler.list_tags_for_resource(ResourceArn=group["Arn"])["Tags"])
+
+
 # What is looked at for the tag of a named type, and how people know it.
 _OWNERS: Mapping[str, tuple[str, Callable[[Cloud, Inputs], Tags]]] = {
     "aws:iam/instanceProfile:InstanceProfile": ("the instance profile {name}", _profile_tags),
@@ -282,9 +291,11 @@ _OWNERS: Mapping[str, tuple[str, Callable[[Cloud, Inputs], Tags]]] = {
     "aws:iam/rolePolicy:RolePolicy": ("the role {role}", _role_tags),
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ("the role {role}", _role_tags),
     "aws:kms/alias:Alias": ("the key behind {name}", _alias_tags),
+    "aws:scheduler/schedule:Schedule": ("the schedule group {groupName}", _group_tags),
+    "aws:scheduler/scheduleGroup:ScheduleGroup": ("the schedule group {name}", _group_tags),
     "aws:ssm/parameter:Parameter": ("the parameter {name}", _parameter_tags),
 }
-_NOT_FOUND = ("NoSuchEntity", "NotFoundException", "InvalidResourceId")
+_NOT_FOUND = ("NoSuchEntity", "NotFoundException", "InvalidResourceId", "ResourceNotFoundException")
 
 
 def _whole_group(_cloud: Cloud, inputs: Inputs, _tags: Tags) -> Iterable[str]:

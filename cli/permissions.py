@@ -52,7 +52,15 @@ TAG_NEW = Scope("TagNew", conditions=_IN_REGION | {"ec2:CreateAction": "{creatio
 # ec2_instance.go (the root disk) and vpc_security_group_ingress_rule.go.
 TAG_LATER = Scope("TagLater", _of_kind("security-group*", "volume"), _IN_REGION | _NEW_TAG)
 ROLES = Scope("Roles", _of_role("role", "instance-profile"))
-PASS_ROLE = Scope("PassRole", _of_role("role"), {"iam:PassedToService": "ec2.amazonaws.com"})
+_TO_SERVICES = ("ec2.amazonaws.com", "scheduler.amazonaws.com")
+PASS_ROLE = Scope("PassRole", _of_role("role"), {"iam:PassedToService": _TO_SERVICES})
+SCHEDULES = Scope(
+    "Schedules",
+    tuple(
+        f"arn:{{partition}}:scheduler:{{region}}:{{account}}:{name}"
+        for name in ("schedule-group/{group}", "schedule/{group}/*")
+    ),
+)
 KEYS = Scope("Keys", _KEYS, _OWN_TAG)
 NEW_KEYS = Scope("NewKeys", conditions=_NEW_TAG)
 ALIASES = Scope("Aliases", ("arn:{partition}:kms:{region}:{account}:{alias}*",))
@@ -81,6 +89,12 @@ _TAGGED_LATER: Grants = {**_READ, TAG_LATER: ("ec2:CreateTags",)}
 _CHANGE = ("ec2:CreateTags", "ec2:Delete*")
 _KEY_READS = ("kms:DescribeKey", "kms:ListResourceTags")  # of any key: whose it is, only its tags say
 _OF_CONTROLLERS = ("ec2:Delete*", "elasticloadbalancing:Delete*")
+# What these mean on the resources that they stand with is all needed, and they are shorter than its list.
+_REVOKE = "ec2:RevokeSecurityGroup*"
+_RULES = ("ec2:AuthorizeSecurityGroup*", _REVOKE)
+_OF_ALIASES = ("kms:*Alias",)
+_IAM_TAGS = ("iam:Tag*", "iam:Untag*")
+_OF_SCHEDULES = ("scheduler:*",)  # with names that are the cluster's alone
 _CREATIONS = ("ec2:Allocate", "ec2:Create", "ec2:Run")
 
 # By resource type of the program.
@@ -119,32 +133,24 @@ RESOURCES: Mapping[str, Grants] = {
     },
     "aws:ec2/securityGroup:SecurityGroup": {
         **_TAGGED,
-        MAKE: ("ec2:CreateSecurityGroup", "ec2:RevokeSecurityGroupEgress"),
+        MAKE: ("ec2:CreateSecurityGroup", _REVOKE),
         OWN: _CHANGE,
     },
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": {
         **_TAGGED_LATER,
-        MAKE: ("ec2:RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupEgress"),
+        MAKE: (_REVOKE,),
     },
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": {
         **_TAGGED_LATER,
-        MAKE: (
-            "ec2:AuthorizeSecurityGroupIngress",
-            "ec2:ModifySecurityGroupRules",
-            "ec2:RevokeSecurityGroupIngress",
-        ),
+        MAKE: (*_RULES, "ec2:ModifySecurityGroupRules"),
     },
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": {
         **_TAGGED_LATER,
-        MAKE: (
-            "ec2:AuthorizeSecurityGroupEgress",
-            "ec2:ModifySecurityGroupRules",
-            "ec2:RevokeSecurityGroupEgress",
-        ),
+        MAKE: (*_RULES, "ec2:ModifySecurityGroupRules"),
     },
     "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive": {
         **_READ,
-        MAKE: ("ec2:RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupEgress"),
+        MAKE: (_REVOKE,),
     },
     "aws:ec2/networkInterface:NetworkInterface": {
         **_TAGGED,
@@ -186,8 +192,7 @@ RESOURCES: Mapping[str, Grants] = {
             "iam:DeleteRole",
             "iam:Get*",
             "iam:List*",
-            "iam:TagRole",
-            "iam:UntagRole",
+            *_IAM_TAGS,
             "iam:UpdateAssumeRolePolicy",
             "iam:UpdateRoleDescription",
         ),
@@ -202,8 +207,7 @@ RESOURCES: Mapping[str, Grants] = {
             "iam:DeleteInstanceProfile",
             "iam:Get*",
             "iam:RemoveRoleFromInstanceProfile",
-            "iam:TagInstanceProfile",
-            "iam:UntagInstanceProfile",
+            *_IAM_TAGS,
         ),
         PASS_ROLE: ("iam:PassRole",),
     },
@@ -222,18 +226,18 @@ RESOURCES: Mapping[str, Grants] = {
     },
     "aws:kms/alias:Alias": {  # on the alias and on its key
         LISTS: ("kms:ListAliases",),
-        ALIASES: ("kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias"),
-        KEYS: ("kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias"),
+        ALIASES: _OF_ALIASES,
+        KEYS: _OF_ALIASES,
     },
+    "aws:scheduler/scheduleGroup:ScheduleGroup": {SCHEDULES: _OF_SCHEDULES},
+    "aws:scheduler/schedule:Schedule": {SCHEDULES: _OF_SCHEDULES, PASS_ROLE: ("iam:PassRole",)},
     "aws:ssm/parameter:Parameter": {
         LISTS: ("ssm:DescribeParameters",),
         PARAMETERS: (
-            "ssm:AddTagsToResource",
+            "ssm:*Tags*Resource",
             "ssm:DeleteParameter",
             "ssm:GetParameter*",
-            "ssm:ListTagsForResource",
             "ssm:PutParameter",
-            "ssm:RemoveTagsFromResource",
         ),
         KEY_USE: ("kms:Encrypt", "kms:Decrypt"),
     },
@@ -272,7 +276,7 @@ VERBS: Mapping[str, Grants] = {
         LEFT: _OF_CONTROLLERS,
         LEFT_BALANCERS: _OF_CONTROLLERS,
         OWN: ("ec2:Delete*",),
-        MAKE: ("ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress"),
+        MAKE: (_REVOKE,),
         TAG_LATER: ("ec2:CreateTags",),  # of a volume that only the cluster knew
     },
     "destroy --volumes snapshot": {MAKE: ("ec2:CreateSnapshot",), TAG_NEW: ("ec2:CreateTags",)},
@@ -301,6 +305,7 @@ def policy(cluster: str, region: str, account: str, granted: Iterable[Grants] | 
         "account": account,
         "alias": Naming(cluster).key_alias,
         "cluster": cluster,
+        "group": Naming(cluster).schedule_group,
         "cluster_tag": Naming(cluster).cluster_tag[0],
         "partition": partition(region),
         "region": region,
@@ -316,12 +321,17 @@ def policy(cluster: str, region: str, account: str, granted: Iterable[Grants] | 
         return {
             "Sid": scope.sid,
             "Effect": "Allow",
-            "Action": sorted(actions),
+            "Action": sorted(action for action in actions if not _covered(action, actions)),
             "Resource": filled(scope.resources),
             **({"Condition": {"StringEquals": conditions}} if conditions else {}),
         }
 
     return {"Version": "2012-10-17", "Statement": [statement(*each) for each in chosen.items()]}
+
+
+def _covered(action: str, actions: Iterable[str]) -> bool:
+    """Whether one with a wildcard at its end says it too."""
+    return any(action != each and each.endswith("*") and action.startswith(each[:-1]) for each in actions)
 
 
 def show(stack: str) -> None:

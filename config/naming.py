@@ -90,8 +90,17 @@ class Naming:
         return f"{self.status_path}/{node}"
 
     def role_name(self, node: str) -> str:
-        """The name of a node's role and of its instance profile."""
+        """The name of a node's role and of its instance profile; names of nodes end in a number."""
         return f"{self.cluster}-{node}"
+
+    @property
+    def schedule_group(self) -> str:
+        """The group of the GPU nodes' schedules, each of which is named after its node and what it does."""
+        return self.cluster
+
+    @staticmethod
+    def schedule(node: str, verb: str) -> str:
+        return f"{node}-{verb}"
 
     @property
     def cluster_tag(self) -> tuple[str, str]:

@@ -41,6 +41,7 @@ TAGGABLE = frozenset(
         "aws:iam/instanceProfile:InstanceProfile",
         "aws:iam/openIdConnectProvider:OpenIdConnectProvider",
         "aws:s3/bucket:Bucket",
+        "aws:scheduler/scheduleGroup:ScheduleGroup",
     }
 )
 

@@ -73,6 +73,7 @@ class Resource:
     deleted_with: str
     delete_before_replace: bool
     ignore_changes: tuple[str, ...]
+    replace_on_changes: tuple[str, ...]
     replacement_trigger: Any
     additional_secret_outputs: tuple[str, ...]
     id: str = ""  # empty in preview
@@ -232,6 +233,7 @@ class _Engine(mocks.MockMonitor, mocks.Mocks):
             deleted_with=request.deletedWith or (parent.deleted_with if parent else ""),
             delete_before_replace=request.deleteBeforeReplace,
             ignore_changes=tuple(request.ignoreChanges),
+            replace_on_changes=tuple(request.replaceOnChanges),
             replacement_trigger=self._plain(MessageToDict(request.replacement_trigger), urn, set()),
             additional_secret_outputs=tuple(request.additionalSecretOutputs),
         )

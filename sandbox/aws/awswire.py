@@ -1,8 +1,8 @@
 """AWS requests and error answers as they are on the wire, for the three protocols that matter here.
 
 EC2, IAM and STS speak the query protocol (a form with `Action`), SSM and KMS speak JSON with a
-target header, S3 says what it means by method and path. Reference: the `protocols` entries of botocore's
-service models.
+target header, S3 and EventBridge Scheduler say what they mean by method and path. Reference: the
+`protocols` entries of botocore's service models.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
 
 # Authorization: AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...
@@ -35,6 +35,24 @@ _BUCKET_CALLS = {
         for method, verb in (("GET", "Get"), ("PUT", "Put"), ("DELETE", "Delete"))
     },
 }
+# EventBridge Scheduler's calls, by method and path; what is in braces is an argument.
+# Source: botocore, data/scheduler/2021-06-30/service-2.json.
+_SCHEDULER_CALLS = {
+    (method, re.compile(path)): verb + noun
+    for path, noun, verbs in (
+        ("/schedules/(?P<Name>[^/]+)", "Schedule", ("POST", "GET", "PUT", "DELETE")),
+        ("/schedule-groups/(?P<Name>[^/]+)", "ScheduleGroup", ("POST", "GET", "DELETE")),
+    )
+    for method, verb in (("POST", "Create"), ("GET", "Get"), ("PUT", "Update"), ("DELETE", "Delete"))
+    if method in verbs
+} | {
+    ("GET", re.compile("/schedules")): "ListSchedules",
+    ("GET", re.compile("/schedule-groups")): "ListScheduleGroups",
+    ("GET", re.compile("/tags/(?P<ResourceArn>.+)")): "ListTagsForResource",
+    ("POST", re.compile("/tags/(?P<ResourceArn>.+)")): "TagResource",
+    ("DELETE", re.compile("/tags/(?P<ResourceArn>.+)")): "UntagResource",
+}
+_SCHEDULER_QUERY = {"groupName": "GroupName"}  # what is written otherwise in the query string
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,8 @@ def parse(environ: Mapping[str, Any], body: bytes) -> AwsRequest:
         action = target.rpartition(".")[2]
     elif isinstance(params, dict) and "Action" in params:
         action = str(params["Action"])
+    elif service == "scheduler" and (call := _scheduler_call(environ, params, body)):
+        action, params = call
     elif service == "s3" and (named := _bucket_call(environ, params)):
         action, params = named, {"Bucket": environ["PATH_INFO"].strip("/"), **params}
     else:
@@ -89,6 +109,22 @@ def _bucket_call(environ: Mapping[str, Any], params: Mapping[str, Any]) -> str |
     if not path or "/" in path or len(asked) > 1:
         return None
     return _BUCKET_CALLS.get((environ.get("REQUEST_METHOD", ""), "".join(asked)))
+
+
+def _scheduler_call(
+    environ: Mapping[str, Any], params: Mapping[str, Any], body: bytes
+) -> tuple[str, dict[str, Any]] | None:
+    """A call of EventBridge Scheduler with its arguments as the API's reference names them."""
+    path = unquote(environ.get("PATH_INFO", ""))
+    for (method, pattern), action in _SCHEDULER_CALLS.items():
+        found = pattern.fullmatch(path)
+        if found and method == environ.get("REQUEST_METHOD"):
+            query = {_SCHEDULER_QUERY.get(key, key): value for key, value in params.items() if key != "body"}
+            try:
+                return action, {**query, **json.loads(body or b"{}"), **found.groupdict()}
+            except ValueError:
+                return None
+    return None
 
 
 def _params(environ: Mapping[str, Any], body: bytes, is_json: bool) -> Any:
@@ -106,7 +142,7 @@ def _params(environ: Mapping[str, Any], body: bytes, is_json: bool) -> Any:
 
 def render_error(request: AwsRequest, refusal: Refusal) -> tuple[str, bytes]:
     """(content type, body) of an error answer in the caller's protocol."""
-    if request.is_json:
+    if request.is_json or request.service == "scheduler":
         answer = {"__type": refusal.code, "message": refusal.message}
         return "application/x-amz-json-1.1", json.dumps(answer).encode()
     error = f"<Error><Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message></Error>"

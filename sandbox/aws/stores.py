@@ -10,6 +10,7 @@ from moto.elb.models import elb_backends
 from moto.elbv2.models import elbv2_backends
 from moto.iam.models import iam_backends
 from moto.kms.models import kms_backends
+from moto.scheduler.models import scheduler_backends
 from moto.ssm.models import ssm_backends
 
 from sandbox.config import ACCOUNT_ID
@@ -38,6 +39,10 @@ class Stores:
     @property
     def kms(self) -> Any:
         return kms_backends[ACCOUNT_ID][self.region]
+
+    @property
+    def scheduler(self) -> Any:
+        return scheduler_backends[ACCOUNT_ID][self.region]
 
     @property
     def ssm(self) -> Any:

@@ -16,7 +16,7 @@ from moto.core.exceptions import ServiceException
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.utils import get_service_model
 
-from sandbox.aws import policy_documents, strict_ec2
+from sandbox.aws import policy_documents, strict_ec2, strict_scheduler
 from sandbox.aws.awswire import AwsRequest, Refusal
 from sandbox.aws.stores import Stores
 from sandbox.aws.strict_ec2 import Arguments, Check
@@ -37,7 +37,7 @@ _MODELS: Mapping[tuple[str, str], str] = {
 
 def arguments_of(request: AwsRequest) -> Arguments:
     """The arguments of a call, named and nested as in the API's reference."""
-    if request.is_json or request.service == "s3":
+    if request.is_json or request.service in ("s3", "scheduler"):
         return dict(request.params)
     model = get_service_model(_MODELS.get((request.service, request.params["Version"]), request.service))
     parser = PROTOCOL_PARSERS[model.metadata["protocol"]](model.operation_model(request.action))
@@ -46,7 +46,8 @@ def arguments_of(request: AwsRequest) -> Arguments:
 
 def refuse(request: AwsRequest) -> Refusal | None:
     """The error that AWS would give, or None to let moto answer."""
-    if request.service == "s3" and "Bucket" not in request.params:
+    unknown = request.service == "scheduler" and " " in request.action
+    if unknown or (request.service == "s3" and "Bucket" not in request.params):
         return Refusal("NotImplemented", f"not emulated: {request.action}", 501)
     check = _CHECKS.get(request.operation)
     if check is None or not isinstance(request.params, dict):
@@ -137,6 +138,7 @@ def _role_policy(aws: Stores, call: Arguments) -> None:
 
 _CHECKS: Mapping[str, Check] = {
     **strict_ec2.CHECKS,
+    **strict_scheduler.CHECKS,
     "iam:CreateRole": _trust_policy,
     "iam:PutRolePolicy": _role_policy,
     "iam:UpdateAssumeRolePolicy": _trust_policy,

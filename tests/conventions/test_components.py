@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.configuration import configuration
+from tests.configuration import HOURS, configuration
 from tests.conventions.source import Class, of, resource_classes
 from tests.program import run
 
@@ -22,6 +22,7 @@ TOKENS = {
     "kubepark:index:ControlPlane",
     "kubepark:index:Dex",
     "kubepark:index:Gpu",
+    "kubepark:index:GpuSchedule",
     "kubepark:index:Iam",
     "kubepark:index:Keys",
     "kubepark:index:Manifest",
@@ -74,7 +75,8 @@ def test_it_never_hands_its_own_options_to_a_child(component):
 
 @pytest.mark.parametrize("preview", [False, True], ids=["up", "preview"])
 def test_only_components_and_the_aws_provider_stand_at_the_top(preview):
-    recording = run(preview=preview, config=configuration(gpu__power="stopped"))
+    config = configuration(workers__power="stopped", gpu__schedule=HOURS)
+    recording = run(preview=preview, config=config)
     assert recording.error is None
     top = {item.type for item in recording.resources.values() if item.parent == STACK}
     names = {component.node.name for component in COMPONENTS} - {"Manifest"}

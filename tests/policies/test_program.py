@@ -21,7 +21,7 @@ from policies.rules import POLICIES, STACK
 from policies.secrecy import PARAMETER
 from policies.storage import KEY
 from policies.tagging import TAGGABLE
-from tests.configuration import HASH, configuration
+from tests.configuration import HASH, HOURS, configuration
 from tests.engine import UNKNOWN as NOT_KNOWN_YET
 from tests.engine import Recording, Resource
 from tests.engine_outputs import class_of
@@ -35,7 +35,8 @@ RULES = {policy.name: policy for policy in POLICIES}
 @cache
 def recorded(preview: bool) -> Recording:
     """A stack of production, to which every rule applies."""
-    recording = run(stack="prod", preview=preview, config=configuration(controlPlane__protected=True))
+    config = configuration(controlPlane__protected=True, gpu__schedule=HOURS)
+    recording = run(stack="prod", preview=preview, config=config)
     assert recording.error is None, recording.error
     return recording
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from components import iam
+from components import iam, schedule
 from config import settings
 from config.model import NodeRole
 from config.naming import Naming
@@ -28,7 +28,11 @@ def policies() -> dict[str, Any]:
         for node in nodes
         if node.name in ("master1", "worker01", "gpu01")
     }
-    return {**found, "key": iam.key_policy(lab.aws), "assume": iam.ASSUME_BY_EC2}
+    by_hours = {
+        "schedule": schedule.role_policy(["gpu01"], lab.aws, Naming(lab.cluster)),
+        "assume-schedule": schedule.trust_policy(lab.aws, Naming(lab.cluster)),
+    }
+    return {**found, **by_hours, "key": iam.key_policy(lab.aws), "assume": iam.ASSUME_BY_EC2}
 
 
 @pytest.mark.parametrize("name", sorted(policies()))

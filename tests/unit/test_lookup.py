@@ -42,7 +42,7 @@ def test_every_type_of_the_program_is_known():
     root = Path(__file__).resolve().parents[2] / "components"
     calls = set()
     for path in root.glob("*.py"):
-        calls |= set(re.findall(r"\b(ec2|iam|kms|ssm|vpc)\.([A-Z]\w+)\(", path.read_text()))
+        calls |= set(re.findall(r"\b(ec2|iam|kms|scheduler|ssm|vpc)\.([A-Z]\w+)\(", path.read_text()))
     types = set()
     for module, name in calls:
         made = getattr(getattr(pulumi_aws, module), name)

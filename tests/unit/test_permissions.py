@@ -11,7 +11,7 @@ import pytest
 
 from cli import main, stackfile
 from cli.permissions import RESOURCES, policy
-from tests.configuration import configuration
+from tests.configuration import HOURS, configuration
 from tests.program import run
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "permissions" / "deploy.json"
@@ -29,7 +29,7 @@ def test_the_policy_is_as_reviewed() -> None:
 
 
 def test_every_type_of_the_program_has_a_row_and_no_other_has() -> None:
-    program = run(config=configuration(gpu__power="running"))
+    program = run(config=configuration(workers__power="running", gpu__schedule=HOURS))
     used = {item.type for item in program.resources.values() if item.type.startswith("aws:")}
     assert set(RESOURCES) == used
 

@@ -17,7 +17,7 @@ from botocore.parsers import ResponseParserError
 
 from sandbox.aws.provider.values import ProviderError
 
-SERVICES = ("ec2", "iam", "kms", "ssm", "sts")  # s3 beside them only where a program has buckets
+SERVICES = ("ec2", "iam", "kms", "ssm", "sts")  # others only where a program has what is theirs
 Tags = dict[str, str]
 # No proxies: every endpoint is loopback. Few retries: the emulator is there or it is not.
 _CONFIG = Config(
@@ -59,6 +59,7 @@ class Api:
     iam = property(lambda self: self._client("iam"))
     kms = property(lambda self: self._client("kms"))
     s3 = property(lambda self: self._client("s3"))
+    scheduler = property(lambda self: self._client("scheduler"))
     ssm = property(lambda self: self._client("ssm"))
     sts = property(lambda self: self._client("sts"))
 

@@ -47,6 +47,9 @@ def changes(
             )
         elif not equal(type_, where, before, after):
             found.update(difference.differences(before, after, where))
+    if not path:
+        undeclared = type_.optional - old.keys() - new.keys()
+        found.update({name: "delete" for name in undeclared if live.get(name) is not None})
     return found
 
 

@@ -35,6 +35,8 @@ class ResourceType:
     defaults: ClassVar[Mapping[str, Any]] = {}
     # Declared or filled in by AWS: leaving one undeclared keeps what is there.
     computed: ClassVar[frozenset[str]] = frozenset()
+    # Absent unless declared, whoever gives it a value: what is live and not declared is a difference.
+    optional: ClassVar[frozenset[str]] = frozenset()
     # Settings of the provider that AWS does not store.
     local: ClassVar[frozenset[str]] = frozenset()
     # Looser equality, where AWS answers in another spelling than it was asked.

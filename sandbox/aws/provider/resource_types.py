@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sandbox.aws.provider import iam, instances, interfaces, kms, network, routes, s3, security_groups, ssm
+from sandbox.aws.provider import (
+    iam,
+    instances,
+    interfaces,
+    kms,
+    network,
+    routes,
+    s3,
+    schedules,
+    security_groups,
+    ssm,
+)
 from sandbox.aws.provider.resource_type import ResourceType
 
 _ALL: tuple[ResourceType, ...] = (
@@ -29,6 +40,8 @@ _ALL: tuple[ResourceType, ...] = (
     kms.Key(),
     kms.Alias(),
     ssm.Parameter(),
+    schedules.ScheduleGroup(),
+    schedules.Schedule(),
     s3.Bucket(),
     s3.Versioning(),
     s3.Encryption(),

@@ -47,6 +47,8 @@ PROFILE = "aws:iam/instanceProfile:InstanceProfile"
 KEY = "aws:kms/key:Key"
 ALIAS = "aws:kms/alias:Alias"
 PARAMETER = "aws:ssm/parameter:Parameter"
+SCHEDULE_GROUP = "aws:scheduler/scheduleGroup:ScheduleGroup"
+SCHEDULE = "aws:scheduler/schedule:Schedule"
 _number = itertools.count(1)
 
 
@@ -72,7 +74,7 @@ def settings(**others: Any) -> dict[str, Any]:
         "region": REGION,
         "accessKey": "testing",
         "secretKey": "testing",
-        "endpoints": [dict.fromkeys((*SERVICES, "s3"), server().url)],
+        "endpoints": [dict.fromkeys((*SERVICES, "s3", "scheduler"), server().url)],
         "defaultTags": {"tags": DEFAULT_TAGS},
         "allowedAccountIds": [ACCOUNT],
         **others,
@@ -171,6 +173,7 @@ def document(*statements: Mapping[str, Any]) -> str:
 TRUST = document(
     {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}
 )
+TRUST_SCHEDULER = TRUST.replace("ec2.amazonaws.com", "scheduler.amazonaws.com")
 ROOT_ONLY = document(statement(Action="kms:*", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"}))
 
 
@@ -206,6 +209,24 @@ class World:
 
     def role(self) -> Resource:
         return self.cloud.make(ROLE, {"name": unique("role"), "assumeRolePolicy": TRUST})
+
+    def schedule(self, **others: Any) -> dict[str, Any]:
+        """Inputs of one in a group of its own, which stops an instance at nineteen."""
+        role = self.cloud.make(ROLE, {"name": unique("role"), "assumeRolePolicy": TRUST_SCHEDULER})
+        return {
+            "name": "gpu01-stop",
+            "groupName": self.cloud.make(SCHEDULE_GROUP, {"name": unique("group")}).id,
+            "scheduleExpression": "cron(0 19 ? * MON,FRI *)",
+            "scheduleExpressionTimezone": "Asia/Seoul",
+            "flexibleTimeWindow": {"mode": "OFF"},
+            "target": {
+                "arn": "arn:aws:scheduler:::aws-sdk:ec2:stopInstances",
+                "roleArn": role.outputs["arn"],
+                "input": json.dumps({"InstanceIds": ["i-0123456789abcdef0"]}),
+                "retryPolicy": {"maximumEventAgeInSeconds": 3600},
+            },
+            **others,
+        }
 
     def key(self) -> Resource:
         return self.cloud.make(KEY, {"deletionWindowInDays": 7, "policy": ROOT_ONLY})

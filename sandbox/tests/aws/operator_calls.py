@@ -99,7 +99,7 @@ class Replay:
         if not named and not specified:
             yield _call(name, "*")
         if profile := given.get("IamInstanceProfile.Name"):
-            yield _pass_role(self._roles[profile])
+            yield _pass_role(self._roles[profile], "ec2")
         for field, key in given.items():
             if field.endswith(".Ebs.KmsKeyId"):
                 yield from (self._on_key(each, key, _BY_EC2) for each in _DISK)
@@ -128,7 +128,7 @@ class Replay:
         arn = f"arn:aws:iam::{ACCOUNT_ID}:" + (f"instance-profile/{profile}" if profile else f"role/{role}")
         yield _call(f"iam:{action}", arn)
         if action == "AddRoleToInstanceProfile":
-            yield _pass_role(str(role))
+            yield _pass_role(str(role), "ec2")
         if action.startswith("Create") and _tags(given, "Tags.member"):
             yield _call(f"iam:Tag{action.removeprefix('Create')}", arn)
 
@@ -175,6 +175,21 @@ class Replay:
 
     def _servicequotas(self, action: str, given: Mapping[str, Any]) -> Iterator[Call]:
         yield _call(f"servicequotas:{action}", "*")
+
+    def _scheduler(self, action: str, given: Mapping[str, Any]) -> Iterator[Call]:
+        """Source: the Service Authorization Reference, Amazon EventBridge Scheduler."""
+        of_group = "ScheduleGroup" in action
+        path = (
+            f"schedule-group/{given.get('Name')}"
+            if of_group
+            else f"schedule/{given.get('GroupName')}/{given.get('Name')}"
+        )
+        arn = given.get("ResourceArn") or _arn("scheduler", path)
+        yield _call(f"scheduler:{action}", arn)
+        if of_group and given.get("Tags"):
+            yield _call("scheduler:TagResource", arn)
+        if target := given.get("Target"):
+            yield _pass_role(target["RoleArn"].rpartition("/")[2], "scheduler")
 
     def _on_key(self, action: str, key: str, via: str | None = None) -> Call:
         found = key.rpartition("/")[2] if key.startswith("arn:") else key
@@ -239,8 +254,8 @@ def _arn(service: str, resource: str) -> str:
     return f"arn:aws:{service}:{REGION}:{ACCOUNT_ID}:{resource}"
 
 
-def _pass_role(role: str) -> Call:
-    context = {"iam:PassedToService": "ec2.amazonaws.com"}
+def _pass_role(role: str, service: str) -> Call:
+    context = {"iam:PassedToService": f"{service}.amazonaws.com"}
     return _call("iam:PassRole", f"arn:aws:iam::{ACCOUNT_ID}:role/{role}", **context)
 
 

@@ -34,6 +34,8 @@ from sandbox.tests.aws.aws_standin import (
     ROLE_POLICY,
     ROOT_ONLY,
     ROUTE,
+    SCHEDULE,
+    SCHEDULE_GROUP,
     STATE,
     SUBNET,
     TABLE,
@@ -134,6 +136,10 @@ SAMPLES: dict[str, Sample] = {
         loses=frozenset({"rotationPeriodInDays"}),
     ),
     ALIAS: Sample(lambda w: {"name": f"alias/{unique('k')}/x", "targetKeyId": w.key().id}),
+    SCHEDULE_GROUP: Sample(lambda w: {"name": unique("group")}, TAGGED),
+    SCHEDULE: Sample(
+        lambda w: w.schedule(), {"scheduleExpression": "cron(30 19 ? * SUN *)", "state": "DISABLED"}
+    ),
     PARAMETER: Sample(_parameter, {"value": "ready", "description": "join record"}),
     **{token: Sample(**made) for token, made in standin_foundation.SAMPLES.items()},
 }

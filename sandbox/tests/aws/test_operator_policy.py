@@ -35,6 +35,7 @@ from sandbox.tests.aws import aws_standin as types
 from sandbox.tests.aws.aws_standin import ACCOUNT, Cloud, Resource, settings
 from sandbox.tests.aws.emulator_server import IMAGE, REGION, Emulator
 from sandbox.tests.aws.operator_calls import TAG, judge, operators
+from tests.configuration import HOURS, configuration
 from tests.program import run
 
 CLUSTER = "lab"  # of the configuration that tests run the program with
@@ -58,13 +59,13 @@ class Deployment:
 
     def __init__(self, emulator: Emulator) -> None:
         self.cloud = Cloud()
-        endpoints = [dict.fromkeys(SERVICES, emulator.url)]
+        endpoints = [dict.fromkeys((*SERVICES, "scheduler"), emulator.url)]
         self.cloud.backend.configure(settings(endpoints=endpoints, defaultTags={"tags": {TAG: CLUSTER}}))
         self._ids: dict[str, str] = {}  # as the recording engine gave them out -> as AWS did
         self.made: list[Resource] = []
 
     def up(self) -> None:
-        for item in run().resources.values():
+        for item in run(config=configuration(gpu__schedule=HOURS)).resources.values():
             if item.type.startswith("aws:"):
                 made = self.cloud.make(item.type, self._real(copy.deepcopy(item.inputs)))
                 self._ids[item.id] = made.id
@@ -87,7 +88,7 @@ class Deployment:
     def _changes(self, old: Resource) -> list[dict[str, Any]]:
         """What a person or a new release may change in place, beside tags."""
         described = [{"description": "changed"}]
-        trust = types.document({**json.loads(types.TRUST)["Statement"][0], "Sid": "Changed"})
+        trust = json.loads(old.inputs.get("assumeRolePolicy", types.TRUST))["Statement"][0]
         options = {"httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 3}
         if old.typ == types.INSTANCE:
             profiles = [each.id for each in self.made if each.typ == types.PROFILE]
@@ -100,11 +101,13 @@ class Deployment:
             ]
         if old.typ == types.ALIAS:
             return [{"targetKeyId": self.id(types.KEY)}]
+        if old.typ == types.SCHEDULE:
+            return [{"state": "DISABLED"}]
         return {
             types.INGRESS: described,
             types.EGRESS: described,
             types.INTERFACE: described,
-            types.ROLE: [*described, {"assumeRolePolicy": trust}],
+            types.ROLE: [*described, {"assumeRolePolicy": types.document({**trust, "Sid": "Changed"})}],
             types.KEY: [*described, {"policy": types.ROOT_ONLY}],
             types.PARAMETER: [
                 {"valueWo": "changed", "valueWoVersion": 2}
