@@ -64,6 +64,10 @@ class Permissions:
         role = self.role(profile)
         if role is None:
             return _by_default("identity-based policy", call)
+        return self.decide(role, call)
+
+    def decide(self, role: Role, call: Call) -> Decision:
+        """Whether a role may make the call. Raises a `CloudError`."""
         call = Call(call.action, call.resource, {**call.context, "aws:PrincipalArn": role.arn})
         own = _evaluate(role.statements, call, "identity-based policy")
         parts = [own]
@@ -95,8 +99,10 @@ class Permissions:
 
     def _read(self, profile: str) -> Role | None:
         name = self.cloud.role(profile)
-        if name is None:
-            return None
+        return None if name is None else self.named(name)
+
+    def named(self, name: str) -> Role:
+        """A role as it is now. Raises a `CloudError`."""
         boundary = self.iam.get_role(RoleName=name)["Role"].get("PermissionsBoundary")
         limit = self._managed(boundary["PermissionsBoundaryArn"]) if boundary else None
         return Role(name, self._policies(name), limit)
