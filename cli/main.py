@@ -184,6 +184,25 @@ def unpark(
     raise typer.Exit(unparking.unpark(request))
 
 
+@app.command()
+def keep_on(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="gpu, or a GPU node's name.")] = "gpu",
+    stack: Stack = "sandbox",
+    until: Annotated[str, typer.Option("--until", help="23:00, or 2026-11-28T23:00.")] = "",
+    length: Annotated[str, typer.Option("--for", help="3h, 90m, 1h30m, 2d.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Keep running GPU nodes on: no schedule and no idle guard stops them until then, and no `up` undoes it.
+
+    The time is by the clocks of gpu.schedule.timezone, else of this machine; one that is over today is
+    tomorrow's. Then the hours of the schedule count again: outside of them the nodes are stopped.
+    """
+    from cli import keep_on as keeping
+    from cli.park import Request
+
+    raise typer.Exit(keeping.keep_on(Request(stack=stack, target=target, as_json=as_json), until, length))
+
+
 @app.command(context_settings=PASS_ON)
 def review(
     context: typer.Context,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from cli import api_server, cluster, environments, power, power_plan, price, questions
@@ -20,9 +22,11 @@ from cli.errors import CommandError
 from cli.instances import Ec2, Machine
 from cli.power_plan import ParkPlan, Saving
 from cli.price_format import amount, rounded
+from cli.schedules import Schedules, shown
 from cli.stackfile import cluster_of
+from config import schedule as hours
 from config.model import NodeRole, Power
-from config.naming import PROJECT
+from config.naming import PROJECT, Naming
 from config.problems import SettingsError
 
 
@@ -31,20 +35,22 @@ class Request:
     """What a person asks for.
 
     `seconds`: how long pods have to go, or nodes to come back. `force`: see `drain`. `patience`: for how many
-    seconds each instance type is tried where AWS has no capacity. `verify`: run the GPU Job.
+    seconds each instance type is tried where AWS has no capacity. `verify`: run the GPU Job. `options`: what
+    the command says beside target and stack.
     """
 
     stack: str
     target: str
-    seconds: float
+    seconds: float = 0.0
     yes: bool = True
     as_json: bool = False
     force: bool = False
     patience: float = 0.0
     verify: bool = False
+    options: str = ""
 
     def command(self, verb: str) -> str:
-        return f"bin/kubepark {verb} {self.target} --stack {self.stack}"
+        return f"bin/kubepark {verb} {self.target} --stack {self.stack}{self.options}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +62,7 @@ class Session:
     ec2: Ec2
     ssm: Any
     cluster: str
+    client: Callable[[str], Any]  # of a service
 
     def say(self, line: str) -> None:
         """Progress: where a document is asked for, it is not on standard output."""
@@ -89,14 +96,14 @@ def session(request: Request, verb: str) -> Iterator[Session]:
     """What a verb needs. An interruption is no end: the same command goes on."""
     environment = environments.of(request.stack)
     with environment.operation(verb) as variables:
+        asked = partial(client, stack=request.stack, variables=variables)
         made = Session(
             request=request,
             asks=environment.asks and not request.yes,
-            ec2=Ec2(
-                client=client("ec2", request.stack, variables), say=lambda line: say(line, request.as_json)
-            ),
-            ssm=client("ssm", request.stack, variables),
+            ec2=Ec2(client=asked("ec2"), say=lambda line: say(line, request.as_json)),
+            ssm=asked("ssm"),
             cluster=cluster_of(request.stack),
+            client=asked,
         )
         try:
             yield made
@@ -126,7 +133,8 @@ def stack_nodes(stack: str) -> price.Nodes:
 
 def park(request: Request) -> int:
     """Drain, stop and record. Raises: CommandError with what is in the way."""
-    cost = price.cost_of(stack_nodes(request.stack))
+    nodes = stack_nodes(request.stack)
+    cost, schedule = price.cost_of(nodes), nodes.gpu.schedule
     with session(request, "park") as at:
         if at.asks and request.as_json:
             raise CommandError("with --json nothing is asked; fix: add --yes")
@@ -138,8 +146,12 @@ def park(request: Request) -> int:
         if already:
             at.say(f"already stopped: {', '.join(already)}")
         evicted = _empty(at, known, machines)
-        if parked != known.parked:
-            power.write(at.ssm, at.cluster, parked)
+        no_longer = [each.name for each in machines if each.name in known.keep_on]
+        if parked != known.parked or no_longer:
+            kept = {name: until for name, until in known.keep_on.items() if name not in no_longer}
+            power.write(at.ssm, at.cluster, parked, kept)
+        if no_longer and schedule:
+            Schedules(at.client("scheduler"), Naming(at.cluster)).release(no_longer)
         _stop(at, [each for each in machines if each.state != "stopped"])
         found = power_plan.saving(cost, machines)
         if request.as_json:
@@ -147,6 +159,9 @@ def park(request: Request) -> int:
         else:
             for line in summary(machines, found, request.command("unpark")):
                 at.say(line)
+            if schedule and any(each.role is NodeRole.GPU for each in machines):
+                again = shown(hours.next_start(schedule, datetime.now(UTC)), schedule)
+                at.say(f"its schedule starts it again: {again}")
     return 0
 
 

@@ -91,7 +91,7 @@ _KEY_READS = ("kms:DescribeKey", "kms:ListResourceTags")  # of any key: whose it
 _OF_CONTROLLERS = ("ec2:Delete*", "elasticloadbalancing:Delete*")
 # What these mean on the resources that they stand with is all needed, and they are shorter than its list.
 _REVOKE = "ec2:RevokeSecurityGroup*"
-_RULES = ("ec2:AuthorizeSecurityGroup*", _REVOKE)
+_RULES = ("ec2:AuthorizeSecurityGroup*", "ec2:ModifySecurityGroupRules", _REVOKE)
 _OF_ALIASES = ("kms:*Alias",)
 _IAM_TAGS = ("iam:Tag*", "iam:Untag*")
 _OF_SCHEDULES = ("scheduler:*",)  # with names that are the cluster's alone
@@ -140,14 +140,8 @@ RESOURCES: Mapping[str, Grants] = {
         **_TAGGED_LATER,
         MAKE: (_REVOKE,),
     },
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": {
-        **_TAGGED_LATER,
-        MAKE: (*_RULES, "ec2:ModifySecurityGroupRules"),
-    },
-    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": {
-        **_TAGGED_LATER,
-        MAKE: (*_RULES, "ec2:ModifySecurityGroupRules"),
-    },
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": {**_TAGGED_LATER, MAKE: _RULES},
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": {**_TAGGED_LATER, MAKE: _RULES},
     "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive": {
         **_READ,
         MAKE: (_REVOKE,),
@@ -251,8 +245,10 @@ VERBS: Mapping[str, Grants] = {
         KEY_USE: ("kms:Decrypt",),
     },
     "up: what a killed run left": {**_READ, LISTS: ("kms:ListKeys", *_KEY_READS)},
-    "park, unpark; up: who is parked": {
+    "park, unpark, keep-on; up: who is parked": {
         **_READ,
+        SCHEDULES: _OF_SCHEDULES,
+        PASS_ROLE: ("iam:PassRole",),
         PARAMETERS: ("ssm:GetParameter", "ssm:PutParameter"),
         OWN: ("ec2:ModifyInstanceAttribute", "ec2:StartInstances", "ec2:StopInstances"),
     },

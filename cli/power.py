@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from cli.aws import client
@@ -28,10 +29,12 @@ SECTIONS: Mapping[NodeRole, str] = {
 
 @dataclass(frozen=True)
 class Known:
-    """`parked`: the names in the record; None if the stack has no record yet."""
+    """`parked`: the names in the record; None if the stack has no record yet. `keep_on`: until when nothing
+    is to stop a node by itself, in the past as well."""
 
     machines: tuple[Machine, ...]
     parked: frozenset[str] | None
+    keep_on: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def control_plane_off(self) -> bool:
@@ -49,19 +52,20 @@ def read(ec2: Any, ssm: Any, cluster: str) -> Known:
     """Raises: CommandError for a record that cannot be understood."""
     name = Naming(cluster).power_parameter
     try:
-        parked = power.load(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+        record = ssm.get_parameter(Name=name)["Parameter"]["Value"]
+        parked, keep_on = power.load(record), power.keep_on(record)
     except ssm.exceptions.ParameterNotFound:
-        parked = None
+        parked, keep_on = None, {}
     except PowerRecordError as error:
         fix = f"aws ssm put-parameter --overwrite --name {name} --value '{power.dump(())}'"
         raise CommandError(f"the power record ({name}) {error}; fix: {fix}") from None
-    return Known(find(ec2, cluster), parked)
+    return Known(find(ec2, cluster), parked, keep_on)
 
 
-def write(ssm: Any, cluster: str, parked: Iterable[str]) -> None:
+def write(ssm: Any, cluster: str, parked: Iterable[str], keep_on: Mapping[str, datetime]) -> None:
     """Replace the record, which an update has made."""
     name = Naming(cluster).power_parameter
-    ssm.put_parameter(Name=name, Value=power.dump(parked), Type="String", Overwrite=True)
+    ssm.put_parameter(Name=name, Value=power.dump(parked, keep_on), Type="String", Overwrite=True)
 
 
 def pins(stack: str) -> dict[NodeRole, str]:

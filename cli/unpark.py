@@ -17,7 +17,9 @@ from cli.instances import Machine, NoCapacity, find
 from cli.park import Request, Session, emit, money, session, stack_nodes
 from cli.power_plan import Object, Saving
 from cli.price_format import amount
-from config.model import NodeRole, Power
+from cli.schedules import shown
+from config import schedule as hours
+from config.model import NodeRole, Power, Schedule
 from config.naming import CORDONED, INSTANCE_TYPE_LABEL, PROJECT, Naming
 
 _ORDER = (NodeRole.MASTER, NodeRole.WORKER, NodeRole.GPU)
@@ -40,7 +42,7 @@ def unpark(request: Request) -> int:
                 f"fix: bin/kubepark unpark all --stack {request.stack}"
             )
         at.refuse_pinned(machines, Power.STOPPED)
-        refused = _start(at, machines, types, known.parked or frozenset())
+        refused = _start(at, machines, types, known)
         started = [each for each in machines if each.name not in refused]
         at.ec2.settle(started, "running")  # until then EC2 may tell of the start before
         names = {each.name for each in started}
@@ -49,18 +51,20 @@ def unpark(request: Request) -> int:
         if kubeconfig and any(each.role is NodeRole.MASTER for each in there):
             at.say(api_server.certificate(kubeconfig, datetime.now(UTC)))
         verified = _verify(at, there, kubeconfig)
+        if nodes.gpu.schedule and any(each.role is NodeRole.GPU for each in there):
+            _say_hours(at, nodes.gpu.schedule)
         _report(at, there, refused, verified, power_plan.saving(price.cost_of(nodes), there))
     return 1 if refused or verified else 0
 
 
 def _start(
-    at: Session, machines: Sequence[Machine], types: Mapping[str, Sequence[str]], parked: frozenset[str]
+    at: Session, machines: Sequence[Machine], types: Mapping[str, Sequence[str]], known: power.Known
 ) -> dict[str, str]:
     """Start what is off, the master first: the nodes that stay parked, with AWS's words.
 
     Each that starts leaves the record at once, so that whoever interrupts loses nothing.
     """
-    refused = {}
+    refused, parked = {}, known.parked or frozenset()
     for machine in sorted(machines, key=lambda each: _ORDER.index(each.role)):
         if machine.state == "stopping":
             at.ec2.settle([machine], "stopped")
@@ -75,7 +79,7 @@ def _start(
             at.say(f"{machine.name} is being started ({as_type})")
         if machine.name in parked:
             parked -= {machine.name}
-            power.write(at.ssm, at.cluster, parked)
+            power.write(at.ssm, at.cluster, parked, known.keep_on)
     return refused
 
 
@@ -176,6 +180,15 @@ def _verify(at: Session, machines: Sequence[Machine], kubeconfig: Kubeconfig | N
     from cli.verify_gpu import verify_gpu
 
     return verify_gpu(kubeconfig, timeout=_VERIFY_SECONDS, out=at.say)
+
+
+def _say_hours(at: Session, schedule: Schedule) -> None:
+    """Outside its hours a node may run for days: the stop that ends them is over."""
+    now = datetime.now(UTC)
+    if not hours.inside(schedule, now):
+        stop = shown(hours.next_stop(schedule, now), schedule)
+        sooner = f"bin/kubepark keep-on {at.request.target} --for 3h --stack {at.request.stack}"
+        at.say(f"outside its hours ({hours.shown(schedule)}) it runs until {stop}; sooner, by: {sooner}")
 
 
 def _report(

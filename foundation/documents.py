@@ -164,13 +164,20 @@ def park(aws: AwsSettings, environment: Environment) -> Document:
     grants: permissions.Grants = {
         permissions.READ: ("ec2:DescribeInstances",),
         permissions.OWN: ("ec2:ModifyInstanceAttribute", "ec2:StartInstances", "ec2:StopInstances"),
-        permissions.KEY_USE: ("kms:Decrypt",),
+        permissions.KEY_USE: ("kms:Decrypt", "kms:CreateGrant"),  # the latter: of root disks, for a start
+        permissions.SCHEDULES: (  # keep-on
+            "scheduler:CreateSchedule",
+            "scheduler:DeleteSchedule",
+            "scheduler:GetSchedule",
+            "scheduler:UpdateSchedule",
+        ),
         **{
             scope: actions
             for scope, actions in permissions.VERBS["tunnel"].items()
             if scope is not permissions.READ
         },
     }
+    account = f"arn:{partition(aws.region)}:iam::{aws.account_id}"
     own = permissions.policy(environment.cluster, aws.region, aws.account_id, [grants])
     records = [_parameter(aws, name) for name in (naming.status_path, f"/{environment.cluster}/power")]
     return _document(
@@ -180,6 +187,10 @@ def park(aws: AwsSettings, environment: Environment) -> Document:
         ),
         _allow("PowerRecord", ["ssm:PutParameter"], [records[1]]),
         _allow("NodesRecords", ["ssm:GetParametersByPath"], [records[0]]),
+        {
+            **_allow("SchedulesRole", ["iam:PassRole"], [f"{account}:role/{naming.role_name('schedule')}"]),
+            "Condition": {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}},
+        },
     )
 
 

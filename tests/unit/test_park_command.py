@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Lab:
     def __init__(self) -> None:
         self.machines: dict[str, Machine] = {each.name: each for each in machines()}
         self.parked: frozenset[str] | None = frozenset()
+        self.keep_on: dict[str, datetime] = {}
         self.nodes = {name: node(name, gpus=int(name == "gpu01")) for name in self.machines}
         self.pods = [pod("train", "gpu01", gpus=1), pod("web", "worker01")]
         self.records: dict[str, Any] = {}
@@ -108,7 +110,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(park, "client", lambda service, stack, variables: made)
     order = ("gpu01", "worker01", "worker02", "master1")
     found = lambda *_: tuple(made.machines[name] for name in order)  # noqa: E731
-    monkeypatch.setattr(power, "read", lambda *_: power.Known(found(), made.parked))
+    monkeypatch.setattr(power, "read", lambda *_: power.Known(found(), made.parked, made.keep_on))
     monkeypatch.setattr(drain, "_POLL_SECONDS", 0.01)
     monkeypatch.setattr(unpark, "_POLL_SECONDS", 0.01)
     monkeypatch.setattr(unpark, "find", found)
@@ -118,8 +120,8 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
         api_server, "certificate", lambda kubeconfig, now: "the API server's certificate is good"
     )
 
-    def write(ssm: Any, cluster: str, parked: Any) -> None:
-        made.parked = frozenset(parked)
+    def write(ssm: Any, cluster: str, parked: Any, keep_on: Any) -> None:
+        made.parked, made.keep_on = frozenset(parked), dict(keep_on)
         made.log.append(f"record {' '.join(sorted(parked)) or 'nobody'}")
 
     @contextlib.contextmanager

@@ -269,7 +269,7 @@ def no_instances(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stack_of_before_the_record_has_none_and_one_that_is_none_is_an_error_with_the_way_out() -> None:
     ssm = Ssm(None)
     assert power.read(None, ssm, "lab").parked is None
-    power.write(ssm, "lab", ["worker01", "gpu01"])
+    power.write(ssm, "lab", ["worker01", "gpu01"], {})
     assert power.read(None, ssm, "lab").parked == {"gpu01", "worker01"}
     with pytest.raises(CommandError) as broken:
         power.read(None, Ssm("{}"), "lab")

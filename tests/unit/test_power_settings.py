@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,24 @@ def test_the_record_is_made_by_an_update_and_kept_as_it_is_from_then_on() -> Non
 def test_what_was_stopped_is_read_as_it_was_written() -> None:
     assert power.load(power.dump(["worker01", "gpu01"])) == {"gpu01", "worker01"}
     assert power.dump(["b1", "a1"]) == '{"schema":1,"stopped":["a1","b1"]}'
+    assert power.keep_on(power.dump([])) == {}
+
+
+def test_who_is_kept_on_is_in_the_record_in_utc_to_the_second() -> None:
+    until = datetime(2026, 11, 29, 0, 0, 0, 7, timezone(timedelta(hours=1)))
+    text = power.dump(["worker01"], {"gpu02": until, "gpu01": until})
+    assert text == (
+        '{"schema":1,"stopped":["worker01"],"keepOn":{"gpu01":"2026-11-28T23:00:00Z",'
+        '"gpu02":"2026-11-28T23:00:00Z"}}'
+    )
+    assert power.load(text) == {"worker01"}
+    assert power.keep_on(text) == dict.fromkeys(("gpu01", "gpu02"), until.replace(microsecond=0))
+
+
+@pytest.mark.parametrize("found", ["[]", '"gpu01"', '{"gpu01":5}', '{"gpu01":"23:00"}', "null"])
+def test_what_is_no_map_of_times_is_said(found: str) -> None:
+    with pytest.raises(PowerRecordError, match="has no map `keepOn` from node names to times in UTC"):
+        power.keep_on(f'{{"schema":1,"stopped":[],"keepOn":{found}}}')
 
 
 @pytest.mark.parametrize(

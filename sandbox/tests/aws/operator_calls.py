@@ -38,7 +38,7 @@ _TYPES = {
 _ID = re.compile(rf"({'|'.join(_TYPES)})-[0-9a-f]+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _BY_EC2, _BY_SSM = f"ec2.{REGION}.amazonaws.com", f"ssm.{REGION}.amazonaws.com"
-# What RunInstances needs of the key of a root disk.
+# What RunInstances needs of the key of a root disk; a start needs the first.
 _DISK = ("kms:CreateGrant", "kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")
 _LISTS = {
     "iam:ListInstanceProfiles",
@@ -67,6 +67,7 @@ class Replay:
         self._aliases: dict[str, str] = {}  # alias -> key id
         self._roles: dict[str, str] = {}  # instance profile -> role
         self._secrets: dict[str, str] = {}  # parameter -> key id
+        self._disks: dict[str, str] = {}  # instance -> the key of its root disk
         self._profiled = ""  # the instance whose profile was looked at last
 
     def calls(self, line: Line) -> list[Call]:
@@ -91,6 +92,11 @@ class Replay:
         for each in sorted(named):
             kind = _TYPES[each.rpartition("-")[0]]
             yield self._on(name, _arn("ec2", f"{kind}/{each}"), each, _tags(given, "Tag"))
+        if action == "StartInstances":
+            yield from (
+                self._on_key(_DISK[0], self._disks[each], _BY_EC2)
+                for each in sorted(named & self._disks.keys())
+            )
         specified = _specified(given)
         for kind, tags in specified.items():
             made = _arn("ec2", f"{kind}/*")
@@ -217,6 +223,11 @@ class Replay:
                 for id in line.get("made", ()):
                     if _TYPES.get(id.rpartition("-")[0]) == kind:
                         self._tags[id] = tags
+            for field, key in given.items():
+                if field.endswith(".Ebs.KmsKeyId"):
+                    self._disks |= dict.fromkeys(
+                        (each for each in line.get("made", ()) if each.startswith("i-")), key
+                    )
             if action == "DescribeIamInstanceProfileAssociations":
                 self._profiled = next(value for value in given.values() if value.startswith("i-"))
             if action == "CreateTags":

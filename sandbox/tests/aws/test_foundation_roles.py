@@ -157,6 +157,29 @@ def test_park_stops_and_starts_its_clusters_instances_alone(environment: str):
     for action in ("ec2:TerminateInstances", "ec2:RunInstances", "ec2:CreateTags", "iam:PassRole"):
         assert not may(role, action, machine, **own)
     assert not in_state(role, environment, "s3:PutObject")
+    by_ec2 = {**own, "kms:ViaService": f"ec2.{REGION}.amazonaws.com"}
+    assert may(role, "kms:CreateGrant", CLUSTERS_KEY, **by_ec2), "else what it starts stops again"
+    assert not may(role, "kms:CreateGrant", CLUSTERS_KEY, **own)
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_park_holds_off_its_clusters_schedules_alone(environment: str):
+    role, scheduler = ROLES[f"park-{environment}"], f"arn:aws:scheduler:{REGION}:{ACCOUNT_ID}"
+    to_scheduler = {"iam:PassedToService": "scheduler.amazonaws.com"}
+    for cluster in CLUSTER.values():
+        ours = cluster == CLUSTER[environment]
+        for action in ("CreateSchedule", "DeleteSchedule", "GetSchedule", "UpdateSchedule"):
+            assert may(role, f"scheduler:{action}", f"{scheduler}:schedule/{cluster}/gpu01-stop") is ours
+            assert not may(role, f"scheduler:{action}", f"{scheduler}:schedule/default/gpu01-stop")
+        passed = f"arn:aws:iam::{ACCOUNT_ID}:role/{cluster}-schedule"
+        assert may(role, "iam:PassRole", passed, **to_scheduler) is ours
+        assert not may(role, "iam:PassRole", passed, **{"iam:PassedToService": "ec2.amazonaws.com"})
+        assert not may(
+            role, "iam:PassRole", f"arn:aws:iam::{ACCOUNT_ID}:role/{cluster}-gpu01", **to_scheduler
+        )
+    assert not may(
+        role, "scheduler:DeleteScheduleGroup", f"{scheduler}:schedule-group/{CLUSTER[environment]}"
+    )
 
 
 def test_no_workflow_administers_the_key_whatever_its_policy_says():

@@ -10,6 +10,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from ipaddress import IPv4Network
 from typing import Any
@@ -24,10 +25,12 @@ from cli.lookup import Cloud as Lookup
 from cli.permissions import policy
 from cli.preflight import warnings
 from cli.preflight_checks import Plan
+from cli.schedules import Hold, Schedules, stops_of
 from cli.sweep import Deleter, sweep
 from cli.tunnel import DOCUMENT
 from cli.volume_policy import VolumePolicy
 from config.model import NodeSettings
+from config.naming import Naming
 from config.prices import load
 from config.versions import AMI_PARAMETERS
 from sandbox.aws.provider.api import SERVICES
@@ -150,10 +153,20 @@ def asks(emulator: Emulator, deployment: Deployment) -> None:
     ssm.get_parameter(Name=AMI_PARAMETERS["ubuntu-24.04"])
     ports = {"portNumber": ["6443"], "localPortNumber": ["6443"]}
     master = deployment.id(types.INSTANCE)
+    keeps_on(asked("scheduler"))
     destroys(emulator, deployment, asked)
     session = ssm.start_session(Target=master, DocumentName=DOCUMENT, Parameters=ports)
     ssm.terminate_session(SessionId=session["SessionId"])
     schedule_key_deletion(asked("kms"), deployment.id(types.KEY))
+
+
+def keeps_on(scheduler: Any) -> None:
+    """What `kubepark keep-on` does to schedules: twice, and then a park."""
+    schedules, end = Schedules(scheduler, Naming(CLUSTER)), datetime.now(UTC) + timedelta(hours=3)
+    for _ in range(2):
+        for node, stop in stops_of(schedules, ["gpu01"], "dev").items():
+            schedules.hold(node, stop, Hold(end, end, end))
+    schedules.release(["gpu01"])
 
 
 def destroys(emulator: Emulator, deployment: Deployment, asked: Any) -> None:
