@@ -5,18 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from cli.aws import client
 from cli.errors import CommandError
 from cli.instances import Machine, find
 from cli.power_plan import ALL, GPU, WORKERS
+from cli.schedules import shown
 from cli.stackfile import cluster_of, config_of, setting
 from config import power
-from config.model import NodeRole, Power
+from config import schedule as hours
+from config.model import NodeRole, Power, Schedule
 from config.naming import PROJECT, Naming
 from config.power import PowerRecordError
+from config.problems import Problems
+from config.sections import schedule as schedules
+from config.validation import Section
 
 _LOOK_SECONDS = 5.0
 POOLS: Mapping[NodeRole, str] = {NodeRole.GPU: GPU, NodeRole.WORKER: WORKERS, NodeRole.MASTER: ALL}
@@ -75,6 +80,13 @@ def pins(stack: str) -> dict[NodeRole, str]:
     return {role: str(value or Power.AUTO) for role, value in found.items()}
 
 
+def schedule_of(stack: str) -> Schedule | None:
+    """The hours of the GPU nodes in the stack file; what is wrong with them is the program's to refuse."""
+    problems, raw = Problems(stack), setting(config_of(stack), f"{PROJECT}:gpu.schedule")
+    found = schedules.schedule(Section(problems, f"{PROJECT}:gpu", {"schedule": raw}), Power.AUTO, ())
+    return None if problems.found else found
+
+
 def look(stack: str, variables: Mapping[str, str]) -> Known:
     """Who runs, for an operation that goes on without the answer: then it prints why there is none."""
     from botocore.exceptions import BotoCoreError, ClientError
@@ -85,14 +97,23 @@ def look(stack: str, variables: Mapping[str, str]) -> Known:
     except (BotoCoreError, ClientError, CommandError) as error:
         print(f"warning: not checked: which nodes are parked ({error})", file=sys.stderr, flush=True)
         return Known((), None)
-    for line in differences(stack, known, pins(stack)):
+    for line in differences(stack, known, pins(stack), schedule_of(stack)):
         print(line, flush=True)
     return known
 
 
-def differences(stack: str, known: Known, wanted: Mapping[NodeRole, str]) -> Iterator[str]:
-    """A line for whatever is not as recorded, or not as the stack file wants it. `wanted`: its words."""
-    parked = known.parked or frozenset()
+def differences(
+    stack: str,
+    known: Known,
+    wanted: Mapping[NodeRole, str],
+    schedule: Schedule | None = None,
+    now: datetime | None = None,
+) -> Iterator[str]:
+    """A line for whatever is not as recorded, or not as the stack file wants it. `wanted`: its words.
+
+    What a schedule does is in no record: of GPU nodes a line says how they are to be now by their hours.
+    """
+    parked, now = known.parked or frozenset(), now or datetime.now(UTC)
     for role, target in POOLS.items():
         pool = [each for each in known.machines if each.role is role]
         if wanted[role] in (Power.RUNNING, Power.STOPPED):
@@ -105,17 +126,27 @@ def differences(stack: str, known: Known, wanted: Mapping[NodeRole, str]) -> Ite
                 )
             continue
         differing = [each for each in pool if each.off is not (each.name in parked)]
-        for off, now in (
-            (True, "stopped, and the record says running"),
-            (False, "running, and the record says parked"),
+        by_hours = _by_hours(schedule, now) if schedule and role is NodeRole.GPU else ""
+        expected = bool(schedule and by_hours and not hours.inside(schedule, now))
+        for off, is_now in (
+            (True, f"stopped{by_hours}" if by_hours else "stopped, and the record says running"),
+            (False, f"running{by_hours}, and the record says parked"),
         ):
             names = [each.name for each in differing if each.off is off]
             for name, whom in _targets(names, target, pool):
                 to, back = ("unpark", "park") if off else ("park", "unpark")
+                right = f"; if that is right: bin/kubepark {back} {whom} --stack {stack}"
                 yield (
-                    f"power: {name}: {now}; to {'start' if off else 'stop'} it: bin/kubepark {to} {whom} "
-                    f"--stack {stack}; if that is right: bin/kubepark {back} {whom} --stack {stack}"
+                    f"power: {name}: {is_now}; to {'start' if off else 'stop'} it: bin/kubepark {to} {whom} "
+                    f"--stack {stack}{'' if off and expected else right}"
                 )
+
+
+def _by_hours(schedule: Schedule, now: datetime) -> str:
+    if hours.inside(schedule, now):
+        return f", inside the hours of its schedule ({hours.shown(schedule)})"
+    start = shown(hours.next_start(schedule, now), schedule)
+    return f", outside the hours of its schedule ({hours.shown(schedule)}; next start: {start})"
 
 
 def _targets(names: Sequence[str], target: str, pool: Sequence[Machine]) -> list[tuple[str, str]]:
