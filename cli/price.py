@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,32 @@ from config.validation import Section
 
 _REGION, _NODES = "aws.region", ("controlPlane", "workers", "gpu")
 _EXPLAINED = "8x5: running for 8 hours on 5 days a week, and the rest of the time as the column says."
+_BY_SCHEDULE = "h a week: GPU nodes by gpu.schedule, and the rest of the time as the column says."
 _SIGNIFICANT = 4  # digits of a dollar in an hour
-# What is shown of each pool in each state: a heading, and the figure of (running, in this state).
-_PERIODS: Mapping[str, tuple[str, int, Callable[[Cost, Cost], Cost]]] = {
-    "hour": ("USD an hour", _SIGNIFICANT, lambda _, now: now.hourly),
-    "month": ("USD a month of 730 hours", 2, lambda _, now: now),
-    "month8x5": ("USD a month, 8x5", 2, costs.at_work),
+Figure = Callable[[Pool, Cost, Cost], Cost]  # of a pool: running, and in this state
+# What is shown of each pool in each state: a heading, digits, and the figure.
+_PERIODS: Mapping[str, tuple[str, int, Figure]] = {
+    "hour": ("USD an hour", _SIGNIFICANT, lambda _, running, now: now.hourly),
+    "month": ("USD a month of 730 hours", 2, lambda _, running, now: now),
+    "month8x5": ("USD a month, 8x5", 2, lambda _, running, now: costs.at_work(running, now)),
 }
+
+
+def _periods(cost: StackCost) -> Mapping[str, tuple[str, int, Figure]]:
+    """With that of the hours of GPU nodes if they have any; of the others it is the column's."""
+    hours = cost.gpu_hours
+    if hours is None:
+        return _PERIODS
+    part = hours / costs.WEEK
+
+    def by_schedule(pool: Pool, running: Cost, now: Cost) -> Cost:
+        return costs.at_work(running, now, part) if pool is Pool.GPU else now
+
+    return {**_PERIODS, "monthBySchedule": (f"USD a month, GPU {_hours(hours)} h a week", 2, by_schedule)}
+
+
+def _hours(hours: Decimal) -> str:
+    return f"{hours:.2f}".rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True)
@@ -117,7 +137,8 @@ def cost_of(nodes: Nodes) -> StackCost:
         Pool.GPU: nodes.gpu.power,
     }
     table = table_of(nodes.region)
-    return costs.plan(table, nodes.control_plane.node, nodes.workers, nodes.gpu.nodes, power)
+    gpu = nodes.gpu
+    return costs.plan(table, nodes.control_plane.node, nodes.workers, gpu.nodes, power, gpu.schedule)
 
 
 def nodes_of(stack: str) -> Nodes:
@@ -159,7 +180,7 @@ def _matters(key: str) -> bool:
 
 def _show(stack: str, cost: StackCost) -> None:
     table = new_table(f"{stack}, {cost.table.region}", *State)
-    for heading, digits, figure in _PERIODS.values():
+    for heading, digits, figure in _periods(cost).values():
         table.add_row(heading, style="bold")
         for pool in Pool:
             table.add_row(f"  {_named(cost, pool)}", *_row(cost, digits, figure, pool))
@@ -168,7 +189,8 @@ def _show(stack: str, cost: StackCost) -> None:
     for node in cost.nodes:
         figures = (node.disk, node.parked_address, node.parked)
         parked.add_row(f"  {node.name}", *(amount(figure) for figure in figures))
-    lines = [_EXPLAINED, *notes(cost.table, cost.sum(State.RUNNING).unknown)]
+    by_schedule = [_BY_SCHEDULE] if cost.gpu_hours is not None else []
+    lines = [_EXPLAINED, *by_schedule, *notes(cost.table, cost.sum(State.RUNNING).unknown)]
     if setting(config_of(stack), f"{PROJECT}:aws.endpoint"):
         lines.insert(0, "This stack is a sandbox and costs nothing: these are the prices of it in AWS.")
     print_tables([table, parked], lines)
@@ -179,17 +201,14 @@ def _named(cost: StackCost, pool: Pool) -> str:
     return f"{pool} ({count})"
 
 
-def _row(
-    cost: StackCost, digits: int, figure: Callable[[Cost, Cost], Cost], pool: Pool | None
-) -> Iterable[str]:
+def _row(cost: StackCost, digits: int, figure: Figure, pool: Pool | None) -> Iterable[str]:
     return (amount(_figure(cost, figure, pool, state), digits) for state in State)
 
 
-def _figure(cost: StackCost, figure: Callable[[Cost, Cost], Cost], pool: Pool | None, state: State) -> Cost:
-    running, now = (
-        cost.sum(each) if pool is None else cost.of(pool, each) for each in (State.RUNNING, state)
-    )
-    return figure(running, now)
+def _figure(cost: StackCost, figure: Figure, pool: Pool | None, state: State) -> Cost:
+    if pool is None:
+        return costs.total(_figure(cost, figure, each, state) for each in Pool)
+    return figure(pool, cost.of(pool, State.RUNNING), cost.of(pool, state))
 
 
 def _camel(member: Pool | State) -> str:
@@ -207,7 +226,7 @@ def _document(stack: str, cost: StackCost) -> dict[str, Any]:
             }
             for pool in (*Pool, None)
         }
-        for period, (_, digits, figure) in _PERIODS.items()
+        for period, (_, digits, figure) in _periods(cost).items()
     }
     return {
         "stack": stack,
@@ -217,6 +236,7 @@ def _document(stack: str, cost: StackCost) -> dict[str, Any]:
             node.name: {"disk": rounded(node.disk), "address": rounded(node.parked_address)}
             for node in cost.nodes
         },
+        "gpuHoursAWeek": None if cost.gpu_hours is None else float(cost.gpu_hours),
         "unknown": sorted(cost.sum(State.RUNNING).unknown),
         "priceDates": list(cost.table.dates),
     }

@@ -94,6 +94,15 @@ _HOSTS = Kind(
     delete=_GONE,
     paths=(_TAGS,),
 )
+_PINNED = (_P, "a node is started or stopped as the stack file wants it, and in a stop its pods end")
+_PIN = Kind(create=_PINNED, update=_PINNED, delete=(_H, "the node stays as it is"), replace=_PINNED)
+_AT_TIMES = (_P, "GPU nodes are stopped at other times, and their pods end then")
+_SCHEDULE = Kind(
+    create=(_P, "GPU nodes are stopped at set times, and their pods end then"),
+    update=_AT_TIMES,
+    delete=(_H, "GPU nodes are no longer started and stopped at set times"),
+    replace=_AT_TIMES,
+)
 _AWS_PROVIDER = Kind(
     create=_NEW,
     update=(_C, "which account is worked on, and how"),
@@ -242,11 +251,14 @@ KINDS: Mapping[str, Kind | Callable[[Step], Kind]] = MappingProxyType(
             ),
             _NETWORK,
         ),
+        "aws:ec2transitgateway/instanceState:InstanceState": _PIN,
         "aws:iam/instanceProfile:InstanceProfile": _ROLE,
         "aws:iam/role:Role": _role,
         "aws:iam/rolePolicy:RolePolicy": _ROLE,
         "aws:kms/alias:Alias": _ALIAS,
         "aws:kms/key:Key": _KEY,
+        "aws:scheduler/schedule:Schedule": _SCHEDULE,
+        "aws:scheduler/scheduleGroup:ScheduleGroup": Kind(create=_NEW, update=_TAGS[1], delete=_GONE),
         "aws:ssm/parameter:Parameter": _parameter,
         **dict.fromkeys(
             (

@@ -12,13 +12,15 @@ from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 from types import MappingProxyType
 
-from config.model import BudgetSettings, NodeSettings, Power, Settings
+from config.model import BudgetSettings, NodeSettings, Power, Schedule, Settings
 from config.naming import PROJECT
 from config.prices import GP3, KMS_KEY, MONTH, PUBLIC_IPV4, PriceTable, refresh_command
 from config.problems import Problem, Problems
+from config.schedule import hours_a_week
 
 KEYS = 2  # the cluster's and the data's (components/keys.py)
-WORKING = Decimal(8 * 5) / Decimal(24 * 7)  # the part of the time that is eight hours on five days a week
+WEEK = Decimal(24 * 7)  # hours
+WORKING = Decimal(8 * 5) / WEEK  # the part of the time that is eight hours on five days a week
 _CENT = Decimal("0.01")
 
 
@@ -108,6 +110,7 @@ class StackCost:
     nodes: tuple[NodeCost, ...]
     keys: Cost
     stopped: frozenset[Pool] = frozenset()  # pools that the stack file wants stopped
+    gpu_hours: Decimal | None = None  # a week, by the schedule of the GPU nodes if there is one
 
     def of(self, pool: Pool, state: State) -> Cost:
         """A month of a pool in a state."""
@@ -126,9 +129,9 @@ def total(costs: Iterable[Cost]) -> Cost:
     return sum(costs, Cost())
 
 
-def at_work(running: Cost, parked: Cost) -> Cost:
-    """A month of what runs eight hours on five days a week and is parked the rest of the time."""
-    return parked + (running - parked) * WORKING
+def at_work(running: Cost, parked: Cost, part: Decimal = WORKING) -> Cost:
+    """A month of what runs a part of the time, and is parked the rest of it."""
+    return parked + (running - parked) * part
 
 
 def plan(
@@ -137,8 +140,11 @@ def plan(
     workers: Iterable[NodeSettings],
     gpu: Iterable[NodeSettings],
     power: Mapping[Pool, Power] = MappingProxyType({}),
+    schedule: Schedule | None = None,
 ) -> StackCost:
-    """What nodes cost in the table's region. Each has one public address, the master a fixed one."""
+    """What nodes cost in the table's region. Each has one public address, the master a fixed one.
+
+    `schedule`: that of the GPU nodes."""
 
     def node(settings: NodeSettings, pool: Pool) -> NodeCost:
         return NodeCost(
@@ -159,6 +165,7 @@ def plan(
         ),
         keys=cost_of(table, KMS_KEY, KEYS),
         stopped=frozenset(pool for pool, wanted in power.items() if wanted is Power.STOPPED),
+        gpu_hours=hours_a_week(schedule) if schedule else None,
     )
 
 
@@ -169,7 +176,8 @@ def plan_stack(settings: Settings, table: PriceTable) -> StackCost:
         Pool.WORKERS: settings.workers_power,
         Pool.GPU: settings.gpu.power,
     }
-    return plan(table, settings.control_plane.node, settings.workers, settings.gpu.nodes, power)
+    gpu = settings.gpu
+    return plan(table, settings.control_plane.node, settings.workers, gpu.nodes, power, gpu.schedule)
 
 
 def outputs(cost: StackCost) -> dict[str, float]:

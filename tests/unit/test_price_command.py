@@ -15,7 +15,7 @@ import yaml
 
 from cli import main, stackfile
 from config import ROOT, prices
-from tests.configuration import configuration
+from tests.configuration import HOURS, configuration
 
 SHOWN = """\
 dev, us-east-1             running   GPU parked   all parked
@@ -97,6 +97,29 @@ def test_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["usd"]["month8x5"]["all"] == {"running": 954.52, "gpuParked": 659.18, "allParked": 258.39}
     assert found["parked"]["master1"] == {"disk": 3.2, "address": 3.65}
     assert found["priceDates"][0] == "2024-07-01"
+
+
+def test_the_hours_of_a_schedule_are_priced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Eleven hours on five days: 55 of 168. 0.526 USD an hour and 0.005 of the address, for 730 hours, are 387.63
+    a month, of which 55/168 are 126.90; and 8.00 of the disk."""
+    write(folder, configuration(gpu__schedule=HOURS))
+    _, out, _ = price(capsys)
+    table = out.partition("USD a month, GPU 55 h a week\n")[2].splitlines()
+    assert [line.split() for line in table[:5]] == [
+        ["control", "plane", "(1)", "80.43", "80.43", "6.85"],
+        ["workers", "(3)", "476.45", "476.45", "24.00"],
+        ["GPU", "(1)", "395.63", "134.90", "134.90"],
+        ["keys", "(2)", "2.00", "2.00", "2.00"],
+        ["all", "954.52", "693.79", "167.75"],
+    ]
+    assert "h a week: GPU nodes by gpu.schedule, and the rest of the time as the column says.\n" in out
+    document = json.loads(price(capsys, "--json")[1])
+    assert document["usd"]["monthBySchedule"]["gpu"] == {
+        "running": 395.63,
+        "gpuParked": 134.9,
+        "allParked": 134.9,
+    }
+    assert document["gpuHoursAWeek"] == 55
 
 
 def test_a_sandbox_costs_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from cli.price_preview import FREE, PRICED, changes
 from config import prices
 from config.costs import total
 from config.prices import PriceTable
-from tests.configuration import configuration
+from tests.configuration import HOURS, configuration
 from tests.engine import Recording, Resource
 from tests.program import run
 
@@ -34,6 +34,11 @@ def before() -> Recording:
 def after() -> Recording:
     """One worker more, and the GPU gone."""
     return run(preview=True, config=configuration(gpu__power="absent", workers__nodes=WORKERS))
+
+
+@functools.cache
+def by_hours() -> Recording:
+    return run(preview=True, config=configuration(gpu__schedule=HOURS, workers__power="running"))
 
 
 def table() -> PriceTable:
@@ -91,7 +96,7 @@ def test_another_type_and_disk_are_an_update() -> None:
 
 
 def test_every_type_that_the_program_registers_is_priced_or_free() -> None:
-    types = {item.type for item in (*before().resources.values(), *after().resources.values())}
+    types = {item.type for item in (*before().resources.values(), *by_hours().resources.values())}
     of_aws = {kind for kind in types if kind.startswith("aws:")}
     assert len(of_aws) >= 15
     assert of_aws <= FREE | PRICED.keys()

@@ -10,7 +10,7 @@ import pytest
 from cli.review_effects import Effect
 from cli.review_kinds import KINDS, UNKNOWN, classify, is_known, key_of
 from cli.review_preview import STACK, Step
-from tests.configuration import configuration
+from tests.configuration import HOURS, configuration
 from tests.program import run
 from tests.review_previews import DEPLOYMENT, preview, step, workload
 
@@ -44,6 +44,7 @@ def test_every_type_that_the_program_registers_has_a_class() -> None:
     configurations = (
         configuration(),
         configuration(gpu__timeSlicing={"replicas": 2}, kubeflow__profiles="none"),
+        configuration(workers__power="stopped", gpu__schedule=HOURS),
         configuration(
             connectors=[connector],
             connectorSecrets={"github": "x" * 40},
