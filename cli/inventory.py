@@ -13,7 +13,7 @@ from cli import leftovers as kinds
 from cli.inventory_items import EC2, Ec2, Item, named, service, tags_of, unknown
 from cli.leftovers import Found, Rule, free, marks, owns
 from config.costs import Cost, cost_of
-from config.naming import TAG_CLUSTER
+from config.naming import TAG_CLUSTER, Naming
 from config.prices import KMS_KEY, NETWORK_LOAD_BALANCER, PriceTable
 
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
@@ -58,8 +58,8 @@ class Account:
 
     def _questions(self) -> Mapping[str, Callable[[], Iterable[Found]]]:
         """Clients are made here: to make one is not safe in threads."""
-        ec2, balancers, classic, kms, ssm, iam = map(
-            self._client, ("ec2", "elbv2", "elb", "kms", "ssm", "iam")
+        ec2, balancers, classic, kms, ssm, iam, scheduler = map(
+            self._client, ("ec2", "elbv2", "elb", "kms", "ssm", "iam", "scheduler")
         )
         listed = {f"{row.kind.words}s": partial(self._listed, ec2, row) for row in EC2}
         return {
@@ -72,6 +72,7 @@ class Account:
             "parameters": partial(self._parameters, ssm),
             "roles": partial(self._roles, iam),
             "instance profiles": partial(self._profiles, iam),
+            "schedules": partial(self._schedules, scheduler),
         }
 
     # -- EC2 ---------------------------------------------------------------------------------------
@@ -224,6 +225,18 @@ class Account:
                 profile = iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
                 if owns(self._cluster, tags_of(profile)):
                     yield Found(kind=kinds.PROFILE, id=name)
+
+    def _schedules(self, scheduler: Any) -> Iterator[Found]:
+        """Their group has the tag, and to delete it deletes them."""
+        name = Naming(self._cluster).schedule_group
+        try:
+            group = scheduler.get_schedule_group(Name=name)
+        except scheduler.exceptions.ResourceNotFoundException:
+            return
+        tags = tags_of(scheduler.list_tags_for_resource(ResourceArn=group["Arn"]))
+        if owns(self._cluster, tags):
+            going = "with its schedules" if group["State"] == "DELETING" else ""
+            yield Found(kind=kinds.SCHEDULES, id=name, follows=going)
 
 
 def _pages(client: Any, operation: str, items: str, **arguments: Any) -> Iterator[Any]:

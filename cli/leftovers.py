@@ -53,6 +53,7 @@ SUBNET = Kind("subnet", "ec2", "delete_subnet", "SubnetId")
 VPC = Kind("VPC", "ec2", "delete_vpc", "VpcId")
 PARAMETER = Kind("parameter", "ssm", "delete_parameter", "Name")
 ROLE = Kind("role", "iam", "delete_role", "RoleName")
+SCHEDULES = Kind("schedule group", "scheduler", "delete_schedule_group", "Name")
 PROFILE = Kind("instance profile", "iam", "delete_instance_profile", "InstanceProfileName")
 # What controllers leave and `destroy` deletes, in the order in which one lets go of the next. Keys are last:
 # they open volumes and snapshots.

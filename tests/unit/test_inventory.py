@@ -222,3 +222,22 @@ def test_one_question_without_permission_is_named_and_the_others_are_answered() 
     assert seen.unanswered == {
         "NAT gateways": "no permission for DescribeNatGateways; what is needed: bin/kubepark permissions"
     }
+
+
+@pytest.mark.parametrize(
+    ("tags", "state", "follows"),
+    [(OURS, "ACTIVE", ""), (OURS, "DELETING", "with its schedules"), (THEIRS, "", None)],
+)
+def test_a_group_of_schedules_is_found_by_its_name_and_tag(
+    tags: list[dict[str, str]], state: str, follows: str | None
+) -> None:
+    asked: list[str] = []
+
+    def group(Name: str) -> dict[str, str]:
+        asked.append(Name)
+        return {"Arn": "arn:g", "State": state}
+
+    seen = found(get_schedule_group=group, list_tags_for_resource={"Tags": tags})
+    assert asked == ["lab"]
+    expected = [] if follows is None else [Found(kind=kinds.SCHEDULES, id="lab", follows=follows)]
+    assert seen == expected
