@@ -7,18 +7,20 @@ which the program ignores; what then stops a node outside its hours is another s
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from cli import power, power_plan, price
+from cli.aws import client
 from cli.errors import CommandError
 from cli.instances import Machine
 from cli.park import Request, Session, emit, session, stack_nodes
 from cli.price_format import amount
 from cli.schedules import Hold, Schedules, plan, shown, stops_of
+from cli.stackfile import cluster_of
 from config import schedule as hours
 from config.model import NodeRole, Schedule
 from config.naming import Naming
@@ -60,6 +62,19 @@ def keep_on(request: Request, until: str, length: str, now: datetime | None = No
             hourly = power_plan.saving(price.cost_of(nodes), machines).saved.hourly
             at.say(f"that costs {amount(hourly, 4)} USD an hour from {shown(held.held, schedule)} on")
     return 0
+
+
+def renew(stack: str, variables: Mapping[str, str], known: power.Known, now: datetime | None = None) -> None:
+    """After an update: one that made a schedule or a node anew has ended what was held off."""
+    schedule, now = power.schedule_of(stack), now or datetime.now(UTC)
+    kept = {name: end for name, end in known.keep_on.items() if end > now}
+    if not schedule or not kept:
+        return
+    schedules = Schedules(client("scheduler", stack, variables), Naming(cluster_of(stack)))
+    for name, end in kept.items():
+        if stop := schedules.stop(name):
+            schedules.hold(name, stop, plan(schedule, now, end))
+            print(f"power: {name} is kept on until {shown(end, schedule)}", flush=True)
 
 
 def _running(at: Session, known: power.Known) -> list[Machine]:

@@ -54,6 +54,10 @@ def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
         else:
             removals.check(cli, environment.kubeconfig)
             code = cli.update(*CHECKED_BY_US, *_consent(environment, yes), *options)
+        if known.keep_on:
+            from cli import keep_on
+
+            keep_on.renew(stack, variables, known)
         if environment.kubeconfig is None:
             return code
         if kubeconfig := operator.kept(_kubeconfig_file(stack)):  # also when another node did not come

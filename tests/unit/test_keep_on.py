@@ -11,7 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from cli import keep_on, park, stackfile
+from cli import keep_on, park, power, stackfile
 from cli.errors import CommandError
 from cli.keep_on import moment
 from cli.park import Request
@@ -215,6 +215,26 @@ def test_a_park_ends_it(aws: Aws, lab: Lab, capsys) -> None:
     assert "StartDate" not in aws.schedule("gpu01-stop")
     assert aws.names == ["gpu01-stop"]
     assert "its schedule starts it again: " in capsys.readouterr().out
+
+
+def test_an_update_that_made_the_schedule_anew_holds_it_off_again(
+    aws: Aws, lab: Lab, monkeypatch, capsys
+) -> None:
+    keep("2099-01-05T23:00", "2099-01-05 05:00")
+    for name in ("gpu01-stop", "gpu01-until"):
+        aws.scheduler.delete_schedule(GroupName="kubepark-dev", Name=name)
+    target = {**aws.stop["Target"], "Input": "of another instance"}
+    aws.scheduler.create_schedule(**aws.stop | {"Target": target})
+    capsys.readouterr()
+    known = power.Known((), frozenset(), lab.keep_on | {"gpu09": utc("2099-01-05 14:00")})
+    monkeypatch.setattr(keep_on, "client", aws.client)
+    keep_on.renew("dev", {}, known, utc("2099-01-05 06:00"))
+    assert aws.schedule("gpu01-stop")["StartDate"] == utc("2099-01-05 14:00")
+    assert aws.schedule("gpu01-until")["Target"]["Input"] == "of another instance"
+    assert capsys.readouterr().out == "power: gpu01 is kept on until Mon 2099-01-05 23:00 Asia/Seoul\n"
+    aws.scheduler.delete_schedule(GroupName="kubepark-dev", Name="gpu01-until")
+    keep_on.renew("dev", {}, known, utc("2099-01-05 15:00"))
+    assert aws.names == ["gpu01-stop"], "what is over is over"
 
 
 def test_json_says_it_in_utc(aws: Aws, capsys) -> None:
