@@ -161,7 +161,8 @@ def park(request: Request) -> int:
                 at.say(line)
             if schedule and any(each.role is NodeRole.GPU for each in machines):
                 again = shown(hours.next_start(schedule, datetime.now(UTC)), schedule)
-                at.say(f"its schedule starts it again: {again}")
+                never = f"pulumi config rm --stack {request.stack} --path {PROJECT}:gpu.schedule"
+                at.say(f"its schedule starts it again on {again}; not to: {never}, then bin/kubepark up")
     return 0
 
 

@@ -214,7 +214,9 @@ def test_a_park_ends_it(aws: Aws, lab: Lab, capsys) -> None:
     assert (lab.parked, lab.keep_on) == ({"gpu01"}, {"gpu02": utc("2099-01-05 14:00")})
     assert "StartDate" not in aws.schedule("gpu01-stop")
     assert aws.names == ["gpu01-stop"]
-    assert "its schedule starts it again: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "its schedule starts it again on " in said
+    assert "; not to: pulumi config rm --stack dev --path kubepark:gpu.schedule, then " in said
 
 
 def test_an_update_that_made_the_schedule_anew_holds_it_off_again(
