@@ -39,6 +39,10 @@ def keep_on(request: Request, until: str, length: str, now: datetime | None = No
     """
     nodes, now = stack_nodes(request.stack), (now or datetime.now(UTC)).replace(microsecond=0)
     schedule = nodes.gpu.schedule
+    if schedule and not hours.readable(schedule):
+        raise CommandError(
+            f"this machine does not know the clocks of {schedule.timezone}; fix: .venv/bin/pip install tzdata"
+        )
     end = moment(until, length, now, schedule)
     request = replace(request, options=f" --until {spelled(end)}")
     held = plan(schedule, now, end) if schedule else Hold()
@@ -46,12 +50,11 @@ def keep_on(request: Request, until: str, length: str, now: datetime | None = No
         known = at.known()
         machines = _running(at, known)
         names = [each.name for each in machines]
-        schedules = Schedules(at.client("scheduler"), Naming(at.cluster)) if schedule else None
-        stops = stops_of(schedules, names, request.stack) if schedules else {}
+        schedules = Schedules(at.client("scheduler"), Naming(at.cluster))
+        stops = stops_of(schedules, names, request.stack) if schedule else {}
         others = {name: each for name, each in known.keep_on.items() if each > now}
         power.write(at.ssm, at.cluster, known.parked or (), others | dict.fromkeys(names, end))
         for name, stop in stops.items():
-            assert schedules is not None
             schedules.hold(name, stop, held)
         if request.as_json:
             emit(document(request, names, end, held))

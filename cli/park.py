@@ -134,7 +134,7 @@ def stack_nodes(stack: str) -> price.Nodes:
 def park(request: Request) -> int:
     """Drain, stop and record. Raises: CommandError with what is in the way."""
     nodes = stack_nodes(request.stack)
-    cost, schedule = price.cost_of(nodes), nodes.gpu.schedule
+    cost = price.cost_of(nodes)
     with session(request, "park") as at:
         if at.asks and request.as_json:
             raise CommandError("with --json nothing is asked; fix: add --yes")
@@ -150,7 +150,7 @@ def park(request: Request) -> int:
         if parked != known.parked or no_longer:
             kept = {name: until for name, until in known.keep_on.items() if name not in no_longer}
             power.write(at.ssm, at.cluster, parked, kept)
-        if no_longer and schedule:
+        if no_longer and nodes.gpu.schedule:
             Schedules(at.client("scheduler"), Naming(at.cluster)).release(no_longer)
         _stop(at, [each for each in machines if each.state != "stopped"])
         found = power_plan.saving(cost, machines)
@@ -159,6 +159,7 @@ def park(request: Request) -> int:
         else:
             for line in summary(machines, found, request.command("unpark")):
                 at.say(line)
+            schedule = power.schedule_of(request.stack)
             if schedule and any(each.role is NodeRole.GPU for each in machines):
                 again = shown(hours.next_start(schedule, datetime.now(UTC)), schedule)
                 never = f"pulumi config rm --stack {request.stack} --path {PROJECT}:gpu.schedule"

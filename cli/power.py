@@ -81,10 +81,11 @@ def pins(stack: str) -> dict[NodeRole, str]:
 
 
 def schedule_of(stack: str) -> Schedule | None:
-    """The hours of the GPU nodes in the stack file; what is wrong with them is the program's to refuse."""
+    """The hours of the GPU nodes in the stack file, for who tells of them. None also where they are wrong, as
+    the program says then, and where this machine does not know the clocks of their zone."""
     problems, raw = Problems(stack), setting(config_of(stack), f"{PROJECT}:gpu.schedule")
     found = schedules.schedule(Section(problems, f"{PROJECT}:gpu", {"schedule": raw}), Power.AUTO, ())
-    return None if problems.found else found
+    return found if found and not problems.found and hours.readable(found) else None
 
 
 def look(stack: str, variables: Mapping[str, str]) -> Known:

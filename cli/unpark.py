@@ -51,8 +51,9 @@ def unpark(request: Request) -> int:
         if kubeconfig and any(each.role is NodeRole.MASTER for each in there):
             at.say(api_server.certificate(kubeconfig, datetime.now(UTC)))
         verified = _verify(at, there, kubeconfig)
-        if nodes.gpu.schedule and any(each.role is NodeRole.GPU for each in there):
-            _say_hours(at, nodes.gpu.schedule)
+        schedule = power.schedule_of(request.stack)
+        if schedule and any(each.role is NodeRole.GPU for each in there):
+            _say_hours(at, schedule)
         _report(at, there, refused, verified, power_plan.saving(price.cost_of(nodes), there))
     return 1 if refused or verified else 0
 

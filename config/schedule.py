@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from config.model import Day, Schedule
 
@@ -87,6 +87,15 @@ def shown(schedule: Schedule) -> str:
     """As people read it: `08:00-19:00 Mon,Tue Europe/Berlin`."""
     hours = f"{schedule.start:%H:%M}-{schedule.stop:%H:%M}"
     return f"{hours} {','.join(schedule.days)} {schedule.timezone}"
+
+
+def readable(schedule: Schedule) -> bool:
+    """Whether this machine knows the clocks of the zone, by which moments are told: some have no database."""
+    try:
+        ZoneInfo(schedule.timezone)
+    except ZoneInfoNotFoundError:
+        return False
+    return True
 
 
 def _length(schedule: Schedule) -> timedelta:

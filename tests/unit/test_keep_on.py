@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import zoneinfo
 from datetime import UTC, datetime
 from typing import Any
 
@@ -256,6 +257,22 @@ def test_a_stack_whose_schedule_no_update_has_made_is_told_to_update(aws: Aws, l
     with pytest.raises(CommandError, match="no schedule of gpu01 yet; fix: bin/kubepark up --stack dev"):
         keep("2099-01-05T23:00", "2099-01-05 05:00")
     assert lab.keep_on == {}
+
+
+def test_a_machine_without_a_time_zone_database_is_told_what_it_lacks(aws: Aws, lab: Lab, capsys) -> None:
+    zoneinfo.reset_tzpath(to=[])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        assert run("keep-on", "--for", "3h") == 1
+        assert error(capsys) == (
+            "this machine does not know the clocks of Asia/Seoul; fix: .venv/bin/pip install tzdata"
+        )
+        assert power.schedule_of("dev") is None
+        assert run("park", "gpu", "--yes") == 0
+        assert "its schedule" not in capsys.readouterr().out
+    finally:
+        zoneinfo.reset_tzpath()
+    assert power.schedule_of("dev") is not None
 
 
 def test_without_a_schedule_the_record_is_for_the_idle_guard(lab: Lab, capsys) -> None:
