@@ -250,6 +250,32 @@ def review(
 
 
 @app.command()
+def drift(
+    context: typer.Context,
+    stack: Stack = "sandbox",
+    in_cluster: Annotated[
+        bool,
+        typer.Option("--in-cluster", help="Objects in the cluster, too: needs the operator's kubeconfig."),
+    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="As in an issue.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    issue: Annotated[
+        bool, typer.Option("--issue", help="Open, update or close the stack's issue on GitHub, by gh.")
+    ] = False,
+) -> None:
+    """Say what is not as the last update left it: changed or deleted by hand. Nothing is changed.
+
+    Works without the key of the stack's secrets. Exit codes: 0 no drift, 1 not compared, 10 drift.
+    """
+    from cli import drift as compared
+
+    if as_markdown and as_json:
+        context.fail("--markdown and --json are asked for one at a time")
+    form = "markdown" if as_markdown else "json" if as_json else "terminal"
+    raise typer.Exit(compared.run(stack, form=form, issue=issue, in_cluster=in_cluster))
+
+
+@app.command()
 def cancel(stack: Stack = "sandbox") -> None:
     """Remove the lock of an operation that was killed (`pulumi cancel`)."""
     from cli import operations

@@ -26,6 +26,7 @@ from cli.pulumi import Pulumi
 from cli.review_preview import Preview
 from cli.review_run import previewed
 from config import ROOT
+from config.kubeconfig import FOLDER
 
 _DEPLOY = (
     "up",
@@ -68,8 +69,8 @@ def compared(stack: str, base: str, options: Sequence[str]) -> tuple[Preview, Se
             else:
                 notes.append(f"{base} has no {file}: compared with nothing")
             _say("previewing the working tree ...")
-            if (before / ".kubepark").exists():
-                shutil.copytree(before / ".kubepark", after / ".kubepark")
+            if (before / FOLDER).exists():
+                shutil.copytree(before / FOLDER, after / FOLDER)
             cli = Pulumi(stack, sandbox.environment(after), cwd=after)
             found = previewed(cli, options, after)
             notes += _not_compared(sandbox.replaced, before, after)

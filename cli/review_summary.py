@@ -176,13 +176,13 @@ def _change(step: Step, first: bool) -> Change:
     return Change(
         effect=effect,
         operation=step.operation,
-        what=_what(step),
+        what=named(step),
         why=why,
-        properties=tuple(each for path in step.changed for each in _properties(step, path)),
+        properties=tuple(each for path in step.changed for each in properties(step, path)),
     )
 
 
-def _what(step: Step) -> str:
+def named(step: Step) -> str:
     """`Deployment auth/dex`; a resource of AWS by its name in the program."""
     metadata = step.inputs.get("metadata")
     kind = step.type.rpartition(":")[2]
@@ -192,7 +192,7 @@ def _what(step: Step) -> str:
     return " ".join(f"{kind} {step.name}".split())
 
 
-def _properties(step: Step, path: str) -> Iterator[Property]:
+def properties(step: Step, path: str) -> Iterator[Property]:
     """A changed property. Of documents, such as a role's policy, what differs in them."""
     old, new = (value_at(state, path) for state in (step.old, step.new))
     both = (_document(old), _document(new))

@@ -14,6 +14,7 @@ from config.files import replace_file
 
 # Valid, and of no cluster: the Kubernetes provider then compares with the state alone, and asks no server.
 NOWHERE = "apiVersion: v1\nkind: Config\n"
+FOLDER = ".kubepark"  # of the files, in the project's root
 
 
 def file_of(cluster: str, identity: int) -> str:
@@ -22,7 +23,7 @@ def file_of(cluster: str, identity: int) -> str:
     Another identity is another path, so that the engine makes the provider anew before it deletes and makes
     objects in the new cluster.
     """
-    return f".kubepark/{cluster}.{identity}.kubeconfig"
+    return f"{FOLDER}/{cluster}.{identity}.kubeconfig"
 
 
 def keep(path: str | os.PathLike[str], text: str) -> None:

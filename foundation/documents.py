@@ -13,9 +13,19 @@ from typing import Any
 from cli import permissions
 from config.model import AwsSettings
 from config.naming import Naming, partition
-from foundation.settings import PARK, PREVIEW, Environment, Settings
+from foundation.settings import DRIFT, PARK, PREVIEW, Environment, Settings
 
 Document = dict[str, Any]
+
+_READING = ("Describe", "Get", "List")  # begin the names of actions that change nothing
+# Those of a cluster's parameters that hold no secret (config/naming.py).
+PLAIN_PARAMETERS = permissions.Scope(
+    "PlainParameters",
+    tuple(
+        f"arn:{{partition}}:ssm:{{region}}:{{account}}:parameter/{{cluster}}/{name}"
+        for name in ("hosts/*", "power", "status/*")
+    ),
+)
 
 # GitHub's identity provider, and the audience that its action asks for.
 # Source: GitHub's documentation, "Configuring OpenID Connect in Amazon Web Services".
@@ -120,7 +130,7 @@ def bucket_policy(aws: AwsSettings) -> Document:
 
 
 def roles(settings: Settings) -> list[RolePlan]:
-    """For each environment: preview, deploy, park."""
+    """For each environment: preview, deploy, park, drift."""
     return [role for each in settings.environments for role in _of_environment(settings, each)]
 
 
@@ -145,6 +155,12 @@ def _of_environment(settings: Settings, environment: Environment) -> list[RolePl
             description=f"Parks nodes of stack {name}, by schedule and by hand",
             subject=f"{repository}:environment:{name}{PARK}",
             policies={"park": park(aws, environment), "state": state(aws, name)},
+        ),
+        RolePlan(
+            use=f"drift-{name}",
+            description=f"Compares stack {name} with what AWS has, each night",
+            subject=f"{repository}:environment:{name}{DRIFT}",
+            policies={"drift": drift(aws, environment), "state": state(aws, name, secrets=False)},
         ),
     ]
 
@@ -194,7 +210,19 @@ def park(aws: AwsSettings, environment: Environment) -> Document:
     )
 
 
-def state(aws: AwsSettings, environment: str, *, write: bool = False) -> Document:
+def drift(aws: AwsSettings, environment: Environment) -> Document:
+    """To read what the stack has in AWS, but for the parameters that hold secrets: no key of the cluster."""
+    found: dict[permissions.Scope, tuple[str, ...]] = {}
+    for grants in permissions.RESOURCES.values():
+        for scope, actions in grants.items():
+            kept = PLAIN_PARAMETERS if scope is permissions.PARAMETERS else scope
+            reading = [each for each in actions if each.partition(":")[2].startswith(_READING)]
+            found[kept] = (*found.get(kept, ()), *reading)
+    reads = {scope: actions for scope, actions in found.items() if actions}
+    return permissions.policy(environment.cluster, aws.region, aws.account_id, [reads])
+
+
+def state(aws: AwsSettings, environment: str, *, write: bool = False, secrets: bool = True) -> Document:
     """An environment's state and its secrets: both under the one key, told apart by the encryption context.
 
     S3 has the object's ARN as context where bucket keys are off. Source: the S3 user guide, "Reducing the
@@ -207,6 +235,7 @@ def state(aws: AwsSettings, environment: str, *, write: bool = False) -> Documen
         "StringLike": {"kms:EncryptionContext:aws:s3:arn": objects},
     }
     by_pulumi = {"StringEquals": {"kms:EncryptionContext:environment": environment}}
+    own = _with_key(aws, "StackSecrets", ["kms:Decrypt", *(["kms:Encrypt"] if write else [])], by_pulumi)
     return _document(
         # Of the whole bucket: the CLI asks for objects that may be missing, and who may not list is told 403,
         # not 404; in such a call there is no `s3:prefix` for a condition. Sources: the S3 API, GetObject;
@@ -214,7 +243,7 @@ def state(aws: AwsSettings, environment: str, *, write: bool = False) -> Documen
         _allow("ListState", ["s3:ListBucket"], [_bucket(aws)]),
         _allow("State", ["s3:GetObject", *put], [objects]),
         _with_key(aws, "StateKey", ["kms:Decrypt", *(["kms:GenerateDataKey"] if write else [])], by_s3),
-        _with_key(aws, "StackSecrets", ["kms:Decrypt", *(["kms:Encrypt"] if write else [])], by_pulumi),
+        *([own] if secrets else []),
     )
 
 

@@ -18,8 +18,8 @@ from config.validation import Section, boolean, dns_label, matching, shown
 # Both are part of the `sub` claim, which a trust policy compares as text: nothing in them may be a wildcard
 # or a separator. Source: GitHub's documentation, "OpenID Connect reference", "Example subject claims".
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]+")
-# What the GitHub environments of previews and parks have behind the name of the deploys'.
-PREVIEW, PARK = "-preview", "-park"
+# What the GitHub environments of previews, parks and drift have behind the name of the deploys'.
+PREVIEW, PARK, DRIFT = "-preview", "-park", "-drift"
 OWN_STATE = "foundation"  # this project's state, beside the environments' in the bucket
 # Source: the IAM API, CreateRole: 64 characters.
 _LONGEST_ENVIRONMENT = 64 - len("kubepark-preview-")
@@ -105,7 +105,7 @@ def _unlike(raw: Any, taken: list[str]) -> str:
         raise ValueError(f"{shown(raw)} is there twice")
     if name == OWN_STATE:
         raise ValueError(f"{shown(raw)} is where this project's own state is")
-    for suffix, whose in ((PREVIEW, "previews"), (PARK, "parks")):
+    for suffix, whose in ((PREVIEW, "previews"), (PARK, "parks"), (DRIFT, "drift")):
         if name.endswith(suffix):
             raise ValueError(f"{shown(raw)} ends with {suffix}, as the environments of {whose} do")
     return name

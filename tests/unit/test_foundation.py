@@ -31,9 +31,11 @@ SUBJECTS = {
     "preview-dev": "repo:octo-org/octo-repo:environment:dev-preview",
     "deploy-dev": "repo:octo-org/octo-repo:environment:dev",
     "park-dev": "repo:octo-org/octo-repo:environment:dev-park",
+    "drift-dev": "repo:octo-org/octo-repo:environment:dev-drift",
     "preview-prod": "repo:octo-org/octo-repo:environment:prod-preview",
     "deploy-prod": "repo:octo-org/octo-repo:environment:prod",
     "park-prod": "repo:octo-org/octo-repo:environment:prod-park",
+    "drift-prod": "repo:octo-org/octo-repo:environment:prod-drift",
 }
 PACK_CONFIG = json.loads((FOLDER / "policies.json").read_text(encoding="utf-8"))
 
@@ -58,6 +60,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_fix():
             {"name": "a" * 20, "size": 1},
             {"name": "foundation"},
             {"name": "dev-park"},
+            {"name": "dev-drift"},
         ],
         "protected": "maybe",
         "bucket": "mine",
@@ -74,6 +77,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_fix():
         "kubepark:environments[3].size": "is not a known key",
         "kubepark:environments[4].name": '"foundation" is where this project\'s own state is',
         "kubepark:environments[5].name": '"dev-park" ends with -park, as the environments of parks do',
+        "kubepark:environments[6].name": '"dev-drift" ends with -drift, as the environments of drift do',
         "kubepark:protected": '"maybe" is not one of true, false',
         "kubepark:bucket": "is not a known key",
     }
@@ -181,7 +185,7 @@ def test_a_first_preview_shows_every_document():
         for key, value in item.inputs.items()
         if key in ("policy", "assumeRolePolicy")
     ]
-    assert len(found) == 2 + 6 * 3  # key and bucket; each role's trust and two policies
+    assert len(found) == 2 + len(SUBJECTS) * 3  # key and bucket; each role's trust and two policies
     assert NOT_KNOWN_YET not in found
 
 
@@ -237,10 +241,12 @@ def test_the_pack_finds_nothing(preview):
     assert STACK not in applied
 
 
-def test_only_deploy_roles_need_the_packs_configuration_and_all_of_it():
+def test_only_deploy_roles_and_what_reads_as_they_do_need_the_packs_configuration_and_all_of_it():
     """What AWS or its provider cannot narrow (cli/permissions.py, `Make`); nothing else, and nothing more."""
     found, _ = violations(recorded(), {})
-    assert {each.partition(": ")[0] for each in found} == {"deploy-dev-deploy", "deploy-prod-deploy"}
+    assert {each.partition(": ")[0] for each in found} == {
+        f"{use}-{environment}-{use}" for use in ("deploy", "drift") for environment in ("dev", "prod")
+    }
     text = json.dumps(policy("lab", "us-east-1", "123456789012"))
     needed = {
         each.split()[1] for each in evaluate(NO_WILDCARD_MUTATION, ROLE_POLICY, {"policy": text}).violations

@@ -17,7 +17,7 @@ from tests.foundation import configuration
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github" / "workflows"
-NAMES = {"ci.yml", "preview.yml", "deploy.yml", "deploy-stack.yml", "park.yml"}
+NAMES = {"ci.yml", "preview.yml", "deploy.yml", "deploy-stack.yml", "park.yml", "drift.yml"}
 PIN = re.compile(
     r"^\s*-? ?uses: (?P<action>[\w./-]+)@(?P<commit>[0-9a-f]{40}) # (?P<version>v[\d.]+)\b", re.M
 )
@@ -51,6 +51,7 @@ def test_each_job_asks_for_permissions_and_ends(name, job, body):
     assert body["permissions"]["contents"] == "read"
     assert {key for key, value in body["permissions"].items() if value == "write"} <= {
         "id-token",
+        "issues",
         "pull-requests",
     }
     assert "uses" in body or 0 < body["timeout-minutes"] <= 90
@@ -136,7 +137,7 @@ def test_each_job_with_credentials_runs_in_an_environment_that_one_role_trusts()
             for step in body["steps"]
             if "configure-aws-credentials" in step.get("uses", "")
         ]
-        (use,) = re.findall(r"^\$\{\{ vars\.AWS_(PREVIEW|DEPLOY|PARK)_ROLE \}\}$", role)
+        (use,) = re.findall(r"^\$\{\{ vars\.AWS_(PREVIEW|DEPLOY|PARK|DRIFT)_ROLE \}\}$", role)
         for stack in names:
             environment = re.sub(r"\$\{\{ (matrix|inputs)\.stack \}\}", stack, body["environment"])
             assert trusted[environment] == f"{use.lower()}-{stack}", name
@@ -178,6 +179,16 @@ def test_a_park_by_schedule_or_by_hand_is_of_what_a_runner_can_reach():
     ]
 
 
+def test_drift_is_compared_without_any_secret_and_never_beside_an_update():
+    job = workflow("drift.yml")["jobs"]["drift"]
+    assert set(workflow("drift.yml")[True]) == {"schedule", "workflow_dispatch"}, "code of main alone"
+    assert job["if"] == "inputs.stack != '' || vars.DRIFT_STACKS != ''"
+    assert job["concurrency"] == {"group": "pulumi-${{ matrix.stack }}", "cancel-in-progress": False}
+    assert job["permissions"] == {"contents": "read", "id-token": "write", "issues": "write"}
+    assert "secrets." not in (FOLDER / "drift.yml").read_text()
+    assert steps("drift.yml")[-1]["run"] == "bin/kubepark drift --issue"
+
+
 def made(step: dict[str, Any]) -> list[str]:
     """The make targets that a step calls."""
     return re.findall(r"\bmake (?:--\S+ )*([\w-]+)", step.get("run", ""))
@@ -186,7 +197,7 @@ def made(step: dict[str, Any]) -> list[str]:
 def test_every_step_calls_something_of_ours_that_exists():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
     commands = [step["run"] for name in sorted(NAMES) for step in steps(name) if "run" in step]
-    assert len(commands) == 11
+    assert len(commands) == 13
     for name in NAMES:
         for step in steps(name):
             if "run" not in step:

@@ -105,7 +105,7 @@ def test_no_role_is_for_unreviewed_code(name: str):
     assert trusts(role, role.subject)
     assert not trusts(role, role.subject, audience="https://github.com/octo-org")
     others = {each.subject for each in ROLES.values()} - {role.subject}
-    assert len(others) == 5
+    assert len(others) == len(ROLES) - 1
     assert not any(trusts(role, subject) for subject in others)
 
 
@@ -126,6 +126,30 @@ def test_previews_read_no_kubeconfig_and_change_nothing(environment: str):
     assert actions == {
         "ec2:DescribeInstanceTypes", "kms:Decrypt", "s3:GetObject", "s3:ListBucket", "ssm:GetParametersByPath",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_drift_reads_the_state_and_what_is_in_aws_and_no_secret_at_all(environment: str):
+    role, cluster = ROLES[f"drift-{environment}"], CLUSTER[environment]
+    assert in_state(role, environment, "s3:GetObject")
+    assert not in_state(role, environment, "s3:PutObject")
+    for each in CLUSTER:
+        assert not secrets(role, each)
+        assert not kubeconfig(role, each)
+        assert in_state(role, each, "s3:GetObject") is (each == environment)
+    parameters = f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/{cluster}"
+    for name, read in (("status/worker01", True), ("hosts/00", True), ("power", True), ("join", False)):
+        assert may(role, "ssm:GetParameter", f"{parameters}/{name}") is read
+    assert not may(role, "ssm:GetParameter", f"{parameters}/encryption-key")
+    actions = [
+        action
+        for document in role.policies.values()
+        for each in document["Statement"]
+        for action in each["Action"]
+        if each["Sid"] != "StateKey"
+    ]
+    assert "kms:Decrypt" not in actions
+    assert all(action.partition(":")[2].startswith(("Describe", "Get", "List")) for action in actions)
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])

@@ -44,7 +44,7 @@ def test_up_an_empty_preview_a_refresh_without_drift_and_destroy(project, emulat
     assert "can't run policy" not in first, "the first preview leaves no policy to the update"
     project.up(*PACK)
     made = [each["type"] for each in project.resources() if each["type"].startswith("aws:")]
-    assert len(made) == 8 + 6 * 3  # bucket with four settings, key, alias, provider; roles with two policies
+    assert len(made) == 8 + 8 * 3  # bucket with four settings, key, alias, provider; roles with two policies
     project.ok("preview", "--expect-no-changes", *PACK)
     project.ok("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     outputs = json.loads(project.ok("stack", "output", "--json"))

@@ -119,6 +119,7 @@ def test_once_more_nothing_changes_by_our_command_nor_by_plain_pulumi(project: P
     """Not even the values that nodes wrote drift: the program ignores changes of those."""
     project.ok("preview", "--expect-no-changes")
     assert project.drift() == {}
+    assert project.ok("drift", "--in-cluster").startswith("sandbox: no drift\ncompared: ")
     project.pulumi("preview", "--expect-no-changes", "--policy-pack", "policies")
     project.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
 
@@ -152,12 +153,35 @@ def test_a_refresh_shows_exactly_what_was_changed_by_hand(project: Project) -> N
         "security-nodes-only": ["ingressRuleIds"],
         "configmap-auth-dex": ['data["config.yaml"]'],
     }
+    says_what_drifted(project)
     project.ok("refresh", "--yes")
     project.ok("up", *QUICK)  # takes the state back to the program's
     assert project.drift() == {}
     assert project.instance("worker03")["InstanceType"] == "m7i.xlarge"
     rules = ec2.describe_security_group_rules()["SecurityGroupRules"]
     assert not [rule for rule in rules if rule.get("FromPort") == 22], "the added rule is revoked"
+
+
+def says_what_drifted(project: Project) -> None:
+    """By `kubepark drift`: of AWS without the key of the stack's secrets, of the cluster where one asks for it."""
+    state = project.checkpoint_file.read_bytes()
+    key = project.state / "passphrase"
+    with project.edited(key, "another"):
+        assert project.run("refresh", "--preview-only").returncode != 0, "which a refresh needs"
+        document = json.loads(project.printed("drift", "--json"))
+    assert {
+        each["resource"]: (each["gone"], [one["path"] for one in each["properties"]])
+        for each in document["differences"]
+    } == {
+        "SecurityGroupIngressRule security-etcd": (True, []),
+        "Instance worker02": (False, ["tags.Name"]),
+        "Instance worker03": (False, ["instanceType"]),
+        "VpcSecurityGroupRulesExclusive security-control-plane-only": (False, ["ingressRuleIds"]),
+        "VpcSecurityGroupRulesExclusive security-nodes-only": (False, ["ingressRuleIds"]),
+    }
+    done = project.run("drift", "--in-cluster")
+    assert (done.returncode, "ConfigMap auth/dex (auth/dex) is changed" in done.stdout) == (10, True)
+    assert project.checkpoint_file.read_bytes() == state
 
 
 def dex_generation(project: Project) -> int:

@@ -14,6 +14,7 @@ from foundation import documents
 from foundation.settings import Environment
 from sandbox.aws.statements import Call, Statement, applies, listed, statements
 from sandbox.config import ACCESS_KEY_ID, ACCOUNT_ID
+from sandbox.tests.aws.operator_calls import Replay, operators
 from sandbox.tests.stack import leaks
 from sandbox.tests.stack.injection import refuse
 from sandbox.tests.stack.leaks import Document, Secret, search
@@ -111,6 +112,30 @@ def test_the_documented_role_may_do_what_a_preview_does_and_read_no_secret_and_c
     assert not allowed("kms:Decrypt", f"arn:aws:kms:us-east-1:{ACCOUNT_ID}:key/of-the-cluster")
     verbs = {action.partition(":")[2] for each in role for action in listed(each.body["Action"])}
     assert all(verb.startswith(("Get", "List", "Describe", "Decrypt")) for verb in verbs)
+
+
+def test_the_drift_role_may_do_what_drift_asks(project: Project) -> None:
+    """That it reads no secret: sandbox/tests/aws/test_foundation_roles.py."""
+    log = project.state / "logs" / "requests.jsonl"
+    before = len(log.read_text(encoding="utf-8").splitlines())
+    project.ok("drift")
+    role, replay, denied, asked = drift_role(), Replay(), [], 0
+    for number, text in enumerate(log.read_text(encoding="utf-8").splitlines()):
+        line = json.loads(text)
+        if not list(operators([text])):
+            replay.planted(line)
+            continue
+        calls = replay.calls(line)
+        if number >= before:
+            asked += len(calls)
+            denied += [call for call in calls if not any(applies(each.body, call) for each in role)]
+    assert (asked > 50, denied) == (True, [])
+
+
+def drift_role() -> list[Statement]:
+    aws = AwsSettings(region="us-east-1", account_id=ACCOUNT_ID, endpoint=None)
+    environment = Environment(name="sandbox", cluster="kubepark-sandbox")
+    return statements("drift", documents.drift(aws, environment))
 
 
 def test_the_decrypted_state_makes_nobody_an_administrator(project: Project) -> None:
