@@ -15,6 +15,7 @@ _GROUPS = {
     "verify": "Check the running cluster.",
     "people": "People who may log in.",
     "manifests": "Upstream manifests.",
+    "review-stack": "A cluster for one pull request.",
 }
 # Verbs that only a sandbox stack has; they live with the sandbox.
 _SANDBOX = ("down", "reset", "env", "status")
@@ -31,7 +32,7 @@ class _Groups(TyperGroup):
             return typer.main.get_group(environments.sandbox().app).get_command(ctx, cmd_name)
         if cmd_name not in _GROUPS:
             return super().get_command(ctx, cmd_name)
-        command = typer.main.get_command(import_module(f"cli.{cmd_name}").app)
+        command = typer.main.get_command(import_module(f"cli.{cmd_name.replace('-', '_')}").app)
         command.help = _GROUPS[cmd_name]
         return command
 

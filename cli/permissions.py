@@ -289,6 +289,8 @@ VERBS: Mapping[str, Grants] = {
 def policy(cluster: str, region: str, account: str, granted: Iterable[Grants] | None = None) -> Document:
     """The policy document for one stack: a statement for each scope, with its actions sorted.
 
+    `cluster`: its name, or with a `*` those of several; then a scope whose condition has the name in a key,
+    where IAM takes no wildcard, is left out: what controllers made.
     `granted`: rows of the tables, or of that form; all of both unless given."""
     chosen: dict[Scope, set[str]] = {}
     for grants in (*RESOURCES.values(), *VERBS.values()) if granted is None else granted:
@@ -319,10 +321,16 @@ def policy(cluster: str, region: str, account: str, granted: Iterable[Grants] | 
             "Effect": "Allow",
             "Action": sorted(action for action in actions if not _covered(action, actions)),
             "Resource": filled(scope.resources),
-            **({"Condition": {"StringEquals": conditions}} if conditions else {}),
+            **({"Condition": {operator: conditions}} if conditions else {}),
         }
 
-    return {"Version": "2012-10-17", "Statement": [statement(*each) for each in chosen.items()]}
+    operator = "StringLike" if "*" in cluster else "StringEquals"
+    kept = {
+        scope: actions
+        for scope, actions in chosen.items()
+        if "*" not in "".join(map(filled, scope.conditions))
+    }
+    return {"Version": "2012-10-17", "Statement": [statement(*each) for each in kept.items()]}
 
 
 def _covered(action: str, actions: Iterable[str]) -> bool:

@@ -38,6 +38,7 @@ def main() -> None:
     pulumi.export("key_arn", key_arn)
     pulumi.export("roles", arns)
     names = [each.name for each in settings.environments]
+    names += [documents.REVIEW] if settings.review_stacks else []
     pulumi.export("backend_urls", {each: documents.backend_url(settings.aws, each) for each in names})
     pulumi.export(
         "secrets_providers", {each: documents.secrets_provider(settings.aws, each) for each in names}

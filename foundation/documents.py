@@ -12,11 +12,17 @@ from typing import Any
 
 from cli import permissions
 from config.model import AwsSettings
-from config.naming import Naming, partition
+from config.naming import Naming, default_cluster, partition
 from foundation.settings import DRIFT, PARK, PREVIEW, Environment, Settings
 
 Document = dict[str, Any]
 
+# Review stacks' state and secrets are below this name; their roles, and what each is for.
+REVIEW, REVIEW_CLUSTERS = "review", default_cluster("pr-*")
+REVIEW_ROLES = {
+    "review-stack": "Makes the cluster of a pull request, after a review",
+    "review-sweep": "Destroys clusters of pull requests that have expired",
+}
 _READING = ("Describe", "Get", "List")  # begin the names of actions that change nothing
 # Those of a cluster's parameters that hold no secret (config/naming.py).
 PLAIN_PARAMETERS = permissions.Scope(
@@ -130,8 +136,23 @@ def bucket_policy(aws: AwsSettings) -> Document:
 
 
 def roles(settings: Settings) -> list[RolePlan]:
-    """For each environment: preview, deploy, park, drift."""
-    return [role for each in settings.environments for role in _of_environment(settings, each)]
+    """For each environment: preview, deploy, park, drift. Of review stacks: the one that makes them, after a
+    review, and the one that ends them, by the clock."""
+    found = [role for each in settings.environments for role in _of_environment(settings, each)]
+    if settings.review_stacks:
+        found += [_of_review_stacks(settings, *each) for each in REVIEW_ROLES.items()]
+    return found
+
+
+def _of_review_stacks(settings: Settings, use: str, description: str) -> RolePlan:
+    aws = settings.aws
+    of_stacks = permissions.policy(REVIEW_CLUSTERS, aws.region, aws.account_id)
+    return RolePlan(
+        use=use,
+        description=description,
+        subject=f"repo:{settings.repository}:environment:{use}",
+        policies={"deploy": of_stacks, "state": state(aws, REVIEW, write=True)},
+    )
 
 
 def _of_environment(settings: Settings, environment: Environment) -> list[RolePlan]:

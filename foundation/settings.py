@@ -35,11 +35,12 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """`protected`: Pulumi refuses to delete the bucket and the key."""
+    """`protected`: Pulumi refuses to delete bucket and key. `review_stacks`: the account is for them."""
 
     aws: AwsSettings
     repository: str
     environments: tuple[Environment, ...]
+    review_stacks: bool
     protected: bool
 
 
@@ -52,6 +53,7 @@ def parse(stack: str, configuration: Mapping[str, Any]) -> Settings:
     root = Section(
         problems, f"{PROJECT}:", {key: value for key, value in configuration.items() if value != ""}
     )
+    review_stacks = root.value("reviewStacks", boolean, accepted="true, false", example="true", default=False)
     settings = Settings(
         aws=aws_section.aws(root.section("aws")),
         repository=root.value(
@@ -60,7 +62,8 @@ def parse(stack: str, configuration: Mapping[str, Any]) -> Settings:
             accepted="OWNER/NAME, as GitHub spells it",
             example="octo-org/octo-repo",
         ),
-        environments=_environments(problems, root),
+        environments=_environments(problems, root, review_stacks),
+        review_stacks=review_stacks,
         protected=root.value("protected", boolean, accepted="true, false", example="true", default=True),
     )
     root.finish()
@@ -68,10 +71,17 @@ def parse(stack: str, configuration: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def _environments(problems: Problems, root: Section) -> tuple[Environment, ...]:
+def _environments(problems: Problems, root: Section, review_stacks: bool) -> tuple[Environment, ...]:
     key = root.key("environments")
     raw = root.items("environments")
-    if not raw:
+    if raw and review_stacks:
+        problems.add(
+            root.key("reviewStacks"),
+            "is true in an account with environments; whoever makes roles of nodes controls their account",
+            "false; true in the account of review stacks alone",
+            "false",
+        )
+    if not raw and not review_stacks:
         problems.add(f"{key}[0].name", "is missing", "the name of a stack", "dev")
     found: list[Environment] = []
     for index, item in enumerate(raw):

@@ -162,6 +162,21 @@ def test_each_role_trusts_exactly_one_subject_and_audience():
         }
 
 
+def test_review_stacks_have_an_account_of_their_own():
+    """Whoever makes nodes' roles controls the account, so what a pull request's code gets is kept apart there."""
+    with pytest.raises(SettingsError, match="kubepark:reviewStacks: is true in an account with environments"):
+        parse("prod", configuration(reviewStacks=True))
+    recording = run(environments=[], reviewStacks=True)
+    assert recording.error is None
+    assert {item.inputs["name"] for item in recording.of_type(ROLE)} == {
+        "kubepark-review-stack",
+        "kubepark-review-sweep",
+    }
+    assert recording.outputs["backend_urls"].keys() == {"review"}
+    found, _ = violations(recording, PACK_CONFIG)
+    assert found == []
+
+
 def test_no_clusters_name_gives_a_deploy_role_power_over_these_roles_or_this_key():
     """A deploy role may change the roles whose names begin with its cluster's, and keys with its tag."""
     recording = recorded()

@@ -17,7 +17,15 @@ from tests.foundation import configuration
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github" / "workflows"
-NAMES = {"ci.yml", "preview.yml", "deploy.yml", "deploy-stack.yml", "park.yml", "drift.yml"}
+NAMES = {
+    "ci.yml",
+    "preview.yml",
+    "deploy.yml",
+    "deploy-stack.yml",
+    "park.yml",
+    "drift.yml",
+    "review-stack.yml",
+}
 PIN = re.compile(
     r"^\s*-? ?uses: (?P<action>[\w./-]+)@(?P<commit>[0-9a-f]{40}) # (?P<version>v[\d.]+)\b", re.M
 )
@@ -50,6 +58,7 @@ def test_nothing_is_permitted_by_default(name):
 def test_each_job_asks_for_permissions_and_ends(name, job, body):
     assert body["permissions"]["contents"] == "read"
     assert {key for key, value in body["permissions"].items() if value == "write"} <= {
+        "actions",
         "id-token",
         "issues",
         "pull-requests",
@@ -70,11 +79,17 @@ def test_code_of_forks_meets_no_credentials():
         assert "pull_request_target" not in (FOLDER / name).read_text()
     guarded = set()
     for name, job, body in jobs():
-        given = body["permissions"].get("id-token") or "secrets" in json.dumps(body)
+        given = set(body["permissions"].values()) != {"read"} or "secrets" in json.dumps(body)
         if given and "pull_request" in workflow(name)[True]:  # `on`, as YAML 1.1 reads it
-            assert body["if"] == OWN_BRANCH
+            if (name, job) == ("preview.yml", "review"):
+                continue  # gets no token for a fork's code, below
+            conditions = [each.strip() for each in body["if"].split("&&")]
+            assert conditions[0] in (OWN_BRANCH, "github.event_name != 'pull_request'")
             guarded.add((name, job))
-    assert guarded == {("preview.yml", "preview")}
+    assert guarded == {
+        ("preview.yml", "preview"),
+        *(("review-stack.yml", job) for job in ("up", "close", "sweep")),
+    }
     review = workflow("preview.yml")["jobs"]["review"]
     assert "if" not in review, "it is for every pull request"
     assert review["permissions"] == {"contents": "read", "pull-requests": "write"}
@@ -118,8 +133,9 @@ def test_labels_trigger_a_new_review():
 
 def test_each_job_with_credentials_runs_in_an_environment_that_one_role_trusts():
     """Of foundation/: the environment's settings say who becomes the role, so no job may go without one."""
-    settings = parse("prod", configuration())
-    trusted = {role.subject.partition(":environment:")[2]: role.use for role in documents.roles(settings)}
+    in_their_own_account = parse("review", configuration(environments=[], reviewStacks=True))
+    roles = [*documents.roles(parse("prod", configuration())), *documents.roles(in_their_own_account)]
+    trusted = {role.subject.partition(":environment:")[2]: role.use for role in roles}
     names = [stack for job in workflow("deploy.yml")["jobs"].values() for stack in [job["with"]["stack"]]]
     used = set()
     for name, _, body in jobs():
@@ -137,12 +153,34 @@ def test_each_job_with_credentials_runs_in_an_environment_that_one_role_trusts()
             for step in body["steps"]
             if "configure-aws-credentials" in step.get("uses", "")
         ]
-        (use,) = re.findall(r"^\$\{\{ vars\.AWS_(PREVIEW|DEPLOY|PARK|DRIFT)_ROLE \}\}$", role)
+        (use,) = re.findall(r"^\$\{\{ vars\.AWS_(PREVIEW|DEPLOY|PARK|DRIFT|REVIEW)_ROLE \}\}$", role)
         for stack in names:
             environment = re.sub(r"\$\{\{ (matrix|inputs)\.stack \}\}", stack, body["environment"])
-            assert trusted[environment] == f"{use.lower()}-{stack}", name
+            for_review = use == "REVIEW" and environment in documents.REVIEW_ROLES
+            assert trusted[environment] == (environment if for_review else f"{use.lower()}-{stack}"), name
             used.add(environment)
     assert used == trusted.keys()
+
+
+def test_a_review_stack_is_made_by_label_after_a_review_and_ended_by_code_of_main():
+    on, jobs = workflow("review-stack.yml")[True], workflow("review-stack.yml")["jobs"]
+    assert set(on) == {"pull_request", "schedule", "workflow_dispatch"}
+    labeled = "contains(github.event.pull_request.labels.*.name, 'review-stack')"
+    for job, action in (("up", "!="), ("close", "==")):
+        conditions = [each.strip() for each in jobs[job]["if"].split("&&")]
+        assert conditions == [OWN_BRANCH, f"github.event.action {action} 'closed'", labeled]
+    assert jobs["up"]["environment"] == "review-stack"
+    assert jobs["up"]["concurrency"]["cancel-in-progress"] is False
+    assert jobs["sweep"]["environment"] == "review-sweep"
+    assert "secrets." not in (FOLDER / "review-stack.yml").read_text()
+    commands = [step["run"] for step in steps("review-stack.yml") if "run" in step]
+    assert [command for command in commands if command != "make venv"] == [
+        'bin/kubepark review-stack file "$NUMBER"',
+        'bin/kubepark tunnel --stack "pr-$NUMBER" -- bin/kubepark review-stack up "$NUMBER"',
+        "gh workflow run review-stack.yml --ref main",
+        "bin/kubepark review-stack sweep --closed",
+    ]
+    assert not [step for step in jobs["close"]["steps"] if "uses" in step], "nothing of it is checked out"
 
 
 def test_updates_of_one_stack_wait_for_each_other():
@@ -197,14 +235,14 @@ def made(step: dict[str, Any]) -> list[str]:
 def test_every_step_calls_something_of_ours_that_exists():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
     commands = [step["run"] for name in sorted(NAMES) for step in steps(name) if "run" in step]
-    assert len(commands) == 13
+    assert len(commands) == 19
     for name in NAMES:
         for step in steps(name):
             if "run" not in step:
                 continue
             wanted = made(step)
             assert set(wanted) <= targets
-            if not wanted:
+            if not wanted and not step["run"].startswith("gh "):  # which GitHub's images have
                 assert os.access(ROOT / step["run"].split()[0], os.X_OK), step["run"]
 
 

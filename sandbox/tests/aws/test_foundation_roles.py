@@ -206,6 +206,27 @@ def test_park_holds_off_its_clusters_schedules_alone(environment: str):
     )
 
 
+@pytest.mark.parametrize(
+    "role", documents.roles(parse("prod", configuration(environments=[], reviewStacks=True)))
+)
+def test_roles_of_review_stacks_reach_clusters_of_pull_requests_alone(role: RolePlan):
+    assert [subject for subject in UNREVIEWED if trusts(role, subject)] == []
+    assert trusts(role, f"{REPOSITORY}:environment:{role.use}")
+    machine = f"arn:aws:ec2:{REGION}:{ACCOUNT_ID}:instance/i-1"
+    for cluster, own in (("kubepark-pr-12", True), ("kubepark-dev", False), ("kubepark-prod", False)):
+        tag = {"aws:ResourceTag/kubepark:cluster": cluster}
+        assert may(role, "ec2:TerminateInstances", machine, **tag) is own
+        assert may(role, "kms:ScheduleKeyDeletion", CLUSTERS_KEY, **tag) is own
+        parameter = f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter/{cluster}/kubeconfig"
+        assert may(role, "ssm:GetParameter", parameter) is own
+        assert may(role, "iam:PutRolePolicy", f"arn:aws:iam::{ACCOUNT_ID}:role/{cluster}-master1") is own
+    assert in_state(role, "review", "s3:PutObject")
+    assert secrets(role, "review")
+    for environment in CLUSTER:
+        assert not in_state(role, environment, "s3:GetObject")
+        assert not secrets(role, environment)
+
+
 def test_no_workflow_administers_the_key_whatever_its_policy_says():
     """A deploy role may tag keys, and keys with its tag are its own."""
     denials = [

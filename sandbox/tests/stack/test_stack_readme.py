@@ -1,8 +1,8 @@
-"""README's first real deployment, command by command as it is written, as far as it goes without AWS.
+"""The first real deployment, command by command as its page has it, as far as it goes without AWS.
 
 What comes before `up` runs as on a real stack, with the real Pulumi CLI, against the emulator. The AWS provider's
 stand-in needs an endpoint in the stack file, so from `make preview` on the stack is a sandbox, which generates its
-own secrets; the file is otherwise what README's commands made of it.
+own secrets; the file is otherwise what the page's commands made of it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 FILES = ("Makefile", "Pulumi.dev.yaml", "requirements-dev.txt", "requirements-uv.txt")
 PASSWORD = "correct horse battery"
 ANSWERS = {"[y/N]:": "y", "Password:": PASSWORD, "Again:": PASSWORD}
-# What README leaves to the reader -> what is there.
+# What the page leaves to the reader -> what is there.
 PLACEHOLDERS = {
     "s3://...": "file://{folder}/state",
     "awskms://...": "passphrase",
@@ -43,7 +43,7 @@ NEEDS_THE_INTERNET = "bin/kubepark manifests lock"  # which is tested in tests/u
 
 
 class Reader:
-    """Somebody who follows README in a fresh checkout, with an AWS account in an emulator."""
+    """Somebody who follows the page in a fresh checkout, with an AWS account in an emulator."""
 
     def __init__(self, folder: Path, emulator: Emulator) -> None:
         self.project = Project(folder / "project")
@@ -77,7 +77,7 @@ class Reader:
         )
 
     def types(self, command: str, *, before: str = "", timeout: float = 240) -> str:
-        """Run a command of README and give what it shows; only who adds people sits at a terminal."""
+        """Run a command of the page and give what it shows; only who adds people sits at a terminal."""
         for placeholder, real in PLACEHOLDERS.items():
             command = command.replace(placeholder, real.format(folder=self.folder))
         (self.folder / "state").mkdir(exist_ok=True)
