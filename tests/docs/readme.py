@@ -1,4 +1,4 @@
-"""The commands of README's first real deployment, as they are written there, in their order."""
+"""The commands of the first real deployment, as they are written on its page, in their order."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ _PROGRAMS = ("make ", "pulumi ", "openssl ", "bin/kubepark ", "(umask ")
 
 
 def commands() -> list[str]:
-    """Every span of code of the section that is a command."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("\n## The first real deployment\n")[2].partition("\n## ")[0]
-    spans = (re.sub(r"\s+", " ", span) for span in re.findall(r"`([^`]+)`", section))
+    """Every span of code of the page that is a command."""
+    text = (ROOT / "docs" / "first-deployment.md").read_text(encoding="utf-8")
+    spans = (re.sub(r"\s+", " ", span) for span in re.findall(r"`([^`]+)`", text))
     return [span for span in spans if span.startswith(_PROGRAMS)]

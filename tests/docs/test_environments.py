@@ -72,7 +72,7 @@ def row(stack: str) -> dict[str, str]:
     found, config = parsed(stack), ours(stack)
     endpoint = found.control_plane.api_endpoint
     sandbox = found.aws.endpoint is not None
-    own = "passphrase, made" if sandbox else YOURS
+    own = "passphrase, generated" if sandbox else YOURS
     people = ", ".join(each.key for each in found.people)
     return {
         "region": found.aws.region,

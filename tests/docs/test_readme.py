@@ -1,4 +1,4 @@
-"""README's first real deployment: its commands are those that there are. (They run in the stack tests.)"""
+"""The page of the first real deployment: its commands are those that there are. (They run in the stack tests.)"""
 
 from __future__ import annotations
 
