@@ -54,10 +54,15 @@ def run(stack: str, port: int | None, command: Sequence[str]) -> int:
     """
     config = config_of(stack)
     if setting(config, "kubepark:aws.endpoint"):
-        raise CommandError(
+        reason = (
             f"stack {stack} has an AWS endpoint of its own (kubepark:aws.endpoint) and no Session Manager "
             "behind it; its API server is where kubepark:controlPlane.apiEndpoint says"
         )
+        if not command:
+            raise CommandError(reason)
+        _say(f"none is opened: {reason}")  # so what a workflow runs is run on a sandbox stack as it is
+        with _signals() as received:
+            return _keep(None, command, received)
     local = _local_port(str(setting(config, "kubepark:controlPlane.apiEndpoint") or ""))
     tunnel = Tunnel(stack, _free(local or API_PORT if port is None else port))
     with _signals() as received, contextlib.closing(tunnel):
@@ -79,13 +84,14 @@ def run(stack: str, port: int | None, command: Sequence[str]) -> int:
         return _keep(tunnel, command, received)
 
 
-def _keep(tunnel: Tunnel, command: Sequence[str], received: set[int]) -> int:
+def _keep(tunnel: Tunnel | None, command: Sequence[str], received: set[int]) -> int:
     process = _started(command) if command else None
     while not received if process is None else process.poll() is None:
         if process is not None and signal.SIGTERM in received:
             received.clear()
             process.terminate()  # Ctrl-C reaches it by itself
-        tunnel.tend()
+        if tunnel is not None:
+            tunnel.tend()
         time.sleep(_POLL_SECONDS)
     code = process.returncode if process else 0
     return code if code >= 0 else 128 - code

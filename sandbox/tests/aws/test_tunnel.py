@@ -229,6 +229,10 @@ def test_what_has_to_be_put_right_first_is_one_line_and_opens_nothing(world: Wor
     for (code, shown, said), wanted in cases:
         assert (code, shown, said.count("\n")) == (1, "", 1), said
         assert wanted in said
+    words = ("--", sys.executable, "-c", "print('run'); raise SystemExit(3)")
+    code, shown, said = world.run(*words, path="/usr/bin:/bin")
+    assert (code, shown) == (3, "run\n"), "a sandbox stack needs none"
+    assert "tunnel: none is opened: stack dev has an AWS endpoint of its own" in said
     assert len(world.emulator.recorded("StartSession")) == before
     assert world.noted() == []
 
