@@ -79,8 +79,9 @@ bench: venv ## measure speed: `up` from nothing, unchanged preview against the e
 test-long: venv ## the stack's tests, every fault and power cuts on real nodes (Linux, root; half an hour)
 	@$(WITH_TOOLS) test -z "$$real" || KUBEPARK_TEST_NODES=real KUBEPARK_SOAK=1 $(PY) -m pytest -q $(LONG_TESTS)
 
-soak: test-long ## that, then random changes and accidents; prints its seed
+soak: test-long ## that, then random changes and accidents, and parks and unparks; prints its seeds
 	@$(WITH_TOOLS) $(PY) -m sandbox.tests.soak $(SOAK_FLAGS)
+	@$(WITH_TOOLS) $(PY) -m sandbox.tests.soak.power $(SOAK_POWER_FLAGS)
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	@$(MAKE) --no-print-directory style
