@@ -18,7 +18,7 @@ _GROUPS = {
     "review-stack": "A cluster for one pull request.",
 }
 # Verbs that only a sandbox stack has; they live with the sandbox.
-_SANDBOX = ("down", "reset", "env", "status")
+_SANDBOX = ("down", "reset", "env")
 
 
 class _Groups(TyperGroup):

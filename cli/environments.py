@@ -7,7 +7,7 @@ the same for every stack is elsewhere; nothing else in this package knows that t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +32,9 @@ class Environment(Protocol):
     def finished(self, outputs: Mapping[str, Any], verified: int | None, seconds: float) -> None:
         """After an `up` that succeeded. `verified`: exit code of the GPU Job, None if it did not run."""
 
+    def described(self) -> Sequence[str]:
+        """What `status` says of the place where the stack lives, beside the stack itself."""
+
 
 class Account:
     """A stack in a real account: whatever the person has set up, but for the CLI's automatic log."""
@@ -45,6 +48,9 @@ class Account:
 
     def finished(self, outputs: Mapping[str, Any], verified: int | None, seconds: float) -> None:
         return
+
+    def described(self) -> Sequence[str]:
+        return ()
 
 
 def of(stack: str) -> Environment:

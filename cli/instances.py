@@ -38,6 +38,7 @@ class Machine:
     type: str
     state: str
     launched: datetime
+    made: datetime | None = None
 
     @property
     def off(self) -> bool:
@@ -66,6 +67,7 @@ def _machine(found: dict[str, Any]) -> Machine | None:
     tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags") or ()}
     if TAG_NODE not in tags or tags.get(TAG_ROLE) not in set(NodeRole):
         return None  # somebody else's, with the cluster's tag
+    disks = [each["Ebs"] for each in found.get("BlockDeviceMappings") or () if "Ebs" in each]
     return Machine(
         name=tags[TAG_NODE],
         role=NodeRole(tags[TAG_ROLE]),
@@ -73,6 +75,7 @@ def _machine(found: dict[str, Any]) -> Machine | None:
         type=found["InstanceType"],
         state=found["State"]["Name"],
         launched=found["LaunchTime"],
+        made=min((each["AttachTime"] for each in disks if "AttachTime" in each), default=None),
     )
 
 

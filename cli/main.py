@@ -203,6 +203,24 @@ def keep_on(
     raise typer.Exit(keeping.keep_on(Request(stack=stack, target=target, as_json=as_json), until, length))
 
 
+@app.command()
+def status(
+    stack: Stack = "sandbox",
+    as_json: AsJson = False,
+    chart: Annotated[
+        Path | None,
+        typer.Option("--chart", help="Draw it: an SVG with a bar for each pool, and the hours of GPUs."),
+    ] = None,
+) -> None:
+    """Say what runs, who is parked since when, what that costs now, and how long GPUs ran in 30 days.
+
+    Asks EC2, the power record and the cluster, and changes nothing. Of a sandbox, its processes as well.
+    """
+    from cli import status as stating
+
+    raise typer.Exit(stating.run(stack, as_json=as_json, chart=chart))
+
+
 @app.command(context_settings=PASS_ON)
 def review(
     context: typer.Context,

@@ -252,6 +252,7 @@ VERBS: Mapping[str, Grants] = {
         PARAMETERS: ("ssm:GetParameter", "ssm:PutParameter"),
         OWN: ("ec2:ModifyInstanceAttribute", "ec2:StartInstances", "ec2:StopInstances"),
     },
+    "status": {**_READ, PARAMETERS: ("ssm:GetParameter*",), KEY_USE: ("kms:Decrypt",)},
     "init, up: what the account would refuse": {
         **_READ,
         LISTS: ("servicequotas:Get*ServiceQuota",),

@@ -211,7 +211,7 @@ def _figure(cost: StackCost, figure: Figure, pool: Pool | None, state: State) ->
     return figure(pool, cost.of(pool, State.RUNNING), cost.of(pool, state))
 
 
-def _camel(member: Pool | State) -> str:
+def camel(member: Pool | State) -> str:
     """How a pool or a state is called in JSON: `controlPlane`."""
     first, *others = member.name.lower().split("_")
     return first + "".join(other.capitalize() for other in others)
@@ -221,8 +221,8 @@ def _document(stack: str, cost: StackCost) -> dict[str, Any]:
     """The same as data: USD by period, pool (`all` for their sum) and state; null is unknown."""
     usd = {
         period: {
-            _camel(pool) if pool else "all": {
-                _camel(state): rounded(_figure(cost, figure, pool, state), digits) for state in State
+            camel(pool) if pool else "all": {
+                camel(state): rounded(_figure(cost, figure, pool, state), digits) for state in State
             }
             for pool in (*Pool, None)
         }

@@ -4,15 +4,15 @@ parked. An SVG that follows the reader's light or dark colors, the same for the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from xml.sax.saxutils import escape
 
 from cli.price_format import amount
 from config.costs import Cost, Pool, StackCost, State
 
-_WIDTH, _ROW, _TOP = 760, 34, 76  # pixels
-_LABEL, _BAR = 140, 340  # where bars begin, and the longest
+WIDTH, ROW, TOP = 760, 34, 76  # pixels
+LABEL, BAR = 140, 340  # where bars begin, and the longest
 _STYLE = """
   text { fill: #1f2328; font: 13px system-ui, sans-serif } .page { fill: #fff }
   .title { font-size: 15px; font-weight: 600 } .figures, .left { text-anchor: end }
@@ -31,28 +31,36 @@ def draw(title: str, cost: StackCost) -> str:
     longest = max(
         (known for _, running, _ in rows if (known := running.known) is not None), default=Decimal(0)
     )
-    height = _TOP + _ROW * (len(rows) + 1)
+    height = TOP + ROW * (len(rows) + 1)
     said = [f"{name}: {_figures(running, parked)}" for name, running, parked in (*rows, both)]
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
-        f'height="{height}" role="img" aria-labelledby="title description">',
-        f'<title id="title">{escape(title)}</title>',
-        f'<desc id="description">USD a month. {escape("; ".join(said))}.</desc>',
-        f"<style>{_STYLE}</style>",
-        '<rect width="100%" height="100%" class="page"/>',
-        f'<text x="16" y="26" class="title">{escape(title)}: USD a month</text>',
         *_legend(),
         *_bars(rows, longest or Decimal(1)),
-        f'<text x="{_LABEL - 12}" y="{height - 14}" class="left title">all</text>',
-        f'<text x="{_WIDTH - 16}" y="{height - 14}" class="figures title">{_figures(*both[1:])}</text>',
+        f'<text x="{LABEL - 12}" y="{height - 14}" class="left title">all</text>',
+        f'<text x="{WIDTH - 16}" y="{height - 14}" class="figures title">{_figures(*both[1:])}</text>',
+    ]
+    return page(title, f"USD a month. {'; '.join(said)}.", height, lines)
+
+
+def page(title: str, described: str, height: int, lines: Iterable[str], style: str = "") -> str:
+    """An SVG of `lines` below its title. `described`: for who does not see it."""
+    whole = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+        f'height="{height}" role="img" aria-labelledby="title description">',
+        f'<title id="title">{escape(title)}</title>',
+        f'<desc id="description">{escape(described)}</desc>',
+        f"<style>{_STYLE}{style}</style>",
+        '<rect width="100%" height="100%" class="page"/>',
+        f'<text x="16" y="26" class="title">{escape(title)}: USD a month</text>',
+        *lines,
         "</svg>",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(whole) + "\n"
 
 
 def _legend() -> Iterator[str]:
     for x, name, words in (
-        (_LABEL, "parked", "paid for also while parked"),
+        (LABEL, "parked", "paid for also while parked"),
         (340, "running", "while it runs"),
     ):
         yield f'<rect x="{x}" y="42" width="12" height="12" class="{name}"/>'
@@ -61,13 +69,13 @@ def _legend() -> Iterator[str]:
 
 def _bars(rows: Sequence[tuple[str, Cost, Cost]], longest: Decimal) -> Iterator[str]:
     for place, (name, running, parked) in enumerate(rows):
-        y = _TOP + place * _ROW
-        yield f'<text x="{_LABEL - 12}" y="{y + 15}" class="left">{escape(name)}</text>'
+        y = TOP + place * ROW
+        yield f'<text x="{LABEL - 12}" y="{y + 15}" class="left">{escape(name)}</text>'
         if running.known is not None and parked.known is not None:
             for kind, usd in (("running", running.known), ("parked", parked.known)):
-                width = usd / longest * _BAR
-                yield f'<rect x="{_LABEL}" y="{y}" width="{width:.1f}" height="20" rx="2" class="{kind}"/>'
-        yield f'<text x="{_WIDTH - 16}" y="{y + 15}" class="figures">{_figures(running, parked)}</text>'
+                width = usd / longest * BAR
+                yield f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="20" rx="2" class="{kind}"/>'
+        yield f'<text x="{WIDTH - 16}" y="{y + 15}" class="figures">{_figures(running, parked)}</text>'
 
 
 def _figures(running: Cost, parked: Cost) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +28,7 @@ __all__ = ["Sandbox", "SandboxError", "app", "fresh", "sweep"]
 ROOT = Path(__file__).resolve().parents[1]
 # What needs the emulator to answer; the other verbs read or change what is kept on disk.
 _NEEDS_CLOUD = ("up", "preview")
+_LOOKS = ("status",)  # also while another command has the sandbox
 _CHANGES_CLOUD = ("up", "refresh", "destroy", "park", "unpark")
 
 
@@ -47,6 +48,12 @@ class Sandbox:
         `up` and `preview` start the local cloud; `up` begins anew if the state is that of another one.
         """
         config = self.workspace.config
+        if verb in _LOOKS:
+            checkpoint.require_same_cloud(self.workspace)
+            if local_cloud.epoch(config) is None:
+                raise SandboxError("the local cloud does not run, and nothing is deployed; fix: make up")
+            yield self.workspace.environment()
+            return
         with SandboxLock(config.lock_file):
             if verb in _NEEDS_CLOUD:
                 self.workspace = Workspace(local_cloud.start(config))
@@ -68,6 +75,20 @@ class Sandbox:
         from sandbox.summary import print_summary
 
         print_summary(self.workspace, outputs, verified=verified, seconds=seconds)
+
+    def described(self) -> Sequence[str]:
+        """The local cloud's processes, and what the state holds."""
+        cloud = local_cloud.status(self.workspace.config)
+        resources, pending = checkpoint.counts(self.workspace)
+        lines = [
+            *(f"{name:<30} {f'pid {pid}' if pid else 'has died'}" for name, pid in cloud.processes.items()),
+            f"emulator {self.workspace.config.aws.url}: {'answers' if cloud.epoch else 'does not answer'}",
+            f"provider aws: {cloud.aws_provider}",
+            *([] if cloud.images == "standins" else [f"images: {cloud.images}"]),
+            f"stack {self.workspace.stack}: {resources} resources in state",
+            *([f"{pending} operations were interrupted: `make up` resolves them"] if pending else []),
+        ]
+        return [*lines, ""]
 
     def _begin_anew_if_cloud_is_gone(self) -> None:
         try:
@@ -121,25 +142,6 @@ def env(stack: Stack = "sandbox") -> None:
     for name, value in workspace.variables().items():
         typer.echo(f"export {name}={shlex.quote(value)}")
     typer.echo(f"unset {' '.join(workspace.foreign())}")
-
-
-@app.command()
-def status(stack: Stack = "sandbox") -> None:
-    """Show the local cloud's processes and what the sandbox stack holds."""
-    workspace = Sandbox(stack).workspace
-    cloud = local_cloud.status(workspace.config)
-    for name, pid in cloud.processes.items():
-        typer.echo(f"{name:<30} {f'pid {pid}' if pid else 'has died'}")
-    answers = "answers" if cloud.epoch else "does not answer"
-    typer.echo(f"emulator {workspace.config.aws.url}: {answers}")
-    typer.echo(f"provider aws: {cloud.aws_provider}")
-    if cloud.images != "standins":
-        typer.echo(f"images: {cloud.images}")
-    resources, pending = checkpoint.counts(workspace)
-    typer.echo(f"stack {stack}: {resources} resources in state")
-    if pending:
-        typer.echo(f"{pending} operations were interrupted: `make up` resolves them")
-    checkpoint.require_same_cloud(workspace)
 
 
 def _clear(workspace: Workspace) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from typer.testing import CliRunner
 
 from sandbox import cli, config
 from sandbox.summary import summary
@@ -79,4 +78,4 @@ def test_images_that_are_not_stand_ins_are_told_here_and_by_status(workspace, mo
     assert "Images          upstream, of their registries\n" in said
     assert "images of Dex" not in said
     monkeypatch.setattr(cli, "ROOT", workspace.config.root)
-    assert "\nimages: upstream\n" in CliRunner().invoke(cli.app, ["status"]).output
+    assert "images: upstream" in cli.Sandbox("sandbox").described()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import time
@@ -127,6 +128,8 @@ def test_a_budget_blocks_until_the_deadline_and_force_ends_it_and_no_update_undo
         lambda: "disruption budget" in (interrupted.stdout or iter(())).readline(),
         60,
     )
+    of_gpu = {each["name"]: each for each in project.json_of("status", "--json")["nodes"]}["gpu01"]
+    assert (of_gpu["state"], of_gpu["kubernetes"]) == ("running", "Ready, cordoned"), "also meanwhile"
     interrupted.send_signal(signal.SIGINT)
     said, _ = interrupted.communicate(timeout=60)
     assert interrupted.returncode == 130
@@ -143,6 +146,15 @@ def test_a_budget_blocks_until_the_deadline_and_force_ends_it_and_no_update_undo
         assert words in forced
     assert states(project) == dict.fromkeys(ADDRESSES, "running") | {"gpu01": "stopped"}
     assert record(project) == {"schema": 1, "stopped": ["gpu01"]}
+    shown = project.ok("status")
+    assert re.search(
+        r"^gpu01 +GPU +stopped +parked since 20\d\d-\d\d-\d\d \d\d:\d\d UTC +", shown, re.MULTILINE
+    )
+    assert "control plane: answers; the API server's certificate is good until 20" in shown
+    assert "Not the whole 30 days: of a node, from when its present instance was made." in shown
+    assert "\x1b" not in shown
+    project.ok("status", "--chart", str(project.root / "status.svg"))
+    assert "GPU: 8.00 now, 395.63 running, 8.00 parked" in (project.root / "status.svg").read_text()
 
     said = project.ok("up", "--skip-preview")
     assert "the GPU Job was not run: gpu01 is parked" in said
@@ -175,6 +187,9 @@ def test_with_the_control_plane_off_nothing_waits_and_what_is_in_the_cluster_doe
     assert document["parked"] == ["gpu01", "worker01", "worker02", "worker03", "master1"]
     assert document["usd"] == {"savedHourly": 1.2516, "savedMonthly": 913.67, "stillMonthly": 38.85}
     assert states(project) == dict.fromkeys(ADDRESSES, "stopped")
+    found = project.json_of("status", "--json")
+    assert (found["controlPlane"]["state"], found["usdMonthly"]["all"]["now"]) == ("parked", 40.85)
+    assert all(each["recordedParked"] and each["parkedAt"] for each in found["nodes"])
 
     for words in (("preview", "--expect-no-changes"), ("up", "--skip-preview")):
         assert seconds(project, *words) < 10 * load

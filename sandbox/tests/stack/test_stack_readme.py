@@ -191,9 +191,10 @@ def test_what_deploys_it_runs_as_written_and_finds_its_cluster(reader: Reader) -
         "bin/kubepark",
         "bin/kubepark",
         "bin/kubepark",
+        "bin/kubepark",
         "make",
     ]
-    preview, up, review, verify, kubeconfig, check, price, park, unpark, destroy = after
+    preview, up, review, verify, kubeconfig, check, price, park, unpark, status, destroy = after
     assert "nothing that `up` would refuse" in reader.types(check)
     assert "a month" in reader.types(price)
     shown = reader.types(preview)
@@ -215,6 +216,7 @@ def test_what_deploys_it_runs_as_written_and_finds_its_cluster(reader: Reader) -
 
     assert "gpu01 is stopped" in reader.types(park)
     assert reader.project.verified in reader.types(unpark)
+    assert "control plane: answers" in reader.types(status)
     reader.types(destroy)
 
 
