@@ -31,8 +31,8 @@ def main() -> None:
     network = Network("network", settings.network, naming, in_aws)
     security = Security("security", network.vpc_id, settings.network.admin_cidrs, naming, in_aws)
     keys = Keys("keys", settings.aws, naming, in_aws)
-    iam = Iam("iam", plan.nodes, settings.aws, naming, in_aws)
-    parameters = Parameters("parameters", plan.nodes, naming, keys.alias.name, in_aws)
+    iam = Iam("iam", plan.nodes, settings.aws, naming, settings.gpu.guarded, in_aws)
+    parameters = Parameters("parameters", plan.nodes, naming, keys.alias.name, settings.gpu, in_aws)
     foundation = Foundation(
         naming=naming,
         user_data=plan.user_data,

@@ -15,7 +15,7 @@ import pulumi
 from pulumi_aws import iam
 
 from config.model import AwsSettings, NodePlan, NodeRole
-from config.naming import Naming, partition
+from config.naming import TAG_CLUSTER, TAG_ROLE, Naming, partition
 
 Document = dict[str, Any]
 
@@ -61,12 +61,13 @@ def key_policy(aws: AwsSettings) -> Document:
     }
 
 
-def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming) -> Document:
+def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, *, guards: bool = False) -> Document:
     """What this node's role may do.
 
     The master writes join data, kubeconfig and the encryption key's copy, and reads none of them
     back; it reads every status record, to tell whose Node objects are stale. A worker reads the join
-    data. Both read the host rows and write their own status.
+    data. Both read the host rows and write their own status. A master that `guards` stops and starts this
+    cluster's GPU nodes, and keeps the record of it.
     """
 
     def arn(parameter: str) -> str:
@@ -101,6 +102,28 @@ def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming) -> Document:
         },
         _allow("SessionManager", list(_SESSION_MANAGER), "*"),
     ]
+    if master and guards:
+        statements += [
+            _allow(
+                "ReadPower",
+                "ssm:GetParameter",
+                [arn(naming.gpu_power_parameter), arn(naming.power_parameter)],
+            ),
+            _allow("WritePower", "ssm:PutParameter", arn(naming.power_parameter)),
+            {
+                **_allow(
+                    "GpuNodes",
+                    ["ec2:StartInstances", "ec2:StopInstances"],
+                    f"arn:{partition(aws.region)}:ec2:{aws.region}:{aws.account_id}:instance/*",
+                ),
+                "Condition": {
+                    "StringEquals": {
+                        f"aws:ResourceTag/{TAG_CLUSTER}": naming.cluster,
+                        f"aws:ResourceTag/{TAG_ROLE}": NodeRole.GPU.value,
+                    }
+                },
+            },
+        ]
     return {"Version": "2012-10-17", "Statement": statements}
 
 
@@ -120,6 +143,7 @@ class Iam(pulumi.ComponentResource):
         nodes: Sequence[NodePlan],
         aws: AwsSettings,
         naming: Naming,
+        guards: bool,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("kubepark:index:Iam", name, None, opts)
@@ -134,7 +158,7 @@ class Iam(pulumi.ComponentResource):
                 assume_role_policy=json.dumps(ASSUME_BY_EC2),
                 opts=child,
             )
-            document = json.dumps(node_policy(node, aws, naming))
+            document = json.dumps(node_policy(node, aws, naming, guards=guards))
             self.policies[node.name] = iam.RolePolicy(
                 label, name="node", role=role.name, policy=document, opts=child
             )

@@ -13,7 +13,7 @@ import pulumi
 from pulumi_aws import ssm
 
 from config import power
-from config.model import NodePlan, NodeRole
+from config.model import GpuSettings, NodePlan, NodeRole
 from config.naming import Naming
 
 # Whatever of a parameter changes, except its tags, the AWS provider puts the whole of it: with the value
@@ -41,8 +41,8 @@ def _hosts_json(rows: list[tuple[str, list[str]]]) -> str:
 
 
 class Parameters(pulumi.ComponentResource):
-    """The secrets that the master fills in, the rows of /etc/hosts, a status record for each node, and the
-    record of who is stopped on purpose."""
+    """The secrets that the master fills in, the rows of /etc/hosts, a status record for each node, the record
+    of who is stopped on purpose, and what the master may do about it by itself."""
 
     shared: list[ssm.Parameter]
     statuses: dict[str, ssm.Parameter]  # by node name
@@ -53,6 +53,7 @@ class Parameters(pulumi.ComponentResource):
         nodes: Sequence[NodePlan],
         naming: Naming,
         key: pulumi.Input[str],
+        gpu: GpuSettings,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("kubepark:index:Parameters", name, None, opts)
@@ -81,6 +82,17 @@ class Parameters(pulumi.ComponentResource):
         }
         # Nobody boots by it, so no node waits for it.
         self._written(naming.power_parameter, "String", power.dump(()), "Written by kubepark")
+        if gpu.guarded:
+            # Not in the master's user data, which is read once: it may change any day.
+            ssm.Parameter(
+                f"{name}-gpu-power",
+                name=naming.gpu_power_parameter,
+                description="When the master stops and starts GPU nodes",
+                type="String",
+                tier="Standard",
+                value=power.guard(gpu),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
         self.register_outputs({})
 
     def before(self, node: str) -> list[ssm.Parameter]:

@@ -126,6 +126,8 @@ class GpuSettings:
     """The GPU pool. `nodes` is empty when `power` is `absent`, and where there is a `schedule` it is `auto`.
 
     `availability_zone`: one of the two of the network. It may change: that replaces the pool's nodes.
+    `idle_minutes`: after how long without a use the master stops a node (None: never). `wake_on_demand`:
+    whether it starts one for a pod that waits for a GPU.
     """
 
     power: Power
@@ -134,6 +136,13 @@ class GpuSettings:
     time_slicing_replicas: int  # 1: no sharing
     labels: Mapping[str, str]
     schedule: Schedule | None = None
+    idle_minutes: int | None = None
+    wake_on_demand: bool = False
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the master decides about who runs, too."""
+        return self.idle_minutes is not None or self.wake_on_demand
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,6 +83,11 @@ class Naming:
         """The record of which nodes were stopped on purpose (`config/power.py`)."""
         return f"/{self.cluster}/power"
 
+    @property
+    def gpu_power_parameter(self) -> str:
+        """What the master may do by itself about which GPU nodes run (`config/power.py`)."""
+        return f"/{self.cluster}/gpu-power"
+
     def hosts_parameter(self, chunk: int) -> str:
         return f"{self.hosts_path}/{chunk:02d}"
 

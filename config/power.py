@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from config.instance_types import GPU_INSTANCE_TYPES
+from config.model import GpuSettings, Power
+
 _SCHEMA = 1
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _NOBODY: Mapping[str, datetime] = MappingProxyType({})
@@ -67,3 +70,19 @@ def _document(text: str) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
         raise PowerRecordError(f"has not the schema {_SCHEMA}")
     return document
+
+
+def guard(gpu: GpuSettings) -> str:
+    """What the master may do by itself about GPU nodes (userdata/node/guard_gpus.py), with the GPUs that pods
+    can ask each node for. `idleMinutes` 0: stop none. A pool that is pinned is left alone."""
+    free = gpu.power is Power.AUTO
+    document = {
+        "schema": _SCHEMA,
+        "idleMinutes": (free and gpu.idle_minutes) or 0,
+        "wake": free and gpu.wake_on_demand,
+        "nodes": {
+            node.name: GPU_INSTANCE_TYPES[node.instance_type].count * gpu.time_slicing_replicas
+            for node in gpu.nodes
+        },
+    }
+    return json.dumps(document, separators=(",", ":"))

@@ -72,6 +72,10 @@ SETTINGS = Settings(
 )
 
 
+# What a master is that stops and starts GPU nodes: its user data is another.
+GUARDED = replace(SETTINGS, gpu=replace(SETTINGS.gpu, idle_minutes=60, wake_on_demand=True))
+
+
 def plan(role: str, settings: Settings = SETTINGS) -> NodePlan:
     """The sample's node of this role."""
     (found,) = (node for node in plan_nodes(settings, IPv4Network("10.20.0.0/22")) if node.role == role)

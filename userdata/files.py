@@ -108,7 +108,15 @@ def node_files(node: NodePlan, settings: Settings) -> list[NodeFile]:
     ]
     if node.role is NodeRole.GPU:
         found.append(NodeFile(containerd.NVIDIA_FILE, containerd.nvidia_dropin(release)))
-    return found + _copies(node.role) + _scripts(node.role)
+    guards = guarding(node, settings)
+    return (
+        found + _copies("all", node.role.value, *(["guard"] if guards else [])) + _scripts(node.role, guards)
+    )
+
+
+def guarding(node: NodePlan, settings: Settings) -> bool:
+    """Whether this node, the master, stops and starts GPU nodes."""
+    return node.role is NodeRole.MASTER and settings.gpu.guarded
 
 
 def _node_json(node: NodePlan, settings: Settings) -> str:
@@ -135,10 +143,15 @@ def _node_json(node: NodePlan, settings: Settings) -> str:
             "encryptionKey": naming.encryption_key_parameter,
             "hostsPath": naming.hosts_path,
             "status": naming.status_parameter(node.name),
+            **(_guard_parameters(naming) if guarding(node, settings) else {}),
         },
         "clusterKeyAlias": naming.key_alias,
     }
     return json.dumps(described, indent=1) + "\n"
+
+
+def _guard_parameters(naming: Naming) -> dict[str, str]:
+    return {"power": naming.power_parameter, "gpuPower": naming.gpu_power_parameter}
 
 
 def _node_env(node: NodePlan, settings: Settings) -> str:
@@ -174,20 +187,21 @@ def _plan_text(role: NodeRole) -> str:
     return "# step, deadline in seconds, when, files it depends on\n" + "\n".join(rows) + "\n"
 
 
-def _copies(role: NodeRole) -> list[NodeFile]:
+def _copies(*parts: str) -> list[NodeFile]:
     """The files that are kept in the tree at their path on the node."""
     found = []
-    for part in ("all", role.value):
+    for part in parts:
         root = _SOURCE / "files" / part
         for path in sorted(p for p in root.rglob("*") if p.is_file()):
             found.append(NodeFile(f"/{path.relative_to(root).as_posix()}", slim(path.read_text())))
     return found
 
 
-def _scripts(role: NodeRole) -> list[NodeFile]:
-    """Programs, by the names they have on the node."""
+def _scripts(role: NodeRole, guards: bool) -> list[NodeFile]:
+    """Programs, by the names they have on the node. gzip looks back 32 KB: what is alike stands together."""
     names = {
         "kp-aws": "kp_aws.py",
+        **({"guard-gpus": "guard_gpus.py"} if guards else {}),
         "bootstrap": "bootstrap.py",
         "refresh-hosts": "refresh_hosts.py",
         "lib.sh": "lib.sh",

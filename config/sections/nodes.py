@@ -17,7 +17,7 @@ from config.problems import Problems
 from config.sections.labels import labels
 from config.sections.schedule import schedule
 from config.urls import url
-from config.validation import Section, matching, one_of, shown, text
+from config.validation import Section, matching, one_of, shown, text, whole
 from config.versions import AMI_PARAMETERS
 
 _NODE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,57}[a-z])?[0-9]{1,4}")
@@ -30,6 +30,8 @@ DEFAULT_TYPES: Mapping[str, str] = MappingProxyType(
 _LONGEST_ROLE = 64  # characters; source: the IAM API, CreateRole, RoleName
 _MASTER, _MASTER_KEY = "master1", "kubepark:controlPlane.name"
 _DEFAULT_NAMES = {"workers": ("worker01", "worker02", "worker03"), "gpu": ("gpu01",)}
+# A node that has just come needs some minutes until a pod can have its GPU. The most is a day.
+_IDLE_MINUTES = (10, 1440)
 AMI_FORM = "ami- and 8 or 17 hexadecimal digits"
 
 ami_id = matching(_AMI, "an AMI id")
@@ -76,6 +78,14 @@ def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
     further = labels(section.section("labels"))
     zone = _zone(section, network)
     hours = schedule(section, power, nodes)
+    idle = section.value(
+        "idleMinutes",
+        whole(*_IDLE_MINUTES),
+        accepted="minutes from {} to {}".format(*_IDLE_MINUTES),
+        example=60,
+        default=None,
+    )
+    wakes = section.flag("wakeOnDemand")
     section.finish()
     return GpuSettings(
         power=power,
@@ -84,6 +94,8 @@ def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
         time_slicing_replicas=replicas,
         labels=further,
         schedule=hours,
+        idle_minutes=idle,
+        wake_on_demand=wakes,
     )
 
 

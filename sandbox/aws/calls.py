@@ -7,6 +7,7 @@ Parameter Store SecureString parameters" and "Preventing access to Parameter Sto
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,7 @@ def needed(cloud: Cloud, instance: Instance, operation: str, parameters: Paramet
 
 
 class _Store:
-    """Parameter Store as the calls of one instance see it."""
+    """Parameter Store and EC2 as the calls of one instance see them."""
 
     def __init__(self, cloud: Cloud, instance: Instance) -> None:
         self.cloud = cloud
@@ -84,6 +85,14 @@ class _Store:
         """A call of Parameter Store itself. `keys`: the request's own condition keys, without `ssm:`."""
         own = {f"ssm:{key}": value for key, value in keys.items()}
         return Call(action, self._arn(name), {**self._always, **self._direct, **own})
+
+    def instance_call(self, action: str, instance_id: str) -> Call:
+        """A call of EC2 about one instance, by whose tags it may be allowed."""
+        found = self.cloud.instance(instance_id)
+        tags = {each["Key"]: each["Value"] for each in (found.raw.get("Tags") or [] if found else [])}
+        own = {f"{service}:ResourceTag/{key}": tags[key] for key in tags for service in ("aws", "ec2")}
+        arn = f"arn:aws:ec2:{self.cloud.region}:{ACCOUNT_ID}:instance/{instance_id}"
+        return Call(action, arn, {**self._always, **self._direct, **own})
 
     def key_call(self, action: str, key: str, name: str) -> Call:
         """A call of KMS that Parameter Store makes for the caller, about the value of `name`."""
@@ -159,7 +168,19 @@ def _put_parameter(store: _Store, parameters: Parameters) -> Iterator[Call]:
         yield store.key_call("kms:Encrypt" if standard else "kms:GenerateDataKey", str(key), name)
 
 
+def _each_instance(store: _Store, parameters: Parameters) -> Iterator[Call]:
+    """Of EC2's query protocol. All instances of a call must be allowed."""
+    ids = [str(value) for key, value in parameters.items() if re.fullmatch(r"InstanceId\.[0-9]+", key)]
+    if not ids or len(ids) + len(_PROTOCOL & parameters.keys()) < len(parameters):
+        raise Unsupported(f"a call with {', '.join(sorted(parameters))}")
+    for instance_id in ids:
+        yield store.instance_call(f"ec2:{parameters['Action']}", instance_id)
+
+
+_PROTOCOL = {"Action", "Version"}
 _NEEDED: Mapping[str, Callable[[_Store, Parameters], Iterator[Call]]] = {
+    "ec2:StartInstances": _each_instance,
+    "ec2:StopInstances": _each_instance,
     "ssm:GetParameter": _get_parameter,
     "ssm:GetParametersByPath": _get_parameters_by_path,
     "ssm:PutParameter": _put_parameter,

@@ -10,7 +10,7 @@ import http.client
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
@@ -26,8 +26,12 @@ from sandbox.aws.signature import AwsError, authorization, owner, verify
 from sandbox.aws.statements import Call
 from sandbox.config import ACCOUNT_ID
 
-_TARGETS = {"AmazonSSM": "ssm"}  # prefix of the target header -> service; a node calls no other
-_JSON = "application/x-amz-json-1.1"
+_TARGETS = {
+    "AmazonSSM": "ssm"
+}  # prefix of the target header -> service; EC2, by the query protocol, has none
+_JSON, _FORM = "application/x-amz-json-1.1", "application/x-www-form-urlencoded"
+# EC2's own code, with HTTP status 403. Source: the EC2 API reference, "Error codes".
+_UNAUTHORIZED = "UnauthorizedOperation"
 _LONGEST_BODY = 1 << 20
 # Headers that are between two neighbours, and those that only the gate has a use for.
 _NOT_FORWARDED = {"host", "connection", "keep-alive", "te", "transfer-encoding", "upgrade", "expect"}
@@ -60,7 +64,8 @@ class Gate:
             response = Response(str(error), status=413, content_type="text/plain")
         except AwsError as error:
             content_type, text = render_error(parsed, Refusal(error.code, str(error)))
-            response = Response(text, status=400, content_type=content_type)
+            status = 403 if error.code == _UNAUTHORIZED else 400
+            response = Response(text, status=status, content_type=content_type)
         except CloudError as error:  # the emulator is away; clients try again
             response = Response(str(error), status=503, content_type="text/plain")
         answer: Iterable[bytes] = response(environ, start_response)
@@ -99,7 +104,11 @@ class Gate:
     def _check_form(self, request: Request, parsed: AwsRequest, instance: Instance, operation: str) -> None:
         """Only requests that can be read in one way: what is authorized must be what the emulator does."""
         form = (request.method, request.path, request.query_string, request.mimetype)
-        if form != ("POST", "/", b"", _JSON) or not isinstance(parsed.params, dict) or not parsed.is_json:
+        if operation.startswith("ec2:") and not parsed.is_json:
+            named = [name for name, _ in parse_qsl(request.get_data(as_text=True), keep_blank_values=True)]
+            if form != ("POST", "/", b"", _FORM) or len(named) > len(set(named)):
+                raise self._unknown(instance, operation, "a request that is not of the query protocol")
+        elif form != ("POST", "/", b"", _JSON) or not isinstance(parsed.params, dict) or not parsed.is_json:
             raise self._unknown(instance, operation, "a request that is not of the JSON 1.1 protocol")
 
     def _authorize(self, instance: Instance, call: Call) -> None:
@@ -117,9 +126,11 @@ class Gate:
         )
         record(self._log, line)
         if not decision.allowed:
+            in_ec2 = call.action.startswith("ec2:")
             raise AwsError(
-                "AccessDeniedException",
-                f"User: arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{instance.id} is not authorized to "
+                _UNAUTHORIZED if in_ec2 else "AccessDeniedException",
+                ("You are not authorized to perform this operation. " if in_ec2 else "")
+                + f"User: arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{instance.id} is not authorized to "
                 f"perform: {call.action} on resource: {call.resource} {decision.why}",
             )
 

@@ -28,11 +28,13 @@ def policies() -> dict[str, Any]:
         for node in nodes
         if node.name in ("master1", "worker01", "gpu01")
     }
+    guard = iam.node_policy(nodes[0], lab.aws, Naming(lab.cluster), guards=True)
     by_hours = {
         "schedule": schedule.role_policy(["gpu01"], lab.aws, Naming(lab.cluster)),
         "assume-schedule": schedule.trust_policy(lab.aws, Naming(lab.cluster)),
     }
-    return {**found, **by_hours, "key": iam.key_policy(lab.aws), "assume": iam.ASSUME_BY_EC2}
+    shared = {"key": iam.key_policy(lab.aws), "assume": iam.ASSUME_BY_EC2}
+    return {**found, **by_hours, "master1-guard": guard, **shared}
 
 
 @pytest.mark.parametrize("name", sorted(policies()))
@@ -77,6 +79,23 @@ def test_the_master_writes_secrets_and_reads_none_back() -> None:
     for secret in ("join", "kubeconfig", "encryption-key"):
         assert actions(document, f"/lab/{secret}") == {"ssm:PutParameter"}
     assert actions(document, ":key/*") == {"kms:Encrypt"}
+
+
+def test_a_guard_stops_and_starts_this_clusters_gpu_nodes_and_a_worker_never_is_one() -> None:
+    document = policies()["master1-guard"]
+    added = [each for each in document["Statement"] if each not in policies()["master1"]["Statement"]]
+    assert {each["Sid"] for each in added} == {"ReadPower", "WritePower", "GpuNodes"}
+    assert actions(document, "/lab/power") == {"ssm:GetParameter", "ssm:PutParameter"}
+    assert actions(document, "/lab/gpu-power") == {"ssm:GetParameter"}
+    assert actions(document, ":instance/*") == {"ec2:StartInstances", "ec2:StopInstances"}
+    assert added[-1]["Condition"] == {
+        "StringEquals": {"aws:ResourceTag/kubepark:cluster": "lab", "aws:ResourceTag/kubepark:role": "gpu"}
+    }
+    lab = settings.parse("dev", configuration())
+    for node in plan_nodes(lab, plan_subnets(lab.network)[0].cidr)[1:]:
+        assert iam.node_policy(node, lab.aws, Naming("lab"), guards=True) == iam.node_policy(
+            node, lab.aws, Naming("lab")
+        )
 
 
 def test_the_master_reads_all_records_and_writes_its_own() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
+import json
 import socket
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -151,6 +154,70 @@ def test_a_list_of_types_is_refused_where_a_start_could_not_follow_it(
         'kubepark:gpu.instanceTypes[1]: "g4dn.xlarge" is in the list before',
         'kubepark:gpu.instanceTypes[2]: "g4dn.8xlarge" has another GPU than the first',
     ]
+
+
+# -- the master's guard of GPU nodes -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("minutes", [9, 1441, "soon", True])
+def test_idle_minutes_have_bounds_and_the_flag_is_one(minutes: object) -> None:
+    found = refused(gpu={"idleMinutes": minutes, "wakeOnDemand": "maybe"})
+    accepted = "accepted: minutes from 10 to 1440; fix: pulumi config set --stack dev --path"
+    assert [each.partition(": ")[0] for each in found] == [
+        "kubepark:gpu.idleMinutes",
+        "kubepark:gpu.wakeOnDemand",
+    ]
+    assert f"{accepted} kubepark:gpu.idleMinutes 60" in found[0]
+
+
+def test_without_a_setting_nothing_of_the_guard_is_there() -> None:
+    recording = ran()
+    assert "gpu-power" not in str([each.inputs for each in recording.of_type("aws:ssm/parameter:Parameter")])
+    assert "ec2:" not in str([each.inputs for each in recording.of_type("aws:iam/rolePolicy:RolePolicy")])
+    assert b"guard-gpus" not in user_data(recording)
+
+
+def user_data(recording: Recording) -> bytes:
+    """The master's, unpacked."""
+    return gzip.decompress(base64.b64decode(recording.one(INSTANCE, "master1").inputs["userDataBase64"]))
+
+
+def test_another_number_of_minutes_or_another_node_is_a_change_of_one_parameter() -> None:
+    one = ran(config=configuration(gpu={"idleMinutes": 45}))
+    other = ran(
+        config=configuration(
+            gpu={"idleMinutes": 60, "wakeOnDemand": True, "nodes": {"gpu01": {}, "gpu03": {}}}
+        )
+    )
+    (before,), (after,) = (
+        [item for item in each.of_type("aws:ssm/parameter:Parameter") if item.name == "parameters-gpu-power"]
+        for each in (one, other)
+    )
+    assert json.loads(before.inputs["value"]) == {
+        "schema": 1,
+        "idleMinutes": 45,
+        "wake": False,
+        "nodes": {"gpu01": 1},
+    }
+    assert json.loads(after.inputs["value"])["nodes"] == {"gpu01": 1, "gpu03": 1}
+    assert after.inputs["name"] == "/lab/gpu-power"
+    assert "value" not in after.ignore_changes
+    assert b"guard-gpus" in user_data(one)
+    assert user_data(one) == user_data(other), "no node gets outdated"
+
+
+def test_what_the_guard_is_told() -> None:
+    def told(**gpu: Any) -> Any:
+        return json.loads(power.guard(settings.parse("dev", configuration(gpu=gpu)).gpu))
+
+    nodes = {"gpu01": {}, "gpu02": {"instanceType": "g4dn.12xlarge"}}
+    asked = {"idleMinutes": 45, "wakeOnDemand": True, "nodes": nodes}
+    expected = {"schema": 1, "idleMinutes": 45, "wake": True, "nodes": {"gpu01": 1, "gpu02": 4}}
+    assert told(**asked) == expected
+    assert told(**asked, timeSlicing={"replicas": 3})["nodes"] == {"gpu01": 3, "gpu02": 12}
+    assert told(wakeOnDemand=True)["idleMinutes"] == 0
+    for pin in ("running", "stopped"):
+        assert told(**asked, power=pin) == expected | {"idleMinutes": 0, "wake": False}, "a pin wins"
 
 
 # -- the record --------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import yaml
 
 import userdata
 from tests import userdata_sample as sample
-from tests.userdata_sample import ROLES, SETTINGS, document, files, plan, text
+from tests.userdata_sample import GUARDED, ROLES, SETTINGS, document, files, plan, text
 
 # cloud-init ignores a key that it does not know, so a misspelt one would pass its schema.
 KEYS = {"hostname", "manage_etc_hosts", "ssh_pwauth", "write_files", "runcmd"}
@@ -25,6 +25,16 @@ def test_golden(role):
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text(role))
     assert text(role) == golden.read_text(), "refresh with UPDATE_GOLDEN=1 and read the difference"
+
+
+def test_golden_of_a_master_that_stops_and_starts_gpu_nodes():
+    golden, found = sample.GOLDEN / "master-guard.yaml", text("master", GUARDED)
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(found)
+    assert found == golden.read_text(), "refresh with UPDATE_GOLDEN=1 and read the difference"
+    assert [text(role, GUARDED) for role in ("worker", "gpu")] == [text(role) for role in ("worker", "gpu")]
+    other = replace(GUARDED, gpu=replace(GUARDED.gpu, idle_minutes=None))
+    assert text("master", other) == found, "numbers are in a parameter"
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -39,7 +49,8 @@ def test_it_fits_with_the_longest_names(role):
     labels = {f"label-{n}.example.org/some-key": f"value-{n}" for n in range(10)}
     long = sample.with_endpoints("https://" + "e" * 80, "https://" + "a" * 80 + ":6443")
     long = replace(long, cluster="c" * 40, gpu=replace(long.gpu, labels=labels))
-    assert userdata.oversize(userdata.render(plan(role, long), long)) == 0
+    for guarded in (long, replace(long, gpu=replace(GUARDED.gpu, labels=labels))):
+        assert userdata.oversize(userdata.render(plan(role, guarded), guarded)) == 0
 
 
 def test_oversize_counts_the_bytes_beyond_the_limit():
