@@ -22,6 +22,9 @@ SETTLE_SECONDS = 600.0  # for pods to end (45 s) and a machine to stop, or to st
 _POLL_SECONDS = 2.0
 # There is none of a type now, and none in this zone ever. Source: the EC2 API reference, "Error codes".
 _NO_CAPACITY, _NOT_OFFERED = "InsufficientInstanceCapacity", "Unsupported"
+# A Spot Instance that AWS took back: only EC2 starts it again, when it has capacity. Source: the EC2 user
+# guide, "Behavior of Spot Instance interruptions".
+_INTERRUPTED = "IncorrectSpotRequestState"
 _PAUSES = (5.0, 60.0)  # seconds before the second try, and the longest pause
 
 
@@ -146,7 +149,7 @@ class Ec2:
                 self.client.start_instances(InstanceIds=[machine.instance_id])
             except ClientError as error:
                 answer = error.response["Error"]
-                if answer["Code"] not in (_NO_CAPACITY, _NOT_OFFERED):
+                if answer["Code"] not in (_NO_CAPACITY, _NOT_OFFERED, _INTERRUPTED):
                     raise
                 left = end - self.clock()
                 if answer["Code"] == _NOT_OFFERED or left <= 0:

@@ -158,7 +158,9 @@ RESOURCES: Mapping[str, Grants] = {
     },
     "aws:ec2/instance:Instance": {
         **_TAGGED,
-        MAKE: ("ec2:RunInstances",),
+        # The request behind a Spot Instance has no tag, and the provider cancels it before it terminates the
+        # instance. Source: hashicorp/terraform-provider-aws, internal/service/ec2/ec2_instance.go.
+        MAKE: ("ec2:RunInstances", "ec2:CancelSpotInstanceRequests"),
         OWN: (
             *_CHANGE,
             "ec2:AssociateIamInstanceProfile",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.errors import CommandError
-from cli.price_format import amount, new_table, notes, print_tables, rounded, table_of
+from cli.price_format import SPOT_NOTE, amount, new_table, notes, print_tables, rounded, table_of
 from cli.stackfile import config_of, setting
 from config import costs
 from config.costs import Cost, Pool, StackCost, State
@@ -190,15 +190,22 @@ def _show(stack: str, cost: StackCost) -> None:
         figures = (node.disk, node.parked_address, node.parked)
         parked.add_row(f"  {node.name}", *(amount(figure) for figure in figures))
     by_schedule = [_BY_SCHEDULE] if cost.gpu_hours is not None else []
-    lines = [_EXPLAINED, *by_schedule, *notes(cost.table, cost.sum(State.RUNNING).unknown)]
+    on_spot = [SPOT_NOTE] if _spot(cost) else []
+    lines = [_EXPLAINED, *by_schedule, *on_spot, *notes(cost.table, cost.sum(State.RUNNING).unknown)]
     if setting(config_of(stack), f"{PROJECT}:aws.endpoint"):
         lines.insert(0, "This stack is a sandbox and costs nothing: these are the prices of it in AWS.")
     print_tables([table, parked], lines)
 
 
 def _named(cost: StackCost, pool: Pool) -> str:
-    count = costs.KEYS if pool is Pool.KEYS else sum(node.pool is pool for node in cost.nodes)
-    return f"{pool} ({count})"
+    nodes = [node for node in cost.nodes if node.pool is pool]
+    count = costs.KEYS if pool is Pool.KEYS else len(nodes)
+    return f"{pool} ({count}{', spot: at most' if any(node.spot for node in nodes) else ''})"
+
+
+def _spot(cost: StackCost) -> list[str]:
+    """The nodes that are Spot Instances."""
+    return [node.name for node in cost.nodes if node.spot]
 
 
 def _row(cost: StackCost, digits: int, figure: Figure, pool: Pool | None) -> Iterable[str]:
@@ -238,5 +245,6 @@ def _document(stack: str, cost: StackCost) -> dict[str, Any]:
         },
         "gpuHoursAWeek": None if cost.gpu_hours is None else float(cost.gpu_hours),
         "unknown": sorted(cost.sum(State.RUNNING).unknown),
+        "spot": _spot(cost),
         "priceDates": list(cost.table.dates),
     }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 NOT_COUNTED = "Not counted: traffic, requests, volumes and load balancers of pods, taxes, discounts."
+SPOT_NOTE = "Spot: at most the on-demand price, which is counted. AWS sets the price of the day."
 
 
 def table_of(region: str) -> PriceTable:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cli.errors import CommandError
-from cli.price_format import amount, new_table, notes, print_tables, rounded, table_of
+from cli.price_format import SPOT_NOTE, amount, new_table, notes, print_tables, rounded, table_of
 from cli.stackfile import config_of, setting
 from cli.urns import name_of
 from config.costs import Cost, cost_of, total
@@ -74,6 +74,7 @@ class Change:
     type: str
     name: str
     delta: Cost
+    spot: bool = False  # of a Spot Instance, before or after: counted is the most that it costs
 
 
 def run(file: Path, stack: str, region: str | None, *, as_json: bool) -> int:
@@ -90,9 +91,11 @@ def run(file: Path, stack: str, region: str | None, *, as_json: bool) -> int:
         return 0
     shown = new_table(f"Changes in {table.region}", "USD a month")
     for change in found:
-        shown.add_row(f"  {change.operation} {change.name}", amount(change.delta, sign=True))
+        spot = " (spot: at most)" if change.spot else ""
+        shown.add_row(f"  {change.operation} {change.name}{spot}", amount(change.delta, sign=True))
     shown.add_row("  all", amount(delta, sign=True))
-    print_tables([shown], notes(table, delta.unknown))
+    spot_note = [SPOT_NOTE] if any(change.spot for change in found) else []
+    print_tables([shown], [*spot_note, *notes(table, delta.unknown)])
     return 0
 
 
@@ -112,9 +115,10 @@ def changes(digest: Mapping[str, Any], table: PriceTable) -> list[Change]:
         if not after and old.get("retainOnDelete"):
             continue  # AWS has it still, and it is paid for
         delta = (_price(new, table) if after else Cost()) - (_price(old, table) if before else Cost())
-        if delta != Cost():
-            name = name_of(str(step["urn"]))
-            found.append(Change(operation=operation, type=(new or old)["type"], name=name, delta=delta))
+        spot = (before and _is_spot(old), after and _is_spot(new))
+        if delta != Cost() or spot[0] is not spot[1]:
+            name, type_ = name_of(str(step["urn"])), (new or old)["type"]
+            found.append(Change(operation=operation, type=type_, name=name, delta=delta, spot=any(spot)))
     return found
 
 
@@ -151,6 +155,11 @@ def _instance(inputs: State, table: PriceTable) -> Cost:
         + _disk(disk.get("volumeType"), disk.get("volumeSize"), table)
         + address
     )
+
+
+def _is_spot(state: State) -> bool:
+    options = (state.get("inputs") or {}).get("instanceMarketOptions") or {}
+    return bool(options.get("marketType") == "spot")
 
 
 def _volume(inputs: State, table: PriceTable) -> Cost:
@@ -230,6 +239,7 @@ def _document(table: PriceTable, found: list[Change], delta: Cost) -> dict[str, 
                 "type": change.type,
                 "name": change.name,
                 "usdMonthly": rounded(change.delta),
+                "spot": change.spot,
             }
             for change in found
         ],

@@ -17,7 +17,7 @@ from components.network import Network
 from components.parameters import Parameters
 from components.security import Security
 from config import naming as tags
-from config.model import NodePlan
+from config.model import Market, NodePlan
 from config.naming import Naming
 
 T = TypeVar("T")
@@ -27,6 +27,12 @@ T = TypeVar("T")
 IGNORED = ["ami", "user_data_base64", f'tags["{tags.TAG_DIGEST}"]']
 # Where a node may be of several types, which one it is gets decided when it is started.
 _SEVERAL = "instance_type"
+# AWS stops it and starts it again, and does not end it: name, address and disk stay. Without a price it is at
+# most the on-demand one. Source: EC2 user guide, "Behavior of Spot Instance interruptions".
+_SPOT: ec2.InstanceInstanceMarketOptionsArgsDict = {
+    "market_type": "spot",
+    "spot_options": {"spot_instance_type": "persistent", "instance_interruption_behavior": "stop"},
+}
 # The answer of the metadata service ends at the node: a pod, one hop further, never gets its role. Two
 # would be for a controller that runs in a pod with the master's role; there is none.
 _HOPS = 1
@@ -79,6 +85,7 @@ def _instance(
         vpc_security_group_ids=None if interface else foundation.security.of_role[node.role],
         primary_network_interface={"network_interface_id": interface.id} if interface else None,
         disable_api_termination=protected,
+        instance_market_options=_SPOT if node.market is Market.SPOT else None,
         iam_instance_profile=foundation.iam.profiles[node.name].name,
         user_data_base64=base64.b64encode(data).decode(),
         metadata_options={
@@ -105,11 +112,19 @@ def _instance(
             parent=parent,
             depends_on=[*foundation.before(node), *after],
             ignore_changes=[*IGNORED, _SEVERAL] if node.further_types else IGNORED,
-            replacement_trigger=node.generation,
+            replacement_trigger=_trigger(node),
             delete_before_replace=True,
             protect=protected,
         ),
     )
+
+
+def _trigger(node: NodePlan) -> int | str:
+    """What an instance is made anew for. Of a Spot Instance also its type, which cannot change, and the
+    market: on the way back the provider does nothing (hashicorp/terraform-provider-aws, issue 38141)."""
+    if node.market is Market.SPOT:
+        return f"{node.generation}, {node.market} {node.instance_type}"
+    return node.generation
 
 
 class ControlPlane(pulumi.ComponentResource):

@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 from types import MappingProxyType
 
-from config.model import BudgetSettings, NodeSettings, Power, Schedule, Settings
+from config.model import BudgetSettings, Market, NodeSettings, Power, Schedule, Settings
 from config.naming import PROJECT
 from config.prices import GP3, KMS_KEY, MONTH, PUBLIC_IPV4, PriceTable, refresh_command
 from config.problems import Problem, Problems
@@ -88,6 +88,7 @@ class NodeCost:
     disk: Cost
     address: Cost
     fixed_address: bool
+    spot: bool = False  # then `instance` is the most that it costs: AWS sets the price, and no table has it
 
     @property
     def running(self) -> Cost:
@@ -154,6 +155,7 @@ def plan(
             disk=cost_of(table, GP3, settings.volume_gb),
             address=cost_of(table, PUBLIC_IPV4),
             fixed_address=pool is Pool.CONTROL_PLANE,
+            spot=settings.market is Market.SPOT,
         )
 
     return StackCost(

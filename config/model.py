@@ -35,6 +35,13 @@ class Power(StrEnum):
     ABSENT = "absent"
 
 
+class Market(StrEnum):
+    """How EC2 sells an instance. A Spot Instance costs less, and AWS may stop it at any time."""
+
+    ON_DEMAND = "on-demand"
+    SPOT = "spot"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Taint:
     """A Kubernetes node taint, set by the kubelet at first registration."""
@@ -78,6 +85,7 @@ class NodeSettings:
     volume_gb: int
     generation: int
     further_types: tuple[str, ...] = ()
+    market: Market = Market.ON_DEMAND
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ EPOCH_PATH = "/kubepark/epoch"
 CHANGES_PATH = "/kubepark/changes"  # how often each service was written to, as one JSON object
 IMAGES_PATH = "/kubepark/images"
 REFUSALS_PATH = "/kubepark/refusals"
+INTERRUPTIONS_PATH = "/kubepark/interruptions"  # of Spot Instances
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from config.model import (
     ControlPlaneSettings,
     GpuSettings,
     KubeflowSettings,
+    Market,
     NetworkSettings,
     NodePlan,
     NodeSettings,
@@ -74,6 +75,11 @@ SETTINGS = Settings(
 
 # What a master is that stops and starts GPU nodes: its user data is another.
 GUARDED = replace(SETTINGS, gpu=replace(SETTINGS.gpu, idle_minutes=60, wake_on_demand=True))
+# With a GPU node that is a Spot Instance: its user data is another.
+SPOT = replace(
+    SETTINGS,
+    gpu=replace(SETTINGS.gpu, nodes=tuple(replace(each, market=Market.SPOT) for each in SETTINGS.gpu.nodes)),
+)
 
 
 def plan(role: str, settings: Settings = SETTINGS) -> NodePlan:

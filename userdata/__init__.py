@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from config.model import NodePlan, Settings
-from userdata.files import NodeFile, guarding, node_files
+from userdata.files import NodeFile, extra_programs, node_files
 
 # EC2 takes 16,384 bytes before base64, and what is measured here is what is sent. The rest is for machines
 # whose zlib packs a little worse: the same stack should be accepted there, too.
@@ -61,9 +61,7 @@ def cloud_config(node: NodePlan, settings: Settings) -> str:
         "manage_etc_hosts": False,  # the block in /etc/hosts is kept by refresh-hosts
         "ssh_pwauth": False,
     }
-    units = ["kubepark-bootstrap.service"]
-    if guarding(node, settings):
-        units.append("kubepark-gpus.timer")
+    units = ["kubepark-bootstrap.service", *extra_programs(node, settings).values()]
     after: dict[str, Any] = {
         # --no-block: the unit must not wait for cloud-init, which waits for this command.
         "runcmd": [

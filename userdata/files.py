@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from config.model import NodePlan, NodeRole, Settings
+from config.model import Market, NodePlan, NodeRole, Settings
 from config.naming import Naming
 from config.versions import NVIDIA_DRIVER_BRANCH, NVIDIA_TOOLKIT
 from userdata import containerd, kubeadm
@@ -108,10 +109,20 @@ def node_files(node: NodePlan, settings: Settings) -> list[NodeFile]:
     ]
     if node.role is NodeRole.GPU:
         found.append(NodeFile(containerd.NVIDIA_FILE, containerd.nvidia_dropin(release)))
-    guards = guarding(node, settings)
-    return (
-        found + _copies("all", node.role.value, *(["guard"] if guards else [])) + _scripts(node.role, guards)
-    )
+    extras = {name: file for name, file in _EXTRAS.items() if name in extra_programs(node, settings)}
+    folders = ["all", node.role.value, *(Path(file).stem for file in extras.values())]
+    return found + _copies(*folders) + _scripts(node.role, extras)
+
+
+# Programs that not every stack has. Their units are in a folder of the file's name.
+_GUARD, _SPOT = "guard-gpus", "drain-spot"
+_EXTRAS = {_GUARD: "guard_gpus.py", _SPOT: "drain_spot.py"}
+
+
+def extra_programs(node: NodePlan, settings: Settings) -> dict[str, str]:
+    """Programs of this node that not every stack has, each with the unit that runs it."""
+    found = {_GUARD: "kubepark-gpus.timer"} if guarding(node, settings) else {}
+    return found | ({_SPOT: "kubepark-spot.service"} if node.market is Market.SPOT else {})
 
 
 def guarding(node: NodePlan, settings: Settings) -> bool:
@@ -197,11 +208,11 @@ def _copies(*parts: str) -> list[NodeFile]:
     return found
 
 
-def _scripts(role: NodeRole, guards: bool) -> list[NodeFile]:
+def _scripts(role: NodeRole, extras: Mapping[str, str]) -> list[NodeFile]:
     """Programs, by the names they have on the node. gzip looks back 32 KB: what is alike stands together."""
     names = {
         "kp-aws": "kp_aws.py",
-        **({"guard-gpus": "guard_gpus.py"} if guards else {}),
+        **extras,
         "bootstrap": "bootstrap.py",
         "refresh-hosts": "refresh_hosts.py",
         "lib.sh": "lib.sh",

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from config.instance_types import GPU_INSTANCE_TYPES, INSTANCE_TYPES, unusable
-from config.model import ControlPlaneSettings, GpuSettings, NetworkSettings, NodeSettings, Power
+from config.model import ControlPlaneSettings, GpuSettings, Market, NetworkSettings, NodeSettings, Power
 from config.naming import Naming
 from config.nodes import NODE_NUMBERS, node_number
 from config.problems import Problems
@@ -67,9 +67,14 @@ def workers(section: Section, ami: str) -> tuple[tuple[NodeSettings, ...], Power
 def gpu(section: Section, ami: str, network: NetworkSettings) -> GpuSettings:
     power = _power(section, *Power)
     types = _gpu_types(section)
+    market = Market(section.choice("market", Market, Market.ON_DEMAND))
+    if market is Market.SPOT and len(types) > 1:
+        # Source: EC2 user guide, "Behavior of Spot Instance interruptions".
+        wrong = "has several types, and a Spot Instance that is stopped cannot become another one"
+        section.refuse("instanceTypes", wrong, "one type, or gpu.market on-demand", None)
     first, *others = types or [DEFAULT_TYPES["gpu"]]
     nodes = tuple(
-        replace(node, further_types=tuple(others)) if node.instance_type == first else node
+        replace(node, market=market, further_types=tuple(others) if node.instance_type == first else ())
         for node in _pool(section, ami, first, 100, _DEFAULT_NAMES["gpu"], GPU_INSTANCE_TYPES)
     )
     slicing = section.section("timeSlicing")

@@ -18,6 +18,7 @@ from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 
+from sandbox.aws import spot
 from sandbox.aws.awswire import AwsRequest
 from sandbox.aws.stores import Stores
 from sandbox.config import ACCOUNT_ID
@@ -67,6 +68,8 @@ def _instance(aws: Stores, found: Answer) -> None:
     if association is not None:
         profile = association.iam_instance_profile
         found["IamInstanceProfile"] = {"Arn": profile.arn, "Id": profile.id}
+    if request := spot.request_of(aws, found["InstanceId"]):
+        found["SpotInstanceRequestId"] = request.id
     cpus = INSTANCE_TYPES[found["InstanceType"]]["VCpuInfo"]
     found |= {
         "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},

@@ -128,6 +128,16 @@ class Cloud:
         answer = self.ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
         return base64.b64decode(answer.get("UserData", {}).get("Value", ""))
 
+    def interruption(self, instance_id: str) -> dict[str, str] | None:
+        """The notice of a Spot Instance that EC2 is about to stop. Raises a `CloudError`."""
+        url = self.endpoint.rstrip("/") + config.INTERRUPTIONS_PATH
+        try:
+            with self._direct.open(url, timeout=5) as answer:
+                notices: dict[str, dict[str, str]] = json.load(answer)
+        except OSError as error:
+            raise EndpointConnectionError(endpoint_url=url, error=error) from error
+        return notices.get(instance_id)
+
     def role(self, profile: str) -> str | None:
         """Name of the role behind an instance profile; None if there is none. Raises a `CloudError`."""
         return self._roles.get(profile, lambda: self._read_role(profile))

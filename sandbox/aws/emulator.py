@@ -41,15 +41,17 @@ from moto.moto_server.werkzeug_app import (  # noqa: E402
 from werkzeug.serving import run_simple  # noqa: E402
 from werkzeug.wrappers import Response  # noqa: E402
 
-from sandbox.aws import answers, injected, strict  # noqa: E402
+from sandbox.aws import answers, injected, spot, strict  # noqa: E402
 from sandbox.aws.additions import Additions  # noqa: E402
 from sandbox.aws.awswire import AwsRequest, Refusal, parse, render_error  # noqa: E402
+from sandbox.aws.stores import Stores  # noqa: E402
 from sandbox.config import (  # noqa: E402
     ACCOUNT_ID,
     CHANGES_PATH,
     EPOCH_PATH,
     HEALTH_PATH,
     IMAGES_PATH,
+    INTERRUPTIONS_PATH,
     REFUSALS_PATH,
     REGION,
     is_loopback,
@@ -112,6 +114,7 @@ class Front:
         self._additions = Additions(self._register)
         self._images: set[str] = set()
         self._injected: Sequence[injected.Injected] = ()
+        self._interruptions = spot.Interruptions()
         self._epoch = secrets.token_hex(8)
         self._changes: Counter[str] = Counter()
         self._control: Mapping[str, Callable[[dict[str, Any], bytes], Response]] = {
@@ -119,6 +122,7 @@ class Front:
             EPOCH_PATH: self._get_epoch,
             HEALTH_PATH: self._get_health,
             IMAGES_PATH: self._put_images,
+            INTERRUPTIONS_PATH: self._interrupt,
             REFUSALS_PATH: self._put_refusals,
             RESET_PATH: self._reset,
         }
@@ -128,6 +132,7 @@ class Front:
         environ["wsgi.input"] = BytesIO(body)
         control = self._control.get(environ.get("PATH_INFO", ""))
         with self._lock:
+            self._changes["ec2"] += self._interruptions.act(Stores(self._region))
             response = control(environ, body) if control else self._aws(environ, body)
         answer: Iterable[bytes] = response(environ, start_response)
         return answer
@@ -162,8 +167,9 @@ class Front:
     def _refuse(self, request: AwsRequest) -> Refusal | None:
         """What a test has injected for this call."""
         meant = [row for row in self._injected if row.operation == request.operation]
-        call = strict.arguments_of(request) if meant else {}
-        return next(filter(None, (row.take(request.operation, call) for row in meant)), None)
+        call = strict.arguments_of(request) if meant or request.service == "ec2" else {}
+        taken = next(filter(None, (row.take(request.operation, call) for row in meant)), None)
+        return taken or self._interruptions.refuse(request.operation, call)
 
     def _get_epoch(self, environ: dict[str, Any], body: bytes) -> Response:
         return Response(self._epoch, content_type="text/plain")
@@ -195,6 +201,15 @@ class Front:
             return Response(str(error), status=400, content_type="text/plain")
         return Response(status=204)
 
+    def _interrupt(self, environ: dict[str, Any], body: bytes) -> Response:
+        """GET the notices by instance; PUT rows of `sandbox.aws.spot` in place of those that are there."""
+        if environ.get("REQUEST_METHOD") == "PUT":
+            try:
+                self._interruptions.announce(json.loads(body))
+            except (TypeError, KeyError, ValueError) as error:
+                return Response(f"not a list of rows: {error}", status=400, content_type="text/plain")
+        return Response(json.dumps(self._interruptions.notices), content_type="application/json")
+
     def _register(self, image: str, region: str = "") -> None:
         """An image with a given id; AWS's own API only gives out random ones."""
         region = region or self._region
@@ -216,6 +231,7 @@ class Front:
         """moto's own way of forgetting everything: another epoch for whoever remembers this one."""
         response = Response.from_app(self._moto, environ, buffered=True)
         self._epoch, self._injected = secrets.token_hex(8), ()
+        self._interruptions = spot.Interruptions()
         for image in self._images:
             self._register(image)
         return response

@@ -136,6 +136,10 @@ class MetadataService:
         tree["dynamic/instance-identity/document"] = lambda: self._document(instance)
         if user_data := self._cloud.user_data(self._instance_id):
             tree["user-data"] = lambda: user_data
+        spot = raw.get("InstanceLifecycle") == "spot"
+        if notice := self._cloud.interruption(instance.id) if spot else None:
+            tree["meta-data/spot/instance-action"] = lambda: _json(**notice)
+            tree["meta-data/spot/termination-time"] = lambda: notice["time"]
         role = self._cloud.role(instance.profile) if instance.profile else None
         if role:
             tree["meta-data/iam/info"] = lambda: self._profile(raw["IamInstanceProfile"])

@@ -16,7 +16,7 @@ from moto.core.exceptions import ServiceException
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.utils import get_service_model
 
-from sandbox.aws import policy_documents, strict_ec2, strict_scheduler
+from sandbox.aws import policy_documents, spot, strict_ec2, strict_scheduler
 from sandbox.aws.awswire import AwsRequest, Refusal
 from sandbox.aws.stores import Stores
 from sandbox.aws.strict_ec2 import Arguments, Check
@@ -76,10 +76,12 @@ def after(request: AwsRequest, answer: bytes) -> None:
         call, text = arguments_of(request), answer.decode()
         strict_ec2.own_interfaces(Stores(request.region), call, text)
         strict_ec2.keep_protection(Stores(request.region), call, text)
+        spot.note_requests(Stores(request.region), call, text)
     elif request.operation == "ec2:StartInstances":
         strict_ec2.note_start(Stores(request.region), arguments_of(request), answer.decode())
     elif request.operation == "ec2:TerminateInstances":
         strict_ec2.release_interfaces(Stores(request.region), arguments_of(request))
+        spot.reopen_requests(Stores(request.region), arguments_of(request))
 
 
 def _put_parameter(aws: Stores, call: Arguments) -> None:

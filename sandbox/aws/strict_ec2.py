@@ -18,6 +18,7 @@ from typing import Any
 from moto.core.utils import utcnow
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
 
+from sandbox.aws import spot
 from sandbox.aws.awswire import Refusal
 from sandbox.aws.stores import Stores
 
@@ -41,6 +42,7 @@ Check = Callable[[Stores, Arguments], None]
 def _run_instances(aws: Stores, call: Arguments) -> None:
     if forgotten := [name for name in _FORGOTTEN if call.get(name)]:
         raise Refusal("UnsupportedOperation", f"not emulated: {', '.join(forgotten)}")
+    spot.require_options(call)
     _require_images(aws, call)
     interface = (call.get("NetworkInterfaces") or [{}])[0]
     subnet = interface.get("SubnetId") or call.get("SubnetId")
@@ -111,6 +113,7 @@ def _require_size(aws: Stores, image_id: str, mapping: Arguments) -> None:
 
 def _modify_instance(aws: Stores, call: Arguments) -> None:
     instance = aws.ec2.get_instance(call["InstanceId"])
+    spot.keep_type(aws, call)
     for name in ("InstanceType", "UserData"):
         if name in call and instance.state != "stopped":
             message = f"The instance '{instance.id}' is not in the 'stopped' state, which {name} needs."

@@ -151,6 +151,13 @@ def test_no_capacity_for_a_moment_is_waited_for() -> None:
     assert said[0] == "no capacity for gpu01 (g4dn.xlarge) now; the next try is in 5 s"
 
 
+def test_a_spot_instance_that_aws_took_back_is_waited_for_and_then_left_to_it() -> None:
+    aws = Aws(code="IncorrectSpotRequestState", g4dn_xlarge=2)
+    assert start(aws)[0] == "g4dn.xlarge"
+    with pytest.raises(NoCapacity, match=r"g4dn\.xlarge: IncorrectSpotRequestState: no "):
+        start(Aws(code="IncorrectSpotRequestState", g4dn_xlarge=None))
+
+
 def test_after_the_deadline_the_instance_becomes_the_next_type() -> None:
     aws = Aws(g4dn_xlarge=None, g4dn_2xlarge=1)
     found, said, took = start(aws, "g4dn.xlarge", "g4dn.2xlarge", patience=20)

@@ -156,6 +156,53 @@ def test_a_list_of_types_is_refused_where_a_start_could_not_follow_it(
     ]
 
 
+# -- Spot Instances ----------------------------------------------------------------------------------
+
+
+def test_gpu_nodes_are_bought_on_demand_unless_the_stack_says_spot() -> None:
+    assert "instanceMarketOptions" not in ran().one(INSTANCE, "gpu01").inputs
+    (problem,) = refused(gpu__market="cheap")
+    words = "on-demand, spot"
+    assert f'kubepark:gpu.market: "cheap" is not one of {words}; accepted: {words}; fix: ' in problem
+    (problem,) = refused(gpu={"market": "spot", "instanceTypes": SEVERAL})
+    assert problem == (
+        "kubepark:gpu.instanceTypes: has several types, and a Spot Instance that is stopped cannot become another "
+        "one; accepted: one type, or gpu.market on-demand; fix: pulumi config rm --stack dev --path "
+        "kubepark:gpu.instanceTypes"
+    )
+    assert settings.parse(
+        "dev", configuration(gpu={"market": "spot", "instanceTypes": SEVERAL[:1]})
+    ).gpu.nodes
+
+
+def test_a_spot_instance_is_stopped_and_not_ended_and_no_other_node_is_one() -> None:
+    one, spot = ran(), ran(config=configuration(gpu__market="spot"))
+    assert spot.one(INSTANCE, "gpu01").inputs["instanceMarketOptions"] == {
+        "marketType": "spot",
+        "spotOptions": {"spotInstanceType": "persistent", "instanceInterruptionBehavior": "stop"},
+    }
+    differing = {urn for urn in one.urns if one.resources[urn].inputs != spot.resources[urn].inputs}
+    assert one.urns == spot.urns
+    assert differing == {one.one(INSTANCE, "gpu01").urn}
+    assert b"drain-spot" in user_data(spot, "gpu01")
+    assert b"drain-spot" not in user_data(spot, "master1") + user_data(one, "gpu01")
+
+
+def test_another_market_or_another_type_of_a_spot_instance_makes_gpu_nodes_anew_and_no_others() -> None:
+    def triggers(**gpu: Any) -> dict[str, Any]:
+        recording = ran(config=configuration(gpu=gpu))
+        return {item.name: item.replacement_trigger for item in recording.of_type(INSTANCE)}
+
+    plain, spot = triggers(), triggers(market="spot")
+    other, bigger = (
+        triggers(instanceType="g4dn.2xlarge"),
+        triggers(market="spot", instanceType="g4dn.2xlarge"),
+    )
+    assert plain == other == dict.fromkeys(plain, 1), "the type of any other instance changes in place"
+    assert {name for name in plain if plain[name] != spot[name]} == {"gpu01"}
+    assert {name for name in plain if spot[name] != bigger[name]} == {"gpu01"}
+
+
 # -- the master's guard of GPU nodes -----------------------------------------------------------------
 
 
@@ -177,9 +224,9 @@ def test_without_a_setting_nothing_of_the_guard_is_there() -> None:
     assert b"guard-gpus" not in user_data(recording)
 
 
-def user_data(recording: Recording) -> bytes:
-    """The master's, unpacked."""
-    return gzip.decompress(base64.b64decode(recording.one(INSTANCE, "master1").inputs["userDataBase64"]))
+def user_data(recording: Recording, node: str = "master1") -> bytes:
+    """Unpacked."""
+    return gzip.decompress(base64.b64decode(recording.one(INSTANCE, node).inputs["userDataBase64"]))
 
 
 def test_another_number_of_minutes_or_another_node_is_a_change_of_one_parameter() -> None:

@@ -122,6 +122,18 @@ def test_the_hours_of_a_schedule_are_priced(folder: Path, capsys: pytest.Capture
     assert document["gpuHoursAWeek"] == 55
 
 
+def test_a_spot_instance_costs_at_most_what_is_counted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, configuration(gpu__market="spot"))
+    code, out, _ = price(capsys)
+    assert code == 0
+    assert out.count("  GPU (1, spot: at most) ") == 3
+    assert "\nSpot: at most the on-demand price, which is counted. AWS sets the price of the day.\n" in out
+    found = json.loads(price(capsys, "--json")[1])
+    assert (found["spot"], found["usd"]["month"]["gpu"]["running"]) == (["gpu01"], 395.63)
+
+
 def test_a_sandbox_costs_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder, configuration(aws__endpoint="http://127.0.0.1:4566"))
     assert "This stack is a sandbox and costs nothing" in price(capsys)[1]

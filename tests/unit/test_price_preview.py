@@ -79,6 +79,14 @@ def test_a_worker_more_and_the_gpu_parked() -> None:
     assert total(change.delta for change in found).known == Decimal("-236.812")
 
 
+def test_a_gpu_that_becomes_a_spot_instance_is_listed_with_the_most_that_it_costs() -> None:
+    spot = run(preview=True, config=configuration(gpu__market="spot"))
+    (change,) = changes(digest(before(), spot), table())
+    assert (change.name, change.spot, change.delta.known) == ("gpu01", True, Decimal(0))
+    (gone,) = changes(digest(spot, run(preview=True, config=configuration(gpu__power="absent"))), table())
+    assert (gone.operation, gone.spot, gone.delta.known) == ("delete", True, Decimal("-395.63"))
+
+
 def test_the_whole_stack_is_the_price_of_the_stack() -> None:
     """From nothing: what `kubepark price` says of the settings, by another way."""
     nothing = run(preview=True, config=configuration(budget={"monthlyUsd": 1}))
@@ -214,6 +222,7 @@ def test_as_json_and_elsewhere(file: Path, capsys: pytest.CaptureFixture[str]) -
         "type": "aws:ec2/instance:Instance",
         "name": "worker04",
         "usdMonthly": 158.82,
+        "spot": False,
     }
     seoul = json.loads(price(capsys, file, "--json", "--region", "ap-northeast-2")[1])
     assert seoul["usdMonthly"] == -291.42  # 193.664 - 485.08

@@ -64,7 +64,8 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown nested key": (
         {"gpu__power_": "running"},
         "kubepark:gpu.power_: is not a known key (did you mean power?); accepted: ami, availabilityZone, "
-        "idleMinutes, instanceType, instanceTypes, labels, nodes, power, schedule, timeSlicing, volumeGb, "
+        "idleMinutes, instanceType, instanceTypes, labels, market, nodes, power, schedule, timeSlicing, "
+        "volumeGb, "
         "wakeOnDemand; "
         "fix: pulumi config rm --stack dev --path kubepark:gpu.power_",
     ),

@@ -13,7 +13,7 @@ import yaml
 
 import userdata
 from tests import userdata_sample as sample
-from tests.userdata_sample import GUARDED, ROLES, SETTINGS, document, files, plan, text
+from tests.userdata_sample import GUARDED, ROLES, SETTINGS, SPOT, document, files, plan, text
 
 # cloud-init ignores a key that it does not know, so a misspelt one would pass its schema.
 KEYS = {"hostname", "manage_etc_hosts", "ssh_pwauth", "write_files", "runcmd"}
@@ -37,6 +37,16 @@ def test_golden_of_a_master_that_stops_and_starts_gpu_nodes():
     assert text("master", other) == found, "numbers are in a parameter"
 
 
+def test_golden_of_a_gpu_node_that_is_a_spot_instance():
+    golden, found = sample.GOLDEN / "gpu-spot.yaml", text("gpu", SPOT)
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(found)
+    assert found == golden.read_text(), "refresh with UPDATE_GOLDEN=1 and read the difference"
+    assert [text(role, SPOT) for role in ("worker", "master")] == [
+        text(role) for role in ("worker", "master")
+    ]
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_the_same_input_gives_the_same_bytes(role):
     first, second = (userdata.render(plan(role), SETTINGS) for _ in range(2))
@@ -49,7 +59,7 @@ def test_it_fits_with_the_longest_names(role):
     labels = {f"label-{n}.example.org/some-key": f"value-{n}" for n in range(10)}
     long = sample.with_endpoints("https://" + "e" * 80, "https://" + "a" * 80 + ":6443")
     long = replace(long, cluster="c" * 40, gpu=replace(long.gpu, labels=labels))
-    for guarded in (long, replace(long, gpu=replace(GUARDED.gpu, labels=labels))):
+    for guarded in (long, *(replace(long, gpu=replace(each.gpu, labels=labels)) for each in (GUARDED, SPOT))):
         assert userdata.oversize(userdata.render(plan(role, guarded), guarded)) == 0
 
 

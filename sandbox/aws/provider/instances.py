@@ -13,6 +13,10 @@ from sandbox.aws.provider.resource_type import Change, ResourceType, as_set, pat
 from sandbox.aws.provider.values import UNKNOWN, CheckFailure, Properties
 
 _METADATA = ("httpEndpoint", "httpTokens", "httpPutResponseHopLimit")
+_MARKET = paths(
+    "instanceMarketOptions.marketType instanceMarketOptions.spotOptions.spotInstanceType"
+    " instanceMarketOptions.spotOptions.instanceInterruptionBehavior"
+)
 _DISK = ("volumeSize", "volumeType", "encrypted", "kmsKeyId")
 _WITH_OWN_INTERFACE = ("subnetId", "vpcSecurityGroupIds", "privateIp")
 # Seconds between looks, and looks, at an instance that is starting or stopping.
@@ -26,21 +30,26 @@ class Instance(Ec2ResourceType):
         " ".join(f"metadataOptions.{name}" for name in _METADATA)
         + " " + " ".join(f"rootBlockDevice.{name}" for name in _DISK)
     )  # fmt: skip
-    handles = _nested | paths(
-        "ami instanceType subnetId privateIp vpcSecurityGroupIds iamInstanceProfile userDataBase64"
-        " disableApiTermination primaryNetworkInterface.networkInterfaceId rootBlockDevice.tags"
-        " rootBlockDevice.deleteOnTermination"
+    handles = (
+        _nested
+        | _MARKET
+        | paths(
+            "ami instanceType subnetId privateIp vpcSecurityGroupIds iamInstanceProfile userDataBase64"
+            " disableApiTermination primaryNetworkInterface.networkInterfaceId rootBlockDevice.tags"
+            " rootBlockDevice.deleteOnTermination"
+        )
     )
     fields = paths("instanceType ebsOptimized subnetId")
     force_new = paths(
         "ami subnetId privateIp primaryNetworkInterface rootBlockDevice.encrypted rootBlockDevice.kmsKeyId"
+        " instanceMarketOptions"
     )
     defaults = MappingProxyType(
         {"rootBlockDevice.deleteOnTermination": True, "metadataOptions.httpEndpoint": "enabled"}
     )
     computed = _nested | paths(
         "subnetId privateIp vpcSecurityGroupIds iamInstanceProfile primaryNetworkInterface rootBlockDevice"
-        " metadataOptions userDataBase64 disableApiTermination"
+        " metadataOptions userDataBase64 disableApiTermination instanceMarketOptions"
     )
     same = MappingProxyType({"vpcSecurityGroupIds": as_set})
     volatile = paths("publicIp publicDns instanceState")
@@ -78,6 +87,7 @@ class Instance(Ec2ResourceType):
                 UserData=_user_data(inputs),
                 DisableApiTermination=inputs.get("disableApiTermination"),
                 IamInstanceProfile=None if profile is None else {"Name": profile},
+                InstanceMarketOptions=_market(inputs),
                 MetadataOptions=_capitals(inputs.get("metadataOptions"), _METADATA) or None,
             ),
         )
@@ -120,6 +130,7 @@ class Instance(Ec2ResourceType):
             "disableApiTermination": _attribute(api, found["InstanceId"], "disableApiTermination"),
             "metadataOptions": {name: options.get(capital(name)) for name in _METADATA},
             "rootBlockDevice": _root_disk(api, found, known),
+            **_spot(api, found),
         }
 
     def update(self, api: Api, id: str, change: Change) -> None:
@@ -168,6 +179,8 @@ class Instance(Ec2ResourceType):
         self.retag(api, volume["VolumeId"], sorted(before.keys() - tags.keys()), tags)
 
     def delete(self, api: Api, id: str, state: Properties) -> None:
+        if request := state.get("spotInstanceRequestId"):  # it would bring another instance
+            api.ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=[request])
         api.ec2.terminate_instances(InstanceIds=[id])
         _wait(api, id, "terminated")
 
@@ -247,6 +260,32 @@ def _root_device(api: Api, inputs: Properties) -> dict[str, Any]:
     disk = inputs.get("rootBlockDevice") or {}
     ebs = {**_capitals(disk, _DISK), "DeleteOnTermination": disk.get("deleteOnTermination", True)}
     return {"DeviceName": image["RootDeviceName"], "Ebs": ebs}
+
+
+def _market(inputs: Properties) -> dict[str, Any] | None:
+    options = inputs.get("instanceMarketOptions")
+    if not options:
+        return None
+    spot = {capital(name): value for name, value in (options.get("spotOptions") or {}).items()}
+    return given(MarketType=options["marketType"], SpotOptions=spot or None)
+
+
+def _spot(api: Api, found: dict[str, Any]) -> Properties:
+    """As the official provider reads it. Source: hashicorp/terraform-provider-aws, ec2_instance.go."""
+    id = found.get("SpotInstanceRequestId")
+    if not id:
+        return {"instanceLifecycle": None, "spotInstanceRequestId": None, "instanceMarketOptions": None}
+    answer = api.ec2.describe_spot_instance_requests(SpotInstanceRequestIds=[id])
+    request = answer["SpotInstanceRequests"][0]
+    options = {
+        "instanceInterruptionBehavior": request["InstanceInterruptionBehavior"],
+        "spotInstanceType": request["Type"],
+    }
+    return {
+        "instanceLifecycle": found["InstanceLifecycle"],
+        "spotInstanceRequestId": id,
+        "instanceMarketOptions": {"marketType": "spot", "spotOptions": options},
+    }
 
 
 def _volume_tags(api: Api, inputs: Properties) -> dict[str, str]:
