@@ -120,6 +120,17 @@ def test_a_preview_from_nothing_shows_every_document():
     assert [(name, key) for name, key, value in found if value is NOT_KNOWN_YET] == []
 
 
+def test_a_guard_of_spot_instances_violates_nothing():
+    gpu = {"idleMinutes": 60, "wakeOnDemand": True, "market": "spot"}
+    config = configuration(controlPlane__protected=True, gpu=gpu)
+    recording = run(stack="prod", config=config)
+    assert recording.error is None
+    for rule in (each for each in RULES if not isinstance(RULES[each], StackValidationPolicy)):
+        for item in recording.resources.values():
+            if rule != "waivers-in-force":
+                assert not result_of(rule, item, recording).violations, (rule, item.name)
+
+
 def test_every_type_of_ours_that_takes_tags_is_evaluated():
     types = {item.type for item in recorded(False).resources.values() if item.package == "aws"}
     with_tags = set()

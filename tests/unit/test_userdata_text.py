@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.userdata_sample import ROLES, files
+from tests.userdata_sample import GUARDED, ROLES, SPOT, document, files
 from userdata.slim import slim
 
 SHELLCHECK = Path(sysconfig.get_path("scripts")) / "shellcheck"
@@ -78,6 +78,25 @@ def test_python_compiles_for_the_oldest_platform(role):
     assert {"kp-aws", "bootstrap", "refresh-hosts"} <= {Path(path).name for path in found}
     for path, text in found.items():
         ast.parse(text, filename=path, feature_version=(3, 9))
+
+
+@pytest.mark.parametrize(
+    ("role", "settings", "program", "unit"),
+    [
+        ("master", GUARDED, "guard-gpus", "kubepark-gpus.timer"),
+        ("gpu", SPOT, "drain-spot", "kubepark-spot.service"),
+    ],
+)
+def test_a_program_that_not_every_stack_has_comes_with_a_unit_that_starts_it(role, settings, program, unit):
+    found, path = files(role, settings), f"/usr/local/lib/kubepark/{program}"
+    assert path not in files(role)
+    ast.parse(found[path], filename=path, feature_version=(3, 9))
+    services = [text for name, text in found.items() if f"\nExecStart={path}\n" in text]
+    assert len(services) == 1
+    started = found[f"/etc/systemd/system/{unit}"]
+    assert "\n[Install]\nWantedBy=" in started
+    *_, enabled = document(role, settings)["runcmd"]
+    assert enabled[-2:] == ["kubepark-bootstrap.service", unit]
 
 
 def _without_docstrings(text: str) -> str:

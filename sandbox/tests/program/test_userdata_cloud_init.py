@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from tests.userdata_sample import ROLES, document
+from tests.userdata_sample import GUARDED, ROLES, SETTINGS, SPOT, document
 
 NAME = "schema-cloud-config-v1.json"
 
@@ -50,9 +50,10 @@ def unpack(folder: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, GUARDED, SPOT], ids=["plain", "guarded", "spot"])
 @pytest.mark.parametrize("role", ROLES)
-def test_schema(role):
-    jsonschema.Draft4Validator(schema()).validate(document(role))
+def test_schema(role, settings):
+    jsonschema.Draft4Validator(schema()).validate(document(role, settings))
 
 
 @pytest.mark.parametrize(
