@@ -123,6 +123,17 @@ def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, *, guards: boo
                     }
                 },
             },
+            {
+                # EC2 uses the key of a root disk by a grant of whoever starts the instance; without it the
+                # call succeeds, and the instance stops again.
+                # Source: https://repost.aws/knowledge-center/kms-iam-ec2-permission
+                **_allow("RootDisks", "kms:CreateGrant", keys),
+                "Condition": {
+                    "ForAnyValue:StringEquals": {"kms:ResourceAliases": naming.key_alias},
+                    "StringEquals": {"kms:ViaService": f"ec2.{aws.region}.amazonaws.com"},
+                    "Bool": {"kms:GrantIsForAWSResource": "true"},
+                },
+            },
         ]
     return {"Version": "2012-10-17", "Statement": statements}
 

@@ -94,6 +94,20 @@ class _Store:
         arn = f"arn:aws:ec2:{self.cloud.region}:{ACCOUNT_ID}:instance/{instance_id}"
         return Call(action, arn, {**self._always, **self._direct, **own})
 
+    def disk_calls(self, instance_id: str) -> Iterator[Call]:
+        """For a start: EC2 uses the keys of the disks in the caller's name. (AWS answers well without that
+        right, and the instance stops again: here it is refused.)"""
+        here = [{"Name": "attachment.instance-id", "Values": [instance_id]}]
+        found = _look(f"volumes of {instance_id}", self.cloud.ec2.describe_volumes, Filters=here)
+        for arn in sorted({each["KmsKeyId"] for each in found["Volumes"] if each.get("KmsKeyId")}):
+            context: Context = {
+                "kms:ResourceAliases": self.cloud.key_aliases(arn),
+                "kms:ViaService": f"ec2.{self.cloud.region}.amazonaws.com",
+                "kms:CallerAccount": ACCOUNT_ID,
+                "kms:GrantIsForAWSResource": "true",
+            }
+            yield Call("kms:CreateGrant", arn, {**self._always, **context})
+
     def key_call(self, action: str, key: str, name: str) -> Call:
         """A call of KMS that Parameter Store makes for the caller, about the value of `name`."""
         arn = _look(f"key {key}", self.cloud.key_arn, key=key)
@@ -175,6 +189,8 @@ def _each_instance(store: _Store, parameters: Parameters) -> Iterator[Call]:
         raise Unsupported(f"a call with {', '.join(sorted(parameters))}")
     for instance_id in ids:
         yield store.instance_call(f"ec2:{parameters['Action']}", instance_id)
+        if parameters["Action"] == "StartInstances":
+            yield from store.disk_calls(instance_id)
 
 
 _PROTOCOL = {"Action", "Version"}

@@ -84,11 +84,12 @@ def test_the_master_writes_secrets_and_reads_none_back() -> None:
 def test_a_guard_stops_and_starts_this_clusters_gpu_nodes_and_a_worker_never_is_one() -> None:
     document = policies()["master1-guard"]
     added = [each for each in document["Statement"] if each not in policies()["master1"]["Statement"]]
-    assert {each["Sid"] for each in added} == {"ReadPower", "WritePower", "GpuNodes"}
+    assert [each["Sid"] for each in added] == ["ReadPower", "WritePower", "GpuNodes", "RootDisks"]
     assert actions(document, "/lab/power") == {"ssm:GetParameter", "ssm:PutParameter"}
     assert actions(document, "/lab/gpu-power") == {"ssm:GetParameter"}
     assert actions(document, ":instance/*") == {"ec2:StartInstances", "ec2:StopInstances"}
-    assert added[-1]["Condition"] == {
+    assert actions(document, ":key/*") == {"kms:Encrypt", "kms:CreateGrant"}
+    assert added[2]["Condition"] == {
         "StringEquals": {"aws:ResourceTag/kubepark:cluster": "lab", "aws:ResourceTag/kubepark:role": "gpu"}
     }
     lab = settings.parse("dev", configuration())

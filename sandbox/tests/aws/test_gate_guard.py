@@ -74,6 +74,18 @@ def machine(lab: World, tags: dict[str, str]) -> str:
     return found
 
 
+def encrypted(lab: World, key: str) -> str:
+    """One of our GPU nodes, stopped, with its root disk under a key."""
+    disk = {"DeviceName": "/dev/sda1", "Ebs": {"Encrypted": True, "KmsKeyId": key, "VolumeSize": 20}}
+    answer = lab.ec2.run_instances(
+        ImageId=IMAGE, InstanceType="g4dn.xlarge", MinCount=1, MaxCount=1, BlockDeviceMappings=[disk]
+    )
+    found = str(answer["Instances"][0]["InstanceId"])
+    lab.ec2.create_tags(Resources=[found], Tags=[{"Key": k, "Value": v} for k, v in OURS.items()])
+    lab.ec2.stop_instances(InstanceIds=[found])
+    return found
+
+
 def node(instance: str) -> Any:
     return {"spec": {"providerID": f"aws:///{REGION}a/{instance}"}}
 
@@ -98,6 +110,16 @@ def test_it_stops_and_starts_this_clusters_gpu_nodes(guard: Guard, lab: World, m
         ("ec2:StopInstances", "GpuNodes"),
         ("ec2:StartInstances", "GpuNodes"),
     }
+
+
+def test_a_start_needs_the_key_of_the_root_disk_and_may_use_the_clusters(guard: Guard, lab: World) -> None:
+    ours = encrypted(lab, lab.key_arn)
+    assert guard.ec2("StartInstances", node(ours))[0] == ""
+    other = encrypted(lab, lab.kms.create_key()["KeyMetadata"]["Arn"])
+    code, said = guard.ec2("StartInstances", node(other))
+    assert code == "AccessDeniedException"
+    assert "is not authorized to perform: kms:CreateGrant on resource: arn:aws:kms:" in said
+    assert state(lab, other) == "stopped"
 
 
 @pytest.mark.parametrize("whose", OTHERS)
