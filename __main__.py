@@ -18,7 +18,7 @@ from components.power import pin
 from components.schedule import GpuSchedule
 from components.security import Security
 from config import costs, last_update, people
-from config.model import NodeRole, Power, Settings
+from config.model import Market, NodeRole, Power, Settings
 from config.naming import API_PORT, TAG_CLUSTER, Naming
 
 
@@ -30,7 +30,8 @@ def main() -> None:
 
     network = Network("network", settings.network, naming, in_aws)
     security = Security("security", network.vpc_id, settings.network.admin_cidrs, naming, in_aws)
-    keys = Keys("keys", settings.aws, naming, in_aws)
+    spot = any(node.market is Market.SPOT for node in settings.gpu.nodes)
+    keys = Keys("keys", settings.aws, naming, spot, in_aws)
     iam = Iam("iam", plan.nodes, settings.aws, naming, settings.gpu.guarded, in_aws)
     parameters = Parameters("parameters", plan.nodes, naming, keys.alias.name, settings.gpu, in_aws)
     foundation = Foundation(

@@ -40,25 +40,55 @@ _SESSION_MANAGER = (
     "ssmmessages:OpenDataChannel",
 )
 
+_SPOT_ROLE = "aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+_DISK_USE = (
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+)
+
 
 def parameter_arn(aws: AwsSettings, name: str) -> str:
     return f"arn:{partition(aws.region)}:ssm:{aws.region}:{aws.account_id}:parameter{name}"
 
 
-def key_policy(aws: AwsSettings) -> Document:
-    """The account decides by IAM who may use the key; nobody outside it can."""
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
+def key_policy(aws: AwsSettings, *, spot: bool = False) -> Document:
+    """The account decides by IAM who may use the key; nobody outside it can.
+
+    `spot`: EC2's own role starts Spot Instances that it took back, whose disks are under the key. Nobody can
+    give that role a policy, so the key's says it. Source: EC2 user guide, "Service-linked role for Spot
+    Instance requests"; what EC2 needs of a key: EBS user guide, "Requirements for Amazon EBS encryption".
+    """
+    account = f"arn:{partition(aws.region)}:iam::{aws.account_id}"
+    statements: list[Document] = [
+        {
+            "Sid": "AccountByIam",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"{account}:root"},
+            "Action": "kms:*",
+            "Resource": "*",
+        }
+    ]
+    if spot:
+        through_ec2 = {"StringEquals": {"kms:ViaService": f"ec2.{aws.region}.amazonaws.com"}}
+        role = {"AWS": f"{account}:role/{_SPOT_ROLE}"}
+        statements += [
             {
-                "Sid": "AccountByIam",
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:{partition(aws.region)}:iam::{aws.account_id}:root"},
-                "Action": "kms:*",
-                "Resource": "*",
-            }
-        ],
-    }
+                **_allow("SpotDisks", list(_DISK_USE), "*"),
+                "Principal": role,
+                "Condition": through_ec2,
+            },
+            {
+                **_allow("SpotGrants", "kms:CreateGrant", "*"),
+                "Principal": role,
+                "Condition": {**through_ec2, "Bool": {"kms:GrantIsForAWSResource": "true"}},
+            },
+        ]
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, *, guards: bool = False) -> Document:

@@ -29,12 +29,15 @@ def policies() -> dict[str, Any]:
         if node.name in ("master1", "worker01", "gpu01")
     }
     guard = iam.node_policy(nodes[0], lab.aws, Naming(lab.cluster), guards=True)
-    by_hours = {
+    return {
+        **found,
+        "master1-guard": guard,
         "schedule": schedule.role_policy(["gpu01"], lab.aws, Naming(lab.cluster)),
         "assume-schedule": schedule.trust_policy(lab.aws, Naming(lab.cluster)),
+        "key": iam.key_policy(lab.aws),
+        "key-spot": iam.key_policy(lab.aws, spot=True),
+        "assume": iam.ASSUME_BY_EC2,
     }
-    shared = {"key": iam.key_policy(lab.aws), "assume": iam.ASSUME_BY_EC2}
-    return {**found, **by_hours, "master1-guard": guard, **shared}
 
 
 @pytest.mark.parametrize("name", sorted(policies()))
@@ -97,6 +100,16 @@ def test_a_guard_stops_and_starts_this_clusters_gpu_nodes_and_a_worker_never_is_
         assert iam.node_policy(node, lab.aws, Naming("lab"), guards=True) == iam.node_policy(
             node, lab.aws, Naming("lab")
         )
+
+
+def test_ec2s_role_for_spot_instances_uses_the_key_for_disks_alone() -> None:
+    first, *added = policies()["key-spot"]["Statement"]
+    assert [first] == policies()["key"]["Statement"]
+    role = "arn:aws:iam::123456789012:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+    for statement in added:
+        assert statement["Principal"] == {"AWS": role}
+        assert statement["Condition"]["StringEquals"] == {"kms:ViaService": "ec2.us-east-1.amazonaws.com"}
+    assert added[1]["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
 
 
 def test_the_master_reads_all_records_and_writes_its_own() -> None:

@@ -183,7 +183,10 @@ def test_a_spot_instance_is_stopped_and_not_ended_and_no_other_node_is_one() -> 
     }
     differing = {urn for urn in one.urns if one.resources[urn].inputs != spot.resources[urn].inputs}
     assert one.urns == spot.urns
-    assert differing == {one.one(INSTANCE, "gpu01").urn}
+    key = one.one("aws:kms/key:Key", "keys-cluster")
+    assert differing == {one.one(INSTANCE, "gpu01").urn, key.urn}, "and the key of its disk"
+    changed = spot.resources[key.urn].inputs
+    assert {name for name in changed if changed[name] != key.inputs[name]} == {"policy"}
     assert b"drain-spot" in user_data(spot, "gpu01")
     assert b"drain-spot" not in user_data(spot, "master1") + user_data(one, "gpu01")
 
