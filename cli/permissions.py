@@ -328,12 +328,8 @@ def policy(cluster: str, region: str, account: str, granted: Iterable[Grants] | 
         }
 
     operator = "StringLike" if "*" in cluster else "StringEquals"
-    kept = {
-        scope: actions
-        for scope, actions in chosen.items()
-        if "*" not in "".join(map(filled, scope.conditions))
-    }
-    return {"Version": "2012-10-17", "Statement": [statement(*each) for each in kept.items()]}
+    kept = [each for each in chosen.items() if "*" not in "".join(map(filled, each[0].conditions))]
+    return {"Version": "2012-10-17", "Statement": [statement(*each) for each in kept]}
 
 
 def _covered(action: str, actions: Iterable[str]) -> bool:
