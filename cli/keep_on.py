@@ -75,9 +75,12 @@ def renew(stack: str, variables: Mapping[str, str], known: power.Known, now: dat
         return
     schedules = Schedules(client("scheduler", stack, variables), Naming(cluster_of(stack)))
     for name, end in kept.items():
-        if stop := schedules.stop(name):
-            schedules.hold(name, stop, plan(schedule, now, end))
-            print(f"power: {name} is kept on until {shown(end, schedule)}", flush=True)
+        stop = schedules.stop(name)
+        if stop and not stop.get("StartDate"):
+            wanted = plan(schedule, now, end)
+            schedules.hold(name, stop, wanted)
+            if wanted.held:
+                print(f"power: {name} is kept on until {shown(end, schedule)}", flush=True)
 
 
 def _running(at: Session, known: power.Known) -> list[Machine]:

@@ -235,6 +235,8 @@ def test_an_update_that_made_the_schedule_anew_holds_it_off_again(
     assert aws.schedule("gpu01-stop")["StartDate"] == utc("2099-01-05 14:00")
     assert aws.schedule("gpu01-until")["Target"]["Input"] == "of another instance"
     assert capsys.readouterr().out == "power: gpu01 is kept on until Mon 2099-01-05 23:00 Asia/Seoul\n"
+    keep_on.renew("dev", {}, known, utc("2099-01-05 06:00"))
+    assert capsys.readouterr().out == "", "nothing was undone"
     aws.scheduler.delete_schedule(GroupName="kubepark-dev", Name="gpu01-until")
     keep_on.renew("dev", {}, known, utc("2099-01-05 15:00"))
     assert aws.names == ["gpu01-stop"], "what is over is over"

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -48,6 +49,28 @@ NO_CAPACITY = {
     "arguments": {},
 }
 TRIES = 5  # of boto3, for an error of AWS's own
+
+
+@pytest.fixture(scope="module")
+def checkout(checkout: Project) -> Project:
+    """A stack whose GPU node has hours: it is an hour since they began, and an hour until their end."""
+    checkout.set("kubepark:gpu.schedule", _hours(end=1))
+    return checkout
+
+
+def _hours(end: int) -> dict[str, str]:
+    now = datetime.now(UTC)
+    start, stop = (f"{now + timedelta(hours=hours):%H:%M}" for hours in (-1, end))
+    return {"start": start, "stop": stop, "timezone": "UTC", "days": "Mon-Sun"}
+
+
+def held(project: Project) -> bool:
+    """Whether the stop of gpu01 is held off."""
+    group = {"GroupName": "kubepark-sandbox"}
+    stop = project.aws("scheduler").get_schedule(**group, Name="gpu01-stop")
+    once = project.aws("scheduler").get_schedule(**group, Name="gpu01-until")
+    assert stop["Target"] == once["Target"]
+    return bool(stop.get("StartDate"))
 
 
 @pytest.fixture(autouse=True)
@@ -169,8 +192,12 @@ def test_a_budget_blocks_until_the_deadline_and_force_ends_it_and_no_update_undo
     assert CORDONED not in node["metadata"]["annotations"]
     assert node["status"]["allocatable"]["nvidia.com/gpu"] == "1"
     assert record(project) == {"schema": 1, "stopped": []}
+    assert "held off: the stop of " in project.ok("keep-on", "--for", "3h")
+    assert (list(record(project)["keepOn"]), held(project)) == (["gpu01"], True)
     project.ok("preview", "--expect-no-changes")
     assert project.drift() == {}
+    project.ok("refresh", "--yes")
+    project.ok("preview", "--expect-no-changes")
     requests = (project.state / "logs" / "requests.jsonl").read_text(encoding="utf-8").splitlines()
     assert {"ec2:StartInstances", "ec2:StopInstances"} <= {
         f"{each['service']}:{each['action']}" for each in operators(requests)
@@ -226,7 +253,12 @@ def test_who_was_started_past_the_command_is_uncordoned_and_the_difference_is_sa
     assert "worker03: already parked" not in project.ok("preview", "--expect-no-changes")
     ec2.start_instances(InstanceIds=[worker])  # as a schedule does, or a person in the console
     until("the master uncordons it", lambda: "unschedulable" not in nodes(project)["worker03"]["spec"], 60)
+    project.ok("keep-on", "--for", "3h")
+    project.ok("refresh", "--yes")
+    project.set("kubepark:gpu.schedule", _hours(end=2))
     said = project.ok("up", *QUICK)
+    assert "power: gpu01 is kept on until " in said, "its schedule was made anew"
+    assert held(project)
     assert (
         "power: worker03: running, and the record says parked; to stop it: bin/kubepark park worker03" in said
     )
