@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import tempfile
 import threading
@@ -16,13 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cli.urns import name_of
+from cli.instances import NO_CAPACITY, NOT_OFFERED
+from cli.urns import name_of, type_of
 
 Event = Mapping[str, Any]
 
 VARIABLES = {"PULUMI_DEBUG_COMMANDS": "true"}
 _READ_BYTES = 1 << 16
 _POLL_SECONDS = 0.5
+_INSTANCE = "aws:ec2/instance:Instance"
+_NO_CAPACITY = re.compile(rf"\b({NO_CAPACITY}|{NOT_OFFERED}): [^\n]*")
 
 
 @contextmanager
@@ -51,6 +55,18 @@ def failed_deletion(event: Event) -> str:
     """
     step = (event.get("resOpFailedEvent") or {}).get("metadata") or {}
     return name_of(str(step["urn"])) if step.get("op") == "delete-replaced" else ""
+
+
+def without_capacity(event: Event) -> tuple[str, str] | None:
+    """The name of an instance that AWS did not make for want of capacity, and AWS's words; None otherwise.
+
+    Source: apitype.DiagnosticEvent of the SDK, sdk/go/common/apitype/events.go.
+    """
+    said = event.get("diagnosticEvent") or {}
+    if said.get("severity") != "error" or not str(said.get("urn")).partition("::")[2]:
+        return None
+    urn, found = str(said["urn"]), _NO_CAPACITY.search(str(said.get("message")))
+    return (name_of(urn), " ".join(found[0].split())) if found and type_of(urn) == _INSTANCE else None
 
 
 def _read(pipe: int, ended: threading.Event, react: Callable[[Event], None]) -> None:

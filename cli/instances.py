@@ -21,7 +21,7 @@ _ORDER = {NodeRole.GPU: 0, NodeRole.WORKER: 1, NodeRole.MASTER: 2}
 SETTLE_SECONDS = 600.0  # for pods to end (45 s) and a machine to stop, or to start
 _POLL_SECONDS = 2.0
 # There is none of a type now, and none in this zone ever. Source: the EC2 API reference, "Error codes".
-_NO_CAPACITY, _NOT_OFFERED = "InsufficientInstanceCapacity", "Unsupported"
+NO_CAPACITY, NOT_OFFERED = "InsufficientInstanceCapacity", "Unsupported"
 # A Spot Instance that AWS took back: only EC2 starts it again, when it has capacity. Source: the EC2 user
 # guide, "Behavior of Spot Instance interruptions".
 _INTERRUPTED = "IncorrectSpotRequestState"
@@ -30,9 +30,10 @@ _PAUSES = (5.0, 60.0)  # seconds before the second try, and the longest pause
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """One instance of the cluster. `state`: EC2's word; `launched`: when it was started last.
+    """One instance of the cluster. `state`: EC2's word; `launched`: when it was started last; `made`: when it
+    was made, which is when its disk was attached; None where EC2 does not say.
 
-    Source: the EC2 API reference, Instance, launchTime.
+    Source: the EC2 API reference, Instance, launchTime; EbsInstanceBlockDevice, attachTime.
     """
 
     name: str  # the node's
@@ -149,10 +150,10 @@ class Ec2:
                 self.client.start_instances(InstanceIds=[machine.instance_id])
             except ClientError as error:
                 answer = error.response["Error"]
-                if answer["Code"] not in (_NO_CAPACITY, _NOT_OFFERED, _INTERRUPTED):
+                if answer["Code"] not in (NO_CAPACITY, NOT_OFFERED, _INTERRUPTED):
                     raise
                 left = end - self.clock()
-                if answer["Code"] == _NOT_OFFERED or left <= 0:
+                if answer["Code"] == NOT_OFFERED or left <= 0:
                     return f"{answer['Code']}: {answer.get('Message', '')}"
                 wait = min(pause, left)
                 self.say(f"no capacity for {machine.name} ({wanted}) now; the next try is in {wait:.0f} s")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from cli import cluster, environments, power, preflight, pulumi, recovery, removals
+from cli import cluster, creation, environments, power, preflight, price, pulumi, recovery, removals
 from cli.destroy import Destroy, Request
 from cli.environments import Environment
 from cli.errors import CommandError
@@ -21,6 +21,7 @@ from config import ROOT
 from config import kubeconfig as operator
 from config.files import replace_file
 from config.model import NodeRole, Power
+from config.problems import SettingsError
 
 
 def checked_by_us(root: Path) -> Sequence[str]:
@@ -53,7 +54,7 @@ def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
             code = _update_without_cluster(cli, environment, yes, options)
         else:
             removals.check(cli, environment.kubeconfig)
-            code = cli.update(*CHECKED_BY_US, *_consent(environment, yes), *options)
+            code = _update(cli, environment, yes, options)
         if known.keep_on:
             from cli import keep_on
 
@@ -136,7 +137,21 @@ def _update_without_cluster(cli: Pulumi, environment: Environment, yes: bool, op
         )
         fix = f"fix: bin/kubepark unpark all {to}, then bin/kubepark up {to}"
         raise CommandError("\n".join([head, *waiting, fix]))
-    return cli.update(*CHECKED_BY_US, *_consent(environment, yes), *options)
+    return _update(cli, environment, yes, options)
+
+
+def _update(cli: Pulumi, environment: Environment, yes: bool, options: Sequence[str]) -> int:
+    words = [*CHECKED_BY_US, *_consent(environment, yes), *options]
+    return creation.update(cli, words, partial(_types, cli.stack))
+
+
+def _types(stack: str) -> Mapping[str, Sequence[str]]:
+    """The types of GPU nodes that may be of several. A file that is wrong is the program's to refuse."""
+    try:
+        nodes = price.nodes_of(stack).gpu.nodes
+    except (CommandError, SettingsError):
+        return {}
+    return {node.name: (node.instance_type, *node.further_types) for node in nodes if node.further_types}
 
 
 def _steps(cli: Pulumi, options: Sequence[str]) -> list[Mapping[str, str]] | None:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import IO, Any, TextIO
@@ -25,6 +26,16 @@ from config import ROOT
 NOT_STOPPED_BY_ONE = "--continue-on-error"
 
 
+@dataclass(frozen=True)
+class Updated:
+    """How an update ended. `ended`: before its time, by us or by a signal; `without_capacity`: the nodes that
+    AWS did not make for want of it, with its words."""
+
+    code: int
+    ended: bool
+    without_capacity: Mapping[str, str]
+
+
 class Pulumi:
     """The CLI on one stack of the project in `cwd`. `variables`: its whole environment."""
 
@@ -33,33 +44,37 @@ class Pulumi:
         self.variables = variables
         self._cwd = cwd
 
-    def update(self, *arguments: str) -> int:
-        """`pulumi up` that goes on after an error, and ends where it cannot. Its exit code.
+    def update(self, *arguments: str, **variables: str) -> Updated:
+        """`pulumi up` that goes on after an error, and ends where it cannot.
 
         After a failed deletion of something that is replaced, an engine told to go on waits for ever: it
         marks the failed step as failed and not the creation behind it (pulumi 3.259,
         pkg/resource/deploy/step_executor.go, executeChain). So the CLI is interrupted then.
         """
         failed: list[str] = []
+        lacking: dict[str, str] = {}
+        received: list[int] = []
 
         def watch(event: engine_events.Event) -> None:
             if name := engine_events.failed_deletion(event):
                 failed.append(name)
                 for process in running:
                     process.send_signal(signal.SIGINT)
+            if found := engine_events.without_capacity(event):
+                lacking.update([found])
 
-        with engine_events.following(watch) as option, _signals() as running:
+        with engine_events.following(watch) as option, _signals(received) as running:
             words = ("up", *arguments, NOT_STOPPED_BY_ONE, *option)
-            code = self._run(running, words, engine_events.VARIABLES)
+            code = self._run(running, words, {**variables, **engine_events.VARIABLES})
         if not failed:
-            return code
+            return Updated(code, bool(received), lacking)
         print(
             f"error: the update was ended, because {', '.join(failed)} could not be deleted (see above), and "
             "what takes its place waits for that. Fix the cause, then run `up` again: it goes on from here",
             file=sys.stderr,
             flush=True,
         )
-        return code or 1
+        return Updated(code or 1, True, lacking)
 
     def operate(self, verb: str, *arguments: str, output: TextIO | None = None) -> int:
         """`pulumi VERB ARGUMENTS` with our terminal; gives its exit code (128 + number of a signal).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from components.incluster.gpu import plan_gpu
 from components.incluster.objects import Object, identity, namespaces_of, spelled
 from components.incluster.profiles import plan_profiles
 from components.incluster.sources import load_all
-from config import costs, last_update, new_cluster, prices, settings
+from config import costs, creation, last_update, new_cluster, prices, settings
 from config.costs import StackCost
 from config.manifest_lock import ManifestError
 from config.model import NodePlan, NodeRole, Settings
@@ -56,13 +57,17 @@ def run() -> Plan:
         stack, loaded = pulumi.get_stack(), settings.load()
         before = last_update.previous()
         last_update.check(stack, loaded, before)
-        return plan(stack, loaded, known_master=new_cluster.known_master(loaded, before))
+        as_types = os.environ.get(creation.VARIABLE, "")
+        return plan(stack, loaded, known_master=new_cluster.known_master(loaded, before), created_as=as_types)
     except REFUSALS as error:
         raise pulumi.RunError(str(error)) from None
 
 
-def plan(stack: str, settings: Settings, *, known_master: str = "", offline: bool = False) -> Plan:
-    """What the settings come to. `offline`: upstream manifests that nobody has fetched yet count as empty.
+def plan(
+    stack: str, settings: Settings, *, known_master: str = "", created_as: str = "", offline: bool = False
+) -> Plan:
+    """What the settings come to. `created_as`: see config/creation.py. `offline`: upstream manifests that
+    nobody has fetched yet count as empty.
 
     Raises: SettingsError, ManifestError, PriceTableError.
     """
@@ -72,6 +77,7 @@ def plan(stack: str, settings: Settings, *, known_master: str = "", offline: boo
     nodes = plan_nodes(
         settings, subnets[settings.network.availability_zone], subnets[settings.gpu.availability_zone]
     )
+    nodes = creation.made_as(stack, nodes, created_as)
     user_data = {node.name: userdata.render(node, settings) for node in nodes}
     check_sizes(stack, settings, nodes, user_data)
     manifests = load_all(settings.manifests, offline=offline)

@@ -124,6 +124,35 @@ def test_a_gpu_node_over_the_quota_for_ever_holds_no_change_of_people_up(project
     project.ok("up", "--skip-preview")
 
 
+def test_without_capacity_a_new_gpu_node_is_made_as_its_next_type_or_left_out(project: Project) -> None:
+    types = ("g4dn.xlarge", "g4dn.2xlarge")
+    project.set("kubepark:gpu.instanceTypes", list(types))
+    project.set("kubepark:gpu.nodes", {"gpu01": {}, "gpu02": {}})
+    none_left = ("InsufficientInstanceCapacity", NO_CAPACITY)
+    refuse(project, *(launch(each, *none_left, status=500) for each in types))
+    said = fails(project)
+    refused = "; ".join(f"{each}: InsufficientInstanceCapacity: {NO_CAPACITY} [^;]+" for each in types)
+    assert "gpu02: AWS has no capacity for g4dn.xlarge now; it is made as g4dn.2xlarge" in said
+    lacking = (
+        rf"error: gpu02 was not made, because AWS has no capacity: {refused}\. Everything else goes on\."
+    )
+    assert re.search(lacking, said), said
+    assert ready_nodes(project) == NODES
+
+    refuse(project, launch("g4dn.xlarge", *none_left, status=500))
+    project.ok("up", *QUICK)
+    assert [project.instance(node)["InstanceType"] for node in ("gpu01", "gpu02")] == [*types]
+    label = "node.kubernetes.io/instance-type"
+    assert project.get("node", "gpu02")["metadata"]["labels"][label] == "g4dn.2xlarge"
+    refuse(project)
+    project.ok("preview", "--expect-no-changes")
+    project.ok("refresh", "--yes")
+    project.ok("preview", "--expect-no-changes")
+    project.set("kubepark:gpu.nodes", {"gpu01": {}, "gpu02": {"generation": 2}})
+    project.ok("up", *QUICK)
+    assert project.instance("gpu02")["InstanceType"] == "g4dn.xlarge", "a new node is the first choice again"
+
+
 def test_a_node_that_aws_does_not_delete_ends_the_update_and_the_next_one_replaces_it(
     project: Project,
 ) -> None:
