@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import socket
@@ -10,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +17,10 @@ import pytest
 from config.naming import CORDONED
 from sandbox.tests.aws.operator_calls import judge, operators
 from sandbox.tests.nodes.boot_world import until
+from sandbox.tests.stack import gpu_scenarios
+from sandbox.tests.stack.gpu_scenarios import NO_CAPACITY, apply, record, states
 from sandbox.tests.stack.injection import refuse
+from sandbox.tests.stack.node_programs import guard
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.test_stack_life import ADDRESSES, nodes, ready_nodes
 
@@ -41,12 +44,6 @@ TRAIN = {
             {"name": "train", "image": "team/train:1", "resources": {"limits": {"nvidia.com/gpu": 1}}}
         ],
     },
-}
-NO_CAPACITY = {
-    "operation": "ec2:StartInstances",
-    "code": "InsufficientInstanceCapacity",
-    "message": "none left",
-    "arguments": {},
 }
 TRIES = 5  # of boto3, for an error of AWS's own
 
@@ -79,27 +76,10 @@ def _nothing_refused(checkout: Project) -> Iterator[None]:
     refuse(checkout)
 
 
-def apply(project: Project, *objects: dict[str, Any]) -> None:
-    for each in objects:
-        file = project.root / f"{each['metadata']['name']}.json"
-        file.write_text(json.dumps(each), encoding="utf-8")
-        project.kubectl("apply", "-f", str(file))
-
-
-def states(project: Project) -> dict[str, str]:
-    return {name: project.instance(name)["State"]["Name"] for name in ADDRESSES}
-
-
 def identity(project: Project, name: str) -> tuple[str, str]:
     """What does not change by a park: the instance and its address."""
     instance = project.instance(name)
     return instance["InstanceId"], instance["PrivateIpAddress"]
-
-
-def record(project: Project) -> dict[str, Any]:
-    found = project.aws("ssm").get_parameter(Name="/kubepark-sandbox/power")["Parameter"]["Value"]
-    document: dict[str, Any] = json.loads(found)
-    return document
 
 
 def seconds(project: Project, *words: str) -> float:
@@ -294,3 +274,21 @@ def test_without_capacity_a_start_takes_the_next_type_or_leaves_the_node_parked(
         assert project.instance("gpu01")["InstanceType"] == "g4dn.xlarge", (
             "the first choice, when there is one"
         )
+
+
+def test_a_job_starts_the_parked_gpu_and_when_nobody_uses_it_the_node_stops(
+    project: Project, tmp_path: Path
+) -> None:
+    with project.changed("kubepark:gpu.idleMinutes", 30):
+        project.set("kubepark:gpu.wakeOnDemand", True)
+        assert project.applied() == {"create": ["parameters-gpu-power"], "update": ["iam-master1"]}
+        assert project.outputs()["outdated_nodes"] == ["master1"], (
+            "who was made without it gets it when made anew"
+        )
+        before = identity(project, "gpu01")
+        with guard(project, tmp_path / "master") as look:
+            gpu_scenarios.woken_and_stopped(project, look)
+        assert identity(project, "gpu01") == before
+        assert "power:" not in project.ok("up", *QUICK), "the account is as recorded"
+        assert states(project)["gpu01"] == "stopped"
+    project.ok("unpark", "gpu", "--skip-verify")

@@ -1,0 +1,81 @@
+"""Programs of nodes that look after power, run for simulated nodes at a time of our choice.
+
+Each is as user data brings it. Its rights, addresses and answers are the node's: metadata service and gate in front
+of the sandbox's account, and the kubeconfig on the node's disk.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import runpy
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from unittest import mock
+
+from sandbox.aws.account import Account
+from sandbox.aws.cloud import Cloud
+from sandbox.aws.credentials import RoleKeys
+from sandbox.aws.gate import Gate
+from sandbox.aws.metadata import MetadataService
+from sandbox.aws.serve import Application, serve
+from sandbox.nodes.cloudinit import parse
+from sandbox.tests.stack.project import ROOT, Project
+from tests.userdata_sample import GUARDED, files
+
+LIB, NODE = "/usr/local/lib/kubepark", "/etc/kubepark/node.json"
+ADMIN = "/etc/kubernetes/admin.conf"
+
+
+@contextmanager
+def _programs(project: Project, name: str, role: str, folder: Path) -> Iterator[Path]:
+    """The node's programs in a folder, and the environment that they find; NODE is in it, too."""
+    folder.mkdir()
+    endpoint, instance = f"http://127.0.0.1:{project.aws_port}", project.instance(name)["InstanceId"]
+    cloud, keys = Cloud(endpoint), RoleKeys()
+    (disk,) = project.state.rglob(f"{instance}/root")
+    _install(project, folder, instance, role, disk)
+    with ExitStack() as stack:
+
+        def served(application: Application) -> str:
+            listener = socket.create_server(("127.0.0.1", 0))
+            stack.callback(serve(application, listener).close)
+            return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+        environment = {
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": served(MetadataService(cloud, keys, instance)),
+            "AWS_ENDPOINT_URL": served(Gate(Account(cloud), keys, endpoint, folder / "calls.jsonl")),
+            "PATH": os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ["PATH"]]),
+        }
+        with mock.patch.dict(os.environ, environment):
+            yield folder
+
+
+def _install(project: Project, folder: Path, instance: str, role: str, disk: Path) -> None:
+    """node.json as user data of now has it, and the programs with their paths moved."""
+    answer = project.aws("ec2").describe_instance_attribute(InstanceId=instance, Attribute="userData")
+    node = parse(base64.b64decode(answer["UserData"]["Value"])).node
+    cluster = node["cluster"]
+    node["parameters"] |= {"power": f"/{cluster}/power", "gpuPower": f"/{cluster}/gpu-power"}
+    (folder / "node.json").write_text(json.dumps(node))
+    moved = {NODE: folder / "node.json", ADMIN: disk / ADMIN[1:], LIB: folder}
+    for path, text in files(role, GUARDED).items():
+        if path.startswith(f"{LIB}/") and "python" in text.partition("\n")[0]:
+            for old, new in moved.items():
+                text = text.replace(old, str(new))
+            (folder / path.rpartition("/")[2]).write_text(text)
+
+
+@contextmanager
+def guard(project: Project, folder: Path) -> Iterator[Callable[[float], None]]:
+    """Runs the master's guard once, so many minutes from now, each time it is called."""
+    with _programs(project, "master1", "master", folder) as programs:
+
+        def look(minutes: float) -> None:
+            runpy.run_path(str(programs / "guard-gpus"))["Guard"](time.time() + 60 * minutes).look()
+
+        yield look
