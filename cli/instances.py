@@ -43,6 +43,7 @@ class Machine:
     state: str
     launched: datetime
     made: datetime | None = None
+    spot: bool = False
 
     @property
     def off(self) -> bool:
@@ -80,6 +81,7 @@ def _machine(found: dict[str, Any]) -> Machine | None:
         state=found["State"]["Name"],
         launched=found["LaunchTime"],
         made=min((each["AttachTime"] for each in disks if "AttachTime" in each), default=None),
+        spot=found.get("InstanceLifecycle") == "spot",
     )
 
 

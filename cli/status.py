@@ -146,6 +146,7 @@ def document(found: Found) -> dict[str, Any]:
                 "pool": price.camel(node.pool),
                 "instanceId": node.machine and node.machine.instance_id,
                 "type": node.machine and node.machine.type,
+                "spot": bool(node.machine and node.machine.spot),
                 "state": node.state,
                 "recordedParked": node.recorded,
                 "parkedAt": _time(node.parked.at if node.parked else None),

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.power_history import DAYS, History
-from cli.price_format import amount, new_table
+from cli.price_format import SPOT_NOTE, amount, new_table
 from cli.status_plan import Found, Node, PoolCost, Status
 from config.costs import Cost, total
 
@@ -33,7 +33,8 @@ def show(found: Found) -> None:
     console.print()
     console.print(_pools(found.status))
     console.print(_legend(), end="\n\n")
-    for line in (*hour_lines(found.status), *found.differences):
+    spot = any(node.machine and node.machine.spot for node in found.status.nodes)
+    for line in (*([SPOT_NOTE] if spot else []), *hour_lines(found.status), *found.differences):
         console.print(line, markup=False)
 
 
@@ -59,7 +60,7 @@ def _nodes(status: Status) -> Table:
         column.justify = "left"
     for node in status.nodes:
         what = (node.state, recorded(node, status.history), node.kubernetes)
-        kind = node.machine.type if node.machine else "-"
+        kind = node.machine.type + (", spot" if node.machine.spot else "") if node.machine else "-"
         table.add_row(node.name, str(node.pool), *what, kind, amount(node.present_cost.hourly, 4))
     return table
 

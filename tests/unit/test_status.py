@@ -128,6 +128,15 @@ def text(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
 
 
+def test_a_spot_instance_is_called_one_and_its_price_a_bound(account: Account, capsys) -> None:
+    assert "spot" not in "\n".join(text(capsys)).lower()
+    account.instances["gpu01"]["InstanceLifecycle"] = "spot"
+    said = text(capsys)
+    assert [line for line in said if line.startswith("gpu01") and "g4dn.xlarge, spot " in line]
+    assert "Spot: at most the on-demand price, which is counted. AWS sets the price of the day." in said
+    assert [each["spot"] for each in document(capsys)["nodes"]] == [False, False, True]
+
+
 def test_everything_there_is_to_know_as_data(parked: Account, capsys) -> None:
     found = document(capsys)
     assert found["controlPlane"] == {"state": "answers", "notes": ["good until 2027"]}
@@ -138,6 +147,7 @@ def test_everything_there_is_to_know_as_data(parked: Account, capsys) -> None:
         "pool": "gpu",
         "instanceId": "i-gpu01",
         "type": "g4dn.xlarge",
+        "spot": False,
         "state": "stopped",
         "recordedParked": True,
         "parkedAt": "2026-11-27T00:00:00Z",
