@@ -19,7 +19,7 @@ from userdata.files import NodeFile, extra_programs, node_files
 # EC2 takes 16,384 bytes before base64, and what is measured here is what is sent. The rest is for machines
 # whose zlib packs a little worse: the same stack should be accepted there, too.
 # Source: EC2 user guide, "Run commands when you launch an EC2 instance with user data input".
-MAX_BYTES = 16_200
+MAX_BYTES = 16_300
 
 
 def render(node: NodePlan, settings: Settings) -> bytes:

@@ -167,7 +167,7 @@ class Guard:
                 done = f"stopped: no pod has asked for a GPU since {since}"
                 self.say(node, *(("GpuStopRefused", said) if refused else ("GpuIdle", done)))
             else:
-                self.say(node, "GpuWanted", "not stopped: wanted again at the last moment")
+                self.say(node, "GpuWanted", "not stopped: wanted again")
         finally:
             if before and not stopped:
                 self.write(before)
