@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_address
 from typing import Any
 
 import pytest
@@ -78,6 +78,15 @@ class Deployment:
             ("aws:ssm/getParameter:getParameter", {"name": f"/{CLUSTER}/kubeconfig", "withDecryption": True}),
         ):
             self.cloud.backend.invoke(token, args)
+
+    def spot(self) -> None:
+        """One more GPU node, a Spot Instance, made and deleted."""
+        (gpu,) = [item for item in run().resources.values() if item.name == "gpu01" and item.custom]
+        inputs = self._real(copy.deepcopy(gpu.inputs))
+        options = {"spotInstanceType": "persistent", "instanceInterruptionBehavior": "stop"}
+        inputs["instanceMarketOptions"] = {"marketType": "spot", "spotOptions": options}
+        inputs["privateIp"] = str(ip_address(inputs["privateIp"]) + 1)
+        self.cloud.delete(self.cloud.make(types.INSTANCE, inputs))
 
     def change(self) -> None:
         for place, each in enumerate(self.made):
@@ -223,6 +232,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     try:
         deployment = Deployment(emulator)
         deployment.up()
+        deployment.spot()
         deployment.change()
         asks(emulator, deployment)
         deployment.destroy()
