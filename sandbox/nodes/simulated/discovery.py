@@ -96,10 +96,13 @@ def bootstrap(server: str, authority: str, token: str, node: str) -> str:
     kubeconfig = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "c", "cluster": cluster}],
-        "users": [{"name": "n", "user": user}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "n"}}],
-        "current-context": "x",
+        # As a kubelet names them after its bootstrap. (kubectl reads YAML 1.1, where a bare `n` is false.)
+        "clusters": [{"name": "default-cluster", "cluster": cluster}],
+        "users": [{"name": "default-auth", "user": user}],
+        "contexts": [
+            {"name": "default-context", "context": {"cluster": "default-cluster", "user": "default-auth"}}
+        ],
+        "current-context": "default-context",
     }
     return yaml.safe_dump(kubeconfig)
 

@@ -119,7 +119,8 @@ def _certificates(folder: Path, port: int) -> None:
     config.write_text(yaml.safe_dump_all(documents), encoding="utf-8")
     phases = [["certs", name] for name in ("ca", "apiserver", "sa")]
     phases += [
-        ["kubeconfig", name, f"--kubeconfig-dir={folder}"] for name in ("super-admin", "controller-manager")
+        ["kubeconfig", name, f"--kubeconfig-dir={folder}"]
+        for name in ("super-admin", "controller-manager", "kubelet")
     ]
     for phase in phases:
         command = [str(tool("kubeadm")), "init", "phase", *phase, f"--config={config}"]
@@ -151,6 +152,7 @@ def _apiserver(folder: Path, ports: Mapping[str, int]) -> list[str]:
         f"--advertise-address={_ADVERTISED}",
         "--service-cluster-ip-range=10.96.0.0/16",
         "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",  # as kubeadm's
         f"--client-ca-file={pki / 'ca.crt'}",
         f"--tls-cert-file={pki / 'apiserver.crt'}",
         f"--tls-private-key-file={pki / 'apiserver.key'}",
