@@ -14,8 +14,8 @@ WITH_TOOLS = real=$$($(PY) -m sandbox.nodes.choice) && \
 	KUBEPARK_TOOLS=$$($(PY) -m sandbox.build.toolchain $(TOOL_MODULES) $$real) && export KUBEPARK_TOOLS &&
 # One after the other: each is a cluster of real nodes.
 LONG_TESTS := $(addprefix sandbox/tests/program/test_userdata_,boot.py faults.py) $(addprefix sandbox/tests/stack/test_, \
-	$(addsuffix .py,real_nodes real_faults stack_life stack_failures stack_secrets stack_interrupts stack_refusals stack_people \
-	stack_review_changes))
+	$(addsuffix .py,real_nodes real_refused real_faults stack_life stack_failures stack_secrets stack_interrupts stack_refusals \
+	stack_people stack_review_changes))
 PRODUCT := __main__.py config components userdata cli policies foundation
 # The first Python that is new enough. Asked for only when the virtualenv is made.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \

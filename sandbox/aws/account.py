@@ -16,8 +16,3 @@ class Account:
         self.cloud = cloud
         self.network = Network(cloud)
         self.permissions = Permissions(cloud)
-
-
-def unreachable(host: str, port: int) -> str:
-    """curl's message where no packet comes back."""
-    return f"curl: (28) Failed to connect to {host} port {port}: Could not connect to server"

@@ -1,8 +1,8 @@
 """Whether a packet would arrive, by the emulator's own routes and security groups.
 
 moto answers every call from everywhere; a real node behind a missing route or rule hears nothing.
-Only what decides between the two is looked at: the default route, the public address, egress and
-ingress rules for one TCP port. Network ACLs are not.
+Only what decides between the two is looked at: the default route, the public address and egress rules for one
+TCP port. Network ACLs are not. Between nodes, rules are those of a switch (sandbox/nodes/real/firewall.py).
 """
 
 from __future__ import annotations
@@ -33,27 +33,17 @@ class Network:
         return self._internet.get((instance.id, port), lambda: self._reaches_internet(instance, port))
 
     def _reaches_internet(self, instance: Instance, port: int) -> bool:
-        rules = self._rules(instance.groups, "IpPermissionsEgress")
-        return any(_allows(rule, port, _SOME_PUBLIC_HOST) for rule in rules) and self._routed(
+        rules = self._rules(instance.groups)
+        return any(_allows(rule, port) for rule in rules) and self._routed(
             instance.vpc_id, instance.subnet_id, has_address=instance.public_ip is not None
         )
 
-    def reaches(self, source: Instance, target: Instance, port: int) -> bool:
-        """Whether `source` can open a TCP connection to `target` over private addresses."""
-        if source.vpc_id != target.vpc_id:
-            return False
-        out = self._rules(source.groups, "IpPermissionsEgress")
-        into = self._rules(target.groups, "IpPermissions")
-        return any(_allows(rule, port, target.private_ip, target.groups) for rule in out) and any(
-            _allows(rule, port, source.private_ip, source.groups) for rule in into
-        )
-
-    def _rules(self, groups: Iterable[str], direction: str) -> list[Mapping[str, Any]]:
+    def _rules(self, groups: Iterable[str]) -> list[Mapping[str, Any]]:
         ids = sorted(groups)
         if not ids:
             return []
         found = self.ec2.describe_security_groups(GroupIds=ids)["SecurityGroups"]
-        return [rule for group in found for rule in group[direction]]
+        return [rule for group in found for rule in group["IpPermissionsEgress"]]
 
     def _routed(self, vpc_id: str, subnet_id: str, *, has_address: bool) -> bool:
         """Whether the subnet's default route leads out; through a gateway only with an address."""
@@ -85,11 +75,11 @@ class Network:
         return any(each["InternetGatewayId"] == gateway for each in found)
 
 
-def _allows(rule: Rule, port: int, peer: str, peer_groups: frozenset[str] = frozenset()) -> bool:
-    """Whether one rule lets TCP traffic on `port` pass to or from `peer`."""
+def _allows(rule: Rule, port: int) -> bool:
+    """Whether one rule lets TCP traffic on `port` pass to any host on the internet."""
     allowed = port_range(rule)
     one = PortRange("tcp", port, port)
-    return allowed is not None and allowed.meet(one) is not None and concerns(rule, peer, peer_groups)
+    return allowed is not None and allowed.meet(one) is not None and concerns(rule, _SOME_PUBLIC_HOST, ())
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,6 @@ def main() -> int:
     parser.add_argument("--region", default=REGION)
     parser.add_argument("--nodes", choices=("real", "simulated"), default="simulated")
     parser.add_argument("--images", choices=("standins", "upstream"), default="standins")
-    parser.add_argument(
-        "--join-timeout", type=float, default=30.0, help="seconds with an unusable join record"
-    )
     given = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,7 +49,7 @@ def node_backend(given: argparse.Namespace, cloud: Cloud) -> NodeBackend[Any]:
     shared = (state_dir, Account(cloud), supervisor, Faults(state_dir / "faults.json"))
     if given.nodes == "simulated":
         tools = (given.tools or state_dir / "bin").resolve()
-        return SimulatedBackend(*shared, tools=tools, join_timeout=given.join_timeout)
+        return SimulatedBackend(*shared, tools=tools)
     # Not every machine can run them, and none needs what they load unless it does.
     from sandbox.nodes.real import tools as real_tools
     from sandbox.nodes.real.backend import RealBackend

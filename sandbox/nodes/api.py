@@ -1,7 +1,6 @@
-"""A small Kubernetes API client: JSON in and out, one watch.
+"""A small Kubernetes API client: JSON in and out.
 
-The boot acts with many identities (a bootstrap token, each node's certificate, an administrator),
-trusts what it was told to pin, and must not hold an interpreter's worth of generated models.
+The boot and its tests have several identities, and must not hold an interpreter's worth of generated models.
 """
 
 from __future__ import annotations
@@ -10,8 +9,7 @@ import base64
 import json
 import ssl
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -43,11 +41,8 @@ class ApiError(Exception):
 class Api:
     """One server and one identity. Threads may share it."""
 
-    def __init__(self, server: str, context: ssl.SSLContext, token: str | None = None) -> None:
+    def __init__(self, server: str, context: ssl.SSLContext) -> None:
         parts = urlsplit(server)
-        self._headers = {"Accept": "application/json"}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
         self._pool = urllib3.HTTPSConnectionPool(
             str(parts.hostname), parts.port or 443, maxsize=4, ssl_context=context, retries=_RETRY
         )
@@ -59,7 +54,13 @@ class Api:
         cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         pair = base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"])
-        return cls(cluster["server"], trusting(authority, pair, path.parent))
+        context = ssl.create_default_context(cadata=authority)
+        # The ssl module loads key pairs from files only; this one is private and gone at once.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".pair-") as file:
+            file.write(pair)
+            file.flush()
+            context.load_cert_chain(file.name)
+        return cls(cluster["server"], context)
 
     def get(self, path: str, **query: str) -> Any:
         return self.request("GET", path, query=query)
@@ -92,64 +93,17 @@ class Api:
         content_type: str = "application/json",
     ) -> Any:
         """One call. Raises `ApiError` or `Unavailable`."""
-        data = None if body is None else json.dumps(body).encode()
-        with self._open(method, path, query, data, content_type) as answer:
-            return _decoded(answer.data)
-
-    @contextmanager
-    def _open(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: bytes | None = None,
-        content_type: str = "application/json",
-        timeout: float = _TIMEOUT,
-    ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """An answer that is not read yet. Raises `ApiError` or `Unavailable`, also for the block."""
         target = path + (f"?{urlencode(query)}" if query else "")
-        headers = {**self._headers, "Content-Type": content_type}
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Accept": "application/json", "Content-Type": content_type}
         try:
-            with self._pool.urlopen(
-                method, target, body, headers, timeout=timeout, preload_content=False
-            ) as answer:
-                if answer.status >= 400:
-                    raise _refusal(answer.status, answer.data)
-                yield answer
+            answer = self._pool.urlopen(method, target, data, headers, timeout=_TIMEOUT)
         except urllib3.exceptions.HTTPError as error:
             # What is under urllib3's account of its tries.
             raise Unavailable(str(getattr(error, "reason", None) or error)) from None
-
-    def watch(self, path: str, version: str, seconds: int = 300) -> Iterator[dict[str, Any]]:
-        """Events after a resource version, until the server ends the stream after `seconds`."""
-        query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(seconds)}
-        with self._open("GET", path, query, timeout=seconds + 30.0) as answer:
-            for line in answer:
-                event = json.loads(line)
-                if event["type"] == "ERROR":
-                    raise _refusal(int(event["object"]["code"]), json.dumps(event["object"]).encode())
-                yield event
-
-
-def trusting(authority: str, pair: bytes | None = None, folder: Path | None = None) -> ssl.SSLContext:
-    """A TLS context that trusts one CA (PEM) and shows a client certificate (PEM chain and key)."""
-    context = ssl.create_default_context(cadata=authority)
-    if pair is not None:
-        # The ssl module loads key pairs from files only; this one is private and gone at once.
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".pair-") as file:
-            file.write(pair)
-            file.flush()
-            context.load_cert_chain(file.name)
-    return context
-
-
-def blind() -> ssl.SSLContext:
-    """A context that trusts anybody: for discovery, where a signature proves what was read."""
-    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+        if answer.status >= 400:
+            raise _refusal(answer.status, answer.data)
+        return _decoded(answer.data)
 
 
 def _decoded(text: bytes) -> Any:

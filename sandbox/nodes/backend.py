@@ -22,7 +22,6 @@ from sandbox.log import log
 from sandbox.nodes.cloudinit import UserData, UserDataError, parse
 from sandbox.nodes.disk import Disk
 from sandbox.nodes.faults import Faults
-from sandbox.nodes.machine import PowerLost
 from sandbox.processes import Supervisor
 
 WORKERS = 6
@@ -30,6 +29,10 @@ API_PORT = 6443
 SOON = 0.5  # seconds between looks at something that is awaited
 _RETRY = 2.0  # seconds after an error
 IDLE = 30.0  # seconds between looks at a node that is done
+
+
+class PowerLost(Exception):
+    """The instance is not running any more: whatever the machine was doing has ended."""
 
 
 class Power(Enum):

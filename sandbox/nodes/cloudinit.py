@@ -36,21 +36,12 @@ class WrittenFile:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One step of the node's plan. `deadline` in seconds; `once` steps are not done again."""
-
-    name: str
-    deadline: float
-    once: bool
-
-
-@dataclass(frozen=True)
 class UserData:
     """What one node was given: its node.json, its plan and the files that it finds on its disk."""
 
     node: Mapping[str, Any]
     files: Mapping[str, WrittenFile]
-    steps: tuple[Step, ...]
+    steps: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -123,7 +114,6 @@ def _node(files: Mapping[str, WrittenFile]) -> dict[str, Any]:
     return dict(node)
 
 
-def _plan(text: str) -> tuple[Step, ...]:
-    """The node's own list of steps: `name deadline once|boot inputs...`."""
-    rows = [line.split() for line in text.splitlines() if line and line[0] != "#"]
-    return tuple(Step(name, float(deadline), when == "once") for name, deadline, when, *_ in rows)
+def _plan(text: str) -> tuple[str, ...]:
+    """Names in the node's own list of steps: `name deadline once|boot inputs...`."""
+    return tuple(line.split()[0] for line in text.splitlines() if line and line[0] != "#")

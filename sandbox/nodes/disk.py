@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -57,14 +57,12 @@ def on_disk(parent: Path) -> list[str]:
 
 @dataclass
 class SimulatedMemory(Memory):
-    """`phase` is the last one reached in this boot."""
+    """`phase` is the last one reached in this boot, `master` the instance of the master that it joined."""
 
     boot_id: str = ""
     attempt: int = 0
     phase: str = "pending"
-    done: list[str] = field(default_factory=list)  # `once` steps that ended
-    published: float = 0.0  # when the join record was last written, seconds since the epoch
-    hosts: dict[str, str] = field(default_factory=dict)  # the managed block of /etc/hosts
+    master: str = ""
 
 
 class SimulatedDisk(Disk[SimulatedMemory]):

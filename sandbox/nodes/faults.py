@@ -2,8 +2,8 @@
 
     {"worker01": {"step": "join", "mode": "fail", "message": "no space left on device", "times": 2}}
 
-`mode`: `fail` ends the step with the message; `hang` lets it run into its deadline; `silent` cuts
-the node off, so that it neither goes on nor reports (a real node at once, whatever its step).
+`mode`: `fail` ends the step with the message; `hang` lets it run, on a real node into its deadline; `silent`
+cuts the node off, so that it neither goes on nor reports (a real node at once, whatever its step).
 `times` is how often (null or absent: for ever).
 The file is read again at each step, so removing an entry heals the node. With the name of a static
 pod (`kube-apiserver`) as the master's step, that component stays down once it has ended.

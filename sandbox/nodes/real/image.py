@@ -171,7 +171,7 @@ def put_faults(root: Path | None, faults: Faults, name: str, data: UserData) -> 
     if root is None:
         return
     folder = root / FAULTS
-    found = {step.name: faults.present(name, step.name) for step in data.steps if not faults.silent(name)}
+    found = {step: faults.present(name, step) for step in data.steps if not faults.silent(name)}
     wanted = {step: fault for step, fault in found.items() if fault}
     for path in folder.glob("[!.]*"):
         if path.name not in wanted:

@@ -33,7 +33,6 @@ from sandbox.processes import Supervisor, output
 ADMINS = "kubeadm:cluster-admins"
 OPERATOR = "kubepark-operator"
 _INITIALISED = "initialised"
-CONTROL_PLANE_ROLE = "node-role.kubernetes.io/control-plane"
 _KUBECONFIGS = ("admin", "super-admin", "controller-manager", "scheduler", "kubelet")
 _READY_SECONDS = 60.0
 _KUBEADM_SECONDS = 60.0
@@ -59,7 +58,7 @@ class ControlPlane:
     @property
     def initialised(self) -> bool:
         """Whether `initialise` ended once on this disk."""
-        return initialised(self.disk)
+        return (self.disk / _INITIALISED).exists()
 
     def api(self, who: str = "super-admin") -> Api:
         """A client with one of kubeadm's own credentials: admin, super-admin, kubelet."""
@@ -82,9 +81,6 @@ class ControlPlane:
         self.start()
         self._grant_admins()
         admin = ("--config", config, "--kubeconfig", self.etc / "admin.conf")
-        self.kubeadm("init", "phase", "upload-config", "all", *admin)
-        self.kubeadm("init", "phase", "bootstrap-token", "--skip-token-print", *admin)
-        self._publish_endpoint(document)
         skipped = configuration(document, "InitConfiguration").get("skipPhases", [])
         for addon in ("coredns", "kube-proxy"):
             if not {"addon", f"addon/{addon}"}.intersection(skipped):
@@ -143,24 +139,6 @@ class ControlPlane:
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": ADMINS}],
         }
         self.api().post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
-
-    def _publish_endpoint(self, document: str) -> None:
-        """cluster-info names the endpoint that nodes use, not the loopback one of our kubeconfigs."""
-        cluster = configuration(document, "ClusterConfiguration")
-        api = self.api()
-        path = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
-        kubeconfig = api.get(path)["data"]["kubeconfig"]
-        server = f"https://{cluster['controlPlaneEndpoint']}"
-        api.patch(path, {"data": {"kubeconfig": with_server(kubeconfig, server)}})
-
-    def mark(self, node: str, document: str) -> None:
-        """What the phase mark-control-plane does; it has no flag for another kubeconfig."""
-        labels = {CONTROL_PLANE_ROLE: "", "node.kubernetes.io/exclude-from-external-load-balancers": ""}
-        default = [{"key": CONTROL_PLANE_ROLE, "effect": "NoSchedule"}]
-        taints = registration(document).get("taints", default)
-        self.api().patch(
-            f"/api/v1/nodes/{node}", {"metadata": {"labels": labels}, "spec": {"taints": taints}}
-        )
 
     # -- run ---------------------------------------------------------------------------------------
 
@@ -260,11 +238,6 @@ class ControlPlane:
         """The pin that joining nodes compare: SHA-256 of the CA's public key (RFC 7469)."""
         kubeconfig = yaml.safe_load((self.etc / "admin.conf").read_text(encoding="utf-8"))
         return pin(base64.b64decode(kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]))
-
-
-def initialised(disk: Path) -> bool:
-    """Whether there is a complete control plane on this disk."""
-    return (disk / _INITIALISED).exists()
 
 
 def pin(ca_pem: bytes) -> str:

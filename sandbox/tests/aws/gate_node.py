@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from sandbox.aws.metadata import MetadataService
 from sandbox.aws.serve import Application, Serving, serve
 from sandbox.config import REGION
 from sandbox.nodes.cloudinit import UserData, parse
-from sandbox.nodes.machine import Machine
 from sandbox.tests.nodes.boot_world import World
 
 CLIENT = "/usr/local/lib/kubepark/kp-aws"
@@ -128,12 +127,6 @@ class Node:
         """As `fetch`, as text."""
         status, data = self.fetch(url, method, headers, body)
         return status, data.decode()
-
-    def machine(self, powered: Callable[[], bool] = lambda: True) -> Machine:
-        """The same instance as a simulated node has it."""
-        found = self.account.cloud.instance(self.instance)
-        assert found is not None
-        return Machine(self.account, found, self.user_data, powered)
 
     @property
     def lines(self) -> list[str]:

@@ -21,7 +21,6 @@ from components.iam import node_policy
 from sandbox.aws.credentials import RoleKeys
 from sandbox.aws.metadata import MetadataService
 from sandbox.config import REGION
-from sandbox.nodes.machine import CallFailed
 from sandbox.ports import free_port
 from sandbox.tests.aws.gate_node import Node, gate_node
 from sandbox.tests.nodes.boot_world import World, world
@@ -412,31 +411,3 @@ def test_the_log_holds_no_value_and_tells_which_statement_allowed_a_call(
         ("ssm:GetParameter", "ReadJoin"),
         ("kms:Decrypt", "Key"),
     ]
-
-
-def test_a_simulated_machine_is_authorized_alike(worker: Node, master: Node, lab: World) -> None:
-    simulated = worker.machine()
-    assert simulated.get_parameter("/demo/join") == "pending"
-    assert "/demo/hosts/00" in simulated.get_parameters_by_path("/demo/hosts")
-    simulated.put_parameter("/demo/status/worker01", "{}")
-    role = f"AccessDeniedException: the role of {worker.instance} is not authorized to perform:"
-    for call, words in (
-        (
-            lambda: simulated.get_parameter("/demo/kubeconfig"),
-            f"kp-aws get-parameter /demo/kubeconfig: {role} ssm:GetParameter on resource: {ARN}/demo/kubeconfig",
-        ),
-        (
-            lambda: simulated.put_parameter("/demo/status/worker01", "x", secure=True),
-            f"kp-aws put-parameter /demo/status/worker01: {role} kms:Encrypt on resource: {lab.key_arn}",
-        ),
-        (
-            lambda: simulated.put_parameter("/demo/status/worker01", "x" * 4097),
-            "kp-aws put-parameter /demo/status/worker01: PutParameter: ValidationException: value over 4096"
-            " characters",
-        ),
-    ):
-        with pytest.raises(CallFailed) as caught:
-            call()
-        assert str(caught.value) == words
-    master.machine().put_parameter("/demo/kubeconfig", "new", secure=True)
-    assert lab.parameter("/demo/kubeconfig") == "new"

@@ -177,16 +177,14 @@ class World:
 
     # -- the boot process --------------------------------------------------------------------------
 
-    def start_boot(self, join_timeout: float = 30.0) -> None:
+    def start_boot(self) -> None:
         command = [sys.executable, "-m", "sandbox.nodes", "--state-dir", str(self.state_dir)]
         command += ["--endpoint", self.endpoint, "--tools", str(tool("kubeadm").parent)]
         self.state_dir.mkdir(mode=0o700, exist_ok=True)
         path = self.state_dir / "boot.log"
         said = path.stat().st_size if path.exists() else 0
         with path.open("ab") as log:
-            self.boot = subprocess.Popen(
-                [*command, "--join-timeout", str(join_timeout)], cwd=ROOT, stdout=log, stderr=log
-            )
+            self.boot = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         until("boot watches", lambda: "watching" in path.read_text(encoding="utf-8")[said:])
 
     def stop_boot(self, number: int = signal.SIGTERM) -> int:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from components.cluster import NEXT
-from components.waiting import SILENCE
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import program_error
 from sandbox.tests.stack.test_stack_life import ready_nodes
@@ -24,13 +23,6 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 CLUSTER = "kubepark-sandbox"
 PROMPT = 10.0  # seconds within which a failure is told, from its record on
 FULL_DISK = "write /var/lib/containerd: no space left on device"
-NO_ROUTE = "dial tcp 10.20.0.10:6443: i/o timeout"
-# A real node goes on trying for longer than the update waits, and says what it waits for.
-CUT_OFF = {
-    "simulated": f"step join failed .*{NO_ROUTE}",
-    "real": "not ready after 1 min; last heard at .*: step join: waiting: no connection to the API server at "
-    r"api\.kubepark-sandbox\.internal:6443: timed out",
-}
 
 
 @dataclass(frozen=True)
@@ -122,19 +114,6 @@ def counts(told: Told) -> dict[str, int]:
     """What the CLI counts at the end: {"created": 1, "unchanged": 104}."""
     shown = told.text.rpartition("Resources:\n")[2].partition("\n\n")[0]
     return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", shown)}
-
-
-def revoke(project: Project, description: str) -> None:
-    """Take a security-group rule away behind the program's back."""
-    ec2 = project.aws("ec2")
-    (rule,) = (
-        each
-        for each in ec2.describe_security_group_rules()["SecurityGroupRules"]
-        if each.get("Description") == description
-    )
-    ec2.revoke_security_group_ingress(
-        GroupId=rule["GroupId"], SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]]
-    )
 
 
 def test_a_master_that_fails_ends_the_update_in_its_own_words(empty: Project) -> None:
@@ -234,67 +213,3 @@ def test_a_changed_parameter_keeps_the_value_that_its_node_wrote(project: Projec
     ssm = project.aws("ssm")
     tags = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=f"/{CLUSTER}/join")["TagList"]
     assert {"Key": "changed", "Value": "yes"} in tags
-
-
-def test_a_missing_rule_and_a_silent_node_are_named_each_with_its_cause_and_fixed_they_join(
-    project: Project,
-) -> None:
-    revoke(project, "Nodes to the API server")
-    project.fault(worker05={"step": "clock", "mode": "silent"})
-    project.set("kubepark:workers.nodes", {f"worker0{number}": {} for number in range(1, 6)})
-    project.set("kubepark:controlPlane.waitMinutes", 1)
-    told = tell(project, "up", *QUICK)
-    assert told.code == 1, told.text
-
-    if project.nodes == "simulated":
-        failed, attempt = told.find(
-            rf"Instance worker04 .*error: step join failed \(exit 1, attempt (\d+)\): .*{NO_ROUTE}"
-        )
-        assert 0 <= delay(project, "worker04", failed, attempt[1]) <= PROMPT
-    created, _ = told.find("Instance worker05 created")
-    named, _ = told.find(r"Instance worker05 .*error: not ready after 1 min$")
-    assert 60 <= named.at - created.at <= 60 + PROMPT
-    assert records(project, "worker05") == [{"schema": 1, "phase": "pending"}]
-
-    head, cut_off, silent, way = told.error
-    assert head == "error: 2 of 6 nodes did not come up:"
-    assert re.fullmatch(rf"- worker04: {CUT_OFF[project.nodes]}", cut_off)
-    assert silent == f"- worker05: not ready after 1 min; {SILENCE}"
-    for cause in ("egress", "ssm:PutParameter", "AMI"):
-        assert cause in silent
-    assert way == NEXT
-
-    # Both fixed, a plain `up` succeeds and replaces nothing.
-    nodes = ("master1", "gpu01", *(f"worker0{number}" for number in range(1, 6)))
-    before = instances(project, *nodes)
-    project.fault()
-    project.set("kubepark:controlPlane.waitMinutes", 5)
-    project.ok("refresh", "--yes")
-    told = up(project, *QUICK)
-    assert "SecurityGroupIngressRule security-api-from-nodes created" in told.text
-    # The rule, and the list of all rules of its group. Without the rule real nodes were not Ready, so Dex,
-    # which the refresh found without ready pods, is waited for anew.
-    found = counts(told)
-    assert found["created"] == 1
-    assert 1 <= found["updated"] <= {"simulated": 1, "real": 3}[project.nodes], told.text
-    updated = set(re.findall(r"^ ~  \S+ (\S+) updated", told.text, re.MULTILINE))
-    assert updated <= {"security-control-plane-only", "service-auth-dex", "deployment-auth-dex"}
-    assert instances(project, *nodes) == before
-    assert ready_nodes(project) == set(nodes)
-
-
-def test_a_node_that_may_not_read_the_join_record_is_named_at_once(project: Project) -> None:
-    """AWS refuses it again, so no second attempt is waited for. The node goes on, and a right policy heals it."""
-    iam, policy = project.aws("iam"), {"RoleName": f"{CLUSTER}-worker03", "PolicyName": "node"}
-    given = iam.get_role_policy(**policy)["PolicyDocument"]
-    less = [each for each in given["Statement"] if each["Sid"] != "ReadJoin"]
-    iam.put_role_policy(**policy, PolicyDocument=json.dumps({**given, "Statement": less}))
-    with project.changed("kubepark:workers.nodes.worker03.generation", 2):
-        project.set("kubepark:workers.nodes.worker01.generation", 1)
-        project.set("kubepark:workers.nodes.worker02.generation", 1)
-        told = tell(project, "up", *QUICK)
-        assert told.code == 1, told.text
-        told.find(r"- worker03: step join failed \(exit 77, attempt \d+\): kp-aws.*AccessDenied")
-        iam.put_role_policy(**policy, PolicyDocument=json.dumps(given))
-        up(project, *QUICK)
-        assert "worker03" in ready_nodes(project)
