@@ -130,6 +130,11 @@ class MetadataService:
             "placement/region": self._cloud.region,
             "public-ipv4": instance.public_ip,
         }
+        for each in raw.get("NetworkInterfaces", []):
+            folder = f"network/interfaces/macs/{each['MacAddress']}"
+            values[f"{folder}/device-number"] = each["Attachment"]["DeviceIndex"]
+            values[f"{folder}/local-ipv4s"] = each["PrivateIpAddress"]
+            values[f"{folder}/mac"] = each["MacAddress"]
         tree: dict[str, Callable[[], str | bytes]] = {
             f"meta-data/{name}": partial(str, value) for name, value in values.items() if value is not None
         }

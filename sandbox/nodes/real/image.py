@@ -95,7 +95,6 @@ def files(rootfs: RootFs, mirrors: Mirrors, instance_id: str) -> dict[str, str |
     found: dict[str, str | bytes] = {
         "/etc/hostname": "ubuntu\n",
         "/etc/hosts": f"{_HOSTS}{OUTSIDE_ADDRESS} {names}\n",
-        "/etc/os-release": _RELEASE,
         "/etc/fstab": "/dev/root / ext4 defaults 0 1\n",
         "/etc/machine-id": f"{uuid.uuid5(uuid.NAMESPACE_DNS, instance_id).hex}\n",
         "/etc/resolv.conf": f"nameserver {RESOLVER_ADDRESS}\n",
@@ -103,7 +102,7 @@ def files(rootfs: RootFs, mirrors: Mirrors, instance_id: str) -> dict[str, str |
         "/usr/local/share/ca-certificates/sandbox.crt": authority,
         _CA: authorities + authority,
         _KEYRING: mirrors.key.read_bytes(),
-        "/etc/cloud/cloud.cfg.d/90-sandbox.cfg": yaml.safe_dump(
+        "/etc/cloud/cloud.cfg.d/99-sandbox.cfg": yaml.safe_dump(
             _CLOUD_INIT, default_flow_style=None, width=1000
         ),
         "/etc/systemd/journald.conf.d/sandbox.conf": "[Journal]\nReadKMsg=no\n",
@@ -113,6 +112,8 @@ def files(rootfs: RootFs, mirrors: Mirrors, instance_id: str) -> dict[str, str |
             f"http://{METADATA_ADDRESS}:{REGISTRY_PORT}"
         ),
     }
+    if not rootfs.is_ubuntu:
+        found["/etc/os-release"] = _RELEASE
     for each in stand_ins(unified=cgroups.unified(), synchronised=synchronised()):
         if each.path:
             found[each.path] = script(each.script)

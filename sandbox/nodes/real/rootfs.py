@@ -1,17 +1,21 @@
 """The root file system that every machine starts from: a distribution's own packages, put together once.
 
-mmdebstrap makes it from the host's mirror, in the user's cache. Nothing is installed on the host: mmdebstrap
-is unpacked from its package, and what runs machines and builds packages (systemd-nspawn, dpkg-deb,
-apt-ftparchive, gpg) is the root file system's own, so that no version of the host's has to fit.
+mmdebstrap makes it in the user's cache: of Ubuntu, as nodes on AWS are, where its mirror answers, else of the
+host's distribution. Nothing is installed on the host: mmdebstrap is unpacked from its package, and what runs
+machines and builds packages (systemd-nspawn, dpkg-deb, apt-ftparchive, gpg) is the root file system's own, so
+that no version of the host's has to fit.
 """
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import platform
 import shutil
 import tempfile
+import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.build.debian import unpacked
@@ -54,6 +58,13 @@ _ARCHIVE = ("ca-certificates", "conntrack", "curl", "ebtables", "ethtool", "ipta
 # Folders that no machine reads.
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 _SECONDS = 900
+_PROBE_SECONDS = 3.0
+_MIRROR = "http://archive.ubuntu.com/ubuntu"
+# What signs it. Path and SHA-256: Packages.xz of noble's main component, read there in November 2026.
+_KEYRING = (
+    "pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb",
+    "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8",
+)
 # Nobody answers DHCP: with a client there, cloud-init would wait a minute for it.
 _HOOK = """\
 set -e
@@ -61,7 +72,7 @@ export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
 apt-get --quiet --yes --download-only -o Dir::Cache::Archives="$1/var/cache/apt/archives" install {packages}
 mkdir "$1/../archive"
 mv "$1"/var/cache/apt/archives/*.deb "$1/../archive/"
-rm -f "$1"/usr/sbin/dhclient
+rm -f "$1"/usr/sbin/dhclient "$1"/usr/sbin/dhcpcd
 """
 
 
@@ -74,6 +85,10 @@ class RootFs:
         self.root = folder / "root"
         self.archive = folder / "archive"
 
+    @property
+    def is_ubuntu(self) -> bool:
+        return "\nID=ubuntu\n" in (self.root / "usr/lib/os-release").read_text(encoding="utf-8")
+
     def program(self, path: str) -> list[str]:
         """Command line of one of its programs, with its own libraries, for use on the host."""
         libraries = self.root / "usr/lib/x86_64-linux-gnu"
@@ -82,44 +97,107 @@ class RootFs:
         return [str(loader), "--library-path", search, str(self.root / path.lstrip("/"))]
 
 
+@dataclass(frozen=True)
+class Distribution:
+    """What the root file system is made of. `sources` are lines of sources.list; none: the host's own."""
+
+    name: str
+    suite: str
+    components: str = "main,universe"  # Ubuntu has ebtables in universe
+    sources: tuple[str, ...] = ()
+
+
 def ensure(cache: Path) -> RootFs:
     """The root file system, made if it is not there yet. Raises `SandboxError`."""
-    suite = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-    key = hashlib.sha256(repr((suite, _IMAGE, _OURS, _ARCHIVE, _LEFT_OUT, _HOOK)).encode()).hexdigest()
-    target = cache / f"rootfs-{key[:12]}"
     with exclusive(cache / "rootfs.lock"):
-        if not target.exists():
-            _make(suite, cache, target)
-    return RootFs(target)
+        for leftover in cache.glob(".rootfs-*"):  # of one that was killed; we hold the lock
+            shutil.rmtree(leftover)
+        host = _of_host()
+        wanted = host if host.name == "ubuntu" else _UBUNTU
+        if not _target(cache, wanted).exists():
+            if wanted is _UBUNTU and not _answers():
+                wanted = host
+            if not _target(cache, wanted).exists():
+                _make(wanted, cache)
+    return RootFs(_target(cache, wanted))
 
 
-def _make(suite: str, cache: Path, target: Path) -> None:
+def _of_host() -> Distribution:
+    release = platform.freedesktop_os_release()
+    ubuntu = release["ID"] == "ubuntu"
+    return Distribution(
+        release["ID"], release.get("VERSION_CODENAME", ""), "main,universe" if ubuntu else "main"
+    )
+
+
+def _target(cache: Path, made_of: Distribution) -> Path:
+    key = repr((made_of, _KEYRING, _IMAGE, _OURS, _ARCHIVE, _LEFT_OUT, _HOOK))
+    return cache / f"rootfs-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def _answers() -> bool:
+    request = urllib.request.Request(f"{_MIRROR}/dists/{_UBUNTU.suite}/InRelease", method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=_PROBE_SECONDS).close()
+    except (OSError, http.client.HTTPException):
+        return False
+    return True
+
+
+def _keyring(folder: Path) -> Path:
+    """Ubuntu's, which a Debian host does not have. Raises `SandboxError`."""
+    path, sha256 = _KEYRING
+    package = folder / "keyring.deb"
+    try:
+        with urllib.request.urlopen(f"{_MIRROR}/{path}", timeout=_SECONDS) as answer:
+            package.write_bytes(answer.read())
+    except (OSError, http.client.HTTPException) as error:
+        raise SandboxError(f"{_MIRROR}/{path}: {error}") from None
+    if (found := hashlib.sha256(package.read_bytes()).hexdigest()) != sha256:
+        raise SandboxError(f"{_MIRROR}/{path} has the SHA-256 {found}, not {sha256}")
+    output(["dpkg", "-x", package, folder / "keyring"])
+    return folder / "keyring/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+
+
+def _make(made_of: Distribution, cache: Path) -> None:
     program = unpacked(("mmdebstrap",), cache) / "usr/bin"
-    for leftover in cache.glob(".rootfs-*"):  # of one that was killed; we hold the lock
-        shutil.rmtree(leftover)
     with (
-        tempfile.TemporaryDirectory(dir=cache, prefix=".rootfs-") as folder,
-        step(f"making the machines' root file system of {suite}", "made the machines' root file system"),
+        tempfile.TemporaryDirectory(dir=cache, prefix=".rootfs-") as name,
+        step(
+            f"making the machines' root file system of {made_of.suite}", "made the machines' root file system"
+        ),
     ):
-        staged = Path(folder) / "made"
+        folder = Path(name)
+        staged = folder / "made"
         staged.mkdir(mode=0o755)
-        # Ubuntu has ebtables in universe.
-        components = "main,universe" if platform.freedesktop_os_release()["ID"] == "ubuntu" else "main"
         hook = _HOOK.format(packages=" ".join(_ARCHIVE))
         command: list[str | Path] = [
             *(program / "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase"),
-            f"--components={components}",
+            f"--components={made_of.components}",
             f"--include={','.join((*_IMAGE, *_OURS))}",
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
             # No machine must survive a crash of the host.
             *("--dpkgopt=force-unsafe-io", '--aptopt=Acquire::Languages "none"'),
-            *(f"--customize-hook={hook}", suite, staged / "root"),
+            *(f"--customize-hook={hook}", made_of.suite, staged / "root"),
         ]
         path = f"{program}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         try:
+            if made_of.sources:
+                keyring = _keyring(folder)
+                command += [line.format(keyring=keyring) for line in made_of.sources]
             output(command, env={**os.environ, "PATH": path}, timeout=_SECONDS)
         except SandboxError as error:
             raise SandboxError(
                 f"{error}\nCheck that the machine's package mirror is reachable, then run this again."
             ) from None
-        staged.rename(target)
+        staged.rename(_target(cache, made_of))
+
+
+# Of the nodes' images (config/versions.py), whatever the host's is.
+_UBUNTU = Distribution(
+    "ubuntu",
+    "noble",
+    sources=tuple(
+        f"deb [signed-by={{keyring}}] {_MIRROR} {suite} main universe" for suite in ("noble", "noble-updates")
+    ),
+)

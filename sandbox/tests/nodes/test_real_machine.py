@@ -122,6 +122,11 @@ def test_the_image_holds_what_the_root_file_system_does_not(tmp_path, mirrors, m
     authorities = rootfs.root / "etc/ssl/certs/ca-certificates.crt"
     authorities.parent.mkdir(parents=True)
     authorities.write_text("theirs\n")
+    release = rootfs.root / "usr/lib/os-release"
+    release.parent.mkdir(parents=True)
+    release.write_text("NAME=Ubuntu\nID=ubuntu\n")
+    assert "/etc/os-release" not in image.files(rootfs, mirrors, "i-1")
+    release.write_text("NAME=Debian\nID=debian\n")
     monkeypatch.setattr(image, "synchronised", lambda: True)
     found = image.files(rootfs, mirrors, "i-1")
     assert found["/etc/ssl/certs/ca-certificates.crt"] == "theirs\nour ca.crt\n"
