@@ -98,7 +98,7 @@ golden: venv ## write the golden files anew; read the difference before you comm
 	@git status --short tests/golden
 
 review-changes: venv ## preview the recorded changes of a review anew; read the difference before you commit it
-	@$(WITH_TOOLS) $(PY) -m sandbox.tests.review_changes tests/golden/review
+	@$(WITH_TOOLS) $(PY) -m sandbox.tests.stack.review_changes tests/golden/review
 	@git status --short tests/golden/review
 
 diagrams: ## render docs/diagrams/*.dot into SVG (needs Graphviz)

@@ -1,4 +1,4 @@
-"""What a review says of changes that were made and previewed in the sandbox (sandbox/tests/review_changes.py)."""
+"""What a review says of changes that were made and previewed in the sandbox (sandbox/tests/stack/review_changes.py)."""
 
 from __future__ import annotations
 

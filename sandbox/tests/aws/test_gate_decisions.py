@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.aws.decisions import Line, record
 from sandbox.aws.statements import statements
-from sandbox.tests.aws.permission_table import Unused, Used, unused, used
+from sandbox.tests.program.permission_table import Unused, Used, unused, used
 
 JOIN = "arn:aws:ssm:us-east-1:1:parameter/lab/join"
 POLICY = {

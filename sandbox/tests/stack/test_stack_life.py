@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from sandbox.summary import REAL
-from sandbox.tests.aws.operator_calls import judge, operators
 from sandbox.tests.nodes.boot_world import until
+from sandbox.tests.program.operator_calls import judge, operators
 from sandbox.tests.stack.account import live
 from sandbox.tests.stack.machines import Machines
 from sandbox.tests.stack.project import QUICK, Project

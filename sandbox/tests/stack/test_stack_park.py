@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from config.naming import CORDONED
-from sandbox.tests.aws.operator_calls import judge, operators
 from sandbox.tests.nodes.boot_world import until
+from sandbox.tests.program.operator_calls import judge, operators
 from sandbox.tests.stack import gpu_scenarios
 from sandbox.tests.stack.gpu_scenarios import NO_CAPACITY, apply, record, states
 from sandbox.tests.stack.injection import refuse

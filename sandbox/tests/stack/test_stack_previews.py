@@ -14,7 +14,7 @@ from foundation import documents
 from foundation.settings import Environment
 from sandbox.aws.statements import Call, Statement, applies, listed, statements
 from sandbox.config import ACCESS_KEY_ID, ACCOUNT_ID
-from sandbox.tests.aws.operator_calls import Replay, operators
+from sandbox.tests.program.operator_calls import Replay, operators
 from sandbox.tests.stack import leaks
 from sandbox.tests.stack.injection import refuse
 from sandbox.tests.stack.leaks import Document, Secret, search
@@ -115,7 +115,7 @@ def test_the_documented_role_may_do_what_a_preview_does_and_read_no_secret_and_c
 
 
 def test_the_drift_role_may_do_what_drift_asks(project: Project) -> None:
-    """That it reads no secret: sandbox/tests/aws/test_foundation_roles.py."""
+    """That it reads no secret: sandbox/tests/program/test_foundation_roles.py."""
     log = project.state / "logs" / "requests.jsonl"
     before = len(log.read_text(encoding="utf-8").splitlines())
     project.ok("drift")

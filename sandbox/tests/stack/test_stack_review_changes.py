@@ -12,8 +12,8 @@ import pytest
 from cli import review_text
 from cli.review_preview import parse
 from cli.review_summary import review
-from sandbox.tests.review_changes import CHANGES, record
 from sandbox.tests.stack.project import ROOT, Project
+from sandbox.tests.stack.review_changes import CHANGES, record
 
 pytestmark = [
     pytest.mark.sandbox,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox.tests import workflow_jobs
+from sandbox.tests.stack import workflow_jobs
 from sandbox.tests.stack.project import ROOT, Project
-from sandbox.tests.workflow_jobs import FOLDER, Job, Runner
+from sandbox.tests.stack.workflow_jobs import FOLDER, Job, Runner
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 

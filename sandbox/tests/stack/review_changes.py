@@ -1,4 +1,4 @@
-"""The changes of which a review's result is known: `python -m sandbox.tests.review_changes FOLDER [NAME ...]`.
+"""The changes of which a review's result is known: `python -m sandbox.tests.stack.review_changes FOLDER [NAME ...]`.
 
 Each is made to a copy of the project whose stack is deployed in the sandbox, and previewed there. What the CLI
 says is kept in tests/golden/review as far as a review reads it, without what is of one machine or one run;

@@ -17,8 +17,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.ports import free_port
-from sandbox.tests.aws import plugin_standin
 from sandbox.tests.aws.emulator_server import IMAGE, ROOT, Emulator
+from sandbox.tests.program import plugin_standin
 
 # What is run through the tunnel: who answers at the port, tried for as long as it takes to open.
 ASK = """

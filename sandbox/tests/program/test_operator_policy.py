@@ -37,7 +37,7 @@ from sandbox.aws.provider.api import SERVICES
 from sandbox.tests.aws import aws_standin as types
 from sandbox.tests.aws.aws_standin import ACCOUNT, Cloud, Resource, settings
 from sandbox.tests.aws.emulator_server import IMAGE, REGION, Emulator
-from sandbox.tests.aws.operator_calls import TAG, judge, operators
+from sandbox.tests.program.operator_calls import TAG, judge, operators
 from tests.configuration import HOURS, configuration
 from tests.program import run
 
