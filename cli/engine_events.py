@@ -1,20 +1,18 @@
 """Events of the engine while the CLI works: for what its exit code says too late, or never.
 
-They come through a pipe with a name, so that nothing of a resource is written to a disk. The option is the
-Automation API's way; the CLI has it where PULUMI_DEBUG_COMMANDS is set (`pkg/cmd/pulumi/operations/up.go`).
+They come through a port of this machine's loopback, as the Automation API has them, so that nothing of a
+resource is written to a disk, and a CLI whose `kubepark` was killed goes on: it would wait for ever for
+somebody to read a pipe, which it keeps open itself (pulumi 3.259, pkg/backend/display/display.go). The option
+is there where PULUMI_DEBUG_COMMANDS is set (pkg/cmd/pulumi/operations/up.go).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import select
-import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from cli.instances import NO_CAPACITY, NOT_OFFERED
@@ -23,8 +21,8 @@ from cli.urns import name_of, type_of
 Event = Mapping[str, Any]
 
 VARIABLES = {"PULUMI_DEBUG_COMMANDS": "true"}
-_READ_BYTES = 1 << 16
-_POLL_SECONDS = 0.5
+_LAST_SECONDS = 5.0  # for events that are on their way when the CLI has ended
+_STREAMS = 2  # at a time: the CLI's preview and its update have one each
 _INSTANCE = "aws:ec2/instance:Instance"
 _NO_CAPACITY = re.compile(rf"\b({NO_CAPACITY}|{NOT_OFFERED}): [^\n]*")
 
@@ -32,20 +30,24 @@ _NO_CAPACITY = re.compile(rf"\b({NO_CAPACITY}|{NOT_OFFERED}): [^\n]*")
 @contextmanager
 def following(react: Callable[[Event], None]) -> Iterator[tuple[str, ...]]:
     """Call `react` with each event, in a thread. Gives the option for the CLI, which needs `VARIABLES`."""
-    with tempfile.TemporaryDirectory(prefix="kubepark-") as folder:
-        path = Path(folder) / "events"
-        os.mkfifo(path, 0o600)
-        # For writing as well: so there is no end of it between the CLI's preview and its update.
-        pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-        ended = threading.Event()
-        reader = threading.Thread(target=_read, args=(pipe, ended, react), name="events", daemon=True)
-        reader.start()
-        try:
-            yield ("--event-log", str(path))
-        finally:
-            ended.set()
-            reader.join()
-            os.close(pipe)
+    import grpc  # a quarter of a second with the SDK's messages, and seldom needed
+    from google.protobuf.empty_pb2 import Empty
+    from pulumi.runtime.proto import events_pb2_grpc
+
+    class Events(events_pb2_grpc.EventsServicer):
+        def StreamEvents(self, requests: Iterator[Any], context: Any) -> Any:
+            for request in requests:
+                react(json.loads(request.event))
+            return Empty()
+
+    server = grpc.server(ThreadPoolExecutor(_STREAMS), options=[("grpc.max_receive_message_length", -1)])
+    events_pb2_grpc.add_EventsServicer_to_server(Events(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield ("--event-log", f"tcp://127.0.0.1:{port}")
+    finally:
+        server.stop(_LAST_SECONDS).wait()
 
 
 def failed_deletion(event: Event) -> str:
@@ -67,16 +69,3 @@ def without_capacity(event: Event) -> tuple[str, str] | None:
         return None
     urn, found = str(said["urn"]), _NO_CAPACITY.search(str(said.get("message")))
     return (name_of(urn), " ".join(found[0].split())) if found and type_of(urn) == _INSTANCE else None
-
-
-def _read(pipe: int, ended: threading.Event, react: Callable[[Event], None]) -> None:
-    """Until nothing is left after the end: an event that nobody reads would stop the CLI."""
-    kept = b""
-    while True:
-        last = ended.is_set()
-        if select.select([pipe], [], [], 0 if last else _POLL_SECONDS)[0]:
-            *lines, kept = (kept + os.read(pipe, _READ_BYTES)).split(b"\n")
-            for line in lines:
-                react(json.loads(line))
-        elif last:
-            return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from config.problems import SettingsError
 from config.subnets import plan_subnets
 from tests.configuration import configuration
 from tests.program import run
+from tests.unit.test_engine_events import SENDER
 from tests.unit.test_power_settings import INSTANCE, SEVERAL
 
 NONE_LEFT = "InsufficientInstanceCapacity: none left"
@@ -161,14 +163,16 @@ echo "$KUBEPARK_CREATE_AS" >> {folder}/chosen
 while [ "$1" != --event-log ]; do shift; done
 case "$KUBEPARK_CREATE_AS" in
 *4xlarge*) ;;
-*) cat {folder}/event > "$2"; exit 1;;
+*) {python} {folder}/sender {folder}/event "$1" "$2"; exit 1;;
 esac
 """
 
 
 def test_the_cli_is_run_again_with_what_its_events_said(tmp_path: Path) -> None:
     (tmp_path / "event").write_text(json.dumps(diagnostic(NONE_LEFT)) + "\n", encoding="utf-8")
-    (tmp_path / "pulumi").write_text(SCRIPT.format(folder=tmp_path), encoding="utf-8")
+    (tmp_path / "sender").write_text(SENDER, encoding="utf-8")
+    script = SCRIPT.format(folder=tmp_path, python=sys.executable)
+    (tmp_path / "pulumi").write_text(script, encoding="utf-8")
     (tmp_path / "pulumi").chmod(0o755)
     cli = Pulumi("dev", {"PATH": f"{tmp_path}:/usr/bin:/bin"}, cwd=tmp_path)
     assert update(cli, [], lambda: TYPES) == 0

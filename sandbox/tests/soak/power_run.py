@@ -133,7 +133,7 @@ class PowerRun:
     # -- accidents -------------------------------------------------------------------------------------
 
     def _kill(self, checkout: Project, step: Step, words: tuple[str, ...]) -> None:
-        """kill -9 of the command at its moment; its engine goes with it, or ends by itself."""
+        """kill -9 of the command at its moment; its engine goes with it, or must come to an end by itself."""
         checkout.stack_file.write_text(self._file, encoding="utf-8")
         driver = checkout.start(*words)
         with suppress(subprocess.TimeoutExpired):
@@ -144,10 +144,10 @@ class PowerRun:
         for process in victims:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        driver.wait(30)
-        if driver.stdout:
-            driver.stdout.close()
-        checks.settled(lambda: checks.nothing_left_over(self.first), 0.0 if step.engine else _ENGINE)
+        try:
+            driver.communicate(timeout=_ENGINE)  # the engine has its output as well, as on a terminal
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{checks.nothing_left_over(self.first)}, {_ENGINE:g} s after the kill") from None
 
     def _meanwhile(self, colleague: Project) -> None:
         """`up` by who knows nothing of the accident: where the control plane is not there it may fail, and it
