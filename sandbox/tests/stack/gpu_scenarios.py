@@ -1,14 +1,16 @@
-"""What happens to a deployed GPU node past the command: the master's guard."""
+"""What happens to a deployed GPU node past the command: the master's guard, an interruption of a Spot Instance."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cli.verify_gpu import build_job
+from config.naming import CORDONED
 from sandbox.tests.nodes.boot_world import until
-from sandbox.tests.stack.injection import refuse
+from sandbox.tests.stack.injection import interrupted, refuse
 from sandbox.tests.stack.project import Project
 from sandbox.tests.stack.test_stack_life import ADDRESSES, nodes
 
@@ -91,3 +93,59 @@ def why_pending(project: Project) -> list[str]:
     return [
         each.get("message", "") for pod in pods_of(project) for each in pod["status"].get("conditions", [])
     ]
+
+
+def make_spot_role(project: Project) -> None:
+    """EC2's own role, which an account has once somebody asked for a Spot Instance in the console."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "spot.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    project.aws("iam").create_role(
+        Path="/aws-service-role/spot.amazonaws.com/",
+        RoleName="AWSServiceRoleForEC2Spot",
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+
+
+def drained_stopped_and_back(project: Project, deal: Callable[[], str], instance: str) -> None:
+    aws = f"http://127.0.0.1:{project.aws_port}"
+    until(
+        "the budget counts its pod",
+        lambda: (
+            project.get("poddisruptionbudget", "keep-train", "-n", "ana")["status"].get("currentHealthy") == 1
+        ),
+        60,
+    )
+    assert deal() == "", "nothing is announced"
+    time = (datetime.now(UTC) + timedelta(minutes=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    interrupted(aws, {instance: time})
+    assert json.loads(deal()) == {"action": "stop", "time": time}
+    budget = "The disruption budget keep-train needs 1 healthy pods and has 1 currently"
+    assert [each for each in decisions(project) if each[0].startswith("Spot")] == [
+        ("SpotInterruption", f"AWS will stop this instance at {time}"),
+        ("SpotDrainBlocked", f"ana/train: {budget}"),
+    ]
+    node = nodes(project)["gpu01"]
+    assert (node["spec"]["unschedulable"], CORDONED in node["metadata"]["annotations"]) == (True, True)
+    until("the other pod is gone", lambda: pods_on(project, "gpu01") == ["train"], 30)
+
+    interrupted(aws, {instance: "2026-01-01T00:00:00Z"})
+    until("EC2 has stopped it", lambda: states(project)["gpu01"] == "stopped", 30)
+    left = project.run("unpark", "gpu", "--patience", "0")
+    assert left.returncode == 1
+    assert (
+        "gpu01 stays parked, because AWS has no capacity: g4dn.xlarge: IncorrectSpotRequestState"
+        in left.stdout
+    )
+    interrupted(aws)
+    project.ok("unpark", "gpu", "--skip-verify")  # EC2 starts it, and this waits for it; the pod has its GPU
+    node = nodes(project)["gpu01"]
+    assert "unschedulable" not in node["spec"]
+
+
+def pods_on(project: Project, name: str) -> list[str]:
+    """Pods of people on a node."""
+    found = project.get("pods", "-n", "ana", f"--field-selector=spec.nodeName={name}")["items"]
+    return sorted(each["metadata"]["name"] for each in found)

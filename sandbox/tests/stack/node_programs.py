@@ -7,6 +7,7 @@ of the sandbox's account, and the kubeconfig on the node's disk.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import runpy
@@ -14,8 +15,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
+
+import yaml
 
 from sandbox.aws.account import Account
 from sandbox.aws.cloud import Cloud
@@ -25,10 +29,12 @@ from sandbox.aws.metadata import MetadataService
 from sandbox.aws.serve import Application, serve
 from sandbox.nodes.cloudinit import parse
 from sandbox.tests.stack.project import ROOT, Project
-from tests.userdata_sample import GUARDED, files
+from tests.userdata_sample import GUARDED, SPOT, files
 
 LIB, NODE = "/usr/local/lib/kubepark", "/etc/kubepark/node.json"
-ADMIN = "/etc/kubernetes/admin.conf"
+ADMIN, KUBELET = "/etc/kubernetes/admin.conf", "/etc/kubernetes/kubelet.conf"
+CERTIFICATE = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+EVERYTHING = replace(GUARDED, gpu=replace(GUARDED.gpu, nodes=SPOT.gpu.nodes))
 
 
 @contextmanager
@@ -62,10 +68,10 @@ def _install(project: Project, folder: Path, instance: str, role: str, disk: Pat
     cluster = node["cluster"]
     node["parameters"] |= {"power": f"/{cluster}/power", "gpuPower": f"/{cluster}/gpu-power"}
     (folder / "node.json").write_text(json.dumps(node))
-    moved = {NODE: folder / "node.json", ADMIN: disk / ADMIN[1:], LIB: folder}
-    for path, text in files(role, GUARDED).items():
+    moved = {NODE: folder / "node.json", ADMIN: disk / ADMIN[1:], KUBELET: disk / KUBELET[1:], LIB: folder}
+    for path, text in files(role, EVERYTHING).items():
         if path.startswith(f"{LIB}/") and "python" in text.partition("\n")[0]:
-            for old, new in moved.items():
+            for old, new in {**moved, CERTIFICATE: folder / "kubelet.pem"}.items():
                 text = text.replace(old, str(new))
             (folder / path.rpartition("/")[2]).write_text(text)
 
@@ -79,3 +85,23 @@ def guard(project: Project, folder: Path) -> Iterator[Callable[[float], None]]:
             runpy.run_path(str(programs / "guard-gpus"))["Guard"](time.time() + 60 * minutes).look()
 
         yield look
+
+
+@contextmanager
+def taken_back(project: Project, name: str, folder: Path) -> Iterator[Callable[[], str]]:
+    """Deals with what the metadata service of a Spot Instance says now, and gives it; no time passes."""
+    with _programs(project, name, "gpu", folder) as programs:
+        drain, aws = (runpy.run_path(str(programs / each)) for each in ("drain-spot", "kp-aws"))
+        user = yaml.safe_load(drain["KUBECONFIG"].read_text())["users"][0]["user"]
+        pair = [base64.b64decode(user[f"client-{each}-data"]) for each in ("certificate", "key")]
+        drain["CERTIFICATE"].write_bytes(b"".join(pair))
+        now = itertools.count(int(time.time()), drain["PAUSE"])
+
+        def deal() -> str:
+            text = str(aws["metadata"]("spot/instance-action", aws["metadata_token"]()))
+            if text:
+                made = drain["Drain"](drain["Api"](), name, now.__next__, lambda seconds: None)
+                made.run(json.loads(text))
+            return text
+
+        yield deal

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from sandbox.tests.program.operator_calls import judge, operators
 from sandbox.tests.stack import gpu_scenarios
 from sandbox.tests.stack.gpu_scenarios import NO_CAPACITY, apply, record, states
 from sandbox.tests.stack.injection import refuse
-from sandbox.tests.stack.node_programs import guard
+from sandbox.tests.stack.node_programs import guard, taken_back
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.test_stack_life import ADDRESSES, nodes, ready_nodes
 
@@ -31,7 +32,7 @@ BUDGET = {
     "metadata": {"name": "keep-train", "namespace": "ana"},
     "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "train"}}},
 }
-TRAIN = {
+TRAIN: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Pod",
     "metadata": {"name": "train", "namespace": "ana", "labels": {"app": "train"}},
@@ -44,6 +45,8 @@ TRAIN = {
         ],
     },
 }
+FREE = TRAIN | {"metadata": {"name": "free", "namespace": "ana"}}
+FREE["spec"] = TRAIN["spec"] | {"containers": [{"name": "free", "image": "team/train:1"}]}
 TRIES = 5  # of boto3, for an error of AWS's own
 
 
@@ -291,3 +294,28 @@ def test_a_job_starts_the_parked_gpu_and_when_nobody_uses_it_the_node_stops(
         assert "power:" not in project.ok("up", *QUICK), "the account is as recorded"
         assert states(project)["gpu01"] == "stopped"
     project.ok("unpark", "gpu", "--skip-verify")
+
+
+def test_a_spot_instance_that_aws_takes_back_is_drained_and_comes_back_as_the_same_node(
+    project: Project, tmp_path: Path
+) -> None:
+    others = {name: identity(project, name) for name in ADDRESSES if name != "gpu01"}
+    gpu_scenarios.make_spot_role(project)
+    with project.changed("kubepark:gpu.market", "spot"):
+        project.ok("up", *QUICK, timeout=400)
+        assert project.instance("gpu01")["InstanceLifecycle"] == "spot"
+        assert others == {name: identity(project, name) for name in others}
+        project.ok("preview", "--expect-no-changes")
+        before = identity(project, "gpu01")
+        assert before[1] == ADDRESSES["gpu01"]
+        apply(project, BUDGET, TRAIN, FREE)
+        with taken_back(project, "gpu01", tmp_path / "gpu01") as deal:
+            gpu_scenarios.drained_stopped_and_back(project, deal, before[0])
+        assert identity(project, "gpu01") == before
+        project.kubectl("delete", "-n", "ana", "pdb/keep-train", "pod/train", "--grace-period=0", "--force")
+        project.ok("park", "gpu")
+        assert project.verified in project.ok("unpark", "gpu"), "its owner may stop and start it"
+        assert identity(project, "gpu01") == before
+    project.ok("up", *QUICK, timeout=400)
+    assert "InstanceLifecycle" not in project.instance("gpu01")
+    assert project.aws("ec2").describe_spot_instance_requests()["SpotInstanceRequests"] == []
