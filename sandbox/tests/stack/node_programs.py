@@ -1,7 +1,7 @@
 """Programs of nodes that look after power, run for simulated nodes at a time of our choice.
 
 Each is as user data brings it. Its rights, addresses and answers are the node's: metadata service and gate in front
-of the sandbox's account, and the kubeconfig on the node's disk.
+of the sandbox's account, and a kubeconfig with the node's own certificate.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ from sandbox.aws.credentials import RoleKeys
 from sandbox.aws.gate import Gate
 from sandbox.aws.metadata import MetadataService
 from sandbox.aws.serve import Application, serve
+from sandbox.nodes.api import with_server
 from sandbox.nodes.cloudinit import parse
+from sandbox.processes import output
 from sandbox.tests.stack.project import ROOT, Project
+from sandbox.tests.tools import tool
 from tests.userdata_sample import GUARDED, SPOT, files
 
 LIB, NODE = "/usr/local/lib/kubepark", "/etc/kubepark/node.json"
@@ -68,12 +71,26 @@ def _install(project: Project, folder: Path, instance: str, role: str, disk: Pat
     cluster = node["cluster"]
     node["parameters"] |= {"power": f"/{cluster}/power", "gpuPower": f"/{cluster}/gpu-power"}
     (folder / "node.json").write_text(json.dumps(node))
-    moved = {NODE: folder / "node.json", ADMIN: disk / ADMIN[1:], KUBELET: disk / KUBELET[1:], LIB: folder}
+    (folder / "kubelet.conf").write_text(_of_kubelet(project, str(node["node"])))
+    moved = {
+        NODE: folder / "node.json",
+        ADMIN: disk / ADMIN[1:],
+        KUBELET: folder / "kubelet.conf",
+        LIB: folder,
+    }
     for path, text in files(role, EVERYTHING).items():
         if path.startswith(f"{LIB}/") and "python" in text.partition("\n")[0]:
             for old, new in {**moved, CERTIFICATE: folder / "kubelet.pem"}.items():
                 text = text.replace(old, str(new))
             (folder / path.rpartition("/")[2]).write_text(text)
+
+
+def _of_kubelet(project: Project, name: str) -> str:
+    """What a kubelet has after its bootstrap, which simulated nodes do without."""
+    (config,) = project.state.rglob("kubeadm-local.yaml")
+    identity = ["--client-name", f"system:node:{name}", "--org", "system:nodes"]
+    issued = output([tool("kubeadm"), "kubeconfig", "user", "--config", config, *identity])
+    return with_server(issued, f"https://127.0.0.1:{project.api_port}")
 
 
 @contextmanager
