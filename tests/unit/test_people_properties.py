@@ -103,7 +103,7 @@ def outcome(listed: list[Any]) -> Any:
 def test_any_list_is_planned_consistently_or_refused_with_a_message() -> None:
     counts = {"planned": 0, "refused": 0}
 
-    @settings(max_examples=1000, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=400, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
     @given(lists())
     def check(listed: list[Any]) -> None:
         found = outcome(listed)

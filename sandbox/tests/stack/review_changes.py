@@ -112,7 +112,7 @@ CHANGES: Mapping[str, Recorded] = {
         )
     ),
     "key-renamed": Recorded(
-        edits=(Edit("components/keys.py", 'self._key(f"{name}-cluster"', 'self._key(f"{name}-main"'),)
+        edits=(Edit("components/keys.py", 'f"{name}-cluster", naming', 'f"{name}-main", naming'),)
     ),
     "policy-violated": Recorded(edits=(Edit("components/instances.py", "_HOPS = 1", "_HOPS = 2"),)),
     # The last: it leaves another password behind.
