@@ -62,7 +62,7 @@ types:
 	@$(VENV)/bin/mypy --strict --no-error-summary $(PRODUCT)
 
 unit:
-	@$(PY) -m pytest -q -n 2 tests
+	@$(PY) -m pytest -q -n 2 --dist loadfile tests
 
 test: lint ## linters, then all tests but the slow and the real ones (ten minutes on two cores)
 	@$(WITH_TOOLS) $(PY) -m pytest $(PYTEST_FLAGS) -m 'not slow and not real'

@@ -89,3 +89,16 @@ def run(
         )
         recording.files = {str(p): p.read_text() for p in Path().rglob("*") if p.is_file()}
     return recording
+
+
+_WHOLE: dict[str, Recording] = {}
+
+
+def whole(**options: Any) -> Recording:
+    """A run that ends well, as `run`; tests that want the same one share it, so they only read it."""
+    key = json.dumps(options, sort_keys=True)
+    if key not in _WHOLE:
+        _WHOLE[key] = run(**options)
+    recording = _WHOLE[key]
+    assert recording.error is None, recording.error
+    return recording

@@ -23,7 +23,7 @@ from tests.engine import attempt
 from tests.stack_files import CIPHERTEXT, StackFile, make
 
 OUTPUTS = "pulumi:pulumi:readStackOutputs"
-FILES = 200
+FILES = 60
 SECOND = 1.0  # of processor time: other tests run beside this one
 
 
@@ -83,7 +83,7 @@ def test_it_agrees_with_the_program_on_random_stack_files(
         assert said == expected, f"file {number}\n{file.text}"
         assert code == (1 if expected else 0)
         good += code == 0
-    assert 40 <= good <= 160, "good and bad ones"
+    assert 10 <= good <= 50, "good and bad ones"
 
 
 def test_problems_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,7 @@ SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_si
 STYLES = st.sampled_from([None, "'", '"', ">", "|"])
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=80, derandomize=True, deadline=None)
 @given(st.lists(st.tuples(SECRETS, STYLES, st.booleans()), min_size=1, max_size=4), st.booleans())
 @example([("Z9a: b #cQ7", None, True)], True)
 def test_any_secret_in_any_style(secrets, flow):

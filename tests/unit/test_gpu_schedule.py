@@ -9,7 +9,7 @@ import pytest
 
 from tests.configuration import HOURS, configuration
 from tests.engine import UNKNOWN, Recording, Resource
-from tests.program import run
+from tests.program import whole
 
 GROUP, SCHEDULE = "aws:scheduler/scheduleGroup:ScheduleGroup", "aws:scheduler/schedule:Schedule"
 ROLE, ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
@@ -18,10 +18,7 @@ TWO = {"gpu01": {}, "gpu02": {}}
 
 
 def ran(**options: Any) -> Recording:
-    options.setdefault("config", configuration(gpu__schedule=HOURS, gpu__nodes=TWO))
-    recording = run(**options)
-    assert recording.error is None, recording.error
-    return recording
+    return whole(**{"config": configuration(gpu__schedule=HOURS, gpu__nodes=TWO), **options})
 
 
 def document(recording: Recording, typ: str, field: str) -> Any:

@@ -23,16 +23,10 @@ from config.problems import SettingsError
 from config.sections import nodes
 from tests.configuration import configuration
 from tests.engine import Recording
-from tests.program import run
+from tests.program import run, whole
 
 INSTANCE, STATE = "aws:ec2/instance:Instance", "aws:ec2transitgateway/instanceState:InstanceState"
 SEVERAL = ["g4dn.xlarge", "g4dn.2xlarge"]
-
-
-def ran(**options: Any) -> Recording:
-    recording = run(**options)
-    assert recording.error is None, recording.error
-    return recording
 
 
 def refused(**changes: Any) -> list[str]:
@@ -44,7 +38,7 @@ def refused(**changes: Any) -> list[str]:
 def test_by_default_no_update_decides_who_runs() -> None:
     found = settings.parse("dev", configuration())
     assert {found.control_plane.power, found.workers_power, found.gpu.power} == {Power.AUTO}
-    assert ran().of_type(STATE) == []
+    assert whole().of_type(STATE) == []
 
 
 def test_each_pool_takes_these_words() -> None:
@@ -59,13 +53,13 @@ def test_each_pool_takes_these_words() -> None:
 
 
 def test_absent_workers_are_not_there_and_the_gpu_node_is() -> None:
-    recording = ran(config=configuration(workers__power="absent"))
+    recording = whole(config=configuration(workers__power="absent"))
     assert {item.name for item in recording.of_type(INSTANCE)} == {"master1", "gpu01"}
 
 
 @pytest.mark.parametrize("preview", [False, True])
 def test_pools_to_be_stopped_are_stopped_after_everything_else(preview: bool) -> None:
-    recording = ran(config=configuration(gpu__power="stopped", workers__power="stopped"), preview=preview)
+    recording = whole(config=configuration(gpu__power="stopped", workers__power="stopped"), preview=preview)
     states = {item.name: item for item in recording.of_type(STATE)}
     assert set(states) == {f"stopped-{name}" for name in ("gpu01", "worker01", "worker02", "worker03")}
     in_cluster = {i.urn for i in recording.resources.values() if i.custom and i.package == "kubernetes"}
@@ -79,11 +73,11 @@ def test_pools_to_be_stopped_are_stopped_after_everything_else(preview: bool) ->
 
 def test_preview_and_update_pin_the_same() -> None:
     pinned = configuration(gpu__power="running", workers__power="stopped")
-    assert ran(config=pinned).urns == ran(config=pinned, preview=True).urns
+    assert whole(config=pinned).urns == whole(config=pinned, preview=True).urns
 
 
 def test_a_gpu_that_is_to_run_waits_for_nothing_in_the_cluster() -> None:
-    recording = ran(config=configuration(gpu__power="running"))
+    recording = whole(config=configuration(gpu__power="running"))
     (state,) = recording.of_type(STATE)
     assert (state.name, state.inputs["state"]) == ("running-gpu01", "running")
     assert state.inputs["instanceId"] == recording.one(INSTANCE, "gpu01").id
@@ -94,7 +88,7 @@ def test_a_master_that_is_to_run_is_started_before_anything_in_the_cluster_is_lo
     with socket.create_server(("127.0.0.1", 0)) as api:
         endpoint = f"https://127.0.0.1:{api.getsockname()[1]}"
         pinned = configuration(controlPlane__power="running", controlPlane__apiEndpoint=endpoint)
-        recording = ran(config=pinned, listens=None)
+        recording = whole(config=pinned, listens=None)
     (state,) = recording.of_type(STATE)
     provider = recording.one("pulumi:providers:kubernetes")
     assert state.name == "running-master1"
@@ -127,14 +121,14 @@ def test_gpu_nodes_are_of_the_first_type_and_an_update_leaves_the_one_that_a_sta
     first, own = settings.parse("dev", config).gpu.nodes
     assert (first.instance_type, first.further_types) == ("g4dn.xlarge", ("g4dn.2xlarge",))
     assert (own.instance_type, own.further_types) == ("g4dn.4xlarge", ())
-    recording = ran(config=config)
+    recording = whole(config=config)
     assert recording.one(INSTANCE, "gpu01").inputs["instanceType"] == "g4dn.xlarge"
     assert "instanceType" in recording.one(INSTANCE, "gpu01").ignore_changes
     assert "instanceType" not in recording.one(INSTANCE, "gpu02").ignore_changes
 
 
 def test_other_types_change_nothing_of_what_a_node_is_made_of() -> None:
-    one, several = ran(), ran(config=configuration(gpu__instanceTypes=SEVERAL))
+    one, several = whole(), whole(config=configuration(gpu__instanceTypes=SEVERAL))
     assert one.one(INSTANCE, "gpu01").inputs == several.one(INSTANCE, "gpu01").inputs
 
 
@@ -160,7 +154,7 @@ def test_a_list_of_types_is_refused_where_a_start_could_not_follow_it(
 
 
 def test_gpu_nodes_are_bought_on_demand_unless_the_stack_says_spot() -> None:
-    assert "instanceMarketOptions" not in ran().one(INSTANCE, "gpu01").inputs
+    assert "instanceMarketOptions" not in whole().one(INSTANCE, "gpu01").inputs
     (problem,) = refused(gpu__market="cheap")
     words = "on-demand, spot"
     assert f'kubepark:gpu.market: "cheap" is not one of {words}; accepted: {words}; fix: ' in problem
@@ -176,7 +170,7 @@ def test_gpu_nodes_are_bought_on_demand_unless_the_stack_says_spot() -> None:
 
 
 def test_a_spot_instance_is_stopped_and_not_ended_and_no_other_node_is_one() -> None:
-    one, spot = ran(), ran(config=configuration(gpu__market="spot"))
+    one, spot = whole(), whole(config=configuration(gpu__market="spot"))
     assert spot.one(INSTANCE, "gpu01").inputs["instanceMarketOptions"] == {
         "marketType": "spot",
         "spotOptions": {"spotInstanceType": "persistent", "instanceInterruptionBehavior": "stop"},
@@ -193,7 +187,7 @@ def test_a_spot_instance_is_stopped_and_not_ended_and_no_other_node_is_one() -> 
 
 def test_another_market_or_another_type_of_a_spot_instance_makes_gpu_nodes_anew_and_no_others() -> None:
     def triggers(**gpu: Any) -> dict[str, Any]:
-        recording = ran(config=configuration(gpu=gpu))
+        recording = whole(config=configuration(gpu=gpu))
         return {item.name: item.replacement_trigger for item in recording.of_type(INSTANCE)}
 
     plain, spot = triggers(), triggers(market="spot")
@@ -221,7 +215,7 @@ def test_idle_minutes_have_bounds_and_the_flag_is_one(minutes: object) -> None:
 
 
 def test_without_a_setting_nothing_of_the_guard_is_there() -> None:
-    recording = ran()
+    recording = whole()
     assert "gpu-power" not in str([each.inputs for each in recording.of_type("aws:ssm/parameter:Parameter")])
     assert "ec2:" not in str([each.inputs for each in recording.of_type("aws:iam/rolePolicy:RolePolicy")])
     assert b"guard-gpus" not in user_data(recording)
@@ -233,8 +227,8 @@ def user_data(recording: Recording, node: str = "master1") -> bytes:
 
 
 def test_another_number_of_minutes_or_another_node_is_a_change_of_one_parameter() -> None:
-    one = ran(config=configuration(gpu={"idleMinutes": 45}))
-    other = ran(
+    one = whole(config=configuration(gpu={"idleMinutes": 45}))
+    other = whole(
         config=configuration(
             gpu={"idleMinutes": 60, "wakeOnDemand": True, "nodes": {"gpu01": {}, "gpu03": {}}}
         )
@@ -275,7 +269,7 @@ def test_what_the_guard_is_told() -> None:
 
 def test_the_record_is_made_by_an_update_and_kept_as_it_is_from_then_on() -> None:
     (record,) = [
-        item for item in ran().of_type("aws:ssm/parameter:Parameter") if item.inputs["name"] == "/lab/power"
+        item for item in whole().of_type("aws:ssm/parameter:Parameter") if item.inputs["name"] == "/lab/power"
     ]
     assert (record.inputs["type"], power.load(record.inputs["value"])) == ("String", frozenset())
     assert "value" in record.ignore_changes
