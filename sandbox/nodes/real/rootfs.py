@@ -22,7 +22,7 @@ from sandbox.build.debian import unpacked
 from sandbox.errors import SandboxError
 from sandbox.files import exclusive
 from sandbox.processes import output
-from sandbox.progress import step
+from sandbox.progress import note, step
 
 # What Ubuntu's cloud images have and the node's scripts, kubeadm or a person at the console need.
 _IMAGE = (
@@ -57,7 +57,7 @@ _OURS = ("systemd-container", "apt-utils", "gpg", "gpg-agent")
 _ARCHIVE = ("ca-certificates", "conntrack", "curl", "ebtables", "ethtool", "iptables", "openssl", "socat")
 # Folders that no machine reads.
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
-_SECONDS = 900
+_SECONDS = 600
 _PROBE_SECONDS = 3.0
 _MIRROR = "http://archive.ubuntu.com/ubuntu"
 # What signs it. Path and SHA-256: Packages.xz of noble's main component, read there in November 2026.
@@ -108,18 +108,21 @@ class Distribution:
 
 
 def ensure(cache: Path) -> RootFs:
-    """The root file system, made if it is not there yet. Raises `SandboxError`."""
+    """The root file system: what is there, else Ubuntu's, else the host's. Raises `SandboxError`."""
+    host = _of_host()
+    choices = [host] if host.name == _UBUNTU.name else [_UBUNTU, host]
     with exclusive(cache / "rootfs.lock"):
         for leftover in cache.glob(".rootfs-*"):  # of one that was killed; we hold the lock
             shutil.rmtree(leftover)
-        host = _of_host()
-        wanted = host if host.name == "ubuntu" else _UBUNTU
-        if not _target(cache, wanted).exists():
-            if wanted is _UBUNTU and not _answers():
-                wanted = host
-            if not _target(cache, wanted).exists():
-                _make(wanted, cache)
-    return RootFs(_target(cache, wanted))
+        for made_of in choices:
+            if (target := _target(cache, made_of)).exists():
+                return RootFs(target)
+        if len(choices) > 1 and _answers():
+            try:
+                return _make(_UBUNTU, cache)
+            except SandboxError as error:  # it answers, and does not serve what is needed
+                note(f"the machines' root file system will be {host.name}'s, not Ubuntu's: {error}")
+        return _make(host, cache)
 
 
 def _of_host() -> Distribution:
@@ -159,7 +162,7 @@ def _keyring(folder: Path) -> Path:
     return folder / "keyring/usr/share/keyrings/ubuntu-archive-keyring.gpg"
 
 
-def _make(made_of: Distribution, cache: Path) -> None:
+def _make(made_of: Distribution, cache: Path) -> RootFs:
     program = unpacked(("mmdebstrap",), cache) / "usr/bin"
     with (
         tempfile.TemporaryDirectory(dir=cache, prefix=".rootfs-") as name,
@@ -191,6 +194,7 @@ def _make(made_of: Distribution, cache: Path) -> None:
                 f"{error}\nCheck that the machine's package mirror is reachable, then run this again."
             ) from None
         staged.rename(_target(cache, made_of))
+    return RootFs(_target(cache, made_of))
 
 
 # Of the nodes' images (config/versions.py), whatever the host's is.

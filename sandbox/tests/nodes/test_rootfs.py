@@ -23,9 +23,10 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[rootfs.Distribution]:
     """Those that were made; each is an empty folder."""
     found: list[rootfs.Distribution] = []
 
-    def make(made_of: rootfs.Distribution, cache: Path) -> None:
+    def make(made_of: rootfs.Distribution, cache: Path) -> rootfs.RootFs:
         found.append(made_of)
         rootfs._target(cache, made_of).mkdir()
+        return rootfs.RootFs(rootfs._target(cache, made_of))
 
     monkeypatch.setattr(rootfs, "_make", make)
     return found
@@ -52,6 +53,21 @@ def test_ubuntus_where_its_mirror_answers_and_an_ubuntu_host_has_its_own(
     assert rootfs.ensure(tmp_path).root == first.root
     assert [(each.suite, "universe" in each.components) for each in made] == [(suite, suite != "bookworm")]
     assert not (tmp_path / ".rootfs-killed").exists()
+
+
+def test_a_mirror_that_answers_and_does_not_serve_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def make(made_of: rootfs.Distribution, cache: Path) -> rootfs.RootFs:
+        if made_of.suite == "noble":
+            raise SandboxError("403 Forbidden")
+        return rootfs.RootFs(cache / made_of.suite)
+
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: DEBIAN)
+    monkeypatch.setattr(rootfs, "_answers", lambda: True)
+    monkeypatch.setattr(rootfs, "_make", make)
+    assert rootfs.ensure(tmp_path).root == tmp_path / "bookworm" / "root"
+    assert "will be debian's, not Ubuntu's: 403 Forbidden" in capsys.readouterr().err
 
 
 @pytest.fixture
