@@ -233,7 +233,8 @@ def park(aws: AwsSettings, environment: Environment) -> Document:
 
 def drift(aws: AwsSettings, environment: Environment) -> Document:
     """To read what the stack has in AWS, but for the parameters that hold secrets: no key of the cluster."""
-    found: dict[permissions.Scope, tuple[str, ...]] = {}
+    # One action is not found by its first word: the deploy policy has it in `ssm:*Tags*Resource`.
+    found: dict[permissions.Scope, tuple[str, ...]] = {PLAIN_PARAMETERS: ("ssm:ListTagsForResource",)}
     for grants in permissions.RESOURCES.values():
         for scope, actions in grants.items():
             kept = PLAIN_PARAMETERS if scope is permissions.PARAMETERS else scope

@@ -114,7 +114,7 @@ def test_an_interrupted_first_run_is_repeated(hosts, machine, phase, number):
     until(phase, lambda: PHASES[phase](hosts, machine), first)
     # A terminal's Ctrl-C reaches the whole group, and a kill -9 whoever it is meant for.
     (os.killpg if number == signal.SIGINT else os.kill)(first.pid, number)
-    _, error = first.communicate(timeout=20)
+    _, error = first.communicate(timeout=60)
     assert first.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), error
     assert "Traceback" not in error
     cache = Path(machine["XDG_CACHE_HOME"]) / "kubepark" / "tools"
@@ -140,7 +140,7 @@ def test_ctrl_c_ends_the_compiler_that_is_in_a_group_of_its_own(hosts, machine):
     first = run(machine)
     until("building", lambda: Path(machine["GO_STARTED"]).exists(), first)
     first.send_signal(signal.SIGINT)
-    _, error = first.communicate(timeout=20)
+    _, error = first.communicate(timeout=60)
     assert first.returncode == 130, error
     assert "building kwok" in error
     assert "stopped after" in error
@@ -179,7 +179,7 @@ def test_a_killed_fetch_of_debian_packages_is_repeated(machine, tmp_path):
     first = subprocess.Popen(command, env=machine, stderr=subprocess.PIPE, text=True, start_new_session=True)
     until("the fetch", lambda: Path(machine["GO_STARTED"]).exists(), first)
     os.killpg(first.pid, signal.SIGKILL)
-    first.communicate(timeout=20)
+    first.communicate(timeout=60)
     cache = Path(machine["XDG_CACHE_HOME"]) / "kubepark" / "tools"
     assert list(cache.glob("debian-*/usr")) == []
     Path(machine["GO_WAITS"]).unlink()
@@ -197,7 +197,7 @@ def test_a_killed_packing_of_an_image_is_repeated(machine, tmp_path):
     first = subprocess.Popen(command, env=machine, stderr=subprocess.PIPE, text=True)
     until("the packing", lambda: any(store.glob("blobs/sha256/.layer-*")), first)
     first.kill()
-    first.communicate(timeout=20)
+    first.communicate(timeout=60)
     assert [path.name for path in store.glob("blobs/sha256/*") if not path.name.startswith(".")] == []
     subprocess.run(command, env=machine, check=True, timeout=60)
     assert list(store.glob("blobs/sha256/.layer-*")) == []

@@ -42,7 +42,7 @@ EXPECTED = {
     "output": 5,
     "user data": len(NODES),
     "arguments": 20,
-    "requests": 500,
+    "requests": 300,
     "logs": 8,
     "cluster": 50,
     "etcd": 2,
