@@ -19,7 +19,7 @@ from typing import Any
 
 from cli.errors import CommandError
 from cli.pulumi import Pulumi
-from cli.review_preview import SECRET, of_digest
+from cli.review_preview import SECRET, of_digest, plain
 from cli.urns import name_of, type_of
 from config import ROOT
 from config.kubeconfig import FOLDER
@@ -27,8 +27,6 @@ from config.naming import PROJECT
 
 Resource = dict[str, Any]
 
-# The key that marks what is encrypted, and its value (sdk/go/common/resource/sig/sig.go).
-_SIGNATURE, _SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 # Variables that say where and with which key the CLI works on the stack itself.
 _OF_THE_STACK = (
     "PULUMI_BACKEND_URL",
@@ -94,15 +92,7 @@ def without_secrets(deployment: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in deployment.items()
         if key not in ("secrets_providers", "pending_operations")
     }
-    return copy.deepcopy({key: _plain(value) for key, value in kept.items()})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.get(_SIGNATURE) == _SECRET_SIGNATURE:
-            return SECRET
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+    return copy.deepcopy({key: plain(value) for key, value in kept.items()})
 
 
 def _left_out(resource: Resource, in_cluster: bool) -> str:
@@ -118,7 +108,7 @@ def _left_out(resource: Resource, in_cluster: bool) -> str:
 
 
 def _has_secret(state: Any) -> bool:
-    return json.dumps(SECRET) in json.dumps(_plain(state))
+    return json.dumps(SECRET) in json.dumps(plain(state))
 
 
 def _of_pulumi(resource: Resource) -> bool:

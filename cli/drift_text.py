@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cli.review_text import LIMIT, difference, span
+from cli.review_text import difference, span, within_limit
 
 if TYPE_CHECKING:
     from cli.drift import Difference, Drift
@@ -52,11 +52,7 @@ def terminal(found: Drift) -> str:
 
 def markdown(found: Drift) -> str:
     """The body of an issue, in at most `LIMIT` characters."""
-    for entries in _ENTRIES:
-        body = _markdown(found, entries)
-        if len(body) <= LIMIT:
-            return body
-    raise AssertionError("the shortest form is bounded")
+    return within_limit(_markdown(found, entries) for entries in _ENTRIES)
 
 
 def document(found: Drift) -> str:

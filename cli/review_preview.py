@@ -135,7 +135,7 @@ def of_events(events: Iterable[Mapping[str, Any]]) -> Preview:
             metadata = after["metadata"]
             if metadata["type"] == STACK and metadata.get("new"):
                 old = metadata.get("old") or {}
-                outputs = (_plain(old.get("outputs") or {}), _plain(metadata["new"].get("outputs") or {}))
+                outputs = (plain(old.get("outputs") or {}), plain(metadata["new"].get("outputs") or {}))
         elif said := event.get("diagnosticEvent"):
             if not said.get("ephemeral"):
                 diagnostics.append({"message": _text(said), "severity": said["severity"]})
@@ -159,7 +159,7 @@ def _as_in_digest(metadata: Mapping[str, Any]) -> dict[str, Any]:
         keys = ("type", "custom", "retainOnDelete")
         if not found:
             return None
-        return {**{key: found.get(key) for key in keys}, "inputs": _plain(found.get("inputs"))}
+        return {**{key: found.get(key) for key in keys}, "inputs": plain(found.get("inputs"))}
 
     return {
         "op": metadata["op"],
@@ -174,7 +174,7 @@ def _as_in_digest(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def _step(found: Mapping[str, Any]) -> Step:
     old, new = found.get("oldState") or {}, found.get("newState") or {}
-    before, after = _plain(old.get("inputs") or {}), _plain(new.get("inputs") or {})
+    before, after = plain(old.get("inputs") or {}), plain(new.get("inputs") or {})
     reasons = [*(found.get("diffReasons") or []), *(found.get("replaceReasons") or [])]
     detailed = found.get("detailedDiff") or {}
     kind = type_of(str(found["urn"]))
@@ -228,13 +228,13 @@ def value_at(state: State, path: str) -> Any:
     return found
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value without what marks secrets: what is secret is blinded by the engine already."""
     if isinstance(value, dict):
         if value.get(_SIGNATURE) == _SECRET_SIGNATURE:
             return SECRET
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list) else value
 
 
 def _finding(found: Mapping[str, Any]) -> Finding:

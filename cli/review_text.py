@@ -97,10 +97,14 @@ def price(review: Review) -> str:
 
 def markdown(review: Review) -> str:
     """The body of a comment, in at most `LIMIT` characters."""
-    for entries in _ENTRIES:
-        body = _markdown(review, entries)
-        if len(body) <= LIMIT:
-            return body
+    return within_limit(_markdown(review, entries) for entries in _ENTRIES)
+
+
+def within_limit(forms: Iterable[str]) -> str:
+    """The first form that has at most `LIMIT` characters; the last one must."""
+    for form in forms:
+        if len(form) <= LIMIT:
+            return form
     raise AssertionError("the shortest form is bounded")
 
 

@@ -56,30 +56,29 @@ def look(stack: str, variables: Mapping[str, str], now: datetime) -> Found:
     ec2, ssm = (client(name, stack, variables, seconds=_SECONDS) for name in ("ec2", "ssm"))
     name = cluster_of(stack)
     known = power.read(ec2, ssm, name)
-    history, kept = read_history(ssm, Naming(name).power_parameter)
+    history = read_history(ssm, Naming(name).power_parameter)
     control_plane, nodes = _ask_cluster(stack, known, now)
     return Found(
         stack=stack,
         region=cost.table.region,
         control_plane=control_plane,
-        status=plan(cost, known.machines, history, kept, nodes, now),
+        status=plan(cost, known.machines, history, known.keep_on, nodes, now),
         differences=tuple(power.differences(stack, known, power.pins(stack))),
         now=now,
     )
 
 
-def read_history(ssm: Any, name: str) -> tuple[History, dict[str, datetime]]:
-    """The versions of the record that Parameter Store keeps, and until when nodes are kept on."""
+def read_history(ssm: Any, name: str) -> History:
+    """The versions of the record that Parameter Store keeps."""
     try:
         pages = list(ssm.get_paginator("get_parameter_history").paginate(Name=name))
     except ssm.exceptions.ParameterNotFound:
-        return History((), whole=True), {}
+        return History((), whole=True)
     found = sorted((each for page in pages for each in page["Parameters"]), key=lambda each: each["Version"])
     versions = tuple(
         Version(at=each["LastModifiedDate"], by=_who(each), parked=_parked(each["Value"])) for each in found
     )
-    kept = keeping(found[-1]["Value"]) if found else {}
-    return History(versions, whole=not found or found[0]["Version"] == 1), kept
+    return History(versions, whole=not found or found[0]["Version"] == 1)
 
 
 def _who(version: Mapping[str, Any]) -> str:
@@ -93,21 +92,6 @@ def _parked(text: str) -> frozenset[str] | None:
         return record.load(text)
     except record.PowerRecordError:
         return None
-
-
-def keeping(text: str) -> dict[str, datetime]:
-    """Until when nodes are kept on, of a record that says so; what is no time is passed over."""
-    try:
-        found = json.loads(text).get("keepOn") or {}
-    except (ValueError, AttributeError):
-        return {}
-    times = {}
-    for name, until in found.items() if isinstance(found, Mapping) else ():
-        try:
-            times[str(name)] = datetime.strptime(str(until), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        except ValueError:
-            continue
-    return times
 
 
 def _ask_cluster(
@@ -196,4 +180,4 @@ def _pool(cost: PoolCost) -> dict[str, float | None]:
 
 
 def _time(at: datetime | None) -> str | None:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else None
+    return record.spelled(at) if at else None

@@ -15,7 +15,6 @@ from botocore.exceptions import ClientError
 
 from cli import api_server, cluster, environments, kube_nodes, main, stackfile, status
 from cli.errors import CommandError
-from cli.status import keeping
 from config.model import NodeRole
 from tests.unit.park_objects import TYPES, node
 
@@ -269,7 +268,18 @@ def test_what_aws_refuses_is_one_clean_error(account: Account, monkeypatch, caps
 
 
 @pytest.mark.parametrize(
-    "value", ["[]", "{", '{"keepOn": ["gpu01"]}', '{"keepOn": {"gpu01": "tonight"}}', "{}"]
+    "value",
+    [
+        "[]",
+        "{",
+        "{}",
+        '{"schema": 1, "stopped": [], "keepOn": ["gpu01"]}',
+        '{"schema": 1, "stopped": [], "keepOn": {"gpu01": "tonight"}}',
+    ],
 )
-def test_a_record_that_keeps_nobody_on(value: str) -> None:
-    assert keeping(value) == {}
+def test_a_record_that_is_none_is_one_clean_error(value: str, account: Account, capsys) -> None:
+    account.record(1, value)
+    assert main.main(["status", "--stack", "dev"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: the power record (/kubepark-dev/power) ")
+    assert "; fix: aws ssm put-parameter --overwrite --name /kubepark-dev/power --value " in said

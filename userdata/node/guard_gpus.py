@@ -10,7 +10,6 @@ master forgets nothing. Each decision is an Event of the Node.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import os
 import re
@@ -31,6 +30,7 @@ IDLE = "kubepark/gpu-idle"  # boot id, and since when nobody has asked for a GPU
 GPU = "nvidia.com/gpu"
 STAMP = "%Y-%m-%dT%H:%M:%SZ"  # as the API server writes times: they compare as texts
 EC2_VERSION = "2016-11-15"
+FORM = {"content-type": "application/x-www-form-urlencoded"}
 ERROR = re.compile("<Code>(.*?)</Code>\\s*<Message>(.*?)</Message>", re.DOTALL)
 
 
@@ -247,7 +247,7 @@ class Guard:
         form = {"Action": action, "InstanceId.1": instance, "Version": EC2_VERSION}
         body = urllib.parse.urlencode(form).encode()
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        headers = sign(url, body, region, self.aws["credentials"](), now)
+        headers = self.aws["sign"](url, FORM, body, region, self.aws["credentials"](), now, "ec2")
         try:
             with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=20) as answer:
                 return "", answer.read().decode()
@@ -255,30 +255,6 @@ class Guard:
             text = error.read().decode()
             code, said = (ERROR.findall(text) or [(str(error.code), text)])[0]
             return code, f"{code}: {said}"
-
-
-def sign(url: str, body: bytes, region: str, secrets: dict[str, str], now: str) -> dict[str, str]:
-    """The headers of a call of EC2. kp-aws signs for Parameter Store alone, and to change it makes each node
-    of each cluster outdated."""
-    signed = {
-        "content-type": "application/x-www-form-urlencoded",
-        "host": urllib.parse.urlsplit(url).netloc,
-        "x-amz-date": now,
-        "x-amz-security-token": secrets["Token"],
-    }
-    names = ";".join(sorted(signed))
-    lines = [f"{name}:{signed[name]}" for name in sorted(signed)]
-    canonical = "\n".join(["POST", "/", "", *lines, "", names, hashlib.sha256(body).hexdigest()])
-    scope = f"{now[:8]}/{region}/ec2/aws4_request"
-    key = ("AWS4" + secrets["SecretAccessKey"]).encode()
-    text = "\n".join(["AWS4-HMAC-SHA256", now, scope, hashlib.sha256(canonical.encode()).hexdigest()])
-    for part in [*scope.split("/"), text]:
-        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-    signed["authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={secrets['AccessKeyId']}/{scope}, "
-        f"SignedHeaders={names}, Signature={key.hex()}"
-    )
-    return signed
 
 
 if __name__ == "__main__":

@@ -113,7 +113,13 @@ def credentials() -> dict[str, str]:
 
 
 def sign(
-    url: str, headers: Mapping[str, str], body: bytes, region: str, secrets: Mapping[str, str], now: str
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    region: str,
+    secrets: Mapping[str, str],
+    now: str,
+    service: str = "ssm",
 ) -> dict[str, str]:
     """`headers` (lower case) and those that Signature Version 4 adds. `now`: 20261123T101500Z."""
     signed = {
@@ -125,7 +131,7 @@ def sign(
     names = ";".join(sorted(signed))
     lines = [f"{name}:{signed[name]}" for name in sorted(signed)]
     canonical = "\n".join(["POST", "/", "", *lines, "", names, hashlib.sha256(body).hexdigest()])
-    scope = f"{now[:8]}/{region}/ssm/aws4_request"
+    scope = f"{now[:8]}/{region}/{service}/aws4_request"
     key = ("AWS4" + secrets["SecretAccessKey"]).encode()
     text = "\n".join(["AWS4-HMAC-SHA256", now, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     for part in [*scope.split("/"), text]:
