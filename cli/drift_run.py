@@ -6,7 +6,6 @@ key of the secrets, no lock is taken, and the stack's state cannot change, whate
 
 from __future__ import annotations
 
-import copy
 import json
 import secrets
 import tempfile
@@ -87,12 +86,11 @@ def refreshed(cli: Pulumi, *, in_cluster: bool) -> Refreshed:
 
 def without_secrets(deployment: Mapping[str, Any]) -> dict[str, Any]:
     """The state with `SECRET` in place of what is encrypted, and without what a killed update left."""
-    kept = {
-        key: value
+    return {
+        key: plain(value)
         for key, value in deployment.items()
         if key not in ("secrets_providers", "pending_operations")
     }
-    return copy.deepcopy({key: plain(value) for key, value in kept.items()})
 
 
 def _left_out(resource: Resource, in_cluster: bool) -> str:

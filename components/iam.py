@@ -8,14 +8,14 @@ alias. So the first preview shows each document whole, and the policy pack evalu
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pulumi
 from pulumi_aws import iam
 
 from config.model import AwsSettings, NodePlan, NodeRole
-from config.naming import TAG_CLUSTER, TAG_ROLE, Naming, partition
+from config.naming import TAG_CLUSTER, TAG_NODE, TAG_ROLE, Naming, partition
 
 Document = dict[str, Any]
 
@@ -140,32 +140,41 @@ def node_policy(node: NodePlan, aws: AwsSettings, naming: Naming, *, guards: boo
                 [arn(naming.gpu_power_parameter), arn(naming.power_parameter)],
             ),
             _allow("WritePower", "ssm:PutParameter", arn(naming.power_parameter)),
-            {
-                **_allow(
-                    "GpuNodes",
-                    ["ec2:StartInstances", "ec2:StopInstances"],
-                    f"arn:{partition(aws.region)}:ec2:{aws.region}:{aws.account_id}:instance/*",
-                ),
-                "Condition": {
-                    "StringEquals": {
-                        f"aws:ResourceTag/{TAG_CLUSTER}": naming.cluster,
-                        f"aws:ResourceTag/{TAG_ROLE}": NodeRole.GPU.value,
-                    }
-                },
-            },
-            {
-                # EC2 uses the key of a root disk by a grant of whoever starts the instance; without it the
-                # call succeeds, and the instance stops again.
-                # Source: https://repost.aws/knowledge-center/kms-iam-ec2-permission
-                **_allow("RootDisks", "kms:CreateGrant", keys),
-                "Condition": {
-                    "ForAnyValue:StringEquals": {"kms:ResourceAliases": naming.key_alias},
-                    "StringEquals": {"kms:ViaService": f"ec2.{aws.region}.amazonaws.com"},
-                    "Bool": {"kms:GrantIsForAWSResource": "true"},
-                },
-            },
+            *start_and_stop(aws, naming),
         ]
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def start_and_stop(aws: AwsSettings, naming: Naming, nodes: Collection[str] | None = None) -> list[Document]:
+    """Start and stop of this cluster's GPU nodes, or of these alone; which instances they are, tags say.
+
+    A start needs the key of the root disk: EC2 uses it by a grant in the name of who starts. Without it the
+    call succeeds, and the instance stops again. Sources: EBS user guide, "Requirements for Amazon EBS
+    encryption"; https://repost.aws/knowledge-center/kms-iam-ec2-permission;
+    aws-solutions/instance-scheduler-on-aws, issues 9 and 504.
+    """
+    prefix, where = f"arn:{partition(aws.region)}", f"{aws.region}:{aws.account_id}"
+    theirs: Document = {
+        f"aws:ResourceTag/{TAG_CLUSTER}": naming.cluster,
+        f"aws:ResourceTag/{TAG_ROLE}": NodeRole.GPU.value,
+    }
+    if nodes is not None:
+        theirs[f"aws:ResourceTag/{TAG_NODE}"] = sorted(nodes)
+    verbs = ["ec2:StartInstances", "ec2:StopInstances"]
+    return [
+        {
+            **_allow("GpuNodes", verbs, f"{prefix}:ec2:{where}:instance/*"),
+            "Condition": {"StringEquals": theirs},
+        },
+        {
+            **_allow("RootDisks", "kms:CreateGrant", f"{prefix}:kms:{where}:key/*"),
+            "Condition": {
+                "ForAnyValue:StringEquals": {"kms:ResourceAliases": naming.key_alias},
+                "StringEquals": {"kms:ViaService": f"ec2.{aws.region}.amazonaws.com"},
+                "Bool": {"kms:GrantIsForAWSResource": "true"},
+            },
+        },
+    ]
 
 
 def _allow(sid: str, actions: str | list[str], resources: str | list[str]) -> Document:

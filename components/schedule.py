@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import pulumi
 from pulumi_aws import iam, scheduler
 
+from components.iam import Document, start_and_stop
 from config import schedule as hours
-from config.model import AwsSettings, NodeRole, Schedule
-from config.naming import TAG_CLUSTER, TAG_NODE, TAG_ROLE, Naming, partition
-
-Document = dict[str, Any]
+from config.model import AwsSettings, Schedule
+from config.naming import Naming, partition
 
 
 def trust_policy(aws: AwsSettings, naming: Naming) -> Document:
@@ -43,41 +41,8 @@ def trust_policy(aws: AwsSettings, naming: Naming) -> Document:
 
 
 def role_policy(nodes: Collection[str], aws: AwsSettings, naming: Naming) -> Document:
-    """Start and stop of the instances of these GPU nodes.
-
-    A start needs the key of the root disk: EC2 uses it by a grant in the name of who starts. Without it the
-    call succeeds, and the instance stops again. Sources: EBS user guide, "Requirements for Amazon EBS
-    encryption"; aws-solutions/instance-scheduler-on-aws, issues 9 and 504.
-    """
-    where = f"{aws.region}:{aws.account_id}"
-    theirs = {
-        f"aws:ResourceTag/{TAG_CLUSTER}": naming.cluster,
-        f"aws:ResourceTag/{TAG_ROLE}": NodeRole.GPU.value,
-        f"aws:ResourceTag/{TAG_NODE}": sorted(nodes),
-    }
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "GpuNodes",
-                "Effect": "Allow",
-                "Action": ["ec2:StartInstances", "ec2:StopInstances"],
-                "Resource": f"arn:{partition(aws.region)}:ec2:{where}:instance/*",
-                "Condition": {"StringEquals": theirs},
-            },
-            {
-                "Sid": "RootDisks",
-                "Effect": "Allow",
-                "Action": "kms:CreateGrant",
-                "Resource": f"arn:{partition(aws.region)}:kms:{where}:key/*",
-                "Condition": {
-                    "ForAnyValue:StringEquals": {"kms:ResourceAliases": naming.key_alias},
-                    "StringEquals": {"kms:ViaService": f"ec2.{aws.region}.amazonaws.com"},
-                    "Bool": {"kms:GrantIsForAWSResource": "true"},
-                },
-            },
-        ],
-    }
+    """Start and stop of the instances of these GPU nodes."""
+    return {"Version": "2012-10-17", "Statement": start_and_stop(aws, naming, nodes)}
 
 
 class GpuSchedule(pulumi.ComponentResource):
