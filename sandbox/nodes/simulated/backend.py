@@ -69,6 +69,8 @@ class SimulatedBackend(NodeBackend[SimulatedNode]):
         with self._lock:
             if self.control_plane is None or self._api is not None:
                 return
+            if held := self._held():
+                raise Unavailable(f"held down: {', '.join(sorted(held))}")
             self.control_plane.start()
             networking = configuration(document, "ClusterConfiguration")["networking"]
             self._start_kwok(self.control_plane, networking["podSubnet"])
@@ -129,9 +131,14 @@ class SimulatedBackend(NodeBackend[SimulatedNode]):
 
     def _keep_running(self) -> None:
         """Restart what ended by itself, unless a fault holds it down."""
-        plane, master = self.control_plane, self.master
-        if plane and master and self._api:
-            plane.keep_running({c for c in COMPONENTS if self.faults.present(master.name, c)})
+        plane = self.control_plane
+        if plane and self._api:
+            plane.keep_running(self._held())
+
+    def _held(self) -> set[str]:
+        """The components that somebody holds down."""
+        master = self.master
+        return {each for each in COMPONENTS if master and self.faults.present(master.name, each)}
 
     def _look(self, api: Api) -> None:
         nodes = api.get("/api/v1/nodes")["items"]
