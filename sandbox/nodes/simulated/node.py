@@ -223,14 +223,14 @@ class SimulatedNode(Node):
         if api is None or self._registered:
             return self._registered
         instance = self.running_instance()
-        given = registration(self._document(instance))
+        given, labels = registration(self._document(instance)), {}
         if self.user_data.is_master:
             given = {"taints": [{"key": _ROLE, "effect": "NoSchedule"}], **given}
+            labels = dict.fromkeys(_MASTER_LABELS, "")
         hardware = self.account.cloud.hardware(instance.type)
         version = str(self.user_data.node["kubernetesVersion"])
         node = kubelet.node_object(given, hardware, instance.private_ip, version, memory.boot_id)
-        if self.user_data.is_master:
-            node["metadata"]["labels"] |= dict.fromkeys(_MASTER_LABELS, "")
+        node["metadata"]["labels"] |= labels
         self._registered = kubelet.register(api, node)
         if self._registered and self.backend.master:
             memory.master = self.backend.master.disk.instance_id
