@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -10,13 +9,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from cli import cluster, creation, environments, power, preflight, price, pulumi, recovery, removals
+from cli import (
+    cluster,
+    creation,
+    environments,
+    power,
+    preflight,
+    price,
+    pulumi,
+    recovery,
+    removals,
+    up_parked,
+)
 from cli.destroy import Destroy, Request
 from cli.environments import Environment
 from cli.errors import CommandError
+from cli.power import Known
 from cli.pulumi import Pulumi
 from cli.stackfile import cluster_of, identity_of
-from cli.urns import name_of, type_of
 from config import ROOT
 from config import kubeconfig as operator
 from config.files import replace_file
@@ -30,11 +40,8 @@ def checked_by_us(root: Path) -> Sequence[str]:
 
 
 CHECKED_BY_US = checked_by_us(ROOT)
-# Options of `pulumi destroy` that say which resources are meant, or that protection is not.
+# Options that say which resources are meant, or that protection is not.
 _CHOOSING = ("--target", "-t", "--exclude", "-x", "--ignore-protect")
-# Options of `pulumi up` that are about what is shown, and steps of a preview that do nothing.
-_SHOWN = ("--yes", "-y", "--skip-preview", "-f", "--diff", "--json")
-_NOTHING = ("same", "read", "refresh")
 VERIFY_SECONDS = 120.0  # patience of the GPU Job that ends an `up`
 
 
@@ -54,7 +61,10 @@ def up(stack: str, options: Sequence[str], *, yes: bool, verify: bool) -> int:
             code = _update_without_cluster(cli, environment, yes, options)
         else:
             removals.check(cli, environment.kubeconfig)
-            code = _update(cli, environment, yes, options)
+            waiting = _waiting_for_workers(cli, known, options)
+            code = _update(cli, environment, yes, [*options, *up_parked.excluding(waiting)])
+            if waiting:
+                print(up_parked.left(stack, known.workers_off, waiting), file=sys.stderr, flush=True)
         if known.keep_on:
             from cli import keep_on
 
@@ -117,27 +127,22 @@ def _settle(cli: Pulumi, out: TextIO | None = None) -> None:
 
 
 def _update_without_cluster(cli: Pulumi, environment: Environment, yes: bool, options: Sequence[str]) -> int:
-    """An update while the control plane is off: of AWS alone, if anything changes there.
-
-    Raises: CommandError naming what in the cluster waits for it, before any operation began.
-    """
-    steps = _steps(cli, options)
+    """An update while the control plane is off: of AWS alone, if anything changes there."""
+    steps = up_parked.steps(cli, CHECKED_BY_US, options)
     if steps is not None and not steps:
         print("nothing changes, and the control plane is parked: no update is run", flush=True)
         return 0
-    waiting = [
-        f"  - {step['op']} {name_of(step['urn'])}"
-        for step in steps or ()
-        if type_of(step["urn"]).startswith("kubernetes:")
-    ]
-    if waiting:
-        to = f"--stack {cli.stack}"
-        head = (
-            "the control plane is parked, and nothing was changed: in the cluster these changes wait for it:"
-        )
-        fix = f"fix: bin/kubepark unpark all {to}, then bin/kubepark up {to}"
-        raise CommandError("\n".join([head, *waiting, fix]))
+    up_parked.refuse_without_cluster(cli.stack, steps or ())
     return _update(cli, environment, yes, options)
+
+
+def _waiting_for_workers(cli: Pulumi, known: Known, options: Sequence[str]) -> Sequence[up_parked.Step]:
+    """What the update is to leave. Whoever names what is to change has thought of it."""
+    if not known.workers_off or any(option.startswith(_CHOOSING) for option in options):
+        return ()
+    if power.pins(cli.stack)[NodeRole.WORKER] == Power.RUNNING:
+        return ()
+    return up_parked.waiting_for_workers(up_parked.steps(cli, CHECKED_BY_US, options) or ())
 
 
 def _update(cli: Pulumi, environment: Environment, yes: bool, options: Sequence[str]) -> int:
@@ -152,16 +157,6 @@ def _types(stack: str) -> Mapping[str, Sequence[str]]:
     except (CommandError, SettingsError):
         return {}
     return {node.name: (node.instance_type, *node.further_types) for node in nodes if node.further_types}
-
-
-def _steps(cli: Pulumi, options: Sequence[str]) -> list[Mapping[str, str]] | None:
-    """What an update would do; None if its preview fails: the update says it in the engine's own words."""
-    chosen = [option for option in options if option not in _SHOWN]
-    try:
-        document = json.loads(cli.read("preview", "--json", *CHECKED_BY_US, *chosen))
-    except CommandError:
-        return None
-    return [step for step in document["steps"] if step["op"] not in _NOTHING]
 
 
 def _refuse_protected(cli: Pulumi) -> None:

@@ -43,14 +43,21 @@ class Known:
 
     @property
     def control_plane_off(self) -> bool:
-        masters = [each for each in self.machines if each.role is NodeRole.MASTER]
-        return bool(masters) and all(each.off for each in masters)
+        return bool(self._all_off(NodeRole.MASTER))
 
     @property
     def gpus_off(self) -> tuple[str, ...]:
         """The GPU nodes, if none of them runs."""
-        gpus = [each for each in self.machines if each.role is NodeRole.GPU]
-        return tuple(each.name for each in gpus) if all(each.off for each in gpus) else ()
+        return self._all_off(NodeRole.GPU)
+
+    @property
+    def workers_off(self) -> tuple[str, ...]:
+        """The workers, if none of them runs."""
+        return self._all_off(NodeRole.WORKER)
+
+    def _all_off(self, role: NodeRole) -> tuple[str, ...]:
+        pool = [each for each in self.machines if each.role is role]
+        return tuple(each.name for each in pool) if all(each.off for each in pool) else ()
 
 
 def read(ec2: Any, ssm: Any, cluster: str) -> Known:

@@ -24,6 +24,7 @@ ON_THE_WAY = [
         "cli/pulumi.py",
         "cli/recovery.py",
         "cli/removals.py",
+        "cli/up_parked.py",
         "components/cluster.py",
         "config/new_cluster.py",
     )

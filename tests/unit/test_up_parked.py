@@ -1,4 +1,6 @@
-"""`up` while the control plane is off: what has not changed needs no API, and what has is listed before anything."""
+"""`up` while the control plane is off: what has not changed needs no API, and what has is listed before anything.
+And while no worker runs: what needs one is left as it is, the rest is applied.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import main, power, stackfile
+from cli import main, power, stackfile, up_parked
 from cli.power import Known
 from tests.unit.park_objects import machines
 
@@ -98,3 +100,97 @@ def test_an_update_that_starts_the_master_waits_for_nobody(stack: Stack) -> None
     stack.shows(CHANGED)
     assert main.main(["up", "--stack", "dev", "--yes"]) == 0
     assert stack.calls() == ["up"]
+
+
+# -- no worker runs --------------------------------------------------------------------------------
+
+DEPLOYMENT = "kubepark:index:Dex$kubernetes:apps/v1:Deployment"
+ANYWHERE = [{"operator": "Exists"}]
+
+
+def change(op: str, kind: str, name: str, **pod: object) -> dict[str, object]:
+    """A step of a preview; of a workload with this of its pod."""
+    spec = {"template": {"spec": pod}} if kind != "core/v1:Pod" else pod
+    return {
+        "op": op,
+        "urn": URN.format(f"kubernetes:{kind}", name),
+        "newState": {"inputs": {"kind": kind.partition(":")[2], "spec": spec}},
+    }
+
+
+@pytest.fixture
+def workerless(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    off = Known(machines(worker01="stopped", worker02="stopping"), frozenset({"worker01", "worker02"}))
+    monkeypatch.setattr(power, "look", lambda stack, variables: off)
+    return stack
+
+
+@pytest.mark.parametrize(
+    ("step", "waits"),
+    [
+        (change("update", "apps/v1:Deployment", "dex"), True),
+        (change("create", "apps/v1:StatefulSet", "db"), True),
+        (change("create", "batch/v1:Job", "migration"), True),
+        (change("create", "core/v1:Pod", "probe"), True),
+        (change("create", "core/v1:Pod", "probe", tolerations=ANYWHERE), False),
+        (change("update", "apps/v1:Deployment", "operator", tolerations=ANYWHERE), False),
+        (change("update", "apps/v1:Deployment", "on-gpus", tolerations=[{"key": "nvidia.com/gpu"}]), False),
+        (change("update", "apps/v1:Deployment", "mine", tolerations=[{"key": "team"}]), True),
+        ({**change("update", "apps/v1:Deployment", "x"), "newState": {"inputs": {"spec": "[secret]"}}}, True),
+        ({"op": "delete", "urn": URN.format(DEPLOYMENT, "dex"), "oldState": {"inputs": {}}}, True),
+        # The controller counts no node that a daemon's pod cannot go to.
+        (change("update", "apps/v1:DaemonSet", "device-plugin"), False),
+        (change("create", "kubeflow.org/v1:Profile", "dora"), True),
+        (change("delete", "security.istio.io/v1:AuthorizationPolicy", "denied"), True),
+        (change("create", "core/v1:Namespace", "dora"), False),
+        (change("delete", "core/v1:Namespace", "dora"), True),
+        (change("delete-replaced", "core/v1:Namespace", "dora"), True),
+        (change("delete", "rbac.authorization.k8s.io/v1:RoleBinding", "chris"), False),
+        (change("update", "core/v1:Secret", "dex"), False),
+        (TAGS, False),
+    ],
+)  # fmt: skip
+def test_without_a_worker_waits_what_pods_must_answer_for(step: dict[str, object], waits: bool) -> None:
+    assert bool(up_parked.waiting_for_workers([step])) is waits
+
+
+def test_what_needs_a_worker_is_left_and_named_and_the_rest_is_applied(workerless: Stack, capsys) -> None:
+    rollout = change("update", "apps/v1:Deployment", "deployment-auth-dex")
+    workerless.shows(SAME, CHANGED, rollout, change("create", "kubeflow.org/v1:Profile", "profile-dora"))
+    assert main.main(["up", "--stack", "dev", "--yes"]) == 0
+    assert workerless.calls() == ["preview", "up"]
+    update = workerless.log.read_text().splitlines()[-1]
+    assert "--exclude-dependents" in update
+    assert [word for word in update.split() if word.startswith("urn:")] == [
+        URN.format("kubernetes:apps/v1:Deployment", "deployment-auth-dex"),
+        URN.format("kubernetes:kubeflow.org/v1:Profile", "profile-dora"),
+    ]
+    assert capsys.readouterr().err.endswith(
+        "no worker runs (worker01, worker02); these changes, with what depends on them, wait for one:\n"
+        "  - update deployment-auth-dex\n"
+        "  - create profile-dora\n"
+        "to apply them: bin/kubepark unpark workers --stack dev, then bin/kubepark up --stack dev\n"
+    )
+
+
+@pytest.mark.parametrize("option", ["--target=urn:x", "--exclude=urn:x"])
+def test_who_says_what_is_to_change_has_thought_of_it(workerless: Stack, option: str) -> None:
+    workerless.shows(change("update", "apps/v1:Deployment", "deployment-auth-dex"))
+    assert main.main(["up", "--stack", "dev", "--yes", option]) == 0
+    assert workerless.calls() == ["up"]
+    assert "--exclude-dependents" not in workerless.log.read_text()
+
+
+def test_an_update_that_starts_the_workers_leaves_nothing(workerless: Stack) -> None:
+    file = stackfile.stack_file("dev")
+    file.write_text(file.read_text() + "  kubepark:workers: {power: running}\n")
+    workerless.shows(change("update", "apps/v1:Deployment", "deployment-auth-dex"))
+    assert main.main(["up", "--stack", "dev", "--yes"]) == 0
+    assert workerless.calls() == ["up"]
+
+
+def test_with_one_worker_nothing_is_looked_for(workerless: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Known(machines(worker01="stopped"), frozenset({"worker01"}))
+    monkeypatch.setattr(power, "look", lambda stack, variables: one)
+    assert main.main(["up", "--stack", "dev", "--yes"]) == 0
+    assert workerless.calls() == ["up"]

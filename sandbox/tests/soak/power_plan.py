@@ -54,7 +54,8 @@ class World:
     """What is so between two commands.
 
     `parked`: nodes that are stopped, which are those in the record. `declared`: people who are suspended in
-    the stack file; `deployed`: in the cluster, None after an `up` that failed and may have begun.
+    the stack file; `deployed`: in the cluster, None after an `up` that failed and may have begun, or that left
+    what waits for a worker.
     """
 
     parked: frozenset[str] = frozenset()
@@ -64,6 +65,11 @@ class World:
     @property
     def control_plane_off(self) -> bool:
         return MASTER in self.parked
+
+    def updated(self) -> World:
+        """What is so after an `up` with a control plane."""
+        whole = self.deployed == self.declared or not self.parked >= WORKERS
+        return replace(self, deployed=self.declared if whole else None)
 
 
 def outcome(world: World, step: Step) -> tuple[World, bool | None]:
@@ -83,7 +89,7 @@ def outcome(world: World, step: Step) -> tuple[World, bool | None]:
     # What is in the cluster waits while the control plane is off, and nothing is begun.
     if world.control_plane_off:
         return world, unchanged
-    return replace(world, deployed=world.declared), True
+    return world.updated(), True
 
 
 def torn(before: World, after: World, off: frozenset[str], recorded: frozenset[str]) -> list[str]:

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -160,8 +161,8 @@ class PowerRun:
             if before != (self._off(), self._recorded())
             else []
         )
-        deployed = self.world.declared if code == 0 else None
-        self.world = World(self.world.parked, self.world.declared, deployed)
+        if self.world.deployed != self.world.declared or code != 0:  # who was off meanwhile is not known
+            self.world = replace(self.world, deployed=None)
 
     # -- what must be so -------------------------------------------------------------------------------
 

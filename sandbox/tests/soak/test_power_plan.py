@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.tests.soak.power_plan import MASTER, TARGETS, Step, World, outcome, sequence, torn
+from sandbox.tests.soak.power_plan import MASTER, TARGETS, WORKERS, Step, World, outcome, sequence, torn
 
 ALL = TARGETS["all"]
 GPU = TARGETS["gpu"]
@@ -47,7 +47,13 @@ def test_every_command_happens_in_either_checkout_and_half_of_the_seeds_kill() -
     assert {(step.engine, step.colleague) for step in killed} == {
         (engine, colleague) for engine in (True, False) for colleague in (True, False)
     }
-    assert any(step.verb == "up" and before.parked for seed in by_seed for step, before, _, _ in worlds(seed))
+    updates = [
+        (before, after) for seed in by_seed for step, before, after, _ in worlds(seed) if step.verb == "up"
+    ]
+    assert any(before.parked for before, _ in updates)
+    waiting = [before for before, after in updates if after.deployed is None]
+    assert waiting, "people were changed while no worker ran"
+    assert all(before.parked >= WORKERS and not before.control_plane_off for before in waiting)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +65,16 @@ def test_every_command_happens_in_either_checkout_and_half_of_the_seeds_kill() -
         (Step(verb="up"), World(ALL, {"bo"}), World(ALL, {"bo"}), False),
         (Step(verb="up"), World(GPU, {"bo"}), World(GPU, {"bo"}, {"bo"}), True),
         (Step(verb="up"), World(ALL, {"bo"}, None), World(ALL, {"bo"}, None), None),
+        (Step(verb="up"), World(WORKERS), World(WORKERS), True),
+        (Step(verb="up"), World(WORKERS, {"bo"}), World(WORKERS, {"bo"}, None), True),
         (Step(verb="preview"), World(GPU, {"bo"}), World(GPU, {"bo"}), False),
         (Step(verb="preview"), World(GPU, {"bo"}, {"bo"}), World(GPU, {"bo"}, {"bo"}), True),
         (Step(verb="person", target="bo"), World(declared=frozenset({"bo"})), World(), True),
     ],
 )  # fmt: skip
-def test_what_waits_for_the_control_plane(step: Step, world: World, after: World, succeeds: bool) -> None:
+def test_what_waits_for_the_control_plane_or_a_worker(
+    step: Step, world: World, after: World, succeeds: bool
+) -> None:
     assert outcome(world, step) == (after, succeeds)
 
 

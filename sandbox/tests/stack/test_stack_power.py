@@ -15,7 +15,9 @@ from sandbox.tests.stack.project import Project
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
-FIRST = int(os.environ.get("KUBEPARK_SEED") or 1)
+GIVEN = int(os.environ.get("KUBEPARK_SEED") or 0)
+# The last changes people while no worker runs.
+SEEDS = range(GIVEN, GIVEN + 3) if GIVEN else (1, 2, 23)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def sequences(checkout: Project, tmp_path_factory: pytest.TempPathFactory) -> Po
     return PowerRun(first, second, print)
 
 
-@pytest.mark.parametrize("seed", range(FIRST, FIRST + 3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_no_sequence_of_commands_loses_anything_and_no_update_undoes_a_park(
     sequences: PowerRun, seed: int
 ) -> None:
