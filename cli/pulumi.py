@@ -24,6 +24,9 @@ from config import ROOT
 
 # A node that AWS does not create stops what needs it, and nothing else.
 NOT_STOPPED_BY_ONE = "--continue-on-error"
+# An operation takes seconds; with large objects, engine and providers spent a quarter of them on collecting
+# garbage. Who sets the variable keeps it. (docs/decisions/crds.md)
+_RARE_COLLECTION = MappingProxyType({"GOGC": "400"})
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Updated:
 
 
 class Pulumi:
-    """The CLI on one stack of the project in `cwd`. `variables`: its whole environment."""
+    """The CLI on one stack of the project in `cwd`. `variables`: its environment."""
 
     def __init__(self, stack: str, variables: Mapping[str, str], *, cwd: Path = ROOT) -> None:
         self.stack = stack
@@ -109,26 +112,34 @@ class Pulumi:
         output: IO[bytes] | TextIO | None = None,
     ) -> int:
         command = [self._executable(), *words, "--stack", self.stack]
-        # The Kubernetes provider writes the kubeconfig, an administrator's, into another temporary file
-        # at each start and leaves it there (pulumi-kubernetes 4, provider/pkg/provider/util.go).
-        with tempfile.TemporaryDirectory(prefix="kubepark-") as temporary:
-            env = {**self.variables, **variables, "TMPDIR": temporary}
+        with self._environment(variables) as env:
             process = subprocess.Popen(command, cwd=self._cwd, env=env, stdout=output)
             running.append(process)
             code = process.wait()
         return code if code >= 0 else 128 - code
 
+    @contextmanager
+    def _environment(
+        self, variables: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[Mapping[str, str]]:
+        """With a folder for temporary files that is gone afterwards: the Kubernetes provider writes the
+        kubeconfig, an administrator's, into another file at each start and leaves it there (pulumi-kubernetes
+        4, provider/pkg/provider/util.go)."""
+        with tempfile.TemporaryDirectory(prefix="kubepark-") as temporary:
+            yield {**_RARE_COLLECTION, **self.variables, **variables, "TMPDIR": temporary}
+
     def read(self, *arguments: str, given: str | None = None) -> str:
         """What a short command prints. `given` is its standard input, where nobody else can read it."""
-        done = subprocess.run(
-            [self._executable(), *arguments, "--stack", self.stack],
-            cwd=self._cwd,
-            env=self.variables,
-            input=given,
-            stdin=subprocess.DEVNULL if given is None else None,
-            capture_output=True,
-            text=True,
-        )
+        with self._environment() as env:
+            done = subprocess.run(
+                [self._executable(), *arguments, "--stack", self.stack],
+                cwd=self._cwd,
+                env=env,
+                input=given,
+                stdin=subprocess.DEVNULL if given is None else None,
+                capture_output=True,
+                text=True,
+            )
         if done.returncode != 0:
             raise CommandError(f"`pulumi {' '.join(arguments[:2])}` failed: {done.stderr.strip()}")
         return done.stdout

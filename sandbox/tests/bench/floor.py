@@ -18,6 +18,7 @@ from sandbox.tests.engine_project import EngineProject
 ROWS = "rows.json"
 _STACK_TYPE = "pulumi:pulumi:Stack"
 _PROVIDERS = "pulumi:providers:"
+_GOGC = "400"  # as `kubepark` starts the CLI
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Floor:
         packages = {row.type.removeprefix(_PROVIDERS) for row in listed if row.type.startswith(_PROVIDERS)}
         text = "from sandbox.tests.bench.floor import main\n\nmain()\n"
         self._project = EngineProject(
-            folder, text, dict.fromkeys(packages, "sandbox.tests.bench.floor_provider")
+            folder, text, dict.fromkeys(packages, "sandbox.tests.bench.floor_provider"), GOGC=_GOGC
         )
         (self._project.root / ROWS).write_text(json.dumps([vars(row) for row in listed]), encoding="utf-8")
 
