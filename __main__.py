@@ -63,7 +63,11 @@ def main() -> None:
     calico = Calico("calico", settings, plan.manifests["calico"], in_cluster)
     gpu = Gpu("gpu-support", settings, list(gpu_nodes.instances.values()), in_cluster)
     dex = Dex("dex", settings, in_cluster)
-    kubeflow = Manifest("kubeflow", plan.manifests["kubeflow"], in_cluster)
+    # Its pods need the network, and its large CRDs would keep the network waiting.
+    networked = pulumi.ResourceOptions(depends_on=calico.objects[-1:])
+    kubeflow = Manifest(
+        "kubeflow", plan.manifests["kubeflow"], pulumi.ResourceOptions.merge(in_cluster, networked)
+    )
     profiles = Profiles(
         "profiles",
         settings,

@@ -30,10 +30,10 @@ class Calico(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("kubepark:index:Calico", name, None, opts)
-        planned = plan_calico(settings)
-        needed = without_managed(upstream, planned)
+        needed = without_managed(upstream)
         operator = Manifest(f"{name}-operator", needed, pulumi.ResourceOptions(parent=self))
-        own = register(self, planned, depends_on=[operator])
+        # Its kind is there seconds after the operator has started; the provider asks again for half a minute.
+        own = register(self, plan_calico(settings), depends_on=[operator])
         self.objects = [*operator.objects, *own]
         self.register_outputs({})
 

@@ -59,21 +59,13 @@ def _slim(schema: Any) -> Any:
     return found
 
 
-def without_managed(manifests: Collection[Object], own: Iterable[Object]) -> tuple[Object, ...]:
+def without_managed(manifests: Collection[Object]) -> tuple[Object, ...]:
     """The manifests without the CRDs that an operator among them makes by itself.
 
-    Which those are its own role says: the ones by name that it may update. Those of the kinds of `own`,
-    which are registered beside, stay: they must be there before the operator has started.
+    Which those are its own role says: the ones by name that it may update.
     """
     names = _updatable(manifests) if any(map(_manages, manifests)) else frozenset()
-    needed = {(each["apiVersion"].partition("/")[0], each["kind"]) for each in own}
-    return tuple(
-        each
-        for each in manifests
-        if each["kind"] != CRD
-        or each["metadata"]["name"] not in names
-        or (each["spec"]["group"], each["spec"]["names"]["kind"]) in needed
-    )
+    return tuple(each for each in manifests if each["kind"] != CRD or each["metadata"]["name"] not in names)
 
 
 def _manages(manifest: Mapping[str, Any]) -> bool:

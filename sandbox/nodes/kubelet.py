@@ -10,7 +10,7 @@ from sandbox.nodes.api import STRATEGIC, Api
 from sandbox.record import rfc3339
 
 INSTALLATION = "/apis/operator.tigera.io/v1/installations/default"
-_OPERATOR = "/apis/apps/v1/namespaces/tigera-operator/deployments/tigera-operator"
+OPERATOR = "/apis/apps/v1/namespaces/tigera-operator/deployments/tigera-operator"
 PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure")
 
 
@@ -49,5 +49,5 @@ def network_is_up(api: Api) -> bool:
     """Whether Calico is installed: its Installation exists and its operator runs."""
     if api.find(INSTALLATION) is None:
         return False
-    operator = api.find(_OPERATOR)
+    operator = api.find(OPERATOR)
     return bool(operator and operator.get("status", {}).get("availableReplicas"))

@@ -34,7 +34,7 @@ _SHORTEST = 7  # characters of a text that tells one message from another
 ELSEWHERE = ("has protected resources (",)
 # What others say: the engine, the provider, AWS.
 OTHERS = {"locked by", "mandatory", "AccessDenied", "UnauthorizedOperation", "AWS account ID not allowed"}
-OTHERS |= {"InsufficientInstanceCapacity", "VcpuLimitExceeded"}
+OTHERS |= {"InsufficientInstanceCapacity", "VcpuLimitExceeded", 'no matches for kind "Installation"'}
 
 
 def texts(node: ast.AST) -> list[str]:

@@ -20,7 +20,7 @@ from sandbox.nodes.backend import NodeBackend
 from sandbox.nodes.disk import SimulatedDisk, on_disk
 from sandbox.nodes.faults import Faults
 from sandbox.nodes.kubelet import instance_id, is_ready, network_is_up, set_lost
-from sandbox.nodes.simulated import kubelet
+from sandbox.nodes.simulated import kubelet, operator
 from sandbox.nodes.simulated.controlplane import ControlPlane, configuration
 from sandbox.nodes.simulated.node import FINAL, SimulatedNode
 from sandbox.nodes.simulated.staticpods import COMPONENTS
@@ -144,6 +144,8 @@ class SimulatedBackend(NodeBackend[SimulatedNode]):
         nodes = api.get("/api/v1/nodes")["items"]
         waiting = [node for node in nodes if _runs(node) and not is_ready(node)]
         ready = waiting if waiting and network_is_up(api) else []
+        if waiting and not ready:
+            operator.make_crds(api)
         for node in nodes:
             name, machine = node["metadata"]["name"], self.nodes.get(instance_id(node))
             if machine is None:  # terminated; on AWS the master's timer sees to it

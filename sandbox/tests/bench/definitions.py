@@ -36,8 +36,9 @@ _LEAVES = 8  # of each object, beside two objects: so they lie in each other as 
 _LEAF = 40  # bytes of a leaf without its description, and of its share in its object
 
 
-def write(folder: Path, calico: Path, kubeflow: Path) -> tuple[Path, Path]:
-    """The sandbox's manifests with CRDs of that size: for `manifests.calico` and `manifests.kubeflow`."""
+def write(folder: Path, calico: Path, kubeflow: Path) -> tuple[Path, Path, Path]:
+    """The sandbox's manifests with CRDs of that size: for `manifests.calico` and `manifests.kubeflow`, and what
+    Calico's operator makes of them by itself."""
     operator = list(_documents(calico))
     definitions = [definition("crd.example.org", f"Calico{n:02d}", *size) for n, size in enumerate(CALICO)]
     (own,) = (each for each in operator if each["kind"] == "CustomResourceDefinition")
@@ -55,9 +56,10 @@ def write(folder: Path, calico: Path, kubeflow: Path) -> tuple[Path, Path]:
         "rules": [{**kinds, "verbs": ["update"], "resourceNames": names}],
     }
     istio = [definition("net.example.org", f"Istio{n:02d}", *size) for n, size in enumerate(ISTIO)]
-    made = folder / "calico-large.yaml", folder / "kubeflow-large.yaml"
+    made = folder / "calico-large.yaml", folder / "kubeflow-large.yaml", folder / "operator.yaml"
     made[0].write_text(yaml.safe_dump_all([*operator, role, *definitions]), encoding="utf-8")
     made[1].write_text(yaml.safe_dump_all([*_documents(kubeflow), *istio]), encoding="utf-8")
+    made[2].write_text(yaml.safe_dump_all([own, *definitions]), encoding="utf-8")
     return made
 
 
