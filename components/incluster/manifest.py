@@ -47,8 +47,8 @@ def register(
     """Register `manifests` under `parent`, each after what it needs among them and after `depends_on`."""
     planned = in_order(manifests)
     made: list[KubernetesObject] = []
-    for name, manifest in zip(resource_names(planned), planned, strict=True):
-        first = [made[place] for place in needs(manifest, planned)]
+    for name, manifest, places in zip(resource_names(planned), planned, needs(planned), strict=True):
+        first = [made[place] for place in places]
         opts = pulumi.ResourceOptions(parent=parent, depends_on=[*depends_on, *first])
         made.append(KubernetesObject(name, manifest, opts))
     return made

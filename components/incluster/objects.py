@@ -6,7 +6,7 @@ before the cluster exists as after.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from components.incluster.crds import CRD, is_complete, slim
@@ -132,32 +132,42 @@ def in_order(manifests: Iterable[Object]) -> tuple[Object, ...]:
     return tuple(sorted(manifests, key=_rank))
 
 
-def needs(manifest: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
-    """Places of those among `others` that must exist before `manifest`."""
-    return tuple(place for place, other in enumerate(others) if _needs(manifest, other))
+def needs(manifests: Sequence[Mapping[str, Any]]) -> list[tuple[int, ...]]:
+    """For each, the places of those among them that must exist before it."""
+    found: dict[tuple[str, ...], list[int]] = {}  # by what they are needed for
+    for place, manifest in enumerate(manifests):
+        for key in _gives(manifest):
+            found.setdefault(key, []).append(place)
+    return [
+        tuple(sorted({place for key in _wants(manifest) for place in found.get(key, ())} - {own}))
+        for own, manifest in enumerate(manifests)
+    ]
+
+
+def _gives(manifest: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    kind = manifest["kind"]
+    if kind == "Namespace":
+        yield "namespace", manifest["metadata"]["name"]
+        return
+    if kind == CRD:
+        yield "kind", manifest["spec"]["group"], manifest["spec"]["names"]["kind"]
+    if kind in _SUPPORT:
+        yield "support", namespace(manifest) or ""
+
+
+def _wants(manifest: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    kind = manifest["kind"]
+    named = manifest["metadata"]["name"] if kind in _ABOUT_NAMESPACE else namespace(manifest)
+    yield "namespace", named or ""
+    yield "kind", manifest["apiVersion"].partition("/")[0], kind
+    if kind in _WORKLOADS:
+        yield "support", ""
+        yield "support", namespace(manifest) or ""
 
 
 def _rank(manifest: Mapping[str, Any]) -> int:
     kind = manifest["kind"]
     return 0 if kind in _FIRST else 2 if kind in _WORKLOADS else 1
-
-
-def _needs(manifest: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    if manifest is other:
-        return False
-    if other["kind"] == "Namespace":
-        named = manifest["metadata"]["name"] if manifest["kind"] in _ABOUT_NAMESPACE else namespace(manifest)
-        return bool(named == other["metadata"]["name"])
-    if other["kind"] == CRD:
-        spec = other["spec"]
-        group = manifest["apiVersion"].partition("/")[0]
-        if group == spec["group"] and manifest["kind"] == spec["names"]["kind"]:
-            return True
-    return (
-        manifest["kind"] in _WORKLOADS
-        and other["kind"] in _SUPPORT
-        and namespace(other) in (None, namespace(manifest))
-    )
 
 
 def normalise(documents: Iterable[Any], where: str, problems: list[str]) -> tuple[Object, ...]:

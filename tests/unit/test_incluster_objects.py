@@ -105,15 +105,16 @@ def test_a_deployment_needs_what_its_pods_read_in_its_namespace_and_no_other():
         an_object("Service", "dex", "auth"),
         crd,
     ]
-    needed = [others[place] for place in needs(an_object("Deployment", "dex", "auth"), others)]
-    assert needed == [others[0], others[2], others[4], crd]
     thing = {**an_object("Thing", "t"), "apiVersion": "example.org/v1"}
-    assert [others[place] for place in needs(thing, others)] == [crd]
+    *theirs, deployment, kind = needs([*others, an_object("Deployment", "dex", "auth"), thing])
+    assert [others[place] for place in deployment] == [others[0], others[2], others[4], crd]
+    assert [others[place] for place in kind] == [crd]
+    assert theirs == [(), (), (0,), (1,), (), (0,), ()]
 
 
 def test_a_profile_needs_the_namespace_it_adopts():
     profile = {**an_object("Profile", "ana"), "apiVersion": "kubeflow.org/v1"}
-    assert needs(profile, [an_object("Namespace", "bob"), an_object("Namespace", "ana")]) == (1,)
+    assert needs([an_object("Namespace", "bob"), an_object("Namespace", "ana"), profile])[2] == (1,)
 
 
 def test_normalising_drops_empty_documents_and_what_only_a_server_writes():
