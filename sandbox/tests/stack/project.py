@@ -289,7 +289,7 @@ class Project:
 
     def kubectl(self, *words: str) -> str:
         done = subprocess.run(
-            [str(ROOT / ".venv" / "bin" / "kubectl"), "--kubeconfig", str(self.state / "kubeconfig"), *words],
+            [*self._kubectl(), *words],
             capture_output=True,
             text=True,
             timeout=60,
@@ -297,6 +297,24 @@ class Project:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def _kubectl(self) -> list[str]:
+        return [str(ROOT / ".venv" / "bin" / "kubectl"), "--kubeconfig", str(self.state / "kubeconfig")]
+
+    @contextlib.contextmanager
+    def forwarded(self, what: str, port: int, *words: str) -> Iterator[int]:
+        """`kubectl port-forward` to a port of `what` inside the block, from a port of this machine."""
+        command = [*self._kubectl(), "port-forward", what, f":{port}", *words]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                said = process.stdout.readline()
+                assert said.startswith("Forwarding from 127.0.0.1:"), said
+                yield int(said.split()[2].rpartition(":")[2])
+            finally:
+                process.terminate()
 
     def get(self, *words: str) -> Any:
         return json.loads(self.kubectl("get", *words, "-o", "json"))

@@ -11,6 +11,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -106,6 +107,10 @@ def test_pods_reach_services_by_name_on_other_nodes_and_can_be_looked_into(machi
     )
     assert json.loads(page)["issuer"] == issuer
     assert "listening on 0.0.0.0:5556" in project.kubectl("logs", "-n", "auth", "-l", "app=dex")
+    with project.forwarded("service/dex", 5556, "-n", "auth") as port:
+        url = f"http://127.0.0.1:{port}/dex/.well-known/openid-configuration"
+        page = urlopen(url, timeout=10).read()
+    assert json.loads(page)["issuer"] == issuer
     project.kubectl("delete", "pod", "probe", "--grace-period=1")
 
 
@@ -177,6 +182,8 @@ def test_dns_is_on_two_nodes_and_no_node_is_short_of_time_to_end_or_upgrades_by_
     pods = machines.project.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
     assert len({pod["spec"]["nodeName"] for pod in pods if pod["status"]["phase"] == "Running"}) == 2
     for node in ADDRESSES:
+        for name in UPGRADES:  # they are there, and run at the first boot if nobody stops them
+            assert upkeep.said(machines, node, "ls", f"/usr/lib/systemd/system/{name}.timer")
         assert upkeep.shutdown_delay(machines, node) == "t 45000000"
         for unit in (f"{name}.{kind}" for name in UPGRADES for kind in ("service", "timer")):
             assert machines.run(node, "systemctl", "is-enabled", unit).stdout == "masked\n", (node, unit)
