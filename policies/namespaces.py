@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -62,11 +62,10 @@ def _quota(resource: PolicyResource) -> tuple[str, Any]:
     return dig(resource.props, "metadata", "namespace"), dig(resource.props, "spec", "hard")
 
 
-def _has_default(ranges: list[PolicyResource], namespace: str, name: str, fields: tuple[str, ...]) -> bool:
+def _has_default(ranges: Iterable[PolicyResource], name: str, fields: tuple[str, ...]) -> bool:
     return any(
         dig(entry, field, name) is not None
         for each_range in ranges
-        if dig(each_range.props, "metadata", "namespace") == namespace
         for entry in dig(each_range.props, "spec", "limits") or ()
         if dig(entry, "type") == "Container"
         for field in fields
@@ -74,18 +73,31 @@ def _has_default(ranges: list[PolicyResource], namespace: str, name: str, fields
 
 
 def _quota_has_defaults(args: StackValidationArgs, fail: FailOf) -> None:
-    ranges = of_types(args, LIMIT_RANGE)
+    ranges: dict[Any, list[PolicyResource]] = {}
+    somewhere: list[PolicyResource] = []  # in a namespace that is not known yet
+
+    def place(resource: PolicyResource) -> None:
+        somewhere.append(resource)
+        ranges.setdefault(_namespace(resource), []).append(resource)
+        somewhere.pop()
 
     def check(resource: PolicyResource) -> None:
         namespace, hard = _quota(resource)
         for key in sorted(set(hard or ()) & NEEDED_DEFAULTS.keys()):
             name, fields = NEEDED_DEFAULTS[key]
-            if not _has_default(ranges, namespace, name, fields):
+            if not _has_default(ranges.get(namespace, ()), name, fields):
+                for other in somewhere:
+                    _namespace(other)  # raises: it may be that one's
                 fail(
                     resource, f"{namespace} has a quota of {key} and no LimitRange with {fields[-1]} {name}."
                 )
 
-    every(partial(check, resource) for resource in of_types(args, QUOTA, PROFILE))
+    placing = [partial(place, resource) for resource in of_types(args, LIMIT_RANGE)]
+    every([*placing, *(partial(check, resource) for resource in of_types(args, QUOTA, PROFILE))])
+
+
+def _namespace(resource: PolicyResource) -> Any:
+    return dig(resource.props, "metadata", "namespace")
 
 
 def _selects(policy: PolicyResource, namespace: str, labels: Any) -> bool:

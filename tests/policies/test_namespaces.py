@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from policies import namespaces
+from policies.common import dig
 from policies.namespaces import (
     DEX_IS_CLOSED,
     NETWORK_POLICY,
@@ -104,6 +106,22 @@ def test_an_unknown_quota_does_not_hide_another():
     result = evaluate_stack(QUOTA_HAS_DEFAULTS, [unknown, quota("cpu")])
     assert len(result.violations) == 1
     assert result.unknown == "spec"
+
+
+def test_a_limit_range_of_an_unknown_namespace_may_be_the_one_that_is_missing():
+    unknown = resource(LIMIT_RANGE, {"metadata": {"namespace": UNKNOWN}, "spec": {"limits": []}})
+    given = [unknown, quota("cpu"), limit_range("bo", default=["cpu"]), quota("cpu", namespace="bo")]
+    result = evaluate_stack(QUOTA_HAS_DEFAULTS, given)
+    assert (result.violations, result.unknown) == ((), "metadata.namespace")
+
+
+def test_each_limit_range_is_read_once_however_many_namespaces_there_are(monkeypatch):
+    read = []
+    monkeypatch.setattr(namespaces, "dig", lambda value, *path: read.append(path) or dig(value, *path))
+    count = 50
+    given = [made for n in range(count) for made in (quota("cpu", namespace=f"p{n}"), limit_range(f"p{n}"))]
+    assert len(evaluate_stack(QUOTA_HAS_DEFAULTS, given).violations) == count
+    assert len(read) < 10 * count
 
 
 def dex(image=IMAGE, namespace="auth", name="dex"):
