@@ -35,6 +35,9 @@ NOT_CREATED = (
 )
 _BY_STATE = "what is in the cluster is compared with the last update's state alone"
 _CONNECT_SECONDS = 3.0
+# Of the Kubernetes provider to the API server, which sees to its own load (priority and fairness). By default
+# 50, and a preview asks once for each object.
+_QUERIES_PER_SECOND = 400
 _GATHER_SECONDS = 0.2  # how long a call is held back for others that want the same answer
 
 
@@ -89,6 +92,7 @@ class Cluster(pulumi.ComponentResource):
             enable_patch_force=True,
             enable_config_map_mutable=True,
             enable_secret_mutable=True,
+            kube_client_settings={"qps": _QUERIES_PER_SECOND, "burst": 2 * _QUERIES_PER_SECOND},
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({})
