@@ -184,6 +184,19 @@ def test_everything_in_the_cluster_goes_with_the_master() -> None:
     assert {item.deleted_with for item in outside} == {""}
 
 
+def test_what_needs_the_network_comes_after_it_and_goes_before_it() -> None:
+    (installation,) = (each for each in up().resources.values() if each.type.endswith(":Installation"))
+    kubeflow = up().one("kubepark:index:Manifest", "kubeflow")
+    assert kubeflow.depends_on == (installation.urn,)  # a child is made after its parent, and goes before it
+    assert up().children(kubeflow)
+
+
+def test_the_kubernetes_provider_does_not_wait_for_its_own_limit() -> None:
+    """By default 50 questions a second: one for each object of a preview."""
+    settings = up().one("pulumi:providers:kubernetes").inputs["kubeClientSettings"]
+    assert json.loads(settings) == {"qps": 400, "burst": 800}
+
+
 def test_the_cluster_is_identified_by_a_plain_string() -> None:
     provider = up().one("pulumi:providers:kubernetes")
     assert provider.inputs["clusterIdentifier"] == "lab/1"
