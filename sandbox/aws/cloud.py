@@ -106,9 +106,9 @@ class Cloud:
         """Every instance that the emulator knows, terminated ones too. Raises a `CloudError`."""
         return self._seen.get("", self._list_instances)
 
-    def _list_instances(self) -> dict[str, Instance]:
+    def _list_instances(self, **wanted: Any) -> dict[str, Instance]:
         found: dict[str, Instance] = {}
-        for page in self.ec2.get_paginator("describe_instances").paginate():
+        for page in self.ec2.get_paginator("describe_instances").paginate(**wanted):
             for reservation in page["Reservations"]:
                 for each in reservation["Instances"]:
                     found[each["InstanceId"]] = _instance(each)
@@ -116,7 +116,8 @@ class Cloud:
 
     def instance(self, instance_id: str) -> Instance | None:
         """One instance now; None if the emulator does not know it. Raises a `CloudError`."""
-        return self.instances().get(instance_id)
+        this = [{"Name": "instance-id", "Values": [instance_id]}]
+        return self._seen.get(instance_id, lambda: self._list_instances(Filters=this)).get(instance_id)
 
     def running(self, instance_id: str) -> Instance | None:
         """One instance if it runs at this moment. Raises a `CloudError`."""
