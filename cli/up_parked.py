@@ -1,8 +1,8 @@
 """`up` while part of the cluster is off: what must wait for it is neither begun nor waited for in vain.
 
 Without the control plane that is everything in the cluster. Without any worker it is what pods must answer
-for: a rollout, the end of a workload or a namespace (its pods end on their node), and objects of others'
-kinds, for which a controller or a webhook runs. The rest, as what a person may do, is applied.
+for: a rollout, the end of a workload or a namespace, and objects of others' kinds, for which a controller or
+a webhook runs. The rest, as what a person may do, is applied.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ Step = Mapping[str, Any]  # of a preview, as JSON
 _SHOWN = ("--yes", "-y", "--skip-preview", "-f", "--diff", "--json")
 _NOTHING = ("same", "read", "refresh")
 _KUBERNETES = "kubernetes:"
-_NAMESPACE = "kubernetes:core/v1:Namespace"
+# They end when their pods have, and a pod on a machine that is off does not.
+_END_WITH_PODS = ("kubernetes:core/v1:Namespace", "kubernetes:apps/v1:DaemonSet")
 _ROLLED_OUT = ("Deployment", "StatefulSet", "ReplicaSet", "Job", "Pod")
 
 
@@ -82,7 +83,7 @@ def _needs_worker(step: Step) -> bool:
         return True
     if name in _ROLLED_OUT and "." not in group:
         return not _runs_elsewhere(step)
-    return kind == _NAMESPACE and "delete" in step["op"]
+    return kind in _END_WITH_PODS and "delete" in step["op"]
 
 
 def _runs_elsewhere(step: Step) -> bool:

@@ -140,6 +140,7 @@ def workerless(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
         ({"op": "delete", "urn": URN.format(DEPLOYMENT, "dex"), "oldState": {"inputs": {}}}, True),
         # The controller counts no node that a daemon's pod cannot go to.
         (change("update", "apps/v1:DaemonSet", "device-plugin"), False),
+        (change("delete", "apps/v1:DaemonSet", "device-plugin"), True),
         (change("create", "kubeflow.org/v1:Profile", "dora"), True),
         (change("delete", "security.istio.io/v1:AuthorizationPolicy", "denied"), True),
         (change("create", "core/v1:Namespace", "dora"), False),
