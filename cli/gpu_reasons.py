@@ -66,7 +66,7 @@ def _against(
         yield f"node {name} is cordoned (kubectl uncordon {name})"
     tolerations = pod["spec"].get("tolerations") or []
     for taint in node["spec"].get("taints") or []:
-        if taint["key"] not in _CONDITION_TAINTS and not _tolerated(taint, tolerations):
+        if taint["key"] not in _CONDITION_TAINTS and not tolerated(taint, tolerations):
             yield f"node {name} has the taint {_taint(taint)}, and the pod has no toleration for it"
     wanted, offered = requested_gpus(pod), _count(node, "allocatable")
     if offered == 0:
@@ -147,7 +147,7 @@ def _scheduler_says(pod: Object) -> list[str]:
     return [f"the scheduler says: {message}"] if message else []
 
 
-def _tolerated(taint: Mapping[str, str], tolerations: Sequence[Mapping[str, str]]) -> bool:
+def tolerated(taint: Mapping[str, str], tolerations: Sequence[Mapping[str, str]]) -> bool:
     """As the scheduler decides it; PreferNoSchedule never keeps a pod away."""
     if taint["effect"] == "PreferNoSchedule":
         return True

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cli.errors import CommandError
+from cli.gpu_reasons import tolerated
 from cli.pulumi import Pulumi
 from cli.urns import name_of, type_of
 from config.nodes import CONTROL_PLANE_TAINT, GPU_TAINT
@@ -91,5 +92,5 @@ def _runs_elsewhere(step: Step) -> bool:
     state = step.get("newState") or step.get("oldState") or {}
     spec = state.get("inputs", {}).get("spec")
     pod = spec.get("template", {}).get("spec", spec) if isinstance(spec, dict) else {}
-    keys = [each.get("key") for each in pod.get("tolerations") or []]
-    return any(key in (None, CONTROL_PLANE_TAINT.key, GPU_TAINT.key) for key in keys)
+    tolerations = pod.get("tolerations") or []
+    return any(tolerated(vars(taint), tolerations) for taint in (CONTROL_PLANE_TAINT, GPU_TAINT))

@@ -106,6 +106,7 @@ def test_an_update_that_starts_the_master_waits_for_nobody(stack: Stack) -> None
 
 DEPLOYMENT = "kubepark:index:Dex$kubernetes:apps/v1:Deployment"
 ANYWHERE = [{"operator": "Exists"}]
+ON_GPUS = {"key": "nvidia.com/gpu", "operator": "Exists"}
 
 
 def change(op: str, kind: str, name: str, **pod: object) -> dict[str, object]:
@@ -134,7 +135,9 @@ def workerless(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
         (change("create", "core/v1:Pod", "probe"), True),
         (change("create", "core/v1:Pod", "probe", tolerations=ANYWHERE), False),
         (change("update", "apps/v1:Deployment", "operator", tolerations=ANYWHERE), False),
-        (change("update", "apps/v1:Deployment", "on-gpus", tolerations=[{"key": "nvidia.com/gpu"}]), False),
+        (change("update", "apps/v1:Deployment", "on-gpus", tolerations=[ON_GPUS]), False),
+        # Without an operator it tolerates a taint of no value, and that of GPU nodes has one.
+        (change("update", "apps/v1:Deployment", "nowhere", tolerations=[{"key": "nvidia.com/gpu"}]), True),
         (change("update", "apps/v1:Deployment", "mine", tolerations=[{"key": "team"}]), True),
         ({**change("update", "apps/v1:Deployment", "x"), "newState": {"inputs": {"spec": "[secret]"}}}, True),
         ({"op": "delete", "urn": URN.format(DEPLOYMENT, "dex"), "oldState": {"inputs": {}}}, True),
