@@ -47,7 +47,10 @@ def set_lost(api: Api, name: str, lost: str, **labels: None) -> None:
 
 def network_is_up(api: Api) -> bool:
     """Whether Calico is installed: its Installation exists and its operator runs."""
-    if api.find(INSTALLATION) is None:
-        return False
-    operator = api.find(OPERATOR)
-    return bool(operator and operator.get("status", {}).get("availableReplicas"))
+    return api.find(INSTALLATION) is not None and running_operator(api) is not None
+
+
+def running_operator(api: Api) -> Any:
+    """The Deployment of Calico's operator; None while none of its pods is available."""
+    found = api.find(OPERATOR)
+    return found if found and found.get("status", {}).get("availableReplicas") else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.nodes.api import Api
-from sandbox.nodes.kubelet import OPERATOR
+from sandbox.nodes.kubelet import running_operator
 
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _GROUP, _PLURAL = "operator.tigera.io", "installations"
@@ -25,8 +25,8 @@ _INSTALLATIONS = {
 
 def make_crds(api: Api) -> None:
     """Make the CRD of what it installs, if the operator runs and is to manage CRDs."""
-    deployment = api.find(OPERATOR)
-    if not deployment or not deployment.get("status", {}).get("availableReplicas"):
+    deployment = running_operator(api)
+    if deployment is None:
         return
     containers = deployment["spec"]["template"]["spec"]["containers"]
     manages = any(argument in _MANAGES for each in containers for argument in each.get("args", []))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
-from sandbox.nodes.kubelet import INSTALLATION, OPERATOR
+from sandbox.nodes.kubelet import INSTALLATION, OPERATOR, running_operator
 from sandbox.nodes.simulated.operator import make_crds
 from sandbox.tests.engine_project import EngineProject
+from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.program.apiserver import start_apiserver
 from sandbox.tests.tools import tool
 
@@ -71,7 +70,9 @@ def _deployment(*arguments: str) -> dict:
 def _available(server):
     """As the controllers say once a node runs the pod."""
     status = {"replicas": 1, "readyReplicas": 1, "availableReplicas": 1}
-    deadline = time.monotonic() + 30
-    while (server.api.get(OPERATOR).get("status") or {}).get("availableReplicas") != 1:
-        assert time.monotonic() < deadline
+
+    def written():
         server.api.patch(f"{OPERATOR}/status", {"status": status})
+        return running_operator(server.api)
+
+    until("the Deployment is available", written)
