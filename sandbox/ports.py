@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import secrets
 import socket
 
 import psutil
 
+from sandbox.errors import SandboxError
+
+# Below what systems give to whoever connects or asks for any port (Linux from 32768 on, others from 49152),
+# and below Kubernetes' node ports. Each process goes through them from a place of its own.
+_FIRST, _COUNT = 12_000, 18_000
+_places = itertools.count(secrets.randbelow(_COUNT))
+
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing listens on at this moment, and that nobody gets by chance until it is used."""
+    for place in itertools.islice(_places, _COUNT):
+        port = _FIRST + place % _COUNT
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((host, port))
+            return port
+    raise SandboxError(f"no port from {_FIRST} to {_FIRST + _COUNT - 1} of {host} is free")
 
 
 def holder_of(host: str, port: int) -> str | None:

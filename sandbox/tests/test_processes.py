@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sandbox import ports
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.ports import free_port, holder_of
@@ -186,6 +188,22 @@ def test_a_port_in_use_has_a_holder_with_a_name():
     assert holder_of("127.0.0.1", port) is None
     with socket.create_server(("127.0.0.1", port)):
         assert f"(pid {os.getpid()})" in str(holder_of("127.0.0.1", port))
+
+
+def test_a_free_port_is_none_that_the_system_gives_to_anybody():
+    """Between its choice and its use every connection of every process takes a port of the system's range."""
+    found = [free_port() for _ in range(50)]
+    assert len(set(found)) == len(found)
+    limits = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    lowest = int(limits.read_text().split()[0]) if limits.exists() else 49152
+    assert max(found) < min(lowest, 30_000), "node ports begin there"
+
+
+def test_a_port_that_is_taken_is_passed_over(monkeypatch):
+    first = free_port()
+    monkeypatch.setattr(ports, "_places", itertools.count(first - ports._FIRST))
+    with socket.create_server(("127.0.0.1", first)):
+        assert free_port() != first
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
