@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_aws as aws
 
-from components import preflight
+from components import preflight, stack_traces
 from components.cluster import Cluster
 from components.iam import Iam
 from components.incluster.components import Calico, Dex, Gpu, Profiles
@@ -129,4 +129,5 @@ def endpoint(settings: Settings, master: ControlPlane) -> pulumi.Output[str]:
     )
 
 
-main()
+with stack_traces.limited():
+    main()

@@ -76,6 +76,7 @@ class Resource:
     replace_on_changes: tuple[str, ...]
     replacement_trigger: Any
     additional_secret_outputs: tuple[str, ...]
+    stack: tuple[str, ...]  # the files that asked for it, the innermost first; URIs
     id: str = ""  # empty in preview
     outputs: dict[str, Any] = field(default_factory=dict)  # of register_outputs, secrets masked
 
@@ -236,6 +237,7 @@ class _Engine(mocks.MockMonitor, mocks.Mocks):
             replace_on_changes=tuple(request.replaceOnChanges),
             replacement_trigger=self._plain(MessageToDict(request.replacement_trigger), urn, set()),
             additional_secret_outputs=tuple(request.additionalSecretOutputs),
+            stack=tuple(frame.pc.uri for frame in request.stackTrace.frames),
         )
 
     def RegisterResourceOutputs(self, request: Any) -> Any:

@@ -6,7 +6,9 @@ import base64
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from components.parameters import PENDING
 from config import kubeconfig
 from tests.configuration import HASH, configuration
 from tests.engine import CallFailed, Recording, Resource
-from tests.program import KUBECONFIG, PARAMETER, run, whole
+from tests.program import KUBECONFIG, PARAMETER, ROOT, run, whole
 
 INSTANCE = "aws:ec2/instance:Instance"
 NODES = ("gpu01", "master1", "worker01", "worker02", "worker03")
@@ -212,6 +214,15 @@ DENIED = "AccessDeniedException: not authorized to perform: ssm:GetParameter on 
 
 def denied(args: dict[str, Any], recording: Recording) -> dict[str, Any]:
     raise CallFailed(DENIED)
+
+
+def test_of_the_call_stack_the_state_keeps_what_names_our_lines() -> None:
+    for item in up().resources.values():
+        assert 1 <= len(item.stack) <= 4, (item.urn, item.stack)
+        ours = [Path(file.removeprefix("file://")) for file in item.stack]
+        named = [file for file in ours if file.is_relative_to(ROOT) and ".venv" not in file.parts]
+        assert named, (item.urn, item.stack)
+    assert not hasattr(sys, "tracebacklimit")  # of an error, everything is shown
 
 
 def test_a_preview_tells_the_provider_what_the_update_does() -> None:
