@@ -8,6 +8,7 @@ the same whether there is a cluster or not, and whether one may read its kubecon
 
 from __future__ import annotations
 
+import math
 from asyncio import Task, create_task, open_connection, sleep, wait_for
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -39,6 +40,9 @@ _CONNECT_SECONDS = 3.0
 # 50, and a preview asks once for each object.
 _QUERIES_PER_SECOND = 400
 _GATHER_SECONDS = 0.2  # how long a call is held back for others that want the same answer
+# A quarter of what Parameter Store answers to an account by default; a call gives ten parameters.
+# Source: AWS Systems Manager quotas (General Reference), GetParametersByPath.
+_CALLS_PER_SECOND, _PER_CALL = 10, 10
 
 
 class Cluster(pulumi.ComponentResource):
@@ -215,7 +219,7 @@ class Cluster(pulumi.ComponentResource):
         return await self._round
 
     async def _gather(self) -> Mapping[str, waiting.Record]:
-        await sleep(_GATHER_SECONDS)
+        await sleep(_gather_seconds(1 + len(self._others)))
         self._round = None
         return await self._fetch()
 
@@ -257,6 +261,11 @@ class Cluster(pulumi.ComponentResource):
         except Exception as error:  # noqa: BLE001 - the SDK raises bare Exception for a failed call
             raise pulumi.RunError(str(error)) from None
         return found or {}
+
+
+def _gather_seconds(nodes: int) -> float:
+    """How long a call for the records of so many nodes is held back: a large cluster's take many calls."""
+    return max(_GATHER_SECONDS, math.ceil(nodes / _PER_CALL) / _CALLS_PER_SECOND)
 
 
 async def _listens(endpoint: str) -> bool:

@@ -77,7 +77,7 @@ def run(
         return bool(listens)
 
     asked = mock.patch.object(cluster, "_listens", cluster._listens if listens is None else told)
-    at_once = mock.patch.object(cluster, "_GATHER_SECONDS", 0.0)  # answers cost nothing here
+    at_once = mock.patch.object(cluster, "_gather_seconds", return_value=0.0)  # answers cost nothing here
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), asked, at_once:
         recording = attempt(
             lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),

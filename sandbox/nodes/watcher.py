@@ -10,8 +10,14 @@ from sandbox.log import log
 from sandbox.nodes.backend import NodeBackend, Power
 
 POLL_SECONDS = 0.5
+_PER_SECOND = 100  # instances that are looked at, so that the emulator has time for others
 _GONE = ("shutting-down", "terminated")
 _OFF = ("stopping", "stopped")
+
+
+def pause(instances: int) -> float:
+    """Seconds between two looks at so many."""
+    return max(POLL_SECONDS, instances / _PER_SECOND)
 
 
 class Watcher:
@@ -23,7 +29,7 @@ class Watcher:
         self.stop = stop
 
     def run(self) -> None:
-        while not self.stop.wait(POLL_SECONDS):
+        while not self.stop.wait(pause(len(self.backend.known()))):
             try:
                 self.compare()
             except CloudError as error:  # it starts, restarts or is gone: machines run on meanwhile

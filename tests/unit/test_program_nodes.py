@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components import waiting
+from components import cluster, waiting
 from components.cluster import NEXT, NOT_CREATED
 from tests.engine import CallFailed, Recording
 from tests.program import RECORDS, run, statuses, whole
@@ -28,6 +28,13 @@ class Hurry:
 
 def failing(**records: dict[str, Any]) -> Recording:
     return run(records=records)
+
+
+@pytest.mark.parametrize("nodes", [1, 5, 10, 11, 201, 1000])
+def test_however_many_nodes_there_are_the_calls_for_their_records_stay_few(nodes: int) -> None:
+    calls = -(-nodes // 10)  # that Parameter Store needs for them
+    assert calls / cluster._gather_seconds(nodes) <= 10
+    assert cluster._gather_seconds(nodes) == (0.2 if nodes <= 20 else pytest.approx(calls / 10))
 
 
 def test_a_dead_gpu_node_fails_the_update_after_everything_else_is_there(

@@ -44,7 +44,7 @@ LARGE_PREVIEW, LARGE_UP = 1.5, 1.3  # times the same with the small CRDs
 PEOPLE = (10, 50, 200)
 GROWTH = 1.5  # times what one person more costs
 MANY = 200
-MANY_SECONDS = 1800.0  # after that it hangs
+MANY_SECONDS = 150.0
 RUNS = 5
 READY = ("Ready", "True")
 COMMAND_SECONDS = 600.0  # a command that takes longer is broken, not slow
@@ -174,12 +174,12 @@ def measure_many(project: Project) -> list[Row]:
     names = [f"worker{number:02d}" for number in range(1, MANY + 1)]
     project.set("kubepark:workers.nodes", {name: {} for name in names})
     project.set("kubepark:controlPlane.waitMinutes", 20)
-    up = timed(lambda: project.ok("up", "--skip-preview", timeout=MANY_SECONDS))
+    up = timed(lambda: project.ok("up", "--skip-preview", timeout=COMMAND_SECONDS))
     nodes = project.get("nodes")["items"]
     ready = [c for node in nodes for c in node["status"]["conditions"] if (c["type"], c["status"]) == READY]
     name = f"up with {MANY} simulated workers"
     return [
-        Row(name, up.seconds, "s", note=f"{len(ready)} of {MANY + 2} nodes Ready"),
+        Row(name, up.seconds, "s", MANY_SECONDS, f"{len(ready)} of {MANY + 2} nodes Ready"),
         Row("  memory of the sandbox", memory(project), "MiB", note="resident, all processes"),
     ]
 

@@ -13,6 +13,7 @@ from sandbox.aws.network import Network
 from sandbox.errors import SandboxError
 from sandbox.nodes.simulated.controlplane import registration
 from sandbox.nodes.simulated.kubelet import node_object
+from sandbox.nodes.watcher import pause
 
 INSTANCE = Instance(
     id="i-1",
@@ -134,3 +135,8 @@ def test_node_object_without_flags_uses_the_machines_own() -> None:
     assert node["status"]["addresses"][0]["address"] == "10.0.0.11"
     with pytest.raises(SandboxError, match="has no InitConfiguration or JoinConfiguration"):
         registration("kind: ClusterConfiguration\n")
+
+
+@pytest.mark.parametrize(("instances", "seconds"), [(0, 0.5), (5, 0.5), (50, 0.5), (200, 2.0)])
+def test_many_instances_are_looked_at_less_often(instances: int, seconds: float) -> None:
+    assert pause(instances) == seconds
