@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import socket
 import ssl
 import threading
@@ -14,11 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+import trustme
 
 from cli import api_server
 from cli.errors import CommandError
@@ -26,31 +21,14 @@ from cli.errors import CommandError
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
-def signed(folder: Path, until: datetime) -> tuple[Path, bytes]:
-    """A file with a key and a certificate that signs itself; and the certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
-    addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(NOW - timedelta(days=400))
-        .not_valid_after(until)
-        .add_extension(addresses, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(Encoding.PEM)
-    file = folder / "pair.pem"
-    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + pem)
-    return file, pem
-
-
 @contextmanager
-def serving(folder: Path, until: datetime) -> Iterator[dict[str, Any]]:
-    """A server with such a certificate, for one connection; the kubeconfig that leads to it."""
-    file, pem = signed(folder, until)
+def serving(until: datetime) -> Iterator[dict[str, Any]]:
+    """A server with a certificate that is good until then, for one connection; the kubeconfig that leads to it."""
+    authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(file)
+    authority.issue_cert("127.0.0.1", not_before=NOW - timedelta(days=400), not_after=until).configure_cert(
+        context
+    )
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -61,8 +39,8 @@ def serving(folder: Path, until: datetime) -> Iterator[dict[str, Any]]:
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     server = f"https://127.0.0.1:{listener.getsockname()[1]}"
-    authority = base64.b64encode(pem).decode()
-    yield {"clusters": [{"cluster": {"server": server, "certificate-authority-data": authority}}]}
+    data = base64.b64encode(authority.cert_pem.bytes()).decode()
+    yield {"clusters": [{"cluster": {"server": server, "certificate-authority-data": data}}]}
     thread.join(10)
     listener.close()
 
@@ -78,14 +56,14 @@ def serving(folder: Path, until: datetime) -> Iterator[dict[str, Any]]:
         ),
     ],
 )
-def test_until_when_the_certificate_is_good(days: int, said: str, tmp_path: Path) -> None:
+def test_until_when_the_certificate_is_good(days: int, said: str) -> None:
     until = NOW + timedelta(days=days)
-    with serving(tmp_path, until) as kubeconfig:
+    with serving(until) as kubeconfig:
         assert api_server.certificate(kubeconfig, NOW) == said.format(until)
 
 
-def test_a_certificate_that_has_run_out_is_a_warning(tmp_path: Path) -> None:
-    with serving(tmp_path, NOW - timedelta(days=1)) as kubeconfig:
+def test_a_certificate_that_has_run_out_is_a_warning() -> None:
+    with serving(NOW - timedelta(days=1)) as kubeconfig:
         found = api_server.certificate(kubeconfig, NOW)
     assert found.startswith("warning: the API server's certificate: ")
     assert "certificate has expired" in found

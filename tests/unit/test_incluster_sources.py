@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import http.server
-import ipaddress
 import ssl
 import threading
-from datetime import UTC, datetime, timedelta
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 
 from cli.manifests import upstream_urls
 from components import preflight
@@ -233,9 +228,10 @@ class https_server:
         self.folder = folder
 
     def __enter__(self):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        certificate, key = self._certificate()
-        context.load_cert_chain(certificate, key)
+        authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        certificate = self.folder / "ca.pem"
+        authority.cert_pem.write_to_path(certificate)
         self.server = http.server.HTTPServer(("127.0.0.1", 0), _Handler)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.thread = threading.Thread(target=self.server.serve_forever)
@@ -246,30 +242,6 @@ class https_server:
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
-
-    def _certificate(self):
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(datetime.now(UTC) - timedelta(minutes=1))
-            .not_valid_after(datetime.now(UTC) + timedelta(hours=1))
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        paths = self.folder / "cert.pem", self.folder / "key.pem"
-        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        paths[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return paths
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
