@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
-import queue
 import shutil
 import tarfile
 import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
 
 from sandbox.build.releases import Asset, checksum
+from sandbox.build.web import Web, WebError, reading
 from sandbox.errors import SandboxError
 from sandbox.progress import Report
 
-PROBE_SECONDS = 3.0
-_STALL_SECONDS = 15.0
 _CHUNK = 1 << 18
 
 
@@ -28,45 +25,10 @@ class DownloadError(SandboxError):
     """What is wrong with one file; nothing of it was kept."""
 
 
-class _TlsOnly(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        if not newurl.startswith("https://"):
-            raise urllib.error.URLError(f"leads to {newurl}, which is not https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
 def unreachable(found: Iterable[Asset]) -> dict[str, str]:
-    """Which of the files' hosts do not answer, and why not: decided in `PROBE_SECONDS`.
-
-    Any answer of the host will do. The environment's proxies and certificates count.
-    """
-    urls = {asset.host: asset.checksums for asset in found}
-    answers: queue.Queue[tuple[str, str]] = queue.Queue()
-
-    def ask(host: str, url: str) -> None:
-        try:
-            _open(urllib.request.Request(url, method="HEAD"), PROBE_SECONDS).close()
-        except urllib.error.HTTPError:
-            answers.put((host, ""))  # it speaks
-        except (OSError, http.client.HTTPException) as error:
-            answers.put((host, _reason(error)))
-        else:
-            answers.put((host, ""))
-
-    for host, url in urls.items():  # daemons, for a lookup of a name can take longer than anyone waits
-        threading.Thread(target=ask, args=(host, url), daemon=True).start()
-    silent = dict.fromkeys(urls, f"no answer within {PROBE_SECONDS:.0f} s")
-    deadline = time.monotonic() + PROBE_SECONDS
-    for _ in urls:
-        try:
-            host, reason = answers.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            break
-        if reason:
-            silent[host] = reason
-        else:
-            del silent[host]
-    return silent
+    """Which of the files' hosts do not answer, and why not."""
+    hosts = {asset.checksums: asset.host for asset in found}
+    return {hosts[url]: reason for url, reason in Web().silent(hosts).items()}
 
 
 def fetch(asset: Asset, folder: Path, report: Report, stopped: threading.Event) -> None:
@@ -113,38 +75,31 @@ def _unpack(archive: Path, asset: Asset, folder: Path) -> None:
 
 
 def _text(url: str) -> str:
-    try:
-        with _open(urllib.request.Request(url), _STALL_SECONDS) as answer:
-            return str(answer.read(1 << 20).decode("utf-8", "replace"))
-    except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(f"{url}: {_reason(error)}") from error
+    with _answer(url) as answer:
+        return answer.read(1 << 20).decode("utf-8", "replace")
 
 
 def _download(url: str, target: Path, report: Report, stopped: threading.Event) -> str:
     """The SHA-256 of what was written to `target`."""
     digest, done = hashlib.sha256(), 0
-    try:
-        with _open(urllib.request.Request(url), _STALL_SECONDS) as answer, target.open("wb") as file:
-            size = int(answer.headers.get("Content-Length") or 0)
-            while chunk := answer.read(_CHUNK):
-                if stopped.is_set():
-                    raise DownloadError(f"{url}: stopped")
-                file.write(chunk)
-                digest.update(chunk)
-                done += len(chunk)
-                report(done / size if size else 0)
-    except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(f"{url}: {_reason(error)}") from error
-    if size and done != size:
-        raise DownloadError(f"{url}: cut off after {done} of {size} bytes")
+    with _answer(url) as answer, target.open("wb") as file:
+        size = int(answer.headers.get("Content-Length") or 0)
+        for chunk in answer.stream(_CHUNK, decode_content=False):
+            if stopped.is_set():
+                raise DownloadError(f"{url}: stopped")
+            file.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
+            report(done / size if size else 0)
     return digest.hexdigest()
 
 
-def _open(request: urllib.request.Request, seconds: float) -> Any:
-    return urllib.request.build_opener(_TlsOnly).open(request, timeout=seconds)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return str(error)  # with its number
-    return str(getattr(error, "reason", None) or error)
+@contextmanager
+def _answer(url: str) -> Iterator[urllib3.BaseHTTPResponse]:
+    try:
+        with reading(Web().ask("GET", url), urlsplit(url).netloc) as answer:
+            if answer.status >= 400:
+                raise DownloadError(f"{url}: {answer.status} {answer.reason}")
+            yield answer
+    except (WebError, OSError) as error:
+        raise DownloadError(f"{url}: {error}") from error

@@ -188,7 +188,7 @@ def _announce(
 ) -> None:
     """What will be done, why not otherwise, and how long it takes on two cores."""
     built = [item.module for item in missing if item.module not in offered]
-    parts = [f"{host} does not answer ({reason})" for host, reason in silent.items()]
+    parts = list(silent.values())
     if offered:
         parts.append(f"downloading {', '.join(offered)}")
     if built:

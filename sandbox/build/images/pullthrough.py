@@ -26,10 +26,9 @@ from sandbox.build.images.upstream import (
     MANIFEST_TYPES,
     NAME,
     TAG,
-    Memory,
     Upstream,
-    UpstreamError,
 )
+from sandbox.build.web import Memory, WebError
 
 _CHUNK = 1 << 18
 _MANIFEST_BYTES = 4 << 20  # what the specification has registries take
@@ -69,18 +68,18 @@ class Download:
         self._file: IO[bytes] | None = None  # once the registry sends; in use as long as anybody has this
         self._ready = 0  # bytes that readers may have
         self._finished = False
-        self.failure: UpstreamError | None = None  # once it has failed
+        self.failure: WebError | None = None  # once it has failed
 
     def run(self, upstream: Upstream, name: str, kind: str) -> None:
         """Fetch, verify and keep it. However that ends, every reader learns of it."""
-        failure = UpstreamError(f"{self._digest} was not stored")
+        failure = WebError(f"{self._digest} was not stored")
         try:
             with upstream.ask("GET", name, kind, self._digest) as response:
                 self._receive(response)
-        except UpstreamError as error:
+        except WebError as error:
             failure = error
         except OSError as error:
-            failure = UpstreamError(f"{self._digest} cannot be stored: {error.strerror or error}")
+            failure = WebError(f"{self._digest} cannot be stored: {error.strerror or error}")
         finally:
             with self._changed:
                 if not self._finished:
@@ -88,7 +87,7 @@ class Download:
                 self._changed.notify_all()
 
     def begun(self) -> None:
-        """Wait until its registry sends. Raises `UpstreamError`."""
+        """Wait until its registry sends. Raises `WebError`."""
         self._wait(lambda: self._file is not None)
 
     def chunks(self) -> Iterator[bytes]:
@@ -101,14 +100,14 @@ class Download:
             yield chunk
 
     def content(self) -> bytes:
-        """All of it. Raises `UpstreamError`."""
+        """All of it. Raises `WebError`."""
         self._wait(lambda: False)
         return b"".join(self.chunks())
 
     def _after(self, position: int) -> int:
         try:
             return self._wait(lambda: self._ready > position)
-        except UpstreamError as error:
+        except WebError as error:
             raise CutOff(str(error)) from error
 
     def _wait(self, enough: Callable[[], bool]) -> int:
@@ -116,7 +115,7 @@ class Download:
         with self._changed:
             self._changed.wait_for(lambda: self._finished or enough())
             if self.failure:
-                raise UpstreamError(str(self.failure), self.failure.status)
+                raise WebError(str(self.failure), self.failure.status)
             return self._ready
 
     def _receive(self, response: urllib3.BaseHTTPResponse) -> None:
@@ -133,7 +132,7 @@ class Download:
                 file.flush()
                 self._tell(before)  # readers get the last bytes once all were verified
             if hashed.hexdigest() != self._digest.partition(":")[2]:
-                raise UpstreamError(f"what came as {self._digest} is something else")
+                raise WebError(f"what came as {self._digest} is something else")
             size = file.tell()
             self._cache.keep(file, self._digest)
             self._tell(size, finished=True)
@@ -152,7 +151,7 @@ class Download:
     def _check(self, size: int) -> None:
         if size > self._most:
             why = f" ({LIMIT_VARIABLE})" if self._most == self._cache.limit else ""
-            raise UpstreamError(f"{self._digest} has {size} bytes or more; {self._most} are taken{why}")
+            raise WebError(f"{self._digest} has {size} bytes or more; {self._most} are taken{why}")
 
 
 class PullThrough:
@@ -162,20 +161,20 @@ class PullThrough:
         self._cache, self._upstream = cache, upstream
         self._lock = threading.Lock()
         self._downloads: dict[str, Download] = {}
-        self._refused = Memory[UpstreamError](_REMEMBER_SECONDS)
+        self._refused = Memory[WebError](_REMEMBER_SECONDS)
 
     def manifest(self, name: str, reference: str) -> Manifest:
-        """The manifest or index of a tag or a digest. Raises `UpstreamError`."""
+        """The manifest or index of a tag or a digest. Raises `WebError`."""
         by_digest = DIGEST.fullmatch(reference)
         if not NAME.fullmatch(name) or not (by_digest or TAG.fullmatch(reference)):
-            raise UpstreamError("not the name of an image")
+            raise WebError("not the name of an image")
         with self._remembered(f"{name}:{reference}"):
             digest, note = (reference, "") if by_digest else self._resolve(name, reference)
             content = self._manifest(name, digest)
             return Manifest(digest, _media_type(content), content, note)
 
     def blob(self, name: str, digest: str) -> Blob:
-        """A layer or a configuration. Raises `UpstreamError`."""
+        """A layer or a configuration. Raises `WebError`."""
         _check_blob(name, digest)
         with self._remembered(f"{name}@{digest}"):
             found = self._get(name, "blobs", digest, self._cache.limit)
@@ -185,7 +184,7 @@ class PullThrough:
             return Blob(os.fstat(found.fileno()).st_size, FileWrapper(found, _CHUNK))
 
     def blob_size(self, name: str, digest: str) -> int | None:
-        """In bytes; None where its registry does not say. Raises `UpstreamError`."""
+        """In bytes; None where its registry does not say. Raises `WebError`."""
         _check_blob(name, digest)
         try:
             return self._cache.path(digest).stat().st_size
@@ -197,10 +196,10 @@ class PullThrough:
     def _remembered(self, key: str) -> Iterator[None]:
         """What was refused a moment ago is refused without asking again."""
         if known := self._refused.get(key):
-            raise UpstreamError(str(known), known.status)
+            raise WebError(str(known), known.status)
         try:
             yield
-        except UpstreamError as error:
+        except WebError as error:
             self._refused.put(key, error)
             raise
 
@@ -209,7 +208,7 @@ class PullThrough:
         image = f"{name}:{tag}"
         try:
             digest = self._ask_digest(name, tag)
-        except UpstreamError as error:
+        except WebError as error:
             known = self._cache.tagged(image)
             if known is None or not error.passing:
                 raise
@@ -223,7 +222,7 @@ class PullThrough:
                 digest = response.headers.get("Docker-Content-Digest", "")
                 if DIGEST.fullmatch(digest):
                     return digest
-        except UpstreamError as error:
+        except WebError as error:
             if error.passing:
                 raise
         # Without the header the content says it; and the reason of a refusal is in no answer to HEAD.
@@ -232,7 +231,7 @@ class PullThrough:
             for chunk in response.stream(_CHUNK, decode_content=False):
                 content += chunk
                 if len(content) > _MANIFEST_BYTES:
-                    raise UpstreamError(f"its manifest has more than {_MANIFEST_BYTES} bytes")
+                    raise WebError(f"its manifest has more than {_MANIFEST_BYTES} bytes")
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         with self._cache.receive(len(content)) as file:
             file.write(content)
@@ -245,7 +244,7 @@ class PullThrough:
             return found.content()
         with found:
             if os.fstat(found.fileno()).st_size > _MANIFEST_BYTES:
-                raise UpstreamError(f"{digest} is no manifest")
+                raise WebError(f"{digest} is no manifest")
             return found.read()
 
     def _get(self, name: str, kind: str, digest: str, most: int) -> IO[bytes] | Download:
@@ -273,7 +272,7 @@ class PullThrough:
 
 def _check_blob(name: str, digest: str) -> None:
     if not NAME.fullmatch(name) or not DIGEST.fullmatch(digest):
-        raise UpstreamError(f"{digest} is not the digest of a blob of an image", 404)
+        raise WebError(f"{digest} is not the digest of a blob of an image", 404)
 
 
 def _length(response: urllib3.BaseHTTPResponse) -> int | None:
@@ -290,5 +289,5 @@ def _media_type(content: bytes) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         found = ""
     if found not in MANIFEST_TYPES:
-        raise UpstreamError("what its registry gives is no manifest that containerd knows")
+        raise WebError("what its registry gives is no manifest that containerd knows")
     return str(found)

@@ -19,7 +19,7 @@ from werkzeug.wsgi import wrap_file
 from sandbox.build.images.catalogue import OWN_REGISTRY, Catalogue
 from sandbox.build.images.oci import MANIFEST_TYPE
 from sandbox.build.images.pullthrough import PullThrough
-from sandbox.build.images.upstream import UpstreamError
+from sandbox.build.web import WebError
 from sandbox.files import append_json
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ class Registry:
             return self._packed(request, found.digest, MANIFEST_TYPE)
         try:
             if ours:
-                raise UpstreamError("not an image of the sandbox")
+                raise WebError("not an image of the sandbox")
             manifest = self.elsewhere.manifest(name, reference)
-        except UpstreamError as error:
+        except WebError as error:
             image = f"{name}{'@' if ':' in reference else ':'}{reference}"
             known = ", ".join(self.catalogue.near(name))
             # Of all statuses containerd shows what comes with this one only, when it resolves a name.
@@ -111,7 +111,7 @@ class Registry:
             if request.method == "HEAD":
                 return _content(request, (), _BYTES, self.elsewhere.blob_size(name, digest), digest)
             blob = self.elsewhere.blob(name, digest)
-        except UpstreamError as error:
+        except WebError as error:
             if error.status == 404:
                 raise _Refused(404, "BLOB_UNKNOWN", str(error)) from error
             raise _Refused(502, "UNKNOWN", str(error)) from error

@@ -10,7 +10,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from sandbox.build.gomodules import ENGINE_MODULES, MODULES, REAL_NODE_MODULES, 
 from sandbox.build.images.catalogue import IMAGES, Catalogue, Kind, pack
 from sandbox.build.images.netfilter import PACKAGES
 from sandbox.build.images.pulled import FOLDER, Cache, limit
-from sandbox.build.images.upstream import Upstream, UpstreamError
+from sandbox.build.images.upstream import base_url
 from sandbox.build.toolchain import ensure_programs
+from sandbox.build.web import Web
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write, cache_dir, exclusive
 from sandbox.nodes import choice
@@ -63,22 +63,11 @@ def ensure(images: Kind) -> RealTools:
 def require_registries() -> None:
     """Whether what is left to registries can be pulled, or was before. Raises `SandboxError`: no pod would
     start."""
-    pulled, upstream = Cache(cache_dir() / FOLDER, limit()), Upstream()
+    pulled = Cache(cache_dir() / FOLDER, limit())
     missing = {
         image.repository for image in IMAGES if image.elsewhere and not pulled.has_tag(image.repository)
     }
-
-    def silence(host: str) -> str:
-        try:
-            upstream.reach(host)
-        except UpstreamError as error:
-            return str(error)
-        return ""
-
-    with ThreadPoolExecutor() as threads:
-        reasons = list(
-            filter(None, threads.map(silence, sorted({name.partition("/")[0] for name in missing})))
-        )
+    reasons = Web().silent(map(base_url, {name.partition("/")[0] for name in missing})).values()
     if reasons:
         raise SandboxError(f"images cannot be pulled: {'; '.join(reasons)}; fix: {choice.IMAGES.default}")
 

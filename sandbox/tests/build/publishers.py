@@ -5,7 +5,6 @@ So the program asks for the true addresses, and what it does with proxies and ce
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import io
 import os
@@ -21,10 +20,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 
 from sandbox.build.releases import Asset
 
@@ -97,10 +93,13 @@ def digest(content: bytes | Path) -> str:
 
 
 @contextmanager
-def publishers(folder: Path) -> Iterator[Publishers]:
+def publishers(folder: Path, hosts: Sequence[str] = HOSTS) -> Iterator[Publishers]:
     """The hosts, until the block ends."""
     shown = Publishers(folder)
-    context = _certificates(folder)
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*hosts).configure_cert(context)
+    trusted = Path(ssl.get_default_verify_paths().cafile or os.devnull).read_bytes()
+    shown.certificate.write_bytes(authority.cert_pem.bytes() + trusted)
 
     class Host(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -133,7 +132,7 @@ def publishers(folder: Path) -> Iterator[Publishers]:
     class Proxy(BaseHTTPRequestHandler):
         def do_CONNECT(self) -> None:
             name = self.path.partition(":")[0]
-            if name in shown.refused or name not in HOSTS:
+            if name in shown.refused or name not in hosts:
                 if shown.others and name not in shown.refused:
                     self.tunnel()
                 else:
@@ -180,41 +179,6 @@ def publishers(folder: Path) -> Iterator[Publishers]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def _certificates(folder: Path) -> ssl.SSLContext:
-    """A CA in `ca.pem`, and the server's side with a certificate for all hosts."""
-    now = datetime.datetime.now(datetime.UTC)
-
-    def signed(name: str, key: ec.EllipticCurvePrivateKey, ca: bool, by: tuple | None) -> x509.Certificate:
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(by[0].subject if by else subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        )
-        if not ca:
-            names = x509.SubjectAlternativeName([x509.DNSName(host) for host in HOSTS])
-            builder = builder.add_extension(names, critical=False)
-        return builder.sign(by[1] if by else key, hashes.SHA256())
-
-    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca = signed("test CA", ca_key, True, None)
-    leaf = signed("publishers", key, False, (ca, ca_key))
-    pem = serialization.Encoding.PEM
-    trusted = Path(ssl.get_default_verify_paths().cafile or os.devnull).read_bytes()
-    (folder / "ca.pem").write_bytes(ca.public_bytes(pem) + trusted)
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "host.pem").write_bytes(private + leaf.public_bytes(pem))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "host.pem")
-    return context
 
 
 def free_address() -> str:

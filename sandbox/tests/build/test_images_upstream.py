@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import datetime
 import socket
 import ssl
 import threading
 import time
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from sandbox.aws.serve import serve
-from sandbox.build.images.upstream import Memory, Unreachable, Upstream, UpstreamError
+from sandbox.build.images.upstream import Upstream, base_url
+from sandbox.build.web import Memory, Unreachable, Web, WebError
 from sandbox.tests.build.upstream_registry import Elsewhere, UpstreamRegistry, served
 
 NAME = "registry.test"  # reserved by RFC 2606, as are its kind: nobody has it
@@ -58,20 +55,20 @@ def mute():
         yield listener, f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-def seconds_until_unreachable(upstream, host):
+def seconds_until_unreachable(web, host):
     begin = time.monotonic()
     with pytest.raises(Unreachable, match=f"{host} does not answer here: ") as caught:
-        upstream.reach(host)
+        web.reach(base_url(host))
     return time.monotonic() - begin, str(caught.value)
 
 
 def test_a_host_that_never_answers_is_known_in_seconds_and_then_at_once(mute):
-    upstream = Upstream()
+    web = Web()
     listener, host = mute
-    first, reason = seconds_until_unreachable(upstream, host)
+    first, reason = seconds_until_unreachable(web, host)
     assert 2.5 < first < 4
     listener.close()
-    again, remembered = seconds_until_unreachable(upstream, host)
+    again, remembered = seconds_until_unreachable(web, host)
     assert again < 0.1
     assert remembered == reason
 
@@ -84,16 +81,16 @@ def test_a_name_that_is_looked_up_for_ever_is_given_up(monkeypatch):
         raise socket.gaierror("given up")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    seconds, reason = seconds_until_unreachable(Upstream(), NAME)
+    seconds, reason = seconds_until_unreachable(Web(), NAME)
     stop.set()
     assert seconds < 4
     assert reason == f"{NAME} does not answer here: nothing in 3 s"
 
 
 def test_many_who_ask_about_the_same_host_wait_for_one_look(mute):
-    upstream, (_, host) = Upstream(), mute
+    web, (_, host) = Web(), mute
     begin = time.monotonic()
-    threads = [threading.Thread(target=seconds_until_unreachable, args=(upstream, host)) for _ in range(4)]
+    threads = [threading.Thread(target=seconds_until_unreachable, args=(web, host)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -102,10 +99,11 @@ def test_many_who_ask_about_the_same_host_wait_for_one_look(mute):
 
 
 def test_a_host_that_is_back_is_found_again(registry, digest):
-    upstream = Upstream(remember=0.2)
+    web = Web(remember=0.2)
+    upstream = Upstream(web)
     serving, host = served(registry)
     serving.close()
-    _, reason = seconds_until_unreachable(upstream, host)
+    _, reason = seconds_until_unreachable(web, host)
     assert reason.endswith("Connection refused")
     port = int(host.rpartition(":")[2])
     with socket.create_server(("127.0.0.1", port)) as listener:
@@ -166,33 +164,11 @@ def test_a_token_that_has_expired_is_replaced(registry, host, digest):
 def test_a_registry_that_leads_astray_is_not_followed(registry, host, digest, change, why):
     for name, value in change.items():
         setattr(registry, name, f"http://{host}" if value == "HERE" else value)
-    with pytest.raises(UpstreamError, match=why):
+    with pytest.raises(WebError, match=why):
         fetch(Upstream(), host, digest)
 
 
 # -- TLS through a proxy -----------------------------------------------------------------------------
-
-
-def certificate(folder, *names):
-    """A CA that is used once: the files of its certificate, and of a server's with key."""
-    key, ca_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
-    now = datetime.datetime.now(datetime.UTC)
-
-    def builder(subject, public):
-        made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public)
-        made = made.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(1))
-        return made.not_valid_after(now + datetime.timedelta(1))
-
-    ca = builder(issuer, ca_key.public_key()).add_extension(x509.BasicConstraints(True, None), critical=True)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-    server = builder(subject, key.public_key()).add_extension(alternatives, critical=False)
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "ca.pem").write_bytes(ca.sign(ca_key, hashes.SHA256()).public_bytes(pem))
-    (folder / "server.pem").write_bytes(server.sign(ca_key, hashes.SHA256()).public_bytes(pem) + private)
-    return folder / "ca.pem", folder / "server.pem"
 
 
 class Quiet(WSGIRequestHandler):
@@ -203,7 +179,8 @@ class Quiet(WSGIRequestHandler):
 @pytest.fixture
 def tls(registry, tmp_path):
     """The registry, its token service and its blobs by HTTPS: the port, and the CA's file."""
-    ca, server = certificate(tmp_path, NAME, "auth.test", "cdn.test")
+    authority, ca = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(ca)
     elsewhere = Elsewhere(registry)
 
     def application(environ, start_response):
@@ -211,7 +188,7 @@ def tls(registry, tmp_path):
         return (elsewhere if to_cdn else registry)(environ, start_response)
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(server)
+    authority.issue_cert(NAME, "auth.test", "cdn.test").configure_cert(context)
     made = make_server("127.0.0.1", 0, application, True, request_handler=Quiet, ssl_context=context)
     thread = threading.Thread(target=made.serve_forever, daemon=True)
     thread.start()
@@ -289,13 +266,13 @@ def test_what_no_proxy_names_and_loopback_are_reached_straight(proxy, tls, diges
     monkeypatch.setenv("NO_PROXY", f".example,{NAME}")
     with pytest.raises(Unreachable, match=f"{NAME} does not answer here: Failed to resolve"):
         fetch(Upstream(), NAME, digest)
-    Upstream().reach(host)
+    Web().reach(base_url(host))
     assert proxy.asked == []
 
 
 def test_a_proxy_that_refuses_is_the_reason(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    _, reason = seconds_until_unreachable(Upstream(), NAME)
+    _, reason = seconds_until_unreachable(Web(), NAME)
     assert "Connection refused" in reason
 
 
@@ -306,7 +283,7 @@ def test_a_registry_elsewhere_cannot_make_us_ask_this_machine(
     monkeypatch.setenv("SSL_CERT_FILE", str(tls[1]))
     listener, host = mute
     registry.blobs_at = f"http://{host}"
-    with pytest.raises(UpstreamError, match=f"a registry elsewhere leads to {host}"):
+    with pytest.raises(WebError, match=f"a host elsewhere leads to {host}"):
         fetch(Upstream(), NAME, digest)
     listener.settimeout(0.2)
     with pytest.raises(TimeoutError):
