@@ -51,6 +51,7 @@ class Status:
     nodes: str  # real or simulated, as of the last `prepare`
     why_nodes: str  # why they are of that kind, "" when nothing stood in the way of real ones
     images: str  # standins or upstream, as of the last `prepare`
+    packages: str  # likewise
 
 
 def supervisor(config: SandboxConfig) -> Supervisor:
@@ -62,17 +63,17 @@ def prepare(config: SandboxConfig) -> None:
     """Tools and plugins into `.sandbox/bin`, without starting anything."""
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     nodes, why = _choose_nodes(config)
-    images = _choose_images(config, nodes, why)
+    contents = {what: _choose_contents(config, what, nodes, why) for what in choice.CONTENTS}
     if nodes == "real":
         from sandbox.nodes.real import tools as real_tools
 
-        real_tools.ensure(images)  # the engine's programs as well, all at the same time
+        real_tools.ensure(**contents)  # the engine's programs as well, all at the same time
     tools = ensure_tools(SANDBOX_MODULES if nodes == "simulated" else ENGINE_MODULES)
     aws = plugins.aws_provider()
     plugins.install(config, tools, aws)
     with supervisor(config).edit() as state:
         state["aws_provider"], state["nodes"], state["why_nodes"] = aws, nodes, why
-        state["images"] = images
+        state.update(contents)
 
 
 def _choose_nodes(config: SandboxConfig) -> tuple[choice.Backend, str]:
@@ -86,11 +87,12 @@ def _choose_nodes(config: SandboxConfig) -> tuple[choice.Backend, str]:
     return running, str(supervisor(config).load().get("why_nodes", ""))
 
 
-def _choose_images(config: SandboxConfig, nodes: choice.Backend, why: str) -> Kind:
-    """The kind of images, likewise."""
+def _choose_contents(config: SandboxConfig, what: str, nodes: choice.Backend, why: str) -> Kind:
+    """The kind of images or packages, likewise."""
     settings = read_stack_config(config.stack_file)
-    wanted = choice.choose_images(settings, nodes, why)
-    return _running(config, "images", wanted, asked=choice.IMAGES.asked(settings) is not None) or wanted
+    wanted = choice.choose_contents(what, settings, nodes, why)
+    asked = choice.CONTENTS[what].asked(settings) is not None
+    return _running(config, what, wanted, asked=asked) or wanted
 
 
 def _running(config: SandboxConfig, what: str, wanted: str, *, asked: bool) -> Any:
@@ -115,10 +117,11 @@ def start(config: SandboxConfig) -> SandboxConfig:
     """
     prepare(config)
     processes = supervisor(config)
-    if processes.load()["images"] == "upstream" and not processes.alive(BOOT):
+    contents = {what: processes.load()[what] for what in choice.CONTENTS}
+    if "upstream" in contents.values() and not processes.alive(BOOT):
         from sandbox.nodes.real import tools as real_tools
 
-        real_tools.require_registries()
+        real_tools.require_upstream(**contents)
     config = _start_emulator(config, processes)
     _register_images(config)
     _start_boot(config, processes)
@@ -149,7 +152,7 @@ def status(config: SandboxConfig) -> Status:
         aws_provider=str(processes.load().get("aws_provider", "standin")),
         nodes=str(processes.load().get("nodes", "simulated")),
         why_nodes=str(processes.load().get("why_nodes", "")),
-        images=str(processes.load().get("images", "standins")),
+        **{what: str(processes.load().get(what, "standins")) for what in choice.CONTENTS},
     )
 
 
@@ -231,7 +234,8 @@ def _start_boot(config: SandboxConfig, processes: Supervisor) -> None:
     offset = log.stat().st_size if log.exists() else 0
     command = [sys.executable, "-m", "sandbox.nodes", "--state-dir", str(config.state_dir)]
     options = ["--endpoint", config.aws.url, "--region", config.region]
-    options += ["--nodes", str(processes.load()["nodes"]), "--images", str(processes.load()["images"])]
+    for what in ("nodes", *choice.CONTENTS):
+        options += [f"--{what}", str(processes.load()[what])]
     processes.start(
         BOOT,
         [*command, *options],

@@ -21,7 +21,7 @@ REAL = {
 NODES = {
     "simulated": ["nodes (simulated with KWOK: containers do not run)"],
     "real": [
-        "machines (containers of this one; package mirrors and NVIDIA's driver are emulated)",
+        "machines (containers of this one; NVIDIA's driver is emulated)",
         "Calico's data plane (VXLAN set up from outside)",
     ],
 }
@@ -29,6 +29,10 @@ NODES = {
 IMAGES = {
     "standins": "images of Dex, Calico's operator, the device plugin and CUDA",
     "upstream": f"the image of Calico's operator with the tag {OWN_TAG}",
+}
+PACKAGES = {
+    "standins": "package mirrors (programs built from source)",
+    "upstream": "NVIDIA's and Ubuntu's package mirrors",
 }
 
 
@@ -65,6 +69,7 @@ def summary(
         "Passwords": workspace.passwords_file if workspace.passwords_file.exists() else "as configured",
         "Real": REAL[status.nodes] + (", AWS provider" if status.aws_provider == "official" else ""),
         "Images": None if status.images == "standins" else f"{status.images}, of their registries",
+        "Packages": None if status.packages == "standins" else f"{status.packages}, of Kubernetes and Docker",
         "Stand-ins": ", ".join(stand_ins(status)),
         "Took": f"{seconds:.0f} s",
     }
@@ -75,8 +80,8 @@ def summary(
 def stand_ins(status: local_cloud.Status) -> list[str]:
     """What is not the real thing in this sandbox."""
     provider = ["provider aws"] if status.aws_provider == "standin" else []
-    images = [IMAGES[status.images]] if status.nodes == "real" else []
-    return ["AWS (moto emulator)", *NODES[status.nodes], *images, *_why(status), *provider]
+    contents = [IMAGES[status.images], PACKAGES[status.packages]] if status.nodes == "real" else []
+    return ["AWS (moto emulator)", *NODES[status.nodes], *contents, *_why(status), *provider]
 
 
 def _why(status: local_cloud.Status) -> list[str]:

@@ -27,7 +27,8 @@ def main() -> int:
     parser.add_argument("--tools", type=Path, help="folder with kubeadm, etcd, kwok... (default: DIR/bin)")
     parser.add_argument("--region", default=REGION)
     parser.add_argument("--nodes", choices=("real", "simulated"), default="simulated")
-    parser.add_argument("--images", choices=("standins", "upstream"), default="standins")
+    for what in ("--images", "--packages"):
+        parser.add_argument(what, choices=("standins", "upstream"), default="standins")
     given = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -54,7 +55,7 @@ def node_backend(given: argparse.Namespace, cloud: Cloud) -> NodeBackend[Any]:
     from sandbox.nodes.real import tools as real_tools
     from sandbox.nodes.real.backend import RealBackend
 
-    return RealBackend(*shared, real_tools.ensure(given.images))
+    return RealBackend(*shared, real_tools.ensure(given.images, given.packages))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What a sandbox's own settings choose: which nodes it gets, and which images real ones pull.
+"""What a sandbox's own settings choose: which nodes it gets, and which images and packages real ones have.
 
 The stack file decides, a variable overrides it for one command. Nodes are real where they can run, else
-simulated, unless somebody says which; images stand in for those of registries, unless somebody says
-`upstream`.
+simulated, unless somebody says which; images and packages stand in for those of registries and mirrors,
+unless somebody says `upstream`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class Setting:
 
 NODES = Setting("sandbox:nodes", "KUBEPARK_NODES", ("auto", "real", "simulated"))
 IMAGES = Setting("sandbox:images", "KUBEPARK_IMAGES", ("standins", "upstream"))
-SETTINGS = (NODES, IMAGES)
+PACKAGES = Setting("sandbox:packages", "KUBEPARK_PACKAGES", ("standins", "upstream"))
+CONTENTS = {"images": IMAGES, "packages": PACKAGES}  # of real nodes
+SETTINGS = (NODES, *CONTENTS.values())
 
 
 def check(config: Mapping[str, object], file: str) -> None:
@@ -109,14 +111,16 @@ def choose(config: Mapping[str, object], state_dir: Path) -> tuple[Backend, str]
     return ("simulated" if reason else "real"), reason
 
 
-def choose_images(config: Mapping[str, object], nodes: str, why: str) -> Kind:
-    """The kind of images. Raises `SandboxError` if others are asked for than `nodes` of this kind can run."""
-    if IMAGES.value(config) == "standins":
+def choose_contents(what: str, config: Mapping[str, object], nodes: str, why: str) -> Kind:
+    """The kind of images or packages. Raises `SandboxError` if others are asked for than `nodes` of this kind
+    can have."""
+    setting = CONTENTS[what]
+    if setting.value(config) == "standins":
         return "standins"
     if nodes == "simulated":
         reason = f" ({why})" if why else ""
         raise SandboxError(
-            f"{IMAGES.key} is upstream, and simulated nodes{reason} run no container; fix: {IMAGES.default}"
+            f"{setting.key} is upstream, and simulated nodes{reason} run no container; fix: {setting.default}"
         )
     return "upstream"
 

@@ -87,7 +87,8 @@ class RealBackend(NodeBackend[RealNode]):
         """What is outside the machines' network, once there is one."""
         with self._outside_lock:
             if not self._outside:
-                self._outside = outside.start(self.tools.mirrors, self.vpc.path)
+                kept = self.state_dir / "packages"
+                self._outside = outside.start(self.tools.mirrors, kept, self.vpc.path)
 
     def group(self, instance_id: str) -> str:
         """The cgroup of a machine, below each hierarchy."""

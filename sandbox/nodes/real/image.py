@@ -71,6 +71,22 @@ ExecStart={HOME}/guard
 [Install]
 WantedBy=sysinit.target
 """
+_KUBELET_CONFIG = f"{HOME}/kubelet.conf.d"
+_KUBELET_DROPIN = f"""\
+[Service]
+Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml --config-dir={_KUBELET_CONFIG}"
+"""
+# The disk under an overlay is the host's: how full that is says nothing about the machine.
+_KUBELET = """\
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+evictionHard:
+  memory.available: "0%"
+  nodefs.available: "0%"
+  nodefs.inodesFree: "0%"
+  imagefs.available: "0%"
+  imagefs.inodesFree: "0%"
+"""
 _MANAGER = f"[Manager]\nDefaultEnvironment=BASH_ENV={HOME}/faults.sh\n"
 # Only where the host's root may not raise it (CAP_SYS_RESOURCE): containers keep the score that the runtime
 # has.
@@ -88,7 +104,7 @@ _UNSYNCHRONISED = (
 
 def files(rootfs: RootFs, mirrors: Mirrors, instance_id: str) -> dict[str, str | bytes]:
     """Files of the image by path. What begins with `#!` may be run."""
-    names = " ".join(mirrors.hosts)
+    names, unified = " ".join(mirrors.hosts), cgroups.unified()
     authorities = (rootfs.root / _CA.lstrip("/")).read_text(encoding="utf-8")
     authority = mirrors.authority.read_text(encoding="utf-8")
     source = f"[signed-by={_KEYRING}] http://{ARCHIVE.host}{ARCHIVE.path} {ARCHIVE.suite} {ARCHIVE.component}"
@@ -108,13 +124,15 @@ def files(rootfs: RootFs, mirrors: Mirrors, instance_id: str) -> dict[str, str |
         "/etc/systemd/journald.conf.d/sandbox.conf": "[Journal]\nReadKMsg=no\n",
         "/etc/systemd/system.conf.d/sandbox.conf": _MANAGER,
         f"{_SYSTEM}/sandbox-guard.service": _GUARD,
+        f"{_SYSTEM}/kubelet.service.d/20-sandbox.conf": _KUBELET_DROPIN,
+        f"{_KUBELET_CONFIG}/10-sandbox.conf": _KUBELET + ("" if unified else "failCgroupV1: false\n"),
         "/etc/containerd/certs.d/_default/hosts.toml": hosts_toml(
             f"http://{METADATA_ADDRESS}:{REGISTRY_PORT}"
         ),
     }
     if not rootfs.is_ubuntu:
         found["/etc/os-release"] = _RELEASE
-    for each in stand_ins(unified=cgroups.unified(), synchronised=synchronised()):
+    for each in stand_ins(unified=unified, synchronised=synchronised()):
         if each.path:
             found[each.path] = script(each.script)
     if not _capable(_CAP_SYS_RESOURCE):

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandbox.nodes.real import cgroups
 from sandbox.nodes.standins.table import HOME, script
 
 BINARIES = "/opt/kubepark"  # where every machine has the programs that its packages link to
@@ -39,11 +38,14 @@ class Repository:
     key: str = ""
 
 
+KUBERNETES_HOST = "pkgs.k8s.io"
 ARCHIVE = Repository("archive.ubuntu.com", "/ubuntu", CODENAME, "main")
 DOCKER = Repository("download.docker.com", "/linux/ubuntu", CODENAME, "stable", "/linux/ubuntu/gpg")
 NVIDIA = Repository(
     "nvidia.github.io", "/libnvidia-container/stable/deb/amd64", key="/libnvidia-container/gpgkey"
 )
+# Hosts whose own packages machines can have; NVIDIA's toolkit would look for a driver.
+UPSTREAM_HOSTS = (DOCKER.host, KUBERNETES_HOST)
 
 
 @dataclass(frozen=True)
@@ -97,28 +99,16 @@ RestartSec=10
 WantedBy=multi-user.target
 """
 _PKI = "/etc/kubernetes"
-_KUBELET_CONFIG = f"{HOME}/kubelet.conf.d"
 _KUBELET_DROPIN = f"""\
 [Service]
 Environment="KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig={_PKI}/bootstrap-kubelet.conf \
 --kubeconfig={_PKI}/kubelet.conf"
-Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml --config-dir={_KUBELET_CONFIG}"
+Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml"
 EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
 EnvironmentFile=-/etc/default/kubelet
 ExecStart=
 ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS \
     $KUBELET_EXTRA_ARGS
-"""
-# The disk under an overlay is the host's: how full that is says nothing about the machine.
-_KUBELET_SANDBOX = """\
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-evictionHard:
-  memory.available: "0%"
-  nodefs.available: "0%"
-  nodefs.inodesFree: "0%"
-  imagefs.available: "0%"
-  imagefs.inodesFree: "0%"
 """
 _STARTS = """\
 deb-systemd-helper enable {0}
@@ -162,25 +152,17 @@ def _containerd(version: str) -> Package:
 def _kubernetes(version: str) -> list[Package]:
     release = version.removeprefix("v")
     where = f"/core:/stable:/v{release.rpartition('.')[0]}/deb"
-    here = Repository("pkgs.k8s.io", where, key=f"{where}/Release.key")
+    here = Repository(KUBERNETES_HOST, where, key=f"{where}/Release.key")
     package = release + KUBERNETES_REVISION
-    units = "/usr/lib/systemd/system/kubelet.service"
-    unified = cgroups.unified()
-    files = {
-        units: _KUBELET_UNIT,
-        f"{units}.d/10-kubeadm.conf": _KUBELET_DROPIN,
-        "/etc/default/kubelet": "KUBELET_EXTRA_ARGS=\n",
-        f"{_KUBELET_CONFIG}/10-sandbox.conf": _KUBELET_SANDBOX + ("" if unified else "failCgroupV1: false\n"),
-    }
+    unit = "/usr/lib/systemd/system/kubelet.service"
     needs = "conntrack, ebtables, ethtool, iptables, iproute2, mount, util-linux, kubernetes-cni"
-    kubeadm = "/usr/bin/kubeadm"
     return [
         Package(
             "kubelet",
             package,
             here,
             {"Depends": needs},
-            files,
+            {unit: _KUBELET_UNIT, "/etc/default/kubelet": "KUBELET_EXTRA_ARGS=\n"},
             _in("/usr/bin", ["kubelet"]),
             ("/etc/default/kubelet",),
             _RELOADS,
@@ -190,8 +172,8 @@ def _kubernetes(version: str) -> list[Package]:
             package,
             here,
             {"Depends": "cri-tools"},
-            {} if unified else {kubeadm: script("kubeadm")},
-            {kubeadm: "kubeadm"} if unified else {},
+            {f"{unit}.d/10-kubeadm.conf": _KUBELET_DROPIN},
+            _in("/usr/bin", ["kubeadm"]),
         ),
         Package("kubectl", package, here, links=_in("/usr/bin", ["kubectl"])),
         Package("cri-tools", f"{release}-1.1", here, links=_in("/usr/bin", ["crictl"])),

@@ -43,10 +43,14 @@ rm -rf keys names server.csr trees
 
 @dataclass(frozen=True)
 class Mirrors:
-    """`folder`/<host>: what each host serves. A machine trusts `authority` (TLS) and `key` (packages)."""
+    """`folder`/<host>: what each host serves. A machine trusts `authority` (TLS) and `key` (packages).
+
+    For hosts of `upstream` the real ones are asked.
+    """
 
     folder: Path
     hosts: tuple[str, ...]
+    upstream: tuple[str, ...] = ()
 
     @property
     def authority(self) -> Path:
@@ -57,10 +61,14 @@ class Mirrors:
         return self.folder / "archive.gpg"
 
 
-def ensure(made: list[Package], rootfs: RootFs, cache: Path) -> Mirrors:
-    """The repositories of these packages and the root file system's archive. Raises `SandboxError`."""
-    hosts = tuple(sorted({each.host for each in repositories(made)}))
-    recipe = repr((_HEAD, _CERTIFICATE, rootfs.root.parent.name, made))
+def ensure(every: list[Package], rootfs: RootFs, cache: Path, upstream: tuple[str, ...] = ()) -> Mirrors:
+    """The repositories of these packages, but of none of `upstream`'s, and the root file system's archive.
+
+    Raises `SandboxError`.
+    """
+    hosts = tuple(sorted({each.host for each in repositories(every)}))
+    made = [package for package in every if package.repository.host not in upstream]
+    recipe = repr((_HEAD, _CERTIFICATE, rootfs.root.parent.name, made, hosts))
     target = cache / f"mirrors-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     with exclusive(cache / "mirrors.lock"):
         if not target.exists():
@@ -74,7 +82,7 @@ def ensure(made: list[Package], rootfs: RootFs, cache: Path) -> Mirrors:
                 staged.mkdir(mode=0o755)
                 _make(made, rootfs, staged, hosts)
                 staged.rename(target)
-    return Mirrors(target, hosts)
+    return Mirrors(target, hosts, upstream)
 
 
 def _make(made: list[Package], rootfs: RootFs, staged: Path, hosts: Iterable[str]) -> None:

@@ -25,7 +25,8 @@ from sandbox.errors import SandboxError
 from sandbox.files import atomic_write, cache_dir, exclusive
 from sandbox.nodes import choice
 from sandbox.nodes.real import repository, rootfs
-from sandbox.nodes.real.packages import PROGRAMS, VERSIONS, packages
+from sandbox.nodes.real.packages import PROGRAMS, UPSTREAM_HOSTS, VERSIONS
+from sandbox.nodes.real.packages import packages as made
 from sandbox.nodes.real.repository import Mirrors
 from sandbox.nodes.real.rootfs import RootFs
 
@@ -48,7 +49,7 @@ class RealTools:
     pulled: Cache
 
 
-def ensure(images: Kind) -> RealTools:
+def ensure(images: Kind, packages: Kind) -> RealTools:
     """Obtain what is not there yet; progress goes to standard error. Raises `SandboxError`."""
     cache = cache_dir()
     pulled = Cache(cache / FOLDER, limit())
@@ -56,20 +57,41 @@ def ensure(images: Kind) -> RealTools:
     programs = ensure_programs((*ENGINE_MODULES, *REAL_NODE_MODULES), fetched)
     programs["kubectl"] = (Path(sys.prefix) / "bin" / "kubectl").resolve()
     binaries, root = _binaries(programs, cache), rootfs.ensure(cache)
-    mirrors = repository.ensure(packages(binaries), root, cache)
+    upstream = UPSTREAM_HOSTS if packages == "upstream" else ()
+    mirrors = repository.ensure(made(binaries), root, cache, upstream)
     return RealTools(root, mirrors, binaries, nft(cache), pack(programs, cache, images), pulled)
 
 
-def require_registries() -> None:
-    """Whether what is left to registries can be pulled, or was before. Raises `SandboxError`: no pod would
-    start."""
-    pulled = Cache(cache_dir() / FOLDER, limit())
-    missing = {
+def require_upstream(images: Kind, packages: Kind) -> None:
+    """Whether the hosts of all that is left to them answer; images that were pulled before need none.
+
+    Raises `SandboxError` with every one that does not, and why.
+    """
+    pulled, web = Cache(cache_dir() / FOLDER, limit()), Web()
+    missing = [
         image.repository for image in IMAGES if image.elsewhere and not pulled.has_tag(image.repository)
-    }
-    reasons = Web().silent(map(base_url, {name.partition("/")[0] for name in missing})).values()
-    if reasons:
-        raise SandboxError(f"images cannot be pulled: {'; '.join(reasons)}; fix: {choice.IMAGES.default}")
+    ]
+    asked = [
+        (
+            images,
+            choice.IMAGES,
+            "images cannot be pulled",
+            {base_url(name.partition("/")[0]) for name in missing},
+        ),
+        (
+            packages,
+            choice.PACKAGES,
+            "packages cannot be fetched",
+            {f"https://{host}/" for host in UPSTREAM_HOSTS},
+        ),
+    ]
+    problems = [
+        f"{what}: {'; '.join(silent)}; fix: {setting.default}"
+        for kind, setting, what, urls in asked
+        if kind == "upstream" and (silent := web.silent(urls).values())
+    ]
+    if problems:
+        raise SandboxError("\n".join(problems))
 
 
 def _binaries(programs: Mapping[str, Path], cache: Path) -> Path:

@@ -33,7 +33,11 @@ CGROUP_V1 = (
     StandIn(
         "stat", "/usr/local/sbin/stat", "this host has cgroup v1, which a node refuses; asked for it, says v2"
     ),
-    StandIn("kubeadm", "", "this host has cgroup v1, which kubeadm refuses before anything starts"),
+    StandIn(
+        "kubeadm",
+        "/usr/local/sbin/kubeadm",
+        "this host has cgroup v1, which kubeadm refuses before anything starts",
+    ),
 )
 UNSYNCHRONISED = StandIn(
     "timedatectl", "/usr/local/sbin/timedatectl", "the clock is the host's, and nobody synchronises it"

@@ -43,7 +43,7 @@ def test_everything_that_is_wrong_is_told_at_once_with_ways_out(tmp_path, monkey
     with pytest.raises(SandboxError) as caught:
         choice.check(config, stack_file.name)
     assert str(caught.value).splitlines() == [
-        "sandbox:image: there is no such setting; accepted: sandbox:nodes, sandbox:images; "
+        "sandbox:image: there is no such setting; accepted: sandbox:nodes, sandbox:images, sandbox:packages; "
         "fix: sed -i.bak '/^ *sandbox:image:/d' Pulumi.sandbox.yaml",
         'KUBEPARK_NODES: "virtual" is not known; accepted: auto, real, simulated; fix: export KUBEPARK_NODES=auto',
         'sandbox:images: "docker" is not known; accepted: standins, upstream; fix: export KUBEPARK_IMAGES=standins',
@@ -60,12 +60,12 @@ def test_everything_that_is_wrong_is_told_at_once_with_ways_out(tmp_path, monkey
 def test_the_variable_overrides_the_stack_file_and_nothing_means_the_default(tmp_path, monkeypatch):
     assert choice.choose({}, tmp_path) == ("real", "")
     assert choice.choose({"sandbox:nodes": "simulated"}, tmp_path) == ("simulated", "as asked")
-    assert choice.choose_images({}, "real", "") == "standins"
-    assert choice.choose_images({"sandbox:images": "upstream"}, "real", "") == "upstream"
+    assert choice.choose_contents("images", {}, "real", "") == "standins"
+    assert choice.choose_contents("images", {"sandbox:images": "upstream"}, "real", "") == "upstream"
     monkeypatch.setenv("KUBEPARK_NODES", "real")
     monkeypatch.setenv("KUBEPARK_IMAGES", "standins")
     assert choice.choose({"sandbox:nodes": "simulated"}, tmp_path) == ("real", "")
-    assert choice.choose_images({"sandbox:images": "upstream"}, "real", "") == "standins"
+    assert choice.choose_contents("images", {"sandbox:images": "upstream"}, "real", "") == "standins"
 
 
 @pytest.mark.usefixtures("impossible")
@@ -74,12 +74,13 @@ def test_what_cannot_be_is_refused_only_where_it_must_be(tmp_path):
     with pytest.raises(SandboxError) as caught:
         choice.choose({"sandbox:nodes": "real"}, tmp_path)
     assert str(caught.value) == "real nodes cannot run here: they need root; fix: export KUBEPARK_NODES=auto"
-    with pytest.raises(SandboxError) as caught:
-        choice.choose_images({"sandbox:images": "upstream"}, "simulated", "they need root")
-    assert str(caught.value) == (
-        "sandbox:images is upstream, and simulated nodes (they need root) run no container; "
-        "fix: export KUBEPARK_IMAGES=standins"
-    )
+    for what in "images", "packages":
+        with pytest.raises(SandboxError) as caught:
+            choice.choose_contents(what, {f"sandbox:{what}": "upstream"}, "simulated", "they need root")
+        assert str(caught.value) == (
+            f"sandbox:{what} is upstream, and simulated nodes (they need root) run no container; "
+            f"fix: export KUBEPARK_{what.upper()}=standins"
+        )
 
 
 class Sandbox:
@@ -108,7 +109,7 @@ class Sandbox:
         self.monkeypatch.setattr(local_cloud.Supervisor, "alive", lambda self, name: True)
 
     def chosen(self):
-        return local_cloud._choose_images(self.config, *local_cloud._choose_nodes(self.config))
+        return local_cloud._choose_contents(self.config, "images", *local_cloud._choose_nodes(self.config))
 
 
 @pytest.fixture
@@ -143,13 +144,13 @@ def test_one_whose_setting_is_wrong_says_so_before_anything_starts(sandbox):
 def test_the_kind_of_images_is_told_where_it_is_not_the_default(sandbox):
     sandbox.runs_with("upstream")
     status = local_cloud.status(sandbox.config)
-    assert status.images == "upstream"
+    assert (status.images, status.packages) == ("upstream", "standins")
     assert STAND_INS["upstream"] in stand_ins(status)
     sandbox.runs_with("standins")
     assert STAND_INS["standins"] in stand_ins(local_cloud.status(sandbox.config))
 
 
-def test_upstream_images_need_registries_that_answer_or_what_was_pulled(monkeypatch, tmp_path):
+def test_what_is_left_to_others_needs_hosts_that_answer_or_what_was_pulled(monkeypatch, tmp_path):
     from sandbox.build.images.pulled import Cache
     from sandbox.nodes.real import tools
 
@@ -157,16 +158,22 @@ def test_upstream_images_need_registries_that_answer_or_what_was_pulled(monkeypa
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.delenv("https_proxy", raising=False)
     monkeypatch.setenv("NO_PROXY", "")
-    with pytest.raises(SandboxError, match=r"^images cannot be pulled: ") as caught:
-        tools.require_registries()
+    tools.require_upstream("standins", "standins")
+    with pytest.raises(SandboxError) as caught:
+        tools.require_upstream("upstream", "upstream")
+    images, packages = str(caught.value).splitlines()
+    assert images.startswith("images cannot be pulled: ")
     for host in ("ghcr.io", "nvcr.io", "registry.k8s.io"):
-        assert f"{host} does not answer here: " in str(caught.value)
-    assert str(caught.value).endswith("; fix: export KUBEPARK_IMAGES=standins")
+        assert f"{host} does not answer here: " in images
+    assert images.endswith("; fix: export KUBEPARK_IMAGES=standins")
+    assert packages.startswith("packages cannot be fetched: download.docker.com does not answer here: ")
+    assert "; pkgs.k8s.io does not answer here: " in packages
+    assert packages.endswith("; fix: export KUBEPARK_PACKAGES=standins")
     cache = Cache(tools.cache_dir() / "pulled", 1)
     for image in IMAGES:
         if image.elsewhere:
             cache.tag(f"{image.repository}:1", "sha256:1")
-    tools.require_registries()
+    tools.require_upstream("upstream", "standins")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="others are refused before")

@@ -15,10 +15,11 @@ import pytest
 from sandbox.nodes.disk import on_disk
 from sandbox.nodes.real import cgroups, disk, image, launch, outside
 from sandbox.nodes.real.backend import RealBackend
-from sandbox.nodes.real.packages import VERSIONS, packages
+from sandbox.nodes.real.packages import UPSTREAM_HOSTS, VERSIONS, packages
 from sandbox.nodes.real.repository import Mirrors, write_tree
 from sandbox.nodes.real.rootfs import RootFs
 from sandbox.nodes.standins.table import HOME, stand_ins
+from sandbox.tests.build.publishers import publishers
 from sandbox.tests.nodes.commands import eventually
 from tests.userdata_sample import files
 
@@ -130,6 +131,7 @@ def test_the_image_holds_what_the_root_file_system_does_not(tmp_path, mirrors, m
     monkeypatch.setattr(image, "synchronised", lambda: True)
     found = image.files(rootfs, mirrors, "i-1")
     assert found["/etc/ssl/certs/ca-certificates.crt"] == "theirs\nour ca.crt\n"
+    assert "--config-dir=" in found["/etc/systemd/system/kubelet.service.d/20-sandbox.conf"]
     assert "192.0.2.1 archive.ubuntu.com pkgs.k8s.io\n" in found["/etc/hosts"]
     assert "VERSION_CODENAME=noble\n" in found["/etc/os-release"]
     assert "169.254.169.254:5000" in found["/etc/containerd/certs.d/_default/hosts.toml"]
@@ -216,7 +218,7 @@ def test_a_mirror_serves_what_is_its_own(tmp_path):
     (tmp_path / "one.test/a b").mkdir(parents=True)
     (tmp_path / "one.test/a b/file").write_text("text")
     (tmp_path / "secret").write_text("no")
-    client = Client(outside.mirrors(tmp_path))
+    client = Client(outside.Outside(Mirrors(tmp_path, ("one.test",)), tmp_path / "kept").application)
 
     def get(path, host="one.test", **headers):
         answer = client.get(path, headers={"Host": host, **headers})
@@ -232,3 +234,40 @@ def test_a_mirror_serves_what_is_its_own(tmp_path):
     ]:
         assert get(path, host)[0] in (400, 404), (path, host)
     assert client.post("/a%20b/file", headers={"Host": "one.test"}).status_code == 404
+
+
+def test_a_mirror_passes_on_what_is_another_hosts(tmp_path, monkeypatch):
+    from werkzeug.test import Client
+
+    index, package = "/core:/stable:/v1.36/deb/Packages", "/core:/stable:/v1.36/deb/a_1.2+b~c_amd64.deb"
+    (tmp_path / "hosts").mkdir()
+    with publishers(tmp_path / "hosts", UPSTREAM_HOSTS) as hosts:
+        for name, value in hosts.variables().items():
+            monkeypatch.setenv(name, value)
+        hosts.files |= {f"https://pkgs.k8s.io{path}": path.encode() for path in (index, package)}
+        hosts.redirects["https://pkgs.k8s.io/old"] = f"https://pkgs.k8s.io{index}"
+        found = outside.Outside(Mirrors(tmp_path, UPSTREAM_HOSTS, UPSTREAM_HOSTS), tmp_path / "kept")
+        client = Client(found.application)
+
+        def get(path, host="pkgs.k8s.io", **headers):
+            answer = client.get(path, headers={"Host": host, **headers})
+            return answer.status_code, answer.text
+
+        assert get("/old") == get(index) == get(index) == (200, index)
+        assert client.head(index, headers={"Host": "pkgs.k8s.io"}).text == ""
+        hosts.asked.clear()
+        assert get(package) == get(package) == (200, package)
+        assert get(package, Range="bytes=1-4") == (206, package[1:5])
+        assert hosts.asked == [f"GET https://pkgs.k8s.io{package}"], "a package is fetched once"
+        assert get("/x")[0] == get("/y.deb")[0] == 404
+        hosts.cut[f"https://pkgs.k8s.io{package}2.deb"] = 5
+        hosts.files[f"https://pkgs.k8s.io{package}2.deb"] = b"a whole package"
+        status, said = get(f"{package}2.deb")
+        assert (status, "stopped answering" in said) == (502, True)
+        assert [file.name for file in (tmp_path / "kept").rglob("*.deb")] == ["a_1.2+b~c_amd64.deb"]
+        hosts.asked.clear()
+        assert get("/..%2f..%2fsecret")[0] == get("/x", "pkgs.k8s.io@one.test")[0] == 404
+        assert hosts.asked == []
+        hosts.refused.add("download.docker.com")
+        status, said = get("/linux/ubuntu/gpg", "download.docker.com")
+        assert (status, said.startswith("download.docker.com does not answer here: ")) == (502, True)

@@ -52,7 +52,7 @@ def test_up_ends_in_a_cluster_of_real_nodes_and_a_completed_job(empty: Project) 
     said = empty.ok("up", timeout=UP_SECONDS)
     assert empty.verified in said
     assert "containerd, runc, kube-proxy, CoreDNS" in said
-    assert "package mirrors and NVIDIA's driver are emulated" in said
+    assert "package mirrors (programs built from source)" in said
     found = nodes(empty)
     assert set(found) == set(ADDRESSES)
     for name, node in found.items():
