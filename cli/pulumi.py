@@ -24,9 +24,13 @@ from config import ROOT
 
 # A node that AWS does not create stops what needs it, and nothing else.
 NOT_STOPPED_BY_ONE = "--continue-on-error"
-# An operation takes seconds; with large objects, engine and providers spent a quarter of them on collecting
-# garbage. Who sets the variable keeps it. (docs/decisions/crds.md)
-_RARE_COLLECTION = MappingProxyType({"GOGC": "400"})
+# How an operation runs unless the person has said otherwise (docs/decisions/state.md): garbage is seldom
+# collected, and the state, which goes to the backend at each step, is packed to a twelfth.
+_DEFAULTS = MappingProxyType({"GOGC": "400", "PULUMI_DIY_BACKEND_ZSTD": "true"})
+# The CLI refuses two kinds of packing, and has an older name for each variable.
+_PACKING = tuple(
+    f"PULUMI_{old}_{kind}" for old in ("DIY_BACKEND", "SELF_MANAGED_STATE") for kind in ("GZIP", "ZSTD")
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,11 @@ class Pulumi:
         kubeconfig, an administrator's, into another file at each start and leaves it there (pulumi-kubernetes
         4, provider/pkg/provider/util.go)."""
         with tempfile.TemporaryDirectory(prefix="kubepark-") as temporary:
-            yield {**_RARE_COLLECTION, **self.variables, **variables, "TMPDIR": temporary}
+            given = {**self.variables, **variables, "TMPDIR": temporary}
+            told = given.keys() & _PACKING
+            yield {
+                name: value for name, value in _DEFAULTS.items() if not (told and name in _PACKING)
+            } | given
 
     def read(self, *arguments: str, given: str | None = None) -> str:
         """What a short command prints. `given` is its standard input, where nobody else can read it."""

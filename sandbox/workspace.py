@@ -30,7 +30,7 @@ from sandbox.stackfile import Ciphers
 BCRYPT_COST = 10  # the least that the program takes; generated passwords have 96 random bits
 
 # Credentials, profiles and defaults of the person at the keyboard never reach a sandbox.
-_FOREIGN_PREFIXES = ("AWS_", "PULUMI_OPTION_")
+_FOREIGN_PREFIXES = ("AWS_", "PULUMI_OPTION_", "PULUMI_DIY_BACKEND_", "PULUMI_SELF_MANAGED_STATE_")
 _FOREIGN = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG"}
 
 
@@ -80,6 +80,7 @@ class Workspace:
             # Without sidecar files: they are not written atomically, and a program that reads its own
             # stack's outputs while the engine saves the state would now and then meet an empty one.
             "PULUMI_BACKEND_URL": f"file://{self.config.backend_dir}?metadata=skip",
+            "PULUMI_DIY_BACKEND_ZSTD": "false",  # it is a folder here, which whoever looks can read
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.passphrase_file),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "KUBECONFIG": str(self.config.kubeconfig),

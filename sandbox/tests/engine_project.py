@@ -54,6 +54,7 @@ class EngineProject:
             "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "PULUMI_BACKEND_URL": f"file://{self._backend}",
+            "PULUMI_DIY_BACKEND_ZSTD": "false",  # `deployment` reads it
             "PULUMI_HOME": str(folder / "home"),
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
             "PULUMI_SKIP_UPDATE_CHECK": "true",

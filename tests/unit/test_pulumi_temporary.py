@@ -1,5 +1,5 @@
-"""What the CLI and its plugins are started with: a folder for temporary files, gone when they end, and few
-collections of garbage.
+"""What the CLI and its plugins are started with: a folder for temporary files, gone when they end, and what
+makes them quick.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cli.pulumi import Pulumi
 # As the Kubernetes provider: a file of its own, which it never removes.
 LEAVES = """#!/bin/sh
 echo key >"$TMPDIR/kubeconfig$$"
-echo "$TMPDIR $GOGC"
+echo "$TMPDIR $GOGC ${PULUMI_DIY_BACKEND_ZSTD-unset}"
 exit 3
 """
 
@@ -43,9 +43,17 @@ def test_nothing_is_left(tmp_path: Path, variables: dict[str, str], verb: str) -
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize(("own", "given"), [({}, "400"), ({"GOGC": "50"}, "50")])
-def test_garbage_is_seldom_collected_unless_somebody_says_how_often(
-    tmp_path: Path, variables: dict[str, str], own: dict[str, str], given: str
+@pytest.mark.parametrize(
+    ("own", "given"),
+    [
+        ({}, ["400", "true"]),
+        ({"GOGC": "50", "PULUMI_DIY_BACKEND_ZSTD": "false"}, ["50", "false"]),
+        ({"PULUMI_DIY_BACKEND_GZIP": "true"}, ["400", "unset"]),
+        ({"PULUMI_SELF_MANAGED_STATE_GZIP": "true"}, ["400", "unset"]),
+    ],
+)
+def test_garbage_is_seldom_collected_and_the_state_packed_unless_somebody_says_otherwise(
+    tmp_path: Path, variables: dict[str, str], own: dict[str, str], given: list[str]
 ) -> None:
     _, said = Pulumi("dev", variables | own, cwd=tmp_path).collect("preview")
-    assert said.split()[-1] == given
+    assert said.split()[1:] == given

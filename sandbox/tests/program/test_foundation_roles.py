@@ -88,7 +88,7 @@ def secrets(role: RolePlan, environment: str, action: str = "kms:Decrypt") -> bo
 
 def in_state(role: RolePlan, environment: str, action: str) -> bool:
     """The object and the key that it is under."""
-    arn = f"{BUCKET}/{environment}/.pulumi/stacks/kubepark/{environment}.json"
+    arn = f"{BUCKET}/{environment}/.pulumi/stacks/kubepark/{environment}.json.zst"
     context = {
         "kms:ResourceAliases": (documents.KEY_ALIAS,),
         "kms:ViaService": f"s3.{REGION}.amazonaws.com",
