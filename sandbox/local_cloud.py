@@ -117,11 +117,12 @@ def start(config: SandboxConfig) -> SandboxConfig:
     """
     prepare(config)
     processes = supervisor(config)
-    contents = {what: processes.load()[what] for what in choice.CONTENTS}
-    if "upstream" in contents.values() and not processes.alive(BOOT):
+    if processes.load()["nodes"] == "real" and not processes.alive(BOOT):
+        from sandbox.nodes.real import limits
         from sandbox.nodes.real import tools as real_tools
 
-        real_tools.require_upstream(**contents)
+        real_tools.require_upstream(**{what: processes.load()[what] for what in choice.CONTENTS})
+        limits.lift()
     config = _start_emulator(config, processes)
     _register_images(config)
     _start_boot(config, processes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from sandbox.nodes.disk import on_disk
-from sandbox.nodes.real import cgroups, disk, image, launch, outside
+from sandbox.nodes.real import cgroups, disk, image, launch, limits, outside
 from sandbox.nodes.real.backend import RealBackend
 from sandbox.nodes.real.packages import UPSTREAM_HOSTS, VERSIONS, packages
 from sandbox.nodes.real.repository import Mirrors, write_tree
@@ -179,6 +180,34 @@ def test_process_1_is_known_once_it_is_the_machines_own(name, tmp_path):
         child.kill()
     assert (found and found.pid) == (child.pid if name == "systemd" else None)
     assert launch.init(leader.pid) is launch.init(None) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("128", "1024", "fs.inotify.max_user_instances is 1024 until the next boot, it was 128: "),
+        ("8192", "8192", ""),
+    ],
+)
+def test_machines_have_what_the_kernel_gives_few_of(before, after, said, tmp_path, monkeypatch, capsys):
+    setting = tmp_path / "max_user_instances"
+    setting.write_text(f"{before}\n")
+    monkeypatch.setattr(limits, "_INSTANCES", setting)
+    limits.lift()
+    assert setting.read_text().strip() == after
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_host_whose_settings_are_not_ours_is_told(tmp_path, monkeypatch, capsys):
+    class ReadOnly(type(tmp_path)):
+        def write_text(self, *_, **__):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    setting = ReadOnly(tmp_path / "max_user_instances")
+    Path(setting).write_bytes(b"128\n")
+    monkeypatch.setattr(limits, "_INSTANCES", setting)
+    limits.lift()
+    assert "is 128 here, and cannot be set (Read-only file system): " in capsys.readouterr().err
 
 
 # -- packages --------------------------------------------------------------------------------------
