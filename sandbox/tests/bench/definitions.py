@@ -36,15 +36,15 @@ _LEAVES = 8  # of each object, beside two objects: so they lie in each other as 
 _LEAF = 40  # bytes of a leaf without its description, and of its share in its object
 
 
-def write(folder: Path, calico: Path, kubeflow: Path) -> tuple[Path, Path, Path]:
-    """The sandbox's manifests with CRDs of that size: for `manifests.calico` and `manifests.kubeflow`, and what
-    Calico's operator makes of them by itself."""
+def write(folder: Path, calico: Path, kubeflow: Path) -> tuple[Path, ...]:
+    """The sandbox's manifests with CRDs of that size: for `manifests.calico` and `manifests.kubeflow`, what
+    Calico's operator makes of them by itself, and the last of those, which its own manifest begins with."""
     operator = list(_documents(calico))
     definitions = [definition("crd.example.org", f"Calico{n:02d}", *size) for n, size in enumerate(CALICO)]
     (own,) = (each for each in operator if each["kind"] == "CustomResourceDefinition")
     schema = own["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     schema["properties"]["status"] = tree(*INSTALLATION)
-    names = [each["metadata"]["name"] for each in (own, *definitions)]
+    managed = [each["metadata"]["name"] for each in (own, *definitions)]
     for each in operator:
         if each["kind"] == "Deployment":
             each["spec"]["template"]["spec"]["containers"][0]["args"] = ["-manage-crds=true"]
@@ -53,13 +53,15 @@ def write(folder: Path, calico: Path, kubeflow: Path) -> tuple[Path, Path, Path]
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
         "metadata": {"name": "operator-of-definitions"},
-        "rules": [{**kinds, "verbs": ["update"], "resourceNames": names}],
+        "rules": [{**kinds, "verbs": ["update"], "resourceNames": managed}],
     }
     istio = [definition("net.example.org", f"Istio{n:02d}", *size) for n, size in enumerate(ISTIO)]
-    made = folder / "calico-large.yaml", folder / "kubeflow-large.yaml", folder / "operator.yaml"
+    names = "calico-large", "kubeflow-large", "operator", "installation"
+    made = tuple(folder / f"{name}.yaml" for name in names)
     made[0].write_text(yaml.safe_dump_all([*operator, role, *definitions]), encoding="utf-8")
     made[1].write_text(yaml.safe_dump_all([*_documents(kubeflow), *istio]), encoding="utf-8")
-    made[2].write_text(yaml.safe_dump_all([own, *definitions]), encoding="utf-8")
+    made[2].write_text(yaml.safe_dump_all(definitions), encoding="utf-8")
+    made[3].write_text(yaml.safe_dump(own), encoding="utf-8")
     return made
 
 
