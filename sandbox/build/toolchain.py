@@ -101,6 +101,9 @@ def _link_farm(links: Mapping[str, Path], cache: Path) -> Path:
     farm = cache / f"bin-{key.hexdigest()[:12]}"
     with exclusive(cache / "bin.lock"):
         if not farm.exists():
+            for old in cache.glob("bin-*"):  # of a checkout, or of tools, that are gone
+                if not all(link.exists() for link in old.iterdir()):
+                    shutil.rmtree(old)
             with tempfile.TemporaryDirectory(dir=cache, prefix=".bin-") as folder:
                 staged = Path(folder) / "bin"
                 staged.mkdir()

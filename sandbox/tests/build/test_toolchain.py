@@ -368,6 +368,18 @@ def test_one_folder_of_links(given, tmp_path):
     assert ensure_tools(["etcd"]) != folder
 
 
+def test_folders_of_links_that_lead_nowhere_go_when_another_is_made(given, tmp_path):
+    kept = ensure_tools(["etcd"])
+    gone = kept.with_name("bin-0123456789ab")
+    gone.mkdir()
+    (gone / "etcd").symlink_to(tmp_path / "removed-checkout" / "etcd")
+    assert ensure_tools(["etcd"]) == kept
+    assert gone.exists()
+    ensure_tools(["etcd", "kwok"])
+    assert kept.exists()
+    assert not gone.exists()
+
+
 def test_where_each_program_is_without_a_folder_for_path(given, tmp_path):
     assert ensure_programs(["cni", "etcd"]) == {
         name: given / name for name in ("bridge", "host-local", "loopback", "portmap", "etcd")
