@@ -6,9 +6,9 @@ master published, which is read with the caller's AWS credentials when it is nee
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import aws, environments, pulumi
+from cli import aws, environments, private, pulumi
 from cli.errors import CommandError
 from cli.pulumi import Pulumi
 from cli.stackfile import cluster_of
@@ -137,13 +137,13 @@ def connected(kubeconfig: Kubeconfig, context: str | None = None) -> Iterator[An
 def _private_folder() -> Iterator[str]:
     """A folder that nobody else can read, in the user's state directory (XDG Base Directory)."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "kubepark"
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=state)
-    except OSError as error:
-        raise CommandError(f"no folder for keys can be made: {error}; fix: set XDG_STATE_HOME") from None
-    with folder as name:
-        yield name
+    with contextlib.ExitStack() as kept:
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+            folder = kept.enter_context(private.folder(state))
+        except OSError as error:
+            raise CommandError(f"no folder for keys can be made: {error}; fix: set XDG_STATE_HOME") from None
+        yield str(folder.path)
 
 
 def _innermost(error: BaseException) -> str:

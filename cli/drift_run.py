@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cli import private
 from cli.errors import CommandError
 from cli.pulumi import Pulumi
 from cli.review_preview import SECRET, of_digest, plain
@@ -116,8 +117,8 @@ def _of_pulumi(resource: Resource) -> bool:
 @contextmanager
 def _copy(cli: Pulumi, document: Mapping[str, Any]) -> Iterator[Pulumi]:
     """The CLI on a stack of the same name with this state, with another key and backend."""
-    with tempfile.TemporaryDirectory(prefix="kubepark-drift-") as name:
-        folder = Path(name)
+    with private.folder(Path(tempfile.gettempdir())) as made:
+        folder = made.path
         (folder / "backend").mkdir()
         project = {"name": PROJECT, "runtime": "python"}
         (folder / "Pulumi.yaml").write_text(json.dumps(project), encoding="utf-8")

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import IO, Any, TextIO
 
-from cli import engine_events, environments
+from cli import engine_events, environments, private
 from cli.errors import CommandError
 from config import ROOT
 
@@ -116,8 +116,8 @@ class Pulumi:
         output: IO[bytes] | TextIO | None = None,
     ) -> int:
         command = [self._executable(), *words, "--stack", self.stack]
-        with self._environment(variables) as env:
-            process = subprocess.Popen(command, cwd=self._cwd, env=env, stdout=output)
+        with self._environment(variables) as (env, kept):
+            process = subprocess.Popen(command, cwd=self._cwd, env=env, stdout=output, pass_fds=kept)
             running.append(process)
             code = process.wait()
         return code if code >= 0 else 128 - code
@@ -125,24 +125,24 @@ class Pulumi:
     @contextmanager
     def _environment(
         self, variables: Mapping[str, str] = MappingProxyType({})
-    ) -> Iterator[Mapping[str, str]]:
-        """With a folder for temporary files that is gone afterwards: the Kubernetes provider writes the
-        kubeconfig, an administrator's, into another file at each start and leaves it there (pulumi-kubernetes
-        4, provider/pkg/provider/util.go)."""
-        with tempfile.TemporaryDirectory(prefix="kubepark-") as temporary:
-            given = {**self.variables, **variables, "TMPDIR": temporary}
+    ) -> Iterator[tuple[Mapping[str, str], Sequence[int]]]:
+        """With a folder for temporary files, gone afterwards, which the CLI holds by descriptors:
+        the Kubernetes provider writes the kubeconfig, an administrator's, into another file at each start and
+        leaves it there (pulumi-kubernetes 4, provider/pkg/provider/util.go)."""
+        with private.folder(Path(tempfile.gettempdir())) as temporary:
+            given = {**self.variables, **variables, "TMPDIR": str(temporary.path)}
             told = given.keys() & _PACKING
-            yield {
-                name: value for name, value in _DEFAULTS.items() if not (told and name in _PACKING)
-            } | given
+            defaults = {name: value for name, value in _DEFAULTS.items() if not (told and name in _PACKING)}
+            yield defaults | given, [temporary.lock]
 
     def read(self, *arguments: str, given: str | None = None) -> str:
         """What a short command prints. `given` is its standard input, where nobody else can read it."""
-        with self._environment() as env:
+        with self._environment() as (env, kept):
             done = subprocess.run(
                 [self._executable(), *arguments, "--stack", self.stack],
                 cwd=self._cwd,
                 env=env,
+                pass_fds=kept,
                 input=given,
                 stdin=subprocess.DEVNULL if given is None else None,
                 capture_output=True,

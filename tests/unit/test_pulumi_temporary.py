@@ -36,7 +36,7 @@ def test_nothing_is_left(tmp_path: Path, variables: dict[str, str], verb: str) -
     cli, temporary = Pulumi("dev", variables, cwd=tmp_path), tmp_path / "temporary"
     code, said = cli.collect(verb)
     assert code == 3
-    assert said.startswith(f"{temporary}/kubepark-")
+    assert said.startswith(f"{temporary}/kubepark-private-")
     assert cli.operate(verb) == 3
     with pytest.raises(CommandError):
         cli.read(verb, "--json")
