@@ -24,8 +24,9 @@ from config import ROOT
 
 # A node that AWS does not create stops what needs it, and nothing else.
 NOT_STOPPED_BY_ONE = "--continue-on-error"
-# How an operation runs unless the person has said otherwise (docs/decisions/state.md): garbage is seldom
-# collected, and the state, which goes to the backend at each step, is packed to a twelfth.
+# How an operation runs unless the person has said otherwise: garbage is seldom collected
+# (docs/decisions/crds.md), and the state, which goes to the backend at each step, is packed to a twelfth
+# (docs/decisions/state.md).
 _DEFAULTS = MappingProxyType({"GOGC": "400", "PULUMI_DIY_BACKEND_ZSTD": "true"})
 # The CLI refuses two kinds of packing, and has an older name for each variable.
 _PACKING = tuple(
@@ -126,8 +127,8 @@ class Pulumi:
     def _environment(
         self, variables: Mapping[str, str] = MappingProxyType({})
     ) -> Iterator[tuple[Mapping[str, str], Sequence[int]]]:
-        """With a folder for temporary files, gone afterwards, which the CLI holds by descriptors:
-        the Kubernetes provider writes the kubeconfig, an administrator's, into another file at each start and
+        """With a folder for temporary files, gone afterwards, and what the CLI holds it by: the
+        Kubernetes provider writes the kubeconfig, an administrator's, into another file at each start and
         leaves it there (pulumi-kubernetes 4, provider/pkg/provider/util.go)."""
         with private.folder(Path(tempfile.gettempdir())) as temporary:
             given = {**self.variables, **variables, "TMPDIR": str(temporary.path)}
