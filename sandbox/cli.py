@@ -20,7 +20,7 @@ from sandbox import checkpoint, local_cloud
 from sandbox import config as sandbox_config
 from sandbox.errors import SandboxError
 from sandbox.fresh import fresh, sweep
-from sandbox.processes import SandboxLock
+from sandbox.processes import ignoring, sandbox_lock
 from sandbox.workspace import Workspace
 
 __all__ = ["Sandbox", "SandboxError", "app", "fresh", "sweep"]
@@ -54,7 +54,7 @@ class Sandbox:
                 raise SandboxError("the local cloud does not run, and nothing is deployed; fix: make up")
             yield self.workspace.environment()
             return
-        with SandboxLock(config.lock_file):
+        with sandbox_lock(config.lock_file):
             if verb in _NEEDS_CLOUD:
                 self.workspace = Workspace(local_cloud.start(config))
             elif not config.bin_dir.exists():
@@ -145,7 +145,7 @@ def env(stack: Stack = "sandbox") -> None:
 
 
 def _clear(workspace: Workspace) -> None:
-    with SandboxLock(workspace.config.lock_file):
+    with sandbox_lock(workspace.config.lock_file):
         for line in checkpoint.end_engines(workspace):
             typer.echo(line, err=True)
         checkpoint.forget(workspace)
@@ -155,8 +155,5 @@ def _clear(workspace: Workspace) -> None:
 
 def _pulumi(*arguments: str, environment: Mapping[str, str]) -> int:
     """Run the CLI with our terminal. Ctrl-C reaches it by itself, and it ends what is in flight."""
-    previous = signal.signal(signal.SIGINT, lambda *_: None)
-    try:
+    with ignoring(signal.SIGINT):
         return subprocess.run(["pulumi", *arguments], cwd=ROOT, env=environment).returncode
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -20,7 +20,7 @@ from sandbox.config import REGION, Endpoint, SandboxConfig, read_stack_config, s
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.ports import free_port
-from sandbox.processes import SandboxLock, Supervisor
+from sandbox.processes import Supervisor, ignoring, sandbox_lock
 from sandbox.workspace import Workspace
 
 _LOOPBACK = "127.0.0.1"
@@ -61,11 +61,11 @@ def fresh(stack: str, program: Path, state_dir: Path, root: Path) -> Iterator[Fr
     )
     state_dir.mkdir(mode=0o700)
     config = replace(config, stack_file=_stack_file(config, program)[0])
-    with SandboxLock(config.lock_file):
+    with sandbox_lock(config.lock_file):
         try:
             yield Fresh(local_cloud.start(config))
         finally:
-            with _undisturbed():
+            with ignoring(signal.SIGINT, signal.SIGTERM):  # not half-way
                 local_cloud.stop(config)
 
 
@@ -79,7 +79,7 @@ def sweep(state_dirs: Iterable[Path]) -> list[str]:
         lock = state_dir / "lock"
         with contextlib.suppress(SandboxError):  # in use
             if lock.exists() and lock.read_text(encoding="utf-8"):
-                with SandboxLock(lock):
+                with sandbox_lock(lock):
                     Supervisor(state_dir / "state.json", state_dir / "logs").stop_all(grace=0)
                     shutil.rmtree(state_dir.parent)
                 lines.append(f"removed {state_dir.parent}, whose command was killed")
@@ -93,15 +93,3 @@ def _stack_file(config: SandboxConfig, root: Path) -> tuple[Path, dict[str, str]
     adapted = foreign.adapted(source.read_text(encoding="utf-8"), name, root)
     atomic_write(copy, stackfile.dump(adapted.document))
     return copy, adapted.secrets, adapted.replaced
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Taking down what runs is not interrupted half-way."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.signal(number, lambda *_: None) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

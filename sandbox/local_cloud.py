@@ -1,7 +1,7 @@
 """The local cloud as one thing: tools, emulator and boot process, started, stopped and looked at.
 
 `start` may be called at any time: it starts what is missing and leaves the rest alone. Callers that
-change anything hold the sandbox's `SandboxLock`.
+change anything hold the sandbox's `sandbox_lock`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import psutil
 
@@ -260,6 +260,17 @@ def runs(process: psutil.Process) -> bool:
         return False
 
 
+@contextmanager
+def ignoring(*numbers: signal.Signals) -> Iterator[None]:
+    """These signals do not interrupt the block. Programs that it starts get them as ever."""
+    previous = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
 def is_alive(pid: int) -> bool:
     """Whether any process with this id runs."""
     try:
@@ -295,35 +306,24 @@ def output(command: Sequence[str | Path], **options: Any) -> str:
     return str(done.stdout)
 
 
-class SandboxLock:
+@contextmanager
+def sandbox_lock(path: Path) -> Iterator[None]:
     """One command at a time per sandbox. The kernel frees the lock when its holder dies."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: TextIO | None = None
-
-    def __enter__(self) -> SandboxLock:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = self.path.open("a+", encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            message = _held_by(file.read())
-            file.close()
-            raise SandboxError(message) from None
+            raise SandboxError(_held_by(file.read())) from None
         file.truncate(0)
         now = datetime.now().astimezone()
         file.write(json.dumps({"pid": os.getpid(), "since": now.isoformat(), "argv": sys.argv[:3]}))
         file.flush()
-        self._file = file
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.truncate(0)
-            self._file.close()
-            self._file = None
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def _held_by(content: str) -> str:

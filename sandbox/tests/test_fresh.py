@@ -9,16 +9,16 @@ from pathlib import Path
 import psutil
 
 from sandbox.fresh import sweep
-from sandbox.processes import SandboxLock, runs
+from sandbox.processes import runs, sandbox_lock
 
 # Takes the lock, starts something that outlives it, and waits to be killed.
 HOLDER = """
 import sys
 from pathlib import Path
-from sandbox.processes import SandboxLock, Supervisor
+from sandbox.processes import sandbox_lock, Supervisor
 state = Path(sys.argv[1])
 state.mkdir(parents=True)
-with SandboxLock(state / "lock"):
+with sandbox_lock(state / "lock"):
     print(Supervisor(state / "state.json", state / "logs").start("emulator", ["sleep", "600"]), flush=True)
     input()
 """
@@ -55,7 +55,7 @@ def test_one_whose_command_was_killed_is_ended_and_removed(tmp_path: Path) -> No
 
 def test_one_that_ended_by_itself_names_nobody(tmp_path: Path) -> None:
     state = tmp_path / "ended" / "sandbox"
-    with SandboxLock(state / "lock"):
+    with sandbox_lock(state / "lock"):
         pass
     assert sweep([state, tmp_path / "none" / "sandbox"]) == []
     assert state.exists()

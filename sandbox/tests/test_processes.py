@@ -19,7 +19,7 @@ from sandbox import ports
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.ports import free_port, holder_of
-from sandbox.processes import MARK, SandboxLock, Supervisor, is_alive, living, output
+from sandbox.processes import MARK, Supervisor, is_alive, living, output, sandbox_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
@@ -161,8 +161,8 @@ def test_logs_and_state_are_private(supervisor):
 
 def test_two_at_once_get_a_message_that_names_the_first(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from sandbox.processes import SandboxLock\n"
-        "with SandboxLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from sandbox.processes import sandbox_lock\n"
+        "with sandbox_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     path = tmp_path / "lock"
     holder = subprocess.Popen(
@@ -171,15 +171,15 @@ def test_two_at_once_get_a_message_that_names_the_first(tmp_path):
     try:
         assert holder.stdout.readline() == "held\n"
         pattern = rf"another kubepark run \(pid {holder.pid}, since \d\d:\d\d\) is using this sandbox: wait"
-        with pytest.raises(SandboxError, match=pattern), SandboxLock(path):
+        with pytest.raises(SandboxError, match=pattern), sandbox_lock(path):
             pass
     finally:
         holder.kill()
         holder.wait()
         holder.stdout.close()
-    with SandboxLock(path):  # the kernel freed it
+    with sandbox_lock(path):  # the kernel freed it
         pass
-    with SandboxLock(path):
+    with sandbox_lock(path):
         pass
 
 
