@@ -16,6 +16,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from sandbox.files import atomic_write
+from sandbox.nodes.real.firewall import table
 from sandbox.nodes.real.netns import run
 
 DEVICE = "vxlan.calico"
@@ -65,10 +66,7 @@ def cni_config(member: Member) -> str:
 
 def commands(member: Member, others: Iterable[Member]) -> str:
     """Input of `ip -batch`: device, and a route to each other node's pods. May be run again."""
-    lines = [
-        f"address replace {member.tunnel}/32 dev {DEVICE}",
-        f"link set {DEVICE} up",
-    ]
+    lines = [f"address replace {member.tunnel}/32 dev {DEVICE}", f"link set {DEVICE} up"]
     for other in sorted(others, key=lambda each: each.name):
         lines += [
             f"neighbour replace {other.tunnel} lladdr {other.mac} dev {DEVICE} nud permanent",
@@ -79,12 +77,8 @@ def commands(member: Member, others: Iterable[Member]) -> str:
 
 def masquerade(pool: IPv4Network) -> str:
     """An nft script: what leaves the pod network carries the node's address (`natOutgoing`)."""
-    table = "ip calico-nat"
-    return (
-        f"table {table}\ndelete table {table}\ntable {table} {{\n"
-        "    chain postrouting {\n        type nat hook postrouting priority 100; policy accept;\n"
-        f"        ip saddr {pool} ip daddr != {pool} masquerade\n    }}\n}}\n"
-    )
+    leaves = f"ip saddr {pool} ip daddr != {pool} masquerade"
+    return table("ip calico-nat", "postrouting", "nat hook postrouting priority 100", leaves)
 
 
 class PodNetwork:

@@ -25,51 +25,30 @@ def ruleset(instances: Iterable[Instance], groups: Groups) -> str:
     """
     members = sorted(instances, key=lambda each: each.id)
     lines = [
-        f"        ip saddr {source.private_ip} ip daddr {target.private_ip}{match} accept"
+        f"ip saddr {source.private_ip} ip daddr {target.private_ip}{match} accept"
         for target in members
         for source in members
         if source.id != target.id and source.vpc_id == target.vpc_id
         for match in _matches(source, target, groups)
     ]
     addresses = ", ".join(each.private_ip for each in members)
-    closed = [f"        ip daddr {{ {addresses} }} drop"] if addresses else []
-    return "\n".join(
-        [
-            f"table bridge {TABLE}",
-            f"delete table bridge {TABLE}",
-            f"table bridge {TABLE} {{",
-            "    chain security_groups {",
-            "        type filter hook forward priority 0; policy accept;",
-            "        tcp flags & (syn | ack) != syn accept",
-            *lines,
-            *closed,
-            "    }",
-            "}",
-            "",
-        ]
-    )
+    closed = [f"ip daddr {{ {addresses} }} drop"] if addresses else []
+    rules = ["tcp flags & (syn | ack) != syn accept", *lines, *closed]
+    return table(f"bridge {TABLE}", "security_groups", "filter hook forward priority 0", *rules)
 
 
 def internet(reached: Iterable[tuple[str, int]]) -> str:
     """An nft script that lets these addresses through to these TCP ports outside, and nobody else."""
     pairs = ", ".join(f"{address} . {port}" for address, port in sorted(reached))
-    accept = [f"        ip saddr . tcp dport {{ {pairs} }} accept"] if pairs else []
-    table = f"ip {TABLE}"
-    return "\n".join(
-        [
-            f"table {table}",
-            f"delete table {table}",
-            f"table {table} {{",
-            "    chain internet {",
-            "        type filter hook input priority 0; policy accept;",
-            f"        ip daddr != {OUTSIDE_ADDRESS} accept",
-            *accept,
-            "        drop",
-            "    }",
-            "}",
-            "",
-        ]
-    )
+    accept = [f"ip saddr . tcp dport {{ {pairs} }} accept"] if pairs else []
+    inside = f"ip daddr != {OUTSIDE_ADDRESS} accept"
+    return table(f"ip {TABLE}", "internet", "filter hook input priority 0", inside, *accept, "drop")
+
+
+def table(name: str, chain: str, kind: str, *rules: str) -> str:
+    """An nft script that makes a table of one chain, in place of the one that may be there."""
+    lines = "".join(f"        {rule}\n" for rule in (f"type {kind}; policy accept;", *rules))
+    return f"table {name}\ndelete table {name}\ntable {name} {{\n    chain {chain} {{\n{lines}    }}\n}}\n"
 
 
 def _matches(source: Instance, target: Instance, groups: Groups) -> Iterator[str]:
