@@ -12,7 +12,7 @@ import psutil
 
 from sandbox import local_cloud
 from sandbox.errors import SandboxError
-from sandbox.files import atomic_write
+from sandbox.files import atomic_write, read_json
 from sandbox.processes import is_alive, living
 from sandbox.workspace import Workspace
 
@@ -32,11 +32,8 @@ class CloudGone(SandboxError):
 
 def deployment(workspace: Workspace) -> dict[str, Any]:
     """The latest deployment (resources, pending operations); empty when there is none."""
-    path = workspace.checkpoint_file
-    if not path.exists():
-        return {}
-    latest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["checkpoint"].get("latest") or {}
-    return latest
+    document = read_json(workspace.checkpoint_file)
+    return (document and document["checkpoint"].get("latest")) or {}
 
 
 def has_resources(workspace: Workspace) -> bool:

@@ -6,7 +6,6 @@ Everything else in it is the program's business.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -18,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from sandbox.errors import SandboxError
+from sandbox.files import read_json
 
 # What every client of the emulator uses. The account is moto's own default.
 ACCOUNT_ID = "123456789012"
@@ -178,9 +178,7 @@ def load(root: Path, stack: str = "sandbox", stack_file: Path | None = None) -> 
         api=api,
         region=str(setting(config, "kubepark:aws.region") or REGION),
     )
-    if not found.ports_file.exists():
-        return found
-    ports = json.loads(found.ports_file.read_text(encoding="utf-8"))
+    ports = read_json(found.ports_file) or {"aws": aws.port, "api": api.port}
     return replace(found, aws=replace(aws, port=ports["aws"]), api=replace(api, port=ports["api"]))
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from sandbox.config import SandboxConfig
 from sandbox.errors import SandboxError
-from sandbox.files import atomic_write
+from sandbox.files import atomic_write, link_or_copy
 
 VARIABLE = "KUBEPARK_PROVIDERS"
 LANGUAGE_HOST = "pulumi-language-python"
@@ -68,10 +68,7 @@ def install_cli(folder: Path, pulumi: Path, root: Path) -> None:
     if executable.exists() and not executable.is_symlink() and executable.samefile(pulumi):
         return
     executable.unlink(missing_ok=True)
-    try:
-        executable.hardlink_to(pulumi)  # a symbolic link would lead it to the folder that it points to
-    except OSError:  # another file system
-        shutil.copy2(pulumi, executable)
+    link_or_copy(pulumi, executable)
 
 
 def stand_in(root: Path) -> str:

@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 
 from sandbox.errors import SandboxError
-from sandbox.files import atomic_write, exclusive
+from sandbox.files import atomic_write, exclusive, read_json
 
 MARK = "KUBEPARK_SUPERVISOR"
 TAIL_LINES = 15
@@ -56,11 +56,7 @@ class Supervisor:
 
     def load(self) -> dict[str, Any]:
         """The whole state document; empty when there is none."""
-        try:
-            document = json.loads(self.state_file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        return document if isinstance(document, dict) else {}
+        return read_json(self.state_file)
 
     @contextmanager
     def edit(self) -> Iterator[dict[str, Any]]:

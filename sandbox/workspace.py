@@ -24,7 +24,7 @@ import yaml
 from sandbox import stackfile
 from sandbox.config import ACCESS_KEY_ID, SECRET_ACCESS_KEY, SandboxConfig
 from sandbox.errors import SandboxError
-from sandbox.files import atomic_write
+from sandbox.files import atomic_write, read_json
 from sandbox.stackfile import Ciphers
 
 BCRYPT_COST = 10  # the least that the program takes; generated passwords have 96 random bits
@@ -131,7 +131,8 @@ class Workspace:
             # An argument would be readable by any user (`ps`).
             self._cli("config", "set-all", "--path", PULUMI_OPTION_SECRET=_csv_line(values))
             kept.update(self._read_copy())
-        self._keep(kept)
+        stacks = {**read_json(self.config.secrets_file), self.stack: vars(kept)}
+        atomic_write(self.config.secrets_file, json.dumps(stacks, indent=1) + "\n")
 
     def _keep_no_log(self) -> None:
         """Be in the way of the CLI's automatic log, which has every property of every call: there is no
@@ -144,9 +145,7 @@ class Workspace:
 
     def _kept(self) -> Ciphers:
         """The ciphertexts so far; one that was changed by `pulumi config set` in the copy wins."""
-        path = self.config.secrets_file
-        stacks = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        kept = Ciphers(**stacks.get(self.stack, {}))
+        kept = Ciphers(**read_json(self.config.secrets_file).get(self.stack, {}))
         if self.stack_copy.exists():
             changed = kept.update(self._read_copy())
             self._forget_passwords({name for path in changed if (name := stackfile.person_of(path))})
@@ -155,11 +154,6 @@ class Workspace:
     def _read_copy(self) -> Ciphers:
         text = self.stack_copy.read_text(encoding="utf-8")
         return stackfile.ciphers_in(stackfile.parse(text, self.stack_copy.name))
-
-    def _keep(self, kept: Ciphers) -> None:
-        path = self.config.secrets_file
-        stacks = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        atomic_write(path, json.dumps({**stacks, self.stack: vars(kept)}, indent=1) + "\n")
 
     def _generate(self, paths: list[str]) -> dict[str, str]:
         """A value for each path of the configuration: a secret, or the hash of a password that is noted."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from sandbox.files import atomic_write
+from sandbox.files import atomic_write, read_json
 from sandbox.nodes.cloudinit import WrittenFile
 
 _MEMORY = "instance.json"
@@ -32,10 +32,7 @@ class Disk(Generic[M]):
     def __init__(self, folder: Path, memory: M) -> None:
         self.folder = folder
         self.instance_id = folder.name
-        self.memory = memory
-        if not self.fresh:
-            kept = (folder / _MEMORY).read_text(encoding="utf-8")
-            self.memory = type(memory)(**json.loads(kept))
+        self.memory = replace(memory, **read_json(folder / _MEMORY))
 
     @property
     def fresh(self) -> bool:

@@ -11,11 +11,12 @@ pod (`kube-apiserver`) as the master's step, that component stays down once it h
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sandbox.files import read_json
 
 MODES = ("fail", "hang", "silent")
 
@@ -66,7 +67,7 @@ class Faults:
 
     def _read(self, node: str) -> dict[str, Any]:
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # absent, or half written: looked at again soon
+            found: dict[str, Any] = read_json(self.path).get(node, {})
+        except ValueError:  # half written: looked at again soon
             return {}
-        return found.get(node, {}) if isinstance(found, dict) else {}
+        return found

@@ -7,15 +7,14 @@ gpg. Keys are thrown away once everything is signed; the certificate's is kept, 
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.files import exclusive
+from sandbox.files import exclusive, link_or_copy
 from sandbox.nodes.real.packages import ARCHIVE, BINARIES, Package, Repository, repositories
 from sandbox.nodes.real.rootfs import RootFs
 from sandbox.processes import output
@@ -90,7 +89,7 @@ def _make(made: list[Package], rootfs: RootFs, staged: Path, hosts: Iterable[str
     pool = staged / ARCHIVE.host / ARCHIVE.path.lstrip("/") / "pool"
     pool.mkdir(parents=True)
     for file in rootfs.archive.glob("*.deb"):
-        _link_or_copy(file, pool / file.name)
+        link_or_copy(file, pool / file.name)
     for package in made:
         write_tree(package, staged / "trees" / package.name)
     names = ",".join(f"DNS:{host}" for host in hosts)
@@ -158,37 +157,22 @@ def _build(package: Package) -> str:
 
 def _index(repository: Repository) -> str:
     """In sh: the index of a repository, signed."""
-    return "\n".join(_index_lines(repository))
-
-
-def _index_lines(repository: Repository) -> Iterator[str]:
-    folder = shlex.quote(_folder(repository))
-    yield f"cd {folder}"
+    pool = dist = index = "."  # of a flat one
+    options = {}
     if repository.suite:
-        dist = f"dists/{repository.suite}"
+        pool, dist = "pool", f"dists/{repository.suite}"
         index = f"{dist}/{repository.component}/binary-amd64"
-        options = {
-            "Suite": repository.suite,
-            "Codename": repository.suite,
-            "Components": repository.component,
-            "Architectures": "amd64",
-        }
-        words = " ".join(f"-o APT::FTPArchive::Release::{name}={value}" for name, value in options.items())
-        yield f"mkdir -p {index}"
-        yield f"apt-ftparchive packages pool >{index}/Packages"
-        yield f"apt-ftparchive {words} release {dist} >Release.new && mv Release.new {dist}/Release"
-        yield f"sign {dist}"
-    else:
-        yield "apt-ftparchive packages . >Packages"
-        yield "apt-ftparchive release . >Release.new && mv Release.new Release"
-        yield "sign ."
-    yield "cd /mnt"
+        options = dict.fromkeys(("Suite", "Codename"), repository.suite)
+        options |= {"Components": repository.component, "Architectures": "amd64"}
+    words = "".join(f"-o APT::FTPArchive::Release::{name}={value} " for name, value in options.items())
+    lines = [
+        f"cd {shlex.quote(_folder(repository))}",
+        f"mkdir -p {index}",
+        f"apt-ftparchive packages {pool} >{index}/Packages",
+        f"apt-ftparchive {words}release {dist} >Release.new && mv Release.new {dist}/Release",
+        f"sign {dist}",
+        "cd /mnt",
+    ]
     if repository.key:
-        yield f"cp archive.asc {shlex.quote(repository.host + repository.key)}"
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
+        lines.append(f"cp archive.asc {shlex.quote(repository.host + repository.key)}")
+    return "\n".join(lines)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
 import shutil
 import sys
@@ -22,7 +21,7 @@ from sandbox.build.images.upstream import base_url
 from sandbox.build.toolchain import ensure_programs
 from sandbox.build.web import Web
 from sandbox.errors import SandboxError
-from sandbox.files import atomic_write, cache_dir, exclusive
+from sandbox.files import atomic_write, cache_dir, exclusive, link_or_copy
 from sandbox.nodes import choice
 from sandbox.nodes.real import repository, rootfs
 from sandbox.nodes.real.packages import PROGRAMS, UPSTREAM_HOSTS, VERSIONS
@@ -106,18 +105,10 @@ def _binaries(programs: Mapping[str, Path], cache: Path) -> Path:
                 staged = Path(folder) / "bin"
                 staged.mkdir(mode=0o755)
                 for name, source in sources.items():
-                    _link_or_copy(source, staged / name)
+                    link_or_copy(source, staged / name)  # machines mount this folder alone
                 (staged / VERSIONS).write_text(json.dumps(versions), encoding="utf-8")
                 staged.rename(target)
     return target
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """The machines mount the folder alone, so a symlink would lead nowhere."""
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
 
 
 def nft(cache: Path) -> Path:

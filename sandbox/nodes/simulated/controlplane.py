@@ -24,7 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sandbox.errors import SandboxError
-from sandbox.files import atomic_write
+from sandbox.files import atomic_write, read_json
 from sandbox.nodes.api import Api, ApiError, Unavailable, with_server
 from sandbox.nodes.simulated.staticpods import API_SERVER, COMPONENTS, ETCD, LOOPBACK, PORTS, arguments
 from sandbox.ports import free_port
@@ -208,8 +208,7 @@ class ControlPlane:
         path = self.disk / "ports.json"
         if not path.exists():
             atomic_write(path, json.dumps({name: free_port() for name in PORTS}))
-        ports: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
-        return {**ports, API_SERVER: self.port}
+        return {**read_json(path), API_SERVER: self.port}
 
     # -- what the master publishes -----------------------------------------------------------------
 
