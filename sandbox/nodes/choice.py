@@ -25,17 +25,8 @@ from sandbox.errors import SandboxError
 # What machines are made with (util-linux, iproute2), and their root file system (apt, and Perl for
 # mmdebstrap).
 COMMANDS = (
-    "unshare",
-    "ip",
-    "bridge",
-    "nsenter",
-    "mount",
-    "umount",
-    "chroot",
-    "apt-get",
-    "dpkg",
-    "perl",
-    "gcc",
+    *("unshare", "ip", "bridge", "nsenter", "mount", "umount", "chroot"),
+    *("apt-get", "dpkg", "perl", "gcc"),
 )
 DISTRIBUTIONS = ("debian", "ubuntu")
 _PERL = ("perl", "-MPod::Usage", "-MMath::BigInt", "-e", "1")  # what mmdebstrap loads that perl-base lacks

@@ -23,6 +23,7 @@ from sandbox.nodes.standins.table import HOME, script, stand_ins
 FAULTS = "run/kubepark-faults"
 GPUS = "/run/nvidia/gpus"
 REGISTRY_PORT = 5000  # where a machine finds the mirror of all registries
+_REGISTRY = f"http://{METADATA_ADDRESS}:{REGISTRY_PORT}"
 _CA = "/etc/ssl/certs/ca-certificates.crt"
 _KEYRING = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
 _SYSTEM = "/etc/systemd/system"
@@ -97,9 +98,8 @@ version = 3
 restrict_oom_score_adj = true
 """
 _CAP_SYS_RESOURCE = 24
-_UNSYNCHRONISED = (
-    16_000_000  # microseconds: the error that timedated takes for no synchronisation (time-util.c)
-)
+# Microseconds: the error that timedated takes for no synchronisation (time-util.c).
+_UNSYNCHRONISED = 16_000_000
 
 
 def files(rootfs: RootFs, mirrors: Mirrors, instance_id: str) -> dict[str, str | bytes]:
@@ -108,6 +108,7 @@ def files(rootfs: RootFs, mirrors: Mirrors, instance_id: str) -> dict[str, str |
     authorities = (rootfs.root / _CA.lstrip("/")).read_text(encoding="utf-8")
     authority = mirrors.authority.read_text(encoding="utf-8")
     source = f"[signed-by={_KEYRING}] http://{ARCHIVE.host}{ARCHIVE.path} {ARCHIVE.suite} {ARCHIVE.component}"
+    cloud_init = yaml.safe_dump(_CLOUD_INIT, default_flow_style=None, width=1000)
     found: dict[str, str | bytes] = {
         "/etc/hostname": "ubuntu\n",
         "/etc/hosts": f"{_HOSTS}{OUTSIDE_ADDRESS} {names}\n",
@@ -118,17 +119,13 @@ def files(rootfs: RootFs, mirrors: Mirrors, instance_id: str) -> dict[str, str |
         "/usr/local/share/ca-certificates/sandbox.crt": authority,
         _CA: authorities + authority,
         _KEYRING: mirrors.key.read_bytes(),
-        "/etc/cloud/cloud.cfg.d/99-sandbox.cfg": yaml.safe_dump(
-            _CLOUD_INIT, default_flow_style=None, width=1000
-        ),
+        "/etc/cloud/cloud.cfg.d/99-sandbox.cfg": cloud_init,
         "/etc/systemd/journald.conf.d/sandbox.conf": "[Journal]\nReadKMsg=no\n",
         "/etc/systemd/system.conf.d/sandbox.conf": _MANAGER,
         f"{_SYSTEM}/sandbox-guard.service": _GUARD,
         f"{_SYSTEM}/kubelet.service.d/20-sandbox.conf": _KUBELET_DROPIN,
         f"{_KUBELET_CONFIG}/10-sandbox.conf": _KUBELET + ("" if unified else "failCgroupV1: false\n"),
-        "/etc/containerd/certs.d/_default/hosts.toml": hosts_toml(
-            f"http://{METADATA_ADDRESS}:{REGISTRY_PORT}"
-        ),
+        "/etc/containerd/certs.d/_default/hosts.toml": hosts_toml(_REGISTRY),
     }
     if not rootfs.is_ubuntu:
         found["/etc/os-release"] = _RELEASE
@@ -143,17 +140,12 @@ def files(rootfs: RootFs, mirrors: Mirrors, instance_id: str) -> dict[str, str |
 def install(upper: Path, image: dict[str, str | bytes]) -> None:
     """Write the files of the image to a machine's disk."""
     for path, data in image.items():
-        run = data[:2] in ("#!", b"#!")
-        _write(upper, path, data, mode=0o755 if run else 0o644)
+        file = upper / path.lstrip("/")
+        _folders(upper, file.parent)
+        atomic_write(file, data, mode=0o755 if data[:2] in ("#!", b"#!") else 0o644)
     wants = upper / _SYSTEM.lstrip("/") / "sysinit.target.wants"
     _folders(upper, wants)
     (wants / "sandbox-guard.service").symlink_to("../sandbox-guard.service")
-
-
-def _write(upper: Path, path: str, data: str | bytes, *, mode: int) -> None:
-    file = upper / path.lstrip("/")
-    _folders(upper, file.parent)
-    atomic_write(file, data, mode=mode)
 
 
 def _folders(upper: Path, folder: Path) -> None:

@@ -14,7 +14,6 @@ import ctypes.util
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,17 +116,8 @@ def init(leader: int | None) -> psutil.Process | None:
 
 def inside(pid: int) -> list[str]:
     """The beginning of a command line that runs a program in the machine whose process 1 this is."""
-    return [
-        "nsenter",
-        f"--target={pid}",
-        "--all",
-        "--root",
-        "--wd",
-        "env",
-        "-i",
-        f"PATH={PATH}",
-        "HOME=/root",
-    ]
+    entered = ["nsenter", f"--target={pid}", "--all", "--root", "--wd"]
+    return [*entered, "env", "-i", f"PATH={PATH}", "HOME=/root"]
 
 
 def power_button(leader: int | None) -> bool:
@@ -135,12 +125,11 @@ def power_button(leader: int | None) -> bool:
     process = init(leader)
     if process is None:
         return False
-    command = [*inside(process.pid), "systemctl", "--no-block", "poweroff"]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
+        output([*inside(process.pid), "systemctl", "--no-block", "poweroff"], timeout=_SECONDS)
+    except SandboxError:
         return False
-    return done.returncode == 0
+    return True
 
 
 if __name__ == "__main__":

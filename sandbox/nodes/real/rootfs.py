@@ -26,30 +26,9 @@ from sandbox.progress import note, step
 
 # What Ubuntu's cloud images have and the node's scripts, kubeadm or a person at the console need.
 _IMAGE = (
-    *(
-        "systemd",
-        "systemd-sysv",
-        "init",
-        "dbus",
-        "libpam-systemd",
-        "udev",
-        "kmod",
-        "procps",
-        "mount",
-        "login",
-    ),
-    *(
-        "util-linux",
-        "iproute2",
-        "netbase",
-        "adduser",
-        "sudo",
-        "ca-certificates",
-        "curl",
-        "openssl",
-        "python3",
-    ),
-    *("cloud-init", "unattended-upgrades"),
+    *("systemd", "systemd-sysv", "init", "dbus", "libpam-systemd", "udev", "kmod", "procps", "mount"),
+    *("login", "util-linux", "iproute2", "netbase", "adduser", "sudo", "ca-certificates", "curl", "openssl"),
+    *("python3", "cloud-init", "unattended-upgrades"),
 )
 # What the host would need otherwise.
 _OURS = ("systemd-container", "apt-utils", "gpg", "gpg-agent")

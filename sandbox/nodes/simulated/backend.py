@@ -121,19 +121,13 @@ class SimulatedBackend(NodeBackend[SimulatedNode]):
             return
         try:
             self._next_look = time.monotonic() + _LOOK_SECONDS
-            self._keep_running()
-            if self._api:
+            if self._api and self.control_plane:
+                self.control_plane.keep_running(self._held())  # what ended by itself
                 self._look(self._api)
         except (SandboxError, Unavailable, ApiError) as error:
             log("control plane", str(error))
         finally:
             self._lock.release()
-
-    def _keep_running(self) -> None:
-        """Restart what ended by itself, unless a fault holds it down."""
-        plane = self.control_plane
-        if plane and self._api:
-            plane.keep_running(self._held())
 
     def _held(self) -> set[str]:
         """The components that somebody holds down."""
