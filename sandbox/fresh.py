@@ -23,8 +23,6 @@ from sandbox.ports import free_port
 from sandbox.processes import Supervisor, ignoring, sandbox_lock
 from sandbox.workspace import Workspace
 
-_LOOPBACK = "127.0.0.1"
-
 
 @dataclass
 class Fresh:
@@ -55,8 +53,8 @@ def fresh(stack: str, program: Path, state_dir: Path, root: Path) -> Iterator[Fr
         state_dir=state_dir,
         stack=stack,
         stack_file=program,
-        aws=Endpoint("http", _LOOPBACK, free_port()),
-        api=Endpoint("https", _LOOPBACK, free_port()),
+        aws=Endpoint("http", "127.0.0.1", free_port()),
+        api=Endpoint("https", "127.0.0.1", free_port()),
         region=str(setting(found, "kubepark:aws.region") or REGION),
     )
     state_dir.mkdir(mode=0o700)

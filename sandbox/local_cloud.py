@@ -12,7 +12,7 @@ import re
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -147,13 +147,13 @@ def stop(config: SandboxConfig) -> list[str]:
 
 def status(config: SandboxConfig) -> Status:
     processes = supervisor(config)
+    defaults = {"aws_provider": "standin", "nodes": "simulated", "why_nodes": ""}
+    defaults |= dict.fromkeys(choice.CONTENTS, "standins")
+    state = processes.load()
     return Status(
         processes={name: processes.pid(name) for name in processes.records()},
         epoch=epoch(config),
-        aws_provider=str(processes.load().get("aws_provider", "standin")),
-        nodes=str(processes.load().get("nodes", "simulated")),
-        why_nodes=str(processes.load().get("why_nodes", "")),
-        **{what: str(processes.load().get(what, "standins")) for what in choice.CONTENTS},
+        **{what: str(state.get(what, default)) for what, default in defaults.items()},
     )
 
 
@@ -186,18 +186,19 @@ def _start_emulator(config: SandboxConfig, processes: Supervisor) -> SandboxConf
         return config
     stop(config)
     config = _with_free_ports(config)
-    command = [sys.executable, "-m", "sandbox.aws.emulator", "--host", config.aws.host]
-    options = ["--port", str(config.aws.port), "--region", config.region, "--log", config.requests_log]
+    command = ["sandbox.aws.emulator", "--host", config.aws.host, "--port", str(config.aws.port)]
+    command += ["--region", config.region, "--log", str(config.requests_log)]
     with processes.edit() as state:
         state["aws"] = config.aws.url
-    processes.start(
-        EMULATOR,
-        [*command, *map(str, options)],
-        env=environment(config),
-        cwd=config.root,
-        ready=lambda: healthy(config.aws),
-    )
+    _start_module(config, processes, EMULATOR, command, lambda: healthy(config.aws))
     return config
+
+
+def _start_module(
+    config: SandboxConfig, processes: Supervisor, name: str, command: list[str], ready: Callable[[], bool]
+) -> None:
+    python = [sys.executable, "-m", *command]
+    processes.start(name, python, env=environment(config), cwd=config.root, ready=ready)
 
 
 def _with_free_ports(config: SandboxConfig) -> SandboxConfig:
@@ -233,17 +234,12 @@ def _start_boot(config: SandboxConfig, processes: Supervisor) -> None:
         )
     log = processes.log(BOOT)
     offset = log.stat().st_size if log.exists() else 0
-    command = [sys.executable, "-m", "sandbox.nodes", "--state-dir", str(config.state_dir)]
-    options = ["--endpoint", config.aws.url, "--region", config.region]
+    command = ["sandbox.nodes", "--state-dir", str(config.state_dir)]
+    command += ["--endpoint", config.aws.url, "--region", config.region]
     for what in ("nodes", *choice.CONTENTS):
-        options += [f"--{what}", str(processes.load()[what])]
-    processes.start(
-        BOOT,
-        [*command, *options],
-        env=environment(config),
-        cwd=config.root,
-        ready=lambda: b"watching" in log.read_bytes()[offset:],  # its first words, once it can work
-    )
+        command += [f"--{what}", str(processes.load()[what])]
+    first_words = b"watching"  # once it can work
+    _start_module(config, processes, BOOT, command, lambda: first_words in log.read_bytes()[offset:])
 
 
 def healthy(endpoint: Endpoint) -> bool:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -205,8 +205,7 @@ class Supervisor:
 
     def _group(self, record: Record) -> Iterator[psutil.Process]:
         """The recorded process and what it left in its group, even when it is gone itself."""
-        leader = self._leader(record)
-        if leader is not None:
+        if leader := self._leader(record):
             yield leader
         for process in self._marked():
             if process.pid != record.pid and _group_id(process.pid) == record.pid:
@@ -214,11 +213,9 @@ class Supervisor:
 
     def _marked(self) -> Iterator[psutil.Process]:
         for process in psutil.process_iter():
-            try:
+            with suppress(psutil.Error):  # ended meanwhile, or another user's
                 if process.environ().get(MARK) == str(self.state_file):
                     yield process
-            except psutil.Error:  # ended meanwhile, or another user's
-                continue
 
     def _end(self, processes: Iterable[psutil.Process], grace: float) -> bool:
         remaining = list(processes)
@@ -226,12 +223,9 @@ class Supervisor:
             return False
         for number, timeout in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
             for process in remaining:
-                try:
+                with suppress(psutil.NoSuchProcess):
                     process.send_signal(number)  # psutil checks the start time before it signals
-                except psutil.NoSuchProcess:
-                    continue
-            remaining = living(remaining, timeout)
-            if not remaining:
+            if not (remaining := living(remaining, timeout)):
                 return True
         names = ", ".join(str(process.pid) for process in remaining)
         raise SandboxError(f"processes that do not end even when killed: {names}")

@@ -78,7 +78,7 @@ class Vpc:
         router = IPv4Interface((int(address.network.network_address) + 1, address.network.prefixlen))
         if f" {router} " not in ip("-n", self.name, "addr", "show", "dev", BRIDGE):
             ip("-n", self.name, "addr", "add", str(router), "dev", BRIDGE)
-        name, outside = path.name, _port(instance_id)
+        name, outside = path.name, f"v{instance_id[-14:]}"  # an interface's has 15 characters at most
         ip("netns", "add", name)
         ip("-n", self.name, "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name)
         ip("-n", self.name, "link", "set", outside, "master", BRIDGE, "up")
@@ -104,22 +104,9 @@ class Vpc:
             ip("netns", "delete", path.name)
 
 
-def _port(instance_id: str) -> str:
-    """An interface name (15 characters at most) that is the instance's alone."""
-    return f"v{instance_id[-14:]}"
-
-
 def listen(namespace: Path, address: str, port: int) -> socket.socket:
     """A listening socket that lives inside a network namespace and is served from here."""
-
-    def bind() -> socket.socket:
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
-        listener.listen(128)
-        return listener
-
-    return inside(namespace, bind)
+    return inside(namespace, lambda: socket.create_server((address, port), backlog=128))
 
 
 def connect(namespace: Path, address: str, port: int, timeout: float = 10.0) -> socket.socket:

@@ -125,9 +125,8 @@ class RealNode(Node):
         tools, gpus = self.backend.tools, self.account.cloud.hardware(instance.type).gpus
         self.disk.format(image.hardware(instance.id, gpus))
         image.install(self.disk.upper, image.files(tools.rootfs, tools.mirrors, instance.id))
-        self.disk.memory.master = data.is_master
-        self.disk.memory.gpus = gpus
-        self.disk.memory.address = instance.private_ip
+        memory = self.disk.memory
+        memory.master, memory.gpus, memory.address = data.is_master, gpus, instance.private_ip
         self.disk.save()
 
     def _boot(self, instance: Instance) -> None:

@@ -67,22 +67,12 @@ def require_upstream(images: Kind, packages: Kind) -> None:
     Raises `SandboxError` with every one that does not, and why.
     """
     pulled, web = Cache(cache_dir() / FOLDER, limit()), Web()
-    missing = [
-        image.repository for image in IMAGES if image.elsewhere and not pulled.has_tag(image.repository)
-    ]
+    names = [image.repository for image in IMAGES if image.elsewhere]
+    registries = {base_url(name.partition("/")[0]) for name in names if not pulled.has_tag(name)}
+    mirrors = {f"https://{host}/" for host in UPSTREAM_HOSTS}
     asked = [
-        (
-            images,
-            choice.IMAGES,
-            "images cannot be pulled",
-            {base_url(name.partition("/")[0]) for name in missing},
-        ),
-        (
-            packages,
-            choice.PACKAGES,
-            "packages cannot be fetched",
-            {f"https://{host}/" for host in UPSTREAM_HOSTS},
-        ),
+        (images, choice.IMAGES, "images cannot be pulled", registries),
+        (packages, choice.PACKAGES, "packages cannot be fetched", mirrors),
     ]
     problems = [
         f"{what}: {'; '.join(silent)}; fix: {setting.default}"
@@ -113,15 +103,12 @@ def _binaries(programs: Mapping[str, Path], cache: Path) -> Path:
 
 def nft(cache: Path) -> Path:
     """nft from PATH, else from Debian's package with the libraries that it loads."""
-    found = shutil.which("nft")
-    if found:
+    if found := shutil.which("nft"):
         return Path(found)
     root = unpacked(_NFT, cache)
     libraries = [path for kind in ("lib", "usr/lib") for path in sorted((root / kind).glob("*-linux-gnu"))]
     folders = ":".join(map(str, libraries))
-    script = cache / "nft"
-    program = shlex.quote(str(root / "usr/sbin/nft"))
-    atomic_write(
-        script, f'#!/bin/sh\nLD_LIBRARY_PATH={shlex.quote(folders)} exec {program} "$@"\n', mode=0o755
-    )
+    script, program = cache / "nft", shlex.quote(str(root / "usr/sbin/nft"))
+    text = f'#!/bin/sh\nLD_LIBRARY_PATH={shlex.quote(folders)} exec {program} "$@"\n'
+    atomic_write(script, text, mode=0o755)
     return script

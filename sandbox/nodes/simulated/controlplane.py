@@ -32,6 +32,7 @@ from sandbox.processes import Supervisor, output
 
 ADMINS = "kubeadm:cluster-admins"
 OPERATOR = "kubepark-operator"
+_RBAC = "rbac.authorization.k8s.io"
 _INITIALISED = "initialised"
 _KUBECONFIGS = ("admin", "super-admin", "controller-manager", "scheduler", "kubelet")
 _READY_SECONDS = 60.0
@@ -127,18 +128,15 @@ class ControlPlane:
 
     def _grant_admins(self) -> None:
         """As `kubeadm init` does with super-admin.conf: admin.conf's group may do everything."""
+        group = {"apiGroup": _RBAC}
         binding = {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "apiVersion": f"{_RBAC}/v1",
             "kind": "ClusterRoleBinding",
             "metadata": {"name": ADMINS},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": "cluster-admin",
-            },
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": ADMINS}],
+            "roleRef": {**group, "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{**group, "kind": "Group", "name": ADMINS}],
         }
-        self.api().post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
+        self.api().post(f"/apis/{_RBAC}/v1/clusterrolebindings", binding)
 
     # -- run ---------------------------------------------------------------------------------------
 
@@ -165,9 +163,8 @@ class ControlPlane:
         """As `kubeadm reset`: nothing of an attempt that did not end is left."""
         self.stop()
         (self.disk / _INITIALISED).unlink(missing_ok=True)
-        shutil.rmtree(self.etc / "pki", ignore_errors=True)
-        shutil.rmtree(self.etc / "manifests", ignore_errors=True)
-        shutil.rmtree(self.root / "var/lib/etcd", ignore_errors=True)
+        for folder in (self.etc / "pki", self.etc / "manifests", self.root / "var/lib/etcd"):
+            shutil.rmtree(folder, ignore_errors=True)
         for name in _KUBECONFIGS:
             (self.etc / f"{name}.conf").unlink(missing_ok=True)
 
