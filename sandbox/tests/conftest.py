@@ -1,9 +1,13 @@
-"""The order of the long tests, and what is told at the end."""
+"""Processes of tests, the order of the long tests, and what is told at the end."""
 
 from __future__ import annotations
 
 import gc
+import subprocess
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -24,6 +28,19 @@ _LONGEST_FIRST = (
     "test_userdata_join",
     "test_verify_gpu_job",
 )
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts processes, which are killed with the test at the latest."""
+    with ExitStack() as ends:
+
+        def start(*command: Any, **options: Any) -> subprocess.Popen[str]:
+            process = ends.enter_context(subprocess.Popen(command, text=True, **options))
+            ends.callback(process.kill)
+            return process
+
+        yield start
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -24,22 +25,12 @@ with sandbox_lock(state / "lock"):
 """
 
 
-def test_one_whose_command_was_killed_is_ended_and_removed(tmp_path: Path) -> None:
+def test_one_whose_command_was_killed_is_ended_and_removed(tmp_path: Path, spawn: Any) -> None:
     states = [tmp_path / name / "sandbox" for name in ("killed", "used", "begun")]
     states[2].mkdir(parents=True)
-    holders = [
-        subprocess.Popen(
-            [sys.executable, "-c", HOLDER, str(state)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for state in states[:2]
-    ]
-    children = []
-    for holder in holders:
-        assert holder.stdout is not None
-        children.append(psutil.Process(int(holder.stdout.readline())))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    holders = [spawn(sys.executable, "-c", HOLDER, state, **pipes) for state in states[:2]]
+    children = [psutil.Process(int(holder.stdout.readline())) for holder in holders]
     try:
         assert sweep(states) == []
         holders[0].kill()

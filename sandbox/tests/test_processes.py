@@ -20,6 +20,7 @@ from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.ports import free_port, holder_of
 from sandbox.processes import MARK, Supervisor, is_alive, living, output, sandbox_lock
+from sandbox.tests.nodes.commands import until
 
 ROOT = Path(__file__).resolve().parents[2]
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
@@ -30,13 +31,6 @@ def supervisor(tmp_path):
     made = Supervisor(tmp_path / "state.json", tmp_path / "logs")
     yield made
     made.stop_all(grace=1.0)
-
-
-def wait_for(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def has_said(supervisor, name, text):
@@ -55,18 +49,14 @@ def test_started_once_found_by_another_supervisor_and_ended(supervisor):
     assert supervisor.stop("one") is False
 
 
-def test_a_recycled_pid_is_neither_alive_nor_killed(supervisor):
-    stranger = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL)
-    try:
-        record = {"pid": stranger.pid, "started": 1.0}
-        atomic_write(supervisor.state_file, json.dumps({"processes": {"one": record}}))
-        assert not supervisor.alive("one")
-        assert supervisor.stop("one") is False
-        assert supervisor.stop_all() == []
-        assert stranger.poll() is None
-    finally:
-        stranger.kill()
-        stranger.wait()
+def test_a_recycled_pid_is_neither_alive_nor_killed(supervisor, spawn):
+    stranger = spawn(*SLEEP, stdout=subprocess.DEVNULL)
+    record = {"pid": stranger.pid, "started": 1.0}
+    atomic_write(supervisor.state_file, json.dumps({"processes": {"one": record}}))
+    assert not supervisor.alive("one")
+    assert supervisor.stop("one") is False
+    assert supervisor.stop_all() == []
+    assert stranger.poll() is None
 
 
 def test_one_that_ends_at_once_is_reported_with_what_this_start_wrote(supervisor):
@@ -110,7 +100,7 @@ def test_the_group_is_ended_even_when_its_leader_is_gone(supervisor):
     pid = supervisor.start("tree", [sys.executable, "-c", code], ready=has_said(supervisor, "tree", "child"))
     child = int(supervisor.log("tree").read_text().split()[-1])
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not supervisor.alive("tree"))
+    until("leader gone", lambda: not supervisor.alive("tree"))
     assert psutil.pid_exists(child)
     assert supervisor.stop("tree") is True
     assert not is_alive(child)
@@ -127,27 +117,21 @@ import time; time.sleep(60)
 """
 
 
-def test_children_of_a_killed_starter_are_ended_later(supervisor, tmp_path):
-    starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER, str(supervisor.state_file), str(supervisor.log_dir)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def test_children_of_a_killed_starter_are_ended_later(supervisor, spawn):
+    places = (supervisor.state_file, supervisor.log_dir)
+    starter = spawn(sys.executable, "-c", STARTER, *places, cwd=ROOT, stdout=subprocess.PIPE)
     assert starter.stdout.readline() == "started\n"
     starter.kill()
     starter.wait()
-    starter.stdout.close()
     pid = supervisor.pid("kept")
     assert pid is not None
     assert supervisor.stop_all() == ["kept"]
-    wait_for(lambda: not is_alive(pid))
+    until("ended", lambda: not is_alive(pid))
 
 
-def test_what_was_started_but_not_recorded_is_ended_too(supervisor):
-    stray = subprocess.Popen(
-        SLEEP, env={**os.environ, MARK: str(supervisor.state_file)}, stdout=subprocess.DEVNULL
-    )
+def test_what_was_started_but_not_recorded_is_ended_too(supervisor, spawn):
+    marked = {**os.environ, MARK: str(supervisor.state_file)}
+    stray = spawn(*SLEEP, env=marked, stdout=subprocess.DEVNULL)
     assert [process.pid for process in supervisor.strays()] == [stray.pid]
     assert supervisor.stop_all() == [str(stray.pid)]
     assert not is_alive(stray.pid)
@@ -159,24 +143,19 @@ def test_logs_and_state_are_private(supervisor):
     assert supervisor.state_file.stat().st_mode & 0o077 == 0
 
 
-def test_two_at_once_get_a_message_that_names_the_first(tmp_path):
+def test_two_at_once_get_a_message_that_names_the_first(tmp_path, spawn):
     code = (
         "import sys, time; from pathlib import Path; from sandbox.processes import sandbox_lock\n"
         "with sandbox_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     path = tmp_path / "lock"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout.readline() == "held\n"
-        pattern = rf"another kubepark run \(pid {holder.pid}, since \d\d:\d\d\) is using this sandbox: wait"
-        with pytest.raises(SandboxError, match=pattern), sandbox_lock(path):
-            pass
-    finally:
-        holder.kill()
-        holder.wait()
-        holder.stdout.close()
+    holder = spawn(sys.executable, "-c", code, path, cwd=ROOT, stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == "held\n"
+    pattern = rf"another kubepark run \(pid {holder.pid}, since \d\d:\d\d\) is using this sandbox: wait"
+    with pytest.raises(SandboxError, match=pattern), sandbox_lock(path):
+        pass
+    holder.kill()
+    holder.wait()
     with sandbox_lock(path):  # the kernel freed it
         pass
     with sandbox_lock(path):
@@ -218,19 +197,16 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
     assert sorted(item.name for item in tmp_path.iterdir()) == ["file", "folder"]
 
 
-def test_a_process_that_nobody_reaps_counts_as_ended(tmp_path):
+def test_a_process_that_nobody_reaps_counts_as_ended(spawn):
     """As in a container whose process 1 is no init: psutil's own wait would go on until its deadline."""
     script = "import subprocess, time\nchild = subprocess.Popen(['true'])\nprint(child.pid, flush=True)\ntime.sleep(15)"
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        orphan = psutil.Process(int(parent.stdout.readline()))
-        began = time.monotonic()
-        while orphan.status() != psutil.STATUS_ZOMBIE:
-            assert time.monotonic() < began + 10
-        assert living([orphan], 20) == []
-        assert living([psutil.Process(parent.pid)], 0.1) == [psutil.Process(parent.pid)]
-        assert time.monotonic() < began + 10
-        parent.kill()
+    parent = spawn(sys.executable, "-c", script, stdout=subprocess.PIPE)
+    orphan = psutil.Process(int(parent.stdout.readline()))
+    began = time.monotonic()
+    until("a zombie", lambda: orphan.status() == psutil.STATUS_ZOMBIE, 10)
+    assert living([orphan], 20) == []
+    assert living([psutil.Process(parent.pid)], 0.1) == [psutil.Process(parent.pid)]
+    assert time.monotonic() < began + 10
 
 
 @pytest.mark.parametrize(

@@ -185,36 +185,37 @@ def test_what_env_prints_leaves_a_shell_as_the_command_s_own_environment(
     }
 
 
+DEAD = 2**22 + 1  # above every pid that there is
+
+
+def lock(**fields: Any) -> str:
+    """What the CLI writes of the holder of a lock: by default, of this process."""
+    holder = {"pid": os.getpid(), "hostname": os.uname().nodename, "timestamp": "2026-11-23T10:00:00Z"}
+    return json.dumps({**holder, **fields})
+
+
 def test_the_lock_of_a_dead_process_goes_and_that_of_a_live_one_stays(project: Project) -> None:
     folder = project.workspace.lock_dir
     folder.mkdir(parents=True)
-    holder = {"pid": os.getpid(), "hostname": os.uname().nodename, "timestamp": "2026-11-23T10:00:00Z"}
-    for kept in (holder, {**holder, "pid": 2**22 + 1, "hostname": "elsewhere"}):
-        (folder / "lock.json").write_text(json.dumps(kept))
+    for kept in (lock(), lock(pid=DEAD, hostname="elsewhere")):
+        (folder / "lock.json").write_text(kept)
         assert checkpoint.remove_dead_locks(project.workspace) == []
-    (folder / "lock.json").write_text(json.dumps({**holder, "pid": 2**22 + 1}))
-    assert checkpoint.remove_dead_locks(project.workspace) == [
-        "removed the lock of pid 4194305, which is dead"
-    ]
+    (folder / "lock.json").write_text(lock(pid=DEAD))
+    said = "removed the lock of pid 4194305, which is dead"
+    assert checkpoint.remove_dead_locks(project.workspace) == [said]
     assert list(folder.iterdir()) == []
 
 
-def test_who_works_on_a_stack_that_is_forgotten_is_ended(project: Project) -> None:
+def test_who_works_on_a_stack_that_is_forgotten_is_ended(project: Project, spawn: Any) -> None:
     """A CLI whose `kubepark` was killed alone would write its state again afterwards."""
     folder = project.workspace.lock_dir
     folder.mkdir(parents=True)
-    engine = subprocess.Popen(["sleep", "600"])
-    try:
-        for name, pid in (("live", engine.pid), ("dead", 2**22 + 1)):
-            holder = {"pid": pid, "hostname": os.uname().nodename, "timestamp": "2026-11-23T10:00:00Z"}
-            (folder / f"{name}.json").write_text(json.dumps(holder))
-        assert checkpoint.end_engines(project.workspace) == [
-            f"ended pulumi (pid {engine.pid}), which worked on the stack"
-        ]
-        assert engine.wait(10) == -signal.SIGKILL
-    finally:
-        engine.kill()
-        engine.wait()
+    engine = spawn("sleep", "600")
+    for name, pid in (("live", engine.pid), ("dead", DEAD)):
+        (folder / f"{name}.json").write_text(lock(pid=pid))
+    said = f"ended pulumi (pid {engine.pid}), which worked on the stack"
+    assert checkpoint.end_engines(project.workspace) == [said]
+    assert engine.wait(10) == -signal.SIGKILL
 
 
 def test_people_in_a_file_of_their_own_get_passwords_and_a_broken_file_is_left_to_the_program(

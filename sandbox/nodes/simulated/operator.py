@@ -5,12 +5,12 @@ from __future__ import annotations
 from sandbox.nodes.api import Api
 from sandbox.nodes.kubelet import running_operator
 
-_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _GROUP, _PLURAL = "operator.tigera.io", "installations"
 _MANAGES = ("-manage-crds=true", "--manage-crds=true")
 _ANYTHING = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
 # Of its 32 CRDs the one without which nobody can say what it is to install.
-_INSTALLATIONS = {
+INSTALLATIONS = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
     "metadata": {"name": f"{_PLURAL}.{_GROUP}"},
@@ -30,5 +30,5 @@ def make_crds(api: Api) -> None:
         return
     containers = deployment["spec"]["template"]["spec"]["containers"]
     manages = any(argument in _MANAGES for each in containers for argument in each.get("args", []))
-    if manages and api.find(f"{_CRDS}/{_PLURAL}.{_GROUP}") is None:
-        api.post(_CRDS, _INSTALLATIONS)
+    if manages and api.find(f"{CRDS}/{_PLURAL}.{_GROUP}") is None:
+        api.post(CRDS, INSTALLATIONS)

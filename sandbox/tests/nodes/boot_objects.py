@@ -16,22 +16,6 @@ def namespace(name: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta(name)}
 
 
-def installation_definition() -> Manifest:
-    """Calico's Installation type, open: only its existence matters here."""
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": meta("installations.operator.tigera.io"),
-        "spec": {
-            "group": "operator.tigera.io",
-            "scope": "Cluster",
-            "names": {"kind": "Installation", "plural": "installations"},
-            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
-        },
-    }
-
-
 def pod_spec(**extra: Any) -> Manifest:
     return {"containers": [{"name": "main", "image": "registry.example/main:1"}], **extra}
 
@@ -59,11 +43,8 @@ def device_plugin(spec: Manifest | None = None) -> Manifest:
 
 def gpu_job() -> Manifest:
     amount = {"nvidia.com/gpu": "1"}
-    container = {
-        "name": "add",
-        "image": "registry.example/add:1",
-        "resources": {"requests": amount, "limits": amount},
-    }
+    resources = {"requests": amount, "limits": amount}
+    container = {"name": "add", "image": "registry.example/add:1", "resources": resources}
     spec = {
         "restartPolicy": "Never",
         "nodeSelector": {"accelerator": "nvidia-t4"},

@@ -10,14 +10,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import boto3
 
@@ -26,28 +24,19 @@ from components.iam import ASSUME_BY_EC2, node_policy
 from config.model import NodePlan, Settings
 from config.naming import Naming
 from config.nodes import plan_nodes
-from sandbox.config import ACCESS_KEY_ID, HEALTH_PATH, IMAGES_PATH, REGION, SECRET_ACCESS_KEY
+from sandbox import local_cloud
+from sandbox.config import ACCESS_KEY_ID, IMAGES_PATH, REGION, SECRET_ACCESS_KEY, Endpoint
 from sandbox.files import atomic_write
 from sandbox.nodes.api import Api, ApiError, Unavailable, with_server
 from sandbox.ports import free_port
 from sandbox.processes import Supervisor
+from sandbox.tests.nodes.commands import until
 from sandbox.tests.tools import tool
 from tests.userdata_sample import SETTINGS
 
 ROOT = Path(__file__).parents[3]
 SUBNET = IPv4Network("10.20.0.0/22")
 IMAGE = "ami-0123456789abcdef0"
-T = TypeVar("T")
-
-
-def until(what: str, probe: Callable[[], T | None], seconds: float = 30.0) -> T:
-    """The first true answer of `probe`. AssertionError that names `what` at the deadline."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := probe():
-            return answer
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 
 class World:
@@ -230,12 +219,8 @@ class World:
     def api(self) -> Api:
         """As the operator: with the kubeconfig that the master published."""
         path = self.state_dir / "operator.kubeconfig"
-        atomic_write(
-            path,
-            with_server(
-                self.parameter(self.naming.kubeconfig_parameter), f"https://127.0.0.1:{self.api_port}"
-            ),
-        )
+        published = self.parameter(self.naming.kubeconfig_parameter)
+        atomic_write(path, with_server(published, f"https://127.0.0.1:{self.api_port}"))
         return Api.from_kubeconfig(path)
 
     def node(self, name: str) -> dict[str, Any] | None:
@@ -249,39 +234,18 @@ class World:
 @contextmanager
 def world(folder: Path) -> Iterator[World]:
     """A world whose processes end with the block."""
-    endpoint = f"http://127.0.0.1:{free_port()}"
+    where = Endpoint("http", "127.0.0.1", free_port())
     supervisor = Supervisor(folder / "emulator.json", folder)
-    port = endpoint.rpartition(":")[2]
-    command = [
-        sys.executable,
-        "-m",
-        "sandbox.aws.emulator",
-        "--port",
-        port,
-        "--log",
-        str(folder / "requests.jsonl"),
-    ]
+    command = [sys.executable, "-m", "sandbox.aws.emulator", "--port", str(where.port)]
+    command += ["--log", str(folder / "requests.jsonl")]
     try:
-        supervisor.start("emulator", command, cwd=ROOT, ready=lambda: _answers(f"{endpoint}{HEALTH_PATH}"))
+        supervisor.start("emulator", command, cwd=ROOT, ready=lambda: local_cloud.healthy(where))
         images = json.dumps([IMAGE]).encode()
-        _send(urllib.request.Request(f"{endpoint}{IMAGES_PATH}", images, method="PUT"))
-        made = World(endpoint, folder / "state")
+        assert local_cloud._request(where, IMAGES_PATH, "PUT", images) is not None
+        made = World(where.url, folder / "state")
         try:
             yield made
         finally:
             made.close()
     finally:
         supervisor.stop_all(grace=3)
-
-
-def _send(request: urllib.request.Request) -> None:
-    with urllib.request.urlopen(request, timeout=10):
-        pass
-
-
-def _answers(url: str) -> bool:
-    try:
-        _send(urllib.request.Request(url))
-    except OSError:
-        return False
-    return True

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pytest
 
 SECONDS = 15
+T = TypeVar("T")
 root = pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces need root")
 
 
@@ -26,24 +27,21 @@ def once(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[
 @contextmanager
 def running(*command: str | Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """A process that is told to end when the block is left, and has to: well, and soon."""
-    process = subprocess.Popen(
-        command, env={**os.environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdout is not None
-    try:
-        yield process
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=SECONDS) == 0, process.stdout.read()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env={**os.environ, **variables}, **streams) as process:
+        try:
+            yield process
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=SECONDS) == 0, process.stdout.read()
+        finally:
+            process.kill()
 
 
-def eventually(check: Callable[[], Any], what: str) -> Any:
-    """What `check` gives as soon as that counts as true; `what` is said when it never does."""
-    deadline = time.monotonic() + SECONDS
-    while not (found := check()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-    return found
+def until(what: str, probe: Callable[[], T | None], seconds: float = 30.0) -> T:
+    """The first true answer of `probe`. AssertionError that names `what` at the deadline."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := probe():
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}")

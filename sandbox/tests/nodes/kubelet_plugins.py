@@ -7,7 +7,9 @@ the plugin is tested against the wire and not against the code that it is made w
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,30 +97,28 @@ class Kubelet:
     def wait(self, number: int, seconds: float = 15) -> Any:
         """The registration of that number, from 1."""
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.registered) >= number, seconds), (
-                "nothing registered"
-            )
+            enough = self._changed.wait_for(lambda: len(self.registered) >= number, seconds)
+            assert enough, "nothing registered"
             return self.registered[number - 1]
 
     def devices(self, endpoint: str) -> dict[str, str]:
         """The plugin's first list: device -> health."""
-        with grpc.insecure_channel(f"unix:{self.folder}/{endpoint}") as channel:
-            call = channel.unary_stream(
-                f"/{PACKAGE}.DevicePlugin/ListAndWatch",
-                request_serializer=messages["Empty"].SerializeToString,
-                response_deserializer=messages["ListAndWatchResponse"].FromString,
-            )
+        with self._method(endpoint, "ListAndWatch", "Empty", "ListAndWatchResponse", stream=True) as call:
             answer = next(call(messages["Empty"](), timeout=10))
             return {device.ID: device.health for device in answer.devices}
 
     def allocate(self, endpoint: str, *names: str) -> dict[str, str]:
         """The variables that a container gets which was given the devices. Raises `grpc.RpcError`."""
         wanted = messages["ContainerAllocateRequest"](devices_ids=names)
-        with grpc.insecure_channel(f"unix:{self.folder}/{endpoint}") as channel:
-            call = channel.unary_unary(
-                f"/{PACKAGE}.DevicePlugin/Allocate",
-                request_serializer=messages["AllocateRequest"].SerializeToString,
-                response_deserializer=messages["AllocateResponse"].FromString,
-            )
+        with self._method(endpoint, "Allocate", "AllocateRequest", "AllocateResponse") as call:
             answer = call(messages["AllocateRequest"](container_requests=[wanted]), timeout=10)
             return {pair.key: pair.value for pair in answer.container_responses[0].envs}
+
+    @contextmanager
+    def _method(self, endpoint: str, name: str, asked: str, said: str, stream: bool = False) -> Iterator[Any]:
+        with grpc.insecure_channel(f"unix:{self.folder}/{endpoint}") as channel:
+            yield (channel.unary_stream if stream else channel.unary_unary)(
+                f"/{PACKAGE}.DevicePlugin/{name}",
+                request_serializer=messages[asked].SerializeToString,
+                response_deserializer=messages[said].FromString,
+            )

@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from sandbox.nodes.api import STRATEGIC, Api, ApiError
+from sandbox.nodes.kubelet import INSTALLATION
+from sandbox.nodes.simulated import operator
 from sandbox.processes import is_alive
 from sandbox.tests.nodes import boot_objects as objects
 from sandbox.tests.nodes.boot_world import World, until, world
@@ -45,6 +47,13 @@ def api(cluster: World) -> Api:
     return cluster.api()
 
 
+def there(cluster: World, name: str) -> dict[str, Any]:
+    """The Node, which has to be there."""
+    node = cluster.node(name)
+    assert node is not None
+    return node
+
+
 def ready(node: dict[str, Any] | None) -> str:
     """Status of the Ready condition; "" if there is no such node."""
     conditions = node["status"]["conditions"] if node else []
@@ -66,16 +75,15 @@ def processes(cluster: World) -> dict[str, Any]:
 
 
 def gpus(cluster: World) -> str | None:
-    node = cluster.node("gpu01")
-    assert node is not None
-    found: str | None = node["status"]["allocatable"].get("nvidia.com/gpu")
-    assert node["status"]["capacity"].get("nvidia.com/gpu") == found
+    status = there(cluster, "gpu01")["status"]
+    found: str | None = status["allocatable"].get("nvidia.com/gpu")
+    assert status["capacity"].get("nvidia.com/gpu") == found
     return found
 
 
 def install_calico(api: Api) -> None:
     """The Installation alone, as the program creates it."""
-    api.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", objects.installation_definition())
+    api.post(operator.CRDS, operator.INSTALLATIONS)
     kind = {"apiVersion": "operator.tigera.io/v1", "kind": "Installation"}
     installation = {**kind, "metadata": objects.meta("default")}
 
@@ -93,21 +101,20 @@ def install_calico(api: Api) -> None:
 def install_operator(api: Api) -> None:
     api.post("/api/v1/namespaces", objects.namespace("tigera-operator"))
     everywhere = objects.pod_spec(hostNetwork=True, tolerations=[{"operator": "Exists"}])
-    operator = objects.workload("Deployment", "tigera-operator", "tigera-operator", everywhere, 1)
-    api.post("/apis/apps/v1/namespaces/tigera-operator/deployments", operator)
+    deployment = objects.workload("Deployment", "tigera-operator", "tigera-operator", everywhere, 1)
+    api.post("/apis/apps/v1/namespaces/tigera-operator/deployments", deployment)
 
 
 def installed(api: Api) -> None:
     """What the program installs for the network, if it is not there yet."""
-    if not api.find("/apis/operator.tigera.io/v1/installations/default"):
+    if not api.find(INSTALLATION):
         install_calico(api)
         install_operator(api)
 
 
 def test_nodes_are_what_their_user_data_says(cluster: World, api: Api) -> None:
     for name in NODES:
-        plan, node = cluster.plan(name), cluster.node(name)
-        assert node is not None
+        plan, node = cluster.plan(name), there(cluster, name)
         labels = node["metadata"]["labels"]
         topology = {"zone": "us-east-1a", "region": "us-east-1"}
         expected = {f"topology.kubernetes.io/{key}": value for key, value in topology.items()}
@@ -118,9 +125,7 @@ def test_nodes_are_what_their_user_data_says(cluster: World, api: Api) -> None:
         planned = {(taint.key, taint.value, taint.effect) for taint in plan.taints}
         found = {(each["key"], each.get("value", ""), each["effect"]) for each in node["spec"]["taints"]}
         assert planned <= found
-    master, worker = cluster.node("master1"), cluster.node("worker01")
-    assert master is not None
-    assert worker is not None
+    master, worker = there(cluster, "master1"), there(cluster, "worker01")
     assert "node-role.kubernetes.io/control-plane" in master["metadata"]["labels"]
     assert worker["status"]["capacity"]["cpu"] == "4"
     assert worker["status"]["capacity"]["memory"] in ("16384Mi", "16Gi")
@@ -139,16 +144,13 @@ def test_before_the_network_nodes_are_not_ready_and_what_does_not_bear_it_waits(
     cluster: World, api: Api
 ) -> None:
     for name in NODES:
-        node = cluster.node(name)
+        node = there(cluster, name)
         assert ready(node) == "False"
-        assert node is not None
         words = next(each["message"] for each in node["status"]["conditions"] if each["type"] == "Ready")
         assert "cni plugin not initialized" in words
-    there = {"kubernetes.io/hostname": "worker01"}
-    path = "/apis/apps/v1/namespaces/default/deployments"
-    api.post(
-        path, objects.workload("Deployment", "early", "default", objects.pod_spec(nodeSelector=there), 1)
-    )
+    spec = objects.pod_spec(nodeSelector={"kubernetes.io/hostname": "worker01"})
+    early = objects.workload("Deployment", "early", "default", spec, 1)
+    api.post("/apis/apps/v1/namespaces/default/deployments", early)
     until("kube-proxy runs", lambda: phases(api, "kube-system", "kube-proxy") == {"Running"})
     time.sleep(2)  # a pod that may start does so within one
     assert phases(api, "default", "early") == {"Pending"}
@@ -208,29 +210,25 @@ def test_gpu_is_there_only_with_the_plugins_pod(cluster: World, api: Api) -> Non
 
 def test_stop_and_start_keep_identity(cluster: World, api: Api) -> None:
     installed(api)
-    before, record = cluster.node("worker01"), cluster.status("worker01")
-    assert before is not None
+    before, record = there(cluster, "worker01"), cluster.status("worker01")
     cluster.ec2.stop_instances(InstanceIds=[cluster.instances["worker01"]])
     until("not Ready", lambda: ready(cluster.node("worker01")) == "Unknown")
     cluster.ec2.start_instances(InstanceIds=[cluster.instances["worker01"]])
     until("new boot", lambda: cluster.status("worker01")["bootId"] != record["bootId"])
     cluster.reached("worker01", "joined")
     until("Ready again", lambda: ready(cluster.node("worker01")) == "True")
-    after = cluster.node("worker01")
-    assert after is not None
+    after = there(cluster, "worker01")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["status"]["nodeInfo"]["bootID"] == cluster.status("worker01")["bootId"]
 
 
 def test_replacement_has_a_new_node_of_the_same_name(cluster: World, api: Api) -> None:
     installed(api)
-    before = cluster.node("worker01")
+    before = there(cluster, "worker01")
     cluster.terminate("worker01")
     cluster.launch("worker01", generation=2)
     record = cluster.reached("worker01", "joined")
-    after = cluster.node("worker01")
-    assert before is not None
-    assert after is not None
+    after = there(cluster, "worker01")
     assert record["generation"] == 2
     assert after["metadata"]["uid"] != before["metadata"]["uid"]
     assert after["spec"]["providerID"].endswith(cluster.instances["worker01"])

@@ -13,19 +13,13 @@ import yaml
 from components.incluster import dex_config
 from components.incluster.dex import plan_dex
 from config.model import Connector
-from sandbox.build.toolchain import ensure_programs
 from sandbox.ports import free_port
-from sandbox.tests.nodes.commands import eventually, once, root, running
+from sandbox.tests.nodes.commands import once, root, running, until
 from sandbox.tests.program.apiserver import start_apiserver
 from tests.unit.incluster_stack import person, settings
 
 pytestmark = pytest.mark.sandbox
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-@pytest.fixture(scope="module")
-def programs():
-    return ensure_programs(["standins"])
 
 
 PUBLIC = "https://kubeflow.acme.org/dex"
@@ -96,7 +90,7 @@ def test_dex_serves_what_its_probes_and_clients_ask_for(programs, config, variab
     path = config(telemetry={"http": telemetry})
     base = f"http://{config.content['web']['http']}/dex"
     with running(programs["dex"], "serve", path, **variables):
-        eventually(lambda: ask(f"{base}/healthz"), "dex does not listen")
+        until("dex listens", lambda: ask(f"{base}/healthz"))
         assert ask(f"{base}/healthz") == (200, "Health check passed")
         for check in ("live", "ready"):
             assert ask(f"{base}/healthz/{check}")[0] == 404, "the real one has them on the other address only"
@@ -178,14 +172,14 @@ def test_two_of_dex_start_together_where_the_program_has_made_what_they_need(
     assert served.returncode == 0, served.stderr
     with running(*commands[0], **where), running(*commands[1], **where):
         for url in urls:
-            eventually(lambda url=url: ask(url) == (200, "Health check passed"), "dex is not healthy")
+            until("dex is healthy", lambda url=url: ask(url) == (200, "Health check passed"))
         apiserver.kubectl("delete", "rolebinding", "dex", "-n", "auth")
         for url in urls:
-            eventually(lambda url=url: ask(url) == (500, "Health check failed.\n"), "dex has not looked")
+            until("dex has looked", lambda url=url: ask(url) == (500, "Health check failed.\n"))
         apiserver.kubectl("apply", "--server-side", "-f", "-", manifests=needed)
-        eventually(lambda: ask(urls[0])[0] == 200, "dex has not looked again")
+        until("dex has looked again", lambda: ask(urls[0])[0] == 200)
         apiserver.stop()
-        eventually(lambda: ask(urls[0])[0] == 500, "dex has not seen its storage go")
+        until("dex has seen its storage go", lambda: ask(urls[0])[0] == 500)
 
 
 @pytest.fixture

@@ -13,17 +13,11 @@ import pytest
 import yaml
 
 from components.incluster.gpu import sharing_config
-from sandbox.build.toolchain import ensure_programs
 from sandbox.tests.nodes.commands import once, root, running
 from sandbox.tests.nodes.kubelet_plugins import Kubelet
 
 pytestmark = pytest.mark.sandbox
 GPUS = [f"GPU-0000000{number}-1111-2222-3333-444444444444" for number in range(2)]
-
-
-@pytest.fixture(scope="module")
-def programs():
-    return ensure_programs(["standins"])
 
 
 PLUGIN = "nvidia-gpu.sock"
@@ -175,15 +169,8 @@ def test_the_runtime_leaves_a_bundle_without_gpus_as_it_is(programs, runc, tmp_p
         '{"process": {"env": ["A=b", "NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_VISIBLE_DEVICES=void"]}, "x": 1}'
     )
     (bundle / "config.json").write_text(text)
-    arguments = [
-        "--root",
-        "/r",
-        "create",
-        *(each.format(bundle) for each in option),
-        "--pid-file",
-        "p",
-        "box",
-    ]
+    given = [each.format(bundle) for each in option]
+    arguments = ["--root", "/r", "create", *given, "--pid-file", "p", "box"]
     answer = once(programs["nvidia-container-runtime"], *arguments, **runc)
     assert answer.returncode == 7
     assert answer.stdout.splitlines()[1:] == arguments

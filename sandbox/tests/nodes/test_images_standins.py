@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from sandbox.build.toolchain import ensure_programs
 from sandbox.ports import free_port
-from sandbox.tests.nodes.commands import SECONDS, eventually, once, root, running
+from sandbox.tests.nodes.commands import SECONDS, once, root, running, until
 
 pytestmark = pytest.mark.sandbox
-
-
-@pytest.fixture(scope="module")
-def programs():
-    return ensure_programs(["standins"])
 
 
 def children(pid):
@@ -27,31 +20,22 @@ def children(pid):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_pause_ends_when_it_is_told_to(programs, number):
-    process = subprocess.Popen([programs["pause"]])
-    try:
-        time.sleep(0.3)
-        process.send_signal(number)
-        assert process.wait(timeout=SECONDS) == 0
-    finally:
-        process.kill()
-        process.wait()
+def test_pause_ends_when_it_is_told_to(programs, spawn, number):
+    process = spawn(programs["pause"])
+    time.sleep(0.3)
+    process.send_signal(number)
+    assert process.wait(timeout=SECONDS) == 0
 
 
 @root
-def test_pause_reaps_the_orphans_of_its_namespace(programs):
+def test_pause_reaps_the_orphans_of_its_namespace(programs, spawn):
     """Process 1 of a namespace inherits what a shell leaves behind, as in a pod that shares one."""
-    process = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", programs["pause"]])
-    try:
-        with_pause = eventually(lambda: children(process.pid), "pause has not started")[0]
-        left = "for each in 1 2 3; do sleep 2 >/dev/null 2>&1 & done"
-        inside = ["nsenter", "--target", with_pause, "--pid", "sh", "-c", left]
-        assert once(*inside).returncode == 0
-        assert children(with_pause), "nothing was left to pause: the test shows nothing"
-        eventually(lambda: not children(with_pause), "orphans that ended are still there")
-    finally:
-        process.kill()
-        process.wait()
+    process = spawn("unshare", "--pid", "--fork", "--kill-child", programs["pause"])
+    with_pause = until("pause has started", lambda: children(process.pid))[0]
+    left = "for each in 1 2 3; do sleep 2 >/dev/null 2>&1 & done"
+    assert once("nsenter", "--target", with_pause, "--pid", "sh", "-c", left).returncode == 0
+    assert children(with_pause), "nothing was left to pause: the test shows nothing"
+    until("orphans that ended are gone", lambda: not children(with_pause))
 
 
 def test_the_operator_stays_until_it_is_told_to_end(programs):
@@ -65,7 +49,7 @@ def test_probe_serves_gets_and_resolves(programs):
     port = free_port()
     with running(programs["probe"], "serve", str(port), "I am here"):
         url = f"http://127.0.0.1:{port}/path"
-        eventually(lambda: once(programs["probe"], "get", url).stdout == "I am here\n", "nothing served")
+        until("served", lambda: once(programs["probe"], "get", url).stdout == "I am here\n")
     refused = once(programs["probe"], "get", url)
     assert (refused.returncode, "connection refused" in refused.stderr) == (1, True)
     assert "127.0.0.1" in once(programs["probe"], "resolve", "localhost").stdout.split()

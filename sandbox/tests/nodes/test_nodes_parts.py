@@ -27,36 +27,28 @@ INSTANCE = Instance(
     groups=frozenset({"sg-node"}),
     profile=None,
 )
-MASTER = replace(INSTANCE, id="i-2", private_ip="10.0.0.10", groups=frozenset({"sg-master"}))
 EVERYWHERE = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
 
 
-def tcp(low: int, high: int, **peers: Any) -> dict[str, Any]:
-    return {"IpProtocol": "tcp", "FromPort": low, "ToPort": high, **peers}
-
-
 class FakeCloud:
-    """Answers of EC2 as the network check reads them; every field is a plain value to change."""
+    """Answers of EC2 as the network check reads them. `state` is that of the default route."""
 
-    def __init__(self) -> None:
-        self.egress: list[dict[str, Any]] = [EVERYWHERE]
-        self.ingress: list[dict[str, Any]] = [tcp(6443, 6443, UserIdGroupPairs=[{"GroupId": "sg-node"}])]
+    def __init__(self, *egress: dict[str, Any], state: str = "active", gateways: tuple = ("igw-1",)) -> None:
+        self.egress = egress or (EVERYWHERE,)
+        local = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"}
+        default = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1", "State": state}
         self.tables = [
-            table("subnet-1", GatewayId="igw-1"),
-            table("subnet-nat", GatewayId="igw-1"),
+            {"Associations": [{"Main": False, "SubnetId": "subnet-1"}], "Routes": [local, default]},
             {"Associations": [{"Main": True}], "Routes": []},
         ]
-        self.gateways = ["igw-1"]
+        self.gateways = gateways
         self.ec2 = self
 
     def version(self, _service: str) -> object:
         return object()  # changed since it was last asked for
 
     def describe_security_groups(self, GroupIds: list[str]) -> dict[str, Any]:
-        groups = {
-            "sg-node": {"IpPermissionsEgress": self.egress, "IpPermissions": []},
-            "sg-master": {"IpPermissionsEgress": [], "IpPermissions": self.ingress},
-        }
+        groups = {"sg-node": {"IpPermissionsEgress": self.egress, "IpPermissions": []}}
         return {"SecurityGroups": [groups[each] for each in GroupIds]}
 
     def describe_route_tables(self, **_: Any) -> dict[str, Any]:
@@ -64,14 +56,6 @@ class FakeCloud:
 
     def describe_internet_gateways(self, **_: Any) -> dict[str, Any]:
         return {"InternetGateways": [{"InternetGatewayId": each} for each in self.gateways]}
-
-
-def table(subnet: str, **target: str) -> dict[str, Any]:
-    local = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"}
-    return {
-        "Associations": [{"Main": False, "SubnetId": subnet}],
-        "Routes": [local, {"DestinationCidrBlock": "0.0.0.0/0", "State": "active", **target}],
-    }
 
 
 def online(account: FakeCloud, instance: Instance = INSTANCE, port: int = 443) -> bool:
@@ -84,19 +68,12 @@ def test_the_internet_needs_rule_route_gateway_and_address() -> None:
     assert not online(FakeCloud(), replace(INSTANCE, public_ip=None))
     assert not online(FakeCloud(), replace(INSTANCE, groups=frozenset()))
     assert not online(FakeCloud(), replace(INSTANCE, subnet_id="subnet-other"))
-    narrow = FakeCloud()
-    narrow.egress = [tcp(443, 443, IpRanges=[{"CidrIp": "0.0.0.0/0"}])]
+    narrow = FakeCloud({**EVERYWHERE, "IpProtocol": "tcp", "FromPort": 443, "ToPort": 443})
     assert online(narrow, port=443)
     assert not online(narrow, port=80)
-    inside = FakeCloud()
-    inside.egress = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}]
-    assert not online(inside)
-    detached = FakeCloud()
-    detached.gateways = []
-    assert not online(detached)
-    hole = FakeCloud()
-    hole.tables[0]["Routes"][1]["State"] = "blackhole"
-    assert not online(hole)
+    assert not online(FakeCloud({"IpProtocol": "-1", "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}))
+    assert not online(FakeCloud(gateways=()))
+    assert not online(FakeCloud(state="blackhole"))
 
 
 REGISTRATION = {

@@ -6,12 +6,12 @@ import errno
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from werkzeug.test import Client
 
 from sandbox.nodes.disk import on_disk
 from sandbox.nodes.real import cgroups, disk, image, launch, limits, outside
@@ -21,7 +21,7 @@ from sandbox.nodes.real.repository import Mirrors, write_tree
 from sandbox.nodes.real.rootfs import RootFs
 from sandbox.nodes.standins.table import HOME, stand_ins
 from sandbox.tests.build.publishers import publishers
-from sandbox.tests.nodes.commands import eventually
+from sandbox.tests.nodes.commands import SECONDS, until
 from tests.userdata_sample import files
 
 _MOUNT = "{number} 1 0:{number} / {path} rw,nosuid shared:9 - {kind} {kind} {options}\n"
@@ -168,16 +168,17 @@ def test_hardware():
 
 
 @pytest.mark.parametrize("name", ["systemd", "ld-linux-x86-64"])
-def test_process_1_is_known_once_it_is_the_machines_own(name, tmp_path):
+def test_process_1_is_known_once_it_is_the_machines_own(name, spawn, tmp_path):
     """A child of what the launcher became, and none of nspawn's helpers."""
     program = tmp_path / name
     shutil.copy("/bin/sleep", program)
-    with subprocess.Popen(["sh", "-c", f"sh -c '{program} 60; true'; true"]) as leader:
-        (shell,) = eventually(psutil.Process(leader.pid).children, "no child")
-        (child,) = eventually(shell.children, "no grandchild")
-        eventually(lambda: child.name() == name, "not started")
-        found = launch.init(leader.pid)
-        child.kill()
+    leader = spawn("sh", "-c", f"sh -c '{program} 60; true'; true")
+    (shell,) = until("child", psutil.Process(leader.pid).children)
+    (child,) = until("grandchild", shell.children)
+    until("started", lambda: child.name() == name)
+    found = launch.init(leader.pid)
+    child.kill()
+    leader.wait(timeout=SECONDS)
     assert (found and found.pid) == (child.pid if name == "systemd" else None)
     assert launch.init(leader.pid) is launch.init(None) is None
 
@@ -241,33 +242,31 @@ def test_what_a_package_is_made_of(tmp_path, made):
     assert "Depends: conntrack, " in (tree / "DEBIAN/control").read_text()
 
 
-def test_a_mirror_serves_what_is_its_own(tmp_path):
-    from werkzeug.test import Client
+def getter(client, host):
+    """Asks a mirror in the name of a host: status and text."""
 
+    def get(path, host=host, **headers):
+        answer = client.get(path, headers={"Host": host, **headers})
+        return answer.status_code, answer.text
+
+    return get
+
+
+def test_a_mirror_serves_what_is_its_own(tmp_path):
     (tmp_path / "one.test/a b").mkdir(parents=True)
     (tmp_path / "one.test/a b/file").write_text("text")
     (tmp_path / "secret").write_text("no")
     client = Client(outside.Outside(Mirrors(tmp_path, ("one.test",)), tmp_path / "kept").application)
-
-    def get(path, host="one.test", **headers):
-        answer = client.get(path, headers={"Host": host, **headers})
-        return answer.status_code, answer.text
-
+    get = getter(client, "one.test")
     assert get("/a%20b/file") == get("/a%20b/file", "one.test:80") == (200, "text")
     assert get("/a%20b/file", Range="bytes=2-") == (206, "xt")
-    for path, host in [
-        ("/a%20b", "one.test"),
-        ("/x", "one.test"),
-        ("/../secret", "one.test"),
-        ("/secret", ".."),
-    ]:
+    own = [(path, "one.test") for path in ("/a%20b", "/x", "/../secret")]
+    for path, host in [*own, ("/secret", "..")]:
         assert get(path, host)[0] in (400, 404), (path, host)
     assert client.post("/a%20b/file", headers={"Host": "one.test"}).status_code == 404
 
 
 def test_a_mirror_passes_on_what_is_another_hosts(tmp_path, monkeypatch):
-    from werkzeug.test import Client
-
     index, package = "/core:/stable:/v1.36/deb/Packages", "/core:/stable:/v1.36/deb/a_1.2+b~c_amd64.deb"
     (tmp_path / "hosts").mkdir()
     with publishers(tmp_path / "hosts", UPSTREAM_HOSTS) as hosts:
@@ -277,11 +276,7 @@ def test_a_mirror_passes_on_what_is_another_hosts(tmp_path, monkeypatch):
         hosts.redirects["https://pkgs.k8s.io/old"] = f"https://pkgs.k8s.io{index}"
         found = outside.Outside(Mirrors(tmp_path, UPSTREAM_HOSTS, UPSTREAM_HOSTS), tmp_path / "kept")
         client = Client(found.application)
-
-        def get(path, host="pkgs.k8s.io", **headers):
-            answer = client.get(path, headers={"Host": host, **headers})
-            return answer.status_code, answer.text
-
+        get = getter(client, "pkgs.k8s.io")
         assert get("/old") == get(index) == get(index) == (200, index)
         assert client.head(index, headers={"Host": "pkgs.k8s.io"}).text == ""
         hosts.asked.clear()

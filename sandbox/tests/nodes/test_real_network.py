@@ -10,12 +10,12 @@ import shutil
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
 
-from sandbox.aws.cloud import Instance
 from sandbox.errors import SandboxError
 from sandbox.files import cache_dir
 from sandbox.nodes.real.calico import Member, PodNetwork, cni_config
@@ -32,7 +32,8 @@ from sandbox.nodes.real.netns import (
     run,
 )
 from sandbox.nodes.real.tools import nft as find_nft
-from sandbox.tests.nodes.commands import eventually
+from sandbox.tests.nodes.commands import until
+from sandbox.tests.nodes.test_nodes_parts import INSTANCE
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and iproute2"
@@ -40,18 +41,7 @@ needs_root = pytest.mark.skipif(
 
 
 def instance(name, address, *groups, vpc="vpc-1"):
-    return Instance(
-        id=name,
-        state="running",
-        type="m6i.large",
-        private_ip=address,
-        public_ip=None,
-        zone="eu-central-1a",
-        subnet_id="subnet-1",
-        vpc_id=vpc,
-        groups=frozenset(groups),
-        profile=None,
-    )
+    return replace(INSTANCE, id=name, private_ip=address, vpc_id=vpc, groups=frozenset(groups))
 
 
 def rule(protocol, low=None, high=None, *, group=None, cidr=None):
@@ -214,7 +204,7 @@ def test_cables_are_plugged_in_and_leave_nothing(vpc):
     assert not path.exists()
     # The cable goes with its machine, as soon as the kernel has cleared the namespace away.
     ports = ["ip", "-brief", "link", "show", "type", "veth"]
-    eventually(lambda: run(vpc.path, ports).count("\n") == 1, "its port is still there")
+    until("its port is gone", lambda: run(vpc.path, ports).count("\n") == 1)
     vpc.remove()
     assert not other.exists()
     assert network_of_the_host() == before

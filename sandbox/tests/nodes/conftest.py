@@ -1,0 +1,15 @@
+"""What the tests of images run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sandbox.build.toolchain import ensure_programs
+
+
+@pytest.fixture(scope="session")
+def programs() -> dict[str, Path]:
+    """Our own programs in images, by name."""
+    return ensure_programs(["standins"])
