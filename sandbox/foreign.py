@@ -21,9 +21,8 @@ _PROVIDER_KEYS = ("encryptionsalt", "secretsprovider", "encryptedkey")
 _SECTIONS = ("kubepark:aws", "kubepark:controlPlane", "kubepark:manifests")
 _CALICO = "sandbox/manifests/calico.yaml"
 _WAIT_MINUTES = 5  # enough for a sandbox's nodes; a base that does not work is not waited for longer
-_BCRYPT = str.maketrans(
-    "+", "."
-)  # its alphabet is that of base64 with a dot (OpenBSD, lib/libc/crypt/bcrypt.c)
+# Its alphabet is that of base64 with a dot (OpenBSD, lib/libc/crypt/bcrypt.c).
+_BCRYPT = str.maketrans("+", ".")
 _BCRYPT_CHARACTERS = 53
 _WHOLE = {  # what is encrypted as one value: where its parts' names are, and how they are called there
     stackfile.HASHES: (stackfile.PEOPLE, "name"),

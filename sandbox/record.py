@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,35 +28,14 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Who speaks: the part of a record that stays the same during one attempt."""
+def encode(origin: Mapping[str, Any], phase: str, step: str, rc: int = 0, message: str = "") -> str:
+    """One record as JSON. A long message keeps its end: that is where the error is.
 
-    instance_id: str
-    node: str
-    generation: int
-    boot_id: str
-    attempt: int
-    since: datetime  # when the attempt began
-
-
-def encode(origin: Origin, phase: str, step: str, rc: int = 0, message: str = "") -> str:
-    """One record as JSON. A long message keeps its end: that is where the error is."""
+    `origin` is the part that stays the same during one attempt: who speaks, and since when.
+    """
     message = mask(message).replace("{{", "{ {")  # Parameter Store refuses "{{"
-    fields: dict[str, Any] = {
-        "schema": 1,
-        "instanceId": origin.instance_id,
-        "node": origin.node,
-        "generation": origin.generation,
-        "bootId": origin.boot_id,
-        "attempt": origin.attempt,
-        "since": rfc3339(origin.since),
-        "phase": phase,
-        "step": step,
-        "rc": rc,
-        "message": message,
-        "at": rfc3339(datetime.now(UTC)),
-    }
+    said = {"phase": phase, "step": step, "rc": rc, "message": message, "at": rfc3339(datetime.now(UTC))}
+    fields = {"schema": 1, **origin, **said}
     while len(text := json.dumps(fields)) > RECORD_BYTES:  # ASCII: characters are bytes
         message = message[max(1, len(message) // 10) :]
         fields["message"] = message

@@ -17,7 +17,6 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import yaml
 
@@ -47,25 +46,13 @@ class Workspace:
         self.work_dir = config.work_dir
         self.project: str = yaml.safe_load((config.root / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
         self.stack_copy = self.work_dir / f"Pulumi.{config.stack}.yaml"
-
-    @property
-    def passphrase_file(self) -> Path:
-        return self.config.state_dir / "passphrase"
-
-    @property
-    def passwords_file(self) -> Path:
-        """The generated passwords, for the person who wants to log in. Nothing else reads it."""
-        return self.config.state_dir / "passwords.txt"
-
-    @property
-    def checkpoint_file(self) -> Path:
-        """Where the file backend keeps this stack's state."""
-        return self.config.backend_dir / ".pulumi" / "stacks" / self.project / f"{self.stack}.json"
-
-    @property
-    def lock_dir(self) -> Path:
-        """One file per process that holds the stack; the file names its pid and host."""
-        return self.config.backend_dir / ".pulumi" / "locks" / "organization" / self.project / self.stack
+        self.passphrase_file = config.state_dir / "passphrase"
+        # The generated passwords, for the person who wants to log in. Nothing else reads it.
+        self.passwords_file = config.state_dir / "passwords.txt"
+        backend = config.backend_dir / ".pulumi"
+        self.checkpoint_file = backend / "stacks" / self.project / f"{self.stack}.json"  # the stack's state
+        # One file per process that holds the stack; the file names its pid and host.
+        self.lock_dir = backend / "locks" / "organization" / self.project / self.stack
 
     def variables(self) -> dict[str, str]:
         """The variables that make a plain `pulumi` work on this stack (`kubepark env` prints them)."""

@@ -26,9 +26,6 @@ class Hierarchy:
     version: int
     options: str
 
-    def folder(self, group: str) -> Path:
-        return self.mount / group
-
 
 def hierarchies(mountinfo: str | None = None) -> tuple[Hierarchy, ...]:
     """Every cgroup mount below /sys/fs/cgroup."""
@@ -53,7 +50,7 @@ def unified() -> bool:
 def enter(group: str) -> None:
     """Make the group in every hierarchy and put this process there."""
     for each in hierarchies():
-        folder = each.folder(group)
+        folder = each.mount / group
         folder.mkdir(parents=True, exist_ok=True)
         if "cpuset" in each.options.split(","):
             _inherit_cpuset(each.mount, folder)
@@ -102,4 +99,4 @@ def remove_if_empty(group: str) -> None:
 
 
 def _folders(group: str) -> Iterator[Path]:
-    return (folder for each in hierarchies() if (folder := each.folder(group)).is_dir())
+    return (folder for each in hierarchies() if (folder := each.mount / group).is_dir())

@@ -31,25 +31,10 @@ class RealDisk(Disk[RealMemory]):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, RealMemory())
-
-    @property
-    def upper(self) -> Path:
-        return self.folder / "upper"
-
-    @property
-    def console(self) -> Path:
-        """What the machine prints on its serial console."""
-        return self.folder / "console.log"
-
-    @property
-    def gpus(self) -> Path:
-        """Its GPUs, a line for each."""
-        return self.folder / "gpus"
-
-    @property
-    def hypervisor(self) -> Path:
-        """What it has as /sys/hypervisor."""
-        return self.folder / "hypervisor"
+        self.upper = folder / "upper"
+        self.console = folder / "console.log"  # what the machine prints on its serial console
+        self.gpus = folder / "gpus"  # a line for each
+        self.hypervisor = folder / "hypervisor"  # what it has as /sys/hypervisor
 
     def plain(self) -> dict[str, str]:
         """Path in the machine -> folder here, for what is no part of the overlay."""

@@ -43,11 +43,8 @@ class Vpc:
             raise ValueError(f"not a sandbox's prefix: {prefix}")
         self.prefix = prefix
         self.name = f"{prefix}-vpc"
+        self.path = NAMESPACES / self.name
         self._lock = threading.Lock()  # instances are plugged in by threads of their own
-
-    @property
-    def path(self) -> Path:
-        return NAMESPACES / self.name
 
     def namespace(self, instance_id: str) -> Path:
         """Where the network namespace of an instance is (made by `attach`)."""

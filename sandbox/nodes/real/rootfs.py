@@ -106,10 +106,8 @@ def ensure(cache: Path) -> RootFs:
 
 def _of_host() -> Distribution:
     release = platform.freedesktop_os_release()
-    ubuntu = release["ID"] == "ubuntu"
-    return Distribution(
-        release["ID"], release.get("VERSION_CODENAME", ""), "main,universe" if ubuntu else "main"
-    )
+    components = "main,universe" if release["ID"] == "ubuntu" else "main"
+    return Distribution(release["ID"], release.get("VERSION_CODENAME", ""), components)
 
 
 def _target(cache: Path, made_of: Distribution) -> Path:

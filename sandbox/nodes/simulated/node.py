@@ -26,7 +26,7 @@ from sandbox.nodes.backend import API_PORT, IDLE, SOON, Node, Power
 from sandbox.nodes.disk import SimulatedDisk
 from sandbox.nodes.simulated import kubelet
 from sandbox.nodes.simulated.controlplane import configuration, registration
-from sandbox.record import Origin, encode, rfc3339
+from sandbox.record import encode, rfc3339
 
 if TYPE_CHECKING:
     from sandbox.nodes.simulated.backend import SimulatedBackend
@@ -141,14 +141,14 @@ class SimulatedNode(Node):
             self._step = step
 
     def _report(self, phase: str, step: str, rc: int = 0, message: str = "") -> None:
-        origin = Origin(
-            instance_id=self.disk.instance_id,
-            node=self.name,
-            generation=self.user_data.generation,
-            boot_id=self.disk.memory.boot_id,
-            attempt=self.disk.memory.attempt,
-            since=self._since,
-        )
+        origin = {
+            "instanceId": self.disk.instance_id,
+            "node": self.name,
+            "generation": self.user_data.generation,
+            "bootId": self.disk.memory.boot_id,
+            "attempt": self.disk.memory.attempt,
+            "since": rfc3339(self._since),
+        }
         self.log(f"{phase} {step} {message}".strip())
         self._put("status", encode(origin, phase, step, rc, message))
 
@@ -197,9 +197,8 @@ class SimulatedNode(Node):
         plane, data, instance = self.backend.claim(self, self._port), self.user_data, self.running_instance()
         if plane is None:
             raise Unavailable("another master is there")
-        server = (
-            data.node.get("apiEndpoint") or f"https://{instance.public_ip or instance.private_ip}:{API_PORT}"
-        )
+        address = f"https://{instance.public_ip or instance.private_ip}:{API_PORT}"
+        server = data.node.get("apiEndpoint") or address
         self._put_secret("kubeconfig", plane.operator_kubeconfig(server))
         record = {
             "schema": 1,

@@ -7,41 +7,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOME = "/usr/local/lib/kubepark-sandbox"
+_SBIN = "/usr/local/sbin"
 _SCRIPTS = Path(__file__).parent / "files"
 
 
 @dataclass(frozen=True)
 class StandIn:
-    """A script that has the place of something real. `path`: where; "" if a package brings it."""
+    """A script that has the place of something real. `folder`: where; "" if a package brings it."""
 
     script: str
-    path: str
+    folder: str
     why: str
+
+    @property
+    def path(self) -> str:
+        """Of the script in the machine; "" if a package brings it."""
+        return self.folder and f"{self.folder}/{self.script}"
 
 
 STAND_INS = (
-    StandIn(
-        "guard", f"{HOME}/guard", "the kernel is the host's: before anything else what is its own is hidden"
-    ),
-    StandIn(
-        "modules", f"{HOME}/modules", "the kernel is the host's: what it has is told to the real modprobe"
-    ),
-    StandIn("faults.sh", f"{HOME}/faults.sh", "lets a step fail or hang where somebody asked for it"),
+    StandIn("guard", HOME, "the kernel is the host's: before anything else what is its own is hidden"),
+    StandIn("modules", HOME, "the kernel is the host's: what it has is told to the real modprobe"),
+    StandIn("faults.sh", HOME, "lets a step fail or hang where somebody asked for it"),
     StandIn("nvidia-smi", "", "there is no GPU: it lists what the instance type has"),
 )
 CGROUP_V1 = (
-    StandIn(
-        "stat", "/usr/local/sbin/stat", "this host has cgroup v1, which a node refuses; asked for it, says v2"
-    ),
-    StandIn(
-        "kubeadm",
-        "/usr/local/sbin/kubeadm",
-        "this host has cgroup v1, which kubeadm refuses before anything starts",
-    ),
+    StandIn("stat", _SBIN, "this host has cgroup v1, which a node refuses; asked for it, says v2"),
+    StandIn("kubeadm", _SBIN, "this host has cgroup v1, which kubeadm refuses before anything starts"),
 )
-UNSYNCHRONISED = StandIn(
-    "timedatectl", "/usr/local/sbin/timedatectl", "the clock is the host's, and nobody synchronises it"
-)
+UNSYNCHRONISED = StandIn("timedatectl", _SBIN, "the clock is the host's, and nobody synchronises it")
 
 
 def stand_ins(*, unified: bool, synchronised: bool) -> Iterator[StandIn]:

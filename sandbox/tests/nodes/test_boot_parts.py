@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sandbox.nodes.cloudinit import UserDataError, WrittenFile, parse
 from sandbox.nodes.faults import Faults
-from sandbox.record import RECORD_BYTES, Origin, encode, mask
+from sandbox.record import RECORD_BYTES, encode, mask, rfc3339
 
 PARAMETERS = {key: f"/demo/{key}" for key in ("join", "kubeconfig", "encryptionKey", "hostsPath", "status")}
 NODE = {
@@ -34,8 +34,8 @@ STEPS = {
     "path": "/etc/kubepark/steps",
     "content": "# name deadline when\nclock 60 boot\njoin 90 once /etc/x\n",
 }
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ORIGIN = Origin(instance_id="i-0", node="worker01", generation=3, boot_id="b", attempt=2, since=NOW)
+WHO = {"instanceId": "i-0", "node": "worker01", "generation": 3, "bootId": "b", "attempt": 2}
+ORIGIN = {**WHO, "since": rfc3339(datetime(2026, 1, 1, tzinfo=UTC))}
 
 
 def cloud_config(*files: dict[str, Any], packed: bool = True) -> bytes:
