@@ -13,7 +13,6 @@ import yaml
 from sandbox import local_cloud
 from sandbox.config import load
 from sandbox.ports import free_port, holder_of
-from sandbox.processes import MARK
 from sandbox.tests.tools import kill
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,18 +38,6 @@ def config(tmp_path, monkeypatch):
 def pids(config):
     supervisor = local_cloud.supervisor(config)
     return {name: supervisor.pid(name) for name in supervisor.records()}
-
-
-def marked(config):
-    """Every process on this machine that was started for this sandbox."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == str(config.state_file):
-                found.append(process.pid)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_started_once_restarted_and_stopped(config):
@@ -83,7 +70,7 @@ def test_started_once_restarted_and_stopped(config):
     assert local_cloud.status(config).epoch not in (None, born)
 
     assert set(local_cloud.stop(config)) == {"boot", "emulator"}
-    assert marked(config) == []
+    assert list(local_cloud.supervisor(config).strays()) == []
     assert holder_of("127.0.0.1", config.aws.port) is None
     assert local_cloud.stop(config) == []
     ended = local_cloud.status(config)

@@ -78,10 +78,7 @@ class Project:
         return {line.split()[1]: line.split()[2] for line in lines}
 
     def ciphers(self) -> dict[str, str]:
-        found: dict[str, str] = json.loads(self.workspace.config.secrets_file.read_text())["sandbox"][
-            "values"
-        ]
-        return found
+        return dict(json.loads(self.workspace.config.secrets_file.read_text())["sandbox"]["values"])
 
 
 @pytest.fixture
@@ -94,11 +91,8 @@ def test_each_person_gets_a_password_that_fits_the_hash_and_no_secret_is_anywher
     project: Project,
 ) -> None:
     project.prepare()
-    passwords, hashes, client = (
-        project.passwords(),
-        project.config("passwordHashes"),
-        project.config("oidcClientSecret"),
-    )
+    passwords, hashes = project.passwords(), project.config("passwordHashes")
+    client = project.config("oidcClientSecret")
     assert set(passwords) == set(hashes) == {"ana", "bo"}
     for person, password in passwords.items():
         assert bcrypt.checkpw(password.encode(), hashes[person].encode())
@@ -179,10 +173,9 @@ def test_what_env_prints_leaves_a_shell_as_the_command_s_own_environment(
     )  # fmt: skip
     shown = json.loads(shell.stdout)
     assert "theirs" not in shown.values()
-    expected = workspace.environment()
-    assert {name: shown[name] for name in expected if name not in ("_", "SHLVL", "OLDPWD")} == {
-        name: value for name, value in expected.items() if name not in ("_", "SHLVL", "OLDPWD")
-    }
+    shells = ("_", "SHLVL", "OLDPWD")
+    expected = {name: value for name, value in workspace.environment().items() if name not in shells}
+    assert {name: shown[name] for name in expected} == expected
 
 
 DEAD = 2**22 + 1  # above every pid that there is
@@ -222,9 +215,8 @@ def test_people_in_a_file_of_their_own_get_passwords_and_a_broken_file_is_left_t
     project: Project,
 ) -> None:
     path = project.root / "Pulumi.sandbox.yaml"
-    path.write_text(
-        path.read_text().partition("  kubepark:people")[0] + "  kubepark:peopleFile: people.yaml\n"
-    )
+    others = path.read_text().partition("  kubepark:people")[0]
+    path.write_text(f"{others}  kubepark:peopleFile: people.yaml\n")
     listed = project.root / "people.yaml"
     listed.write_text("- {name: eve, email: eve@example.org}\n")
     project.prepare()

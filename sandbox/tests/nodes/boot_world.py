@@ -124,12 +124,8 @@ class World:
             self._role(node)
 
     def reset_status(self, node: str) -> None:
-        self.ssm.put_parameter(
-            Name=self.naming.status_parameter(node),
-            Type="String",
-            Value='{"schema":1,"phase":"pending"}',
-            Overwrite=True,
-        )
+        name, value = self.naming.status_parameter(node), '{"schema":1,"phase":"pending"}'
+        self.ssm.put_parameter(Name=name, Type="String", Value=value, Overwrite=True)
 
     def _role(self, node: NodePlan) -> None:
         self.iam.create_role(RoleName=node.name, AssumeRolePolicyDocument=json.dumps(ASSUME_BY_EC2))

@@ -19,9 +19,8 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces need root"
 
 
 def once(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=30, check=False
-    )
+    options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 60}
+    return subprocess.run(command, env={**os.environ, **variables}, **options, check=False)
 
 
 @contextmanager

@@ -163,9 +163,8 @@ def test_two_of_dex_start_together_where_the_program_has_made_what_they_need(
     assert (answer.returncode, "failed to list connectors" in answer.stderr) == (2, True)
     applied = apiserver.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", manifests=needed)
     assert applied.returncode == 0, applied.stderr
-    crds = [
-        f"crd/{item['metadata']['name']}" for item in needed if item["kind"] == "CustomResourceDefinition"
-    ]
+    names = [item["metadata"]["name"] for item in needed if item["kind"] == "CustomResourceDefinition"]
+    crds = [f"crd/{name}" for name in names]
     apiserver.kubectl("wait", "--for=condition=Established", "--timeout=30s", *crds)
     # For a moment the server answers 429, which kubectl waits for and Dex does not.
     served = apiserver.kubectl("get", "connectors.dex.coreos.com,authrequests.dex.coreos.com", "-n", "auth")

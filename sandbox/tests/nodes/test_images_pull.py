@@ -29,6 +29,8 @@ from sandbox.build.toolchain import ensure_programs
 from sandbox.files import cache_dir
 from sandbox.nodes.choice import obstacle
 from sandbox.tests.build.upstream_registry import UpstreamRegistry, served
+from sandbox.tests.nodes.commands import once
+from sandbox.tests.nodes.test_images_gpu import GPUS
 
 pytestmark = pytest.mark.sandbox
 CONFIG = """
@@ -47,7 +49,6 @@ disable = true
 path = "{folder}/opt"
 """
 GROUP = "kubepark-images-"  # what the containers' cgroups are called by
-GPUS = [f"GPU-0000000{number}-1111-2222-3333-444444444444" for number in range(2)]
 
 
 class Node:
@@ -96,7 +97,7 @@ class Node:
         settings.touch()
         endpoint = f"unix://{self.address}"
         options = ["--config", settings, "--runtime-endpoint", endpoint, "--image-endpoint", endpoint]
-        return self._run([self.programs["crictl"], *options, *arguments])
+        return once(self.programs["crictl"], *options, *arguments)
 
     def run(self, reference: str, *command: str, gpus: str | None = None, given: Path | None = None):
         """A container to its end. `gpus` is NVIDIA_VISIBLE_DEVICES and asks for NVIDIA's runtime; with
@@ -110,13 +111,7 @@ class Node:
         ctr = [self.programs["ctr"], "--address", self.address, "--namespace", "k8s.io", "run", "--rm"]
         name = f"{GROUP}{uuid.uuid4().hex[:8]}"
         options += ["--fifo-dir", str(self.folder / "fifos"), "--cgroup", f"/{name}"]
-        return self._run([*ctr, *options, reference, name, *command])
-
-    @staticmethod
-    def _run(command) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
-        )
+        return once(*ctr, *options, reference, name, *command)
 
 
 @pytest.fixture(scope="module")
@@ -204,11 +199,9 @@ def test_an_image_of_another_registry_is_pulled_through_and_runs(node, catalogue
 
 
 def test_a_container_runs_and_ends_with_its_programs_code(pulled):
-    assert (
-        pulled.run("kubepark.local/probe:1", "/bin/probe", "print", "hello", "there").stdout
-        == "hello there\n"
-    )
-    failed = pulled.run("kubepark.local/probe:1", "/bin/probe", "resolve")
+    probe = ("kubepark.local/probe:1", "/bin/probe")
+    assert pulled.run(*probe, "print", "hello", "there").stdout == "hello there\n"
+    failed = pulled.run(*probe, "resolve")
     assert failed.returncode == 2
     assert "usage: probe" in failed.stderr
 
@@ -267,9 +260,8 @@ VECTOR_ADD = "nvcr.io/nvidia/k8s/cuda-sample:vectoradd-cuda12.5.0"
 def test_a_container_sees_the_gpus_that_it_asked_for(pulled, gpus, asked, seen):
     answer = pulled.run(VECTOR_ADD, gpus=asked)
     assert answer.returncode == 0, answer.stderr
-    assert [
-        line.split("UUID: ")[1].rstrip(")") for line in answer.stdout.splitlines() if "UUID" in line
-    ] == seen
+    lines = [line for line in answer.stdout.splitlines() if "UUID" in line]
+    assert [line.split("UUID: ")[1].rstrip(")") for line in lines] == seen
     assert answer.stdout.startswith("[Vector addition of 50000 elements]\nStand-in without CUDA")
     assert answer.stdout.endswith("Test PASSED\nDone\n")
 
@@ -285,10 +277,8 @@ def test_a_container_that_asked_for_none_has_none(pulled, gpus, asked):
 def test_a_container_does_not_start_with_a_gpu_that_is_not_there(pulled, gpus):
     answer = pulled.run(VECTOR_ADD, gpus=GPUS[0].replace("0", "9"))
     assert answer.returncode != 0
-    assert (
-        "nvidia-container-cli: device error: GPU-99999999-1111-2222-3333-444444444444: unknown device"
-        in answer.stderr
-    )
+    said = "nvidia-container-cli: device error: GPU-99999999-1111-2222-3333-444444444444: unknown device"
+    assert said in answer.stderr
 
 
 def test_a_container_does_not_start_with_gpus_on_a_machine_without_a_driver(pulled):

@@ -12,7 +12,6 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
-from pathlib import Path
 
 import pytest
 
@@ -170,10 +169,8 @@ def network_of_the_host():
 def test_all_machines_of_a_stack_are_plugged_in_at_once(vpc):
     """Each boots in a thread of its own, and the first ones find no switch."""
     with ThreadPoolExecutor(5) as pool:
-        paths = pool.map(
-            lambda number: vpc.attach(f"i-0123456789abcdef{number}", IPv4Interface(f"10.0.0.1{number}/24")),
-            range(5),
-        )
+        names = [f"i-0123456789abcdef{number}" for number in range(5)]
+        paths = pool.map(vpc.attach, names, [IPv4Interface(f"10.0.0.1{number}/24") for number in range(5)])
         assert all("default via 10.0.0.1 dev eth0" in run(path, ["ip", "route"]) for path in paths)
 
 
@@ -302,23 +299,15 @@ def test_what_is_outside_is_reached_by_those_whose_routes_lead_there(vpc, nft):
 # -- pod network -----------------------------------------------------------------------------------
 
 
-def member(name, number, namespace=Path("/nowhere"), root=Path("/nowhere")):
-    return Member(
-        name=name,
-        address=f"10.0.0.1{number}",
-        pods=IPv4Network(f"192.168.{number}.0/24"),
-        namespace=namespace,
-        root=root,
-    )
-
-
 @needs_root
 def test_two_nodes_with_a_pod_network(vpc, nft, tmp_path):
     members = []
     for number, name in enumerate("ab", start=1):
-        namespace = vpc.attach(f"i-{name}", IPv4Interface(f"10.0.0.1{number}/24"))
-        run(namespace, ["ip", "addr", "add", f"192.168.{number}.5/32", "dev", "lo"])  # a pod's
-        members.append(member(name, number, namespace, tmp_path / name))
+        address, pods = f"10.0.0.1{number}", IPv4Network(f"192.168.{number}.0/24")
+        space = vpc.attach(f"i-{name}", IPv4Interface(f"{address}/24"))
+        run(space, ["ip", "addr", "add", f"{pods[5]}/32", "dev", "lo"])  # a pod's
+        root = tmp_path / name
+        members.append(Member(name=name, address=address, pods=pods, namespace=space, root=root))
     network, pool = PodNetwork(nft), IPv4Network("192.168.0.0/16")
     assert network.connect(pool, members) == ["a", "b"]
     assert network.connect(pool, members) == [], "nothing to do"
