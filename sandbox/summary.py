@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sandbox import local_cloud
 from sandbox.build.images.catalogue import OWN_TAG
+from sandbox.errors import SandboxError
+from sandbox.processes import output
 from sandbox.workspace import Workspace
 
 GPU = "nvidia.com/gpu"
@@ -124,16 +125,12 @@ def _live_nodes(workspace: Workspace) -> dict[str, Mapping[str, Any]]:
     kubectl = workspace.config.bin_dir / "kubectl"
     if not (workspace.config.kubeconfig.exists() and kubectl.exists()):
         return {}
-    done = subprocess.run(
-        [
-            *(kubectl, "--kubeconfig", workspace.config.kubeconfig, "get", "nodes", "-o", "json"),
-            "--request-timeout=5s",  # of a control plane that is parked
-        ],
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    items = json.loads(done.stdout)["items"] if done.returncode == 0 else []
+    command = [str(kubectl), "--kubeconfig", str(workspace.config.kubeconfig), "get", "nodes", "-o", "json"]
+    limit = "--request-timeout=5s"  # of a control plane that is parked
+    try:
+        items = json.loads(output([*command, limit], timeout=30))["items"]
+    except SandboxError:
+        return {}
     return {item["metadata"]["name"]: item for item in items}
 
 

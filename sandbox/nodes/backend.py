@@ -25,7 +25,6 @@ from sandbox.nodes.faults import Faults
 from sandbox.processes import Supervisor
 
 WORKERS = 6
-API_PORT = 6443
 SOON = 0.5  # seconds between looks at something that is awaited
 _RETRY = 2.0  # seconds after an error
 IDLE = 30.0  # seconds between looks at a node that is done

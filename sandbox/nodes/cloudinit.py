@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -19,6 +20,7 @@ STEPS_FILE = "/etc/kubepark/steps"
 INIT_TEMPLATE = "/etc/kubepark/kubeadm-init.yaml.tmpl"
 JOIN_TEMPLATE = "/etc/kubepark/kubeadm-join.yaml.tmpl"
 MASTER = "master"
+API_PORT = 6443
 _KEYS = ("cluster", "node", "role", "generation", "masterGeneration", "region", "privateIp", "parameters")
 _PARAMETERS = ("join", "kubeconfig", "encryptionKey", "hostsPath", "status")
 
@@ -54,6 +56,11 @@ class UserData:
     @property
     def generation(self) -> int:
         return int(self.node["generation"])
+
+    @property
+    def api_port(self) -> int:
+        """Where the API is found on this host: the port of its address, if the user data names one."""
+        return urlsplit(str(self.node.get("apiEndpoint") or "")).port or API_PORT
 
     def parameter(self, key: str) -> str:
         """Name of one of the node's parameters: join, kubeconfig, encryptionKey, hostsPath, status."""

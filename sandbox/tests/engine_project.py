@@ -94,8 +94,7 @@ class EngineProject:
     def deployment(self) -> dict[str, Any]:
         """The state as the file backend has it."""
         document = json.loads(self.checkpoint_file.read_text(encoding="utf-8"))
-        found: dict[str, Any] = document["checkpoint"].get("latest") or {}
-        return found
+        return document["checkpoint"].get("latest") or {}
 
     @property
     def checkpoint_file(self) -> Path:
@@ -106,8 +105,7 @@ class EngineProject:
         return self.root / f"Pulumi.{STACK}.yaml"
 
     def resources(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.deployment().get("resources") or []
-        return found
+        return self.deployment().get("resources") or []
 
     def names(self) -> list[str]:
         """Resources in the state, but for the stack and the providers."""

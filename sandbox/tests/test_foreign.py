@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -46,8 +45,7 @@ def of(text: str = TEXT) -> Foreign:
 
 
 def dumped(found: Foreign) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load(io.StringIO(stackfile.dump(found.document)))
-    return document
+    return yaml.safe_load(stackfile.dump(found.document))
 
 
 def test_every_encrypted_value_has_a_stand_in_of_the_right_form() -> None:

@@ -25,8 +25,8 @@ from sandbox.aws.serve import Application, NoAnswer, Serving, serve
 from sandbox.files import atomic_write
 from sandbox.nodes import kubelet
 from sandbox.nodes.api import ApiError, Unavailable
-from sandbox.nodes.backend import API_PORT, SOON, Node, Power
-from sandbox.nodes.cloudinit import UserData
+from sandbox.nodes.backend import SOON, Node, Power
+from sandbox.nodes.cloudinit import API_PORT, UserData
 from sandbox.nodes.real import cgroups, image, launch, netns
 from sandbox.nodes.real.disk import RealDisk
 from sandbox.nodes.real.forward import Forwarder
@@ -53,19 +53,13 @@ class RealNode(Node):
     def __init__(self, backend: RealBackend, disk: RealDisk) -> None:
         super().__init__(backend.account, disk)
         self.backend = backend
+        self.process = f"node-{disk.instance_id}"
+        self.namespace = backend.vpc.namespace(disk.instance_id)
         self.api_port = 0  # of a master that runs: the port of this host where its API answers
         self._services: list[Serving] = []
         self._forwarder: Forwarder | None = None
         self._ending: float | None = None  # since when it is asked to switch itself off (monotonic)
         self._asked = False  # whether it took that order
-
-    @property
-    def process(self) -> str:
-        return f"node-{self.disk.instance_id}"
-
-    @property
-    def namespace(self) -> Path:
-        return self.backend.vpc.namespace(self.disk.instance_id)
 
     @property
     def root(self) -> Path | None:
@@ -158,11 +152,10 @@ class RealNode(Node):
     def _expose(self, instance: Instance, data: UserData) -> None:
         """The master's API at the address on this host that its user data names for operators."""
         if self._forwarder is None:
-            port = urlsplit(str(data.node.get("apiEndpoint") or "")).port or API_PORT
-            listener = socket.create_server((LOOPBACK, port))
+            listener = socket.create_server((LOOPBACK, data.api_port))
             address, vpc = instance.private_ip, self.backend.vpc.path
             self._forwarder = Forwarder(listener, lambda: netns.connect(vpc, address, API_PORT))
-            self.api_port = port
+            self.api_port = data.api_port
 
     def go_off(self) -> float:
         if not self._ended():

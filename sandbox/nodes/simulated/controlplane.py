@@ -50,11 +50,8 @@ class ControlPlane:
         self.tools = tools
         self.supervisor = supervisor
         self.port = port
+        self.server = f"https://{LOOPBACK}:{port}"
         self._restart: dict[str, tuple[float, float]] = {}  # component -> (not before, last pause)
-
-    @property
-    def server(self) -> str:
-        return f"https://{LOOPBACK}:{self.port}"
 
     @property
     def initialised(self) -> bool:

@@ -14,7 +14,6 @@ import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -22,7 +21,8 @@ from sandbox.aws.cloud import Instance
 from sandbox.errors import SandboxError
 from sandbox.files import atomic_write
 from sandbox.nodes.api import ApiError, Unavailable
-from sandbox.nodes.backend import API_PORT, IDLE, SOON, Node, Power
+from sandbox.nodes.backend import IDLE, SOON, Node, Power
+from sandbox.nodes.cloudinit import API_PORT
 from sandbox.nodes.disk import SimulatedDisk
 from sandbox.nodes.simulated import kubelet
 from sandbox.nodes.simulated.controlplane import configuration, registration
@@ -163,7 +163,7 @@ class SimulatedNode(Node):
 
     def _initialise(self) -> None:
         """A control plane that runs, at each look: a boot or the start of one may have been cut off."""
-        plane = self.backend.claim(self, self._port)
+        plane = self.backend.claim(self, self.user_data.api_port)
         if plane is None:
             raise Unavailable("another master is still there")
         text = self._document()
@@ -171,10 +171,6 @@ class SimulatedNode(Node):
             self._write_encryption(text)
             plane.initialise(text)
         self.backend.up(text)
-
-    @property
-    def _port(self) -> int:
-        return urlsplit(str(self.user_data.node.get("apiEndpoint") or "")).port or API_PORT
 
     def _write_encryption(self, document: str) -> None:
         """The key for Secrets in etcd, where the API server's flag says, and its copy in Parameter Store."""
@@ -194,7 +190,8 @@ class SimulatedNode(Node):
 
     def _publish(self) -> None:
         """The operator's kubeconfig, then the join record with a fresh token."""
-        plane, data, instance = self.backend.claim(self, self._port), self.user_data, self.running_instance()
+        data, instance = self.user_data, self.running_instance()
+        plane = self.backend.claim(self, data.api_port)
         if plane is None:
             raise Unavailable("another master is there")
         address = f"https://{instance.public_ip or instance.private_ip}:{API_PORT}"

@@ -12,10 +12,6 @@ def meta(name: str, namespace: str | None = None) -> Manifest:
     return {"name": name, **({"namespace": namespace} if namespace else {})}
 
 
-def namespace(name: str) -> Manifest:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta(name)}
-
-
 def pod_spec(**extra: Any) -> Manifest:
     return {"containers": [{"name": "main", "image": "registry.example/main:1"}], **extra}
 

@@ -74,11 +74,10 @@ class World:
         subnet = self.ec2.create_subnet(VpcId=self.vpc, CidrBlock=str(SUBNET), AvailabilityZone=f"{REGION}a")
         self.subnet = subnet["Subnet"]["SubnetId"]
         self.ec2.modify_subnet_attribute(SubnetId=self.subnet, MapPublicIpOnLaunch={"Value": True})
-        gateway = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
-        self.ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=self.vpc)
+        self.gateway = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        self.ec2.attach_internet_gateway(InternetGatewayId=self.gateway, VpcId=self.vpc)
         self.table = self.ec2.create_route_table(VpcId=self.vpc)["RouteTable"]["RouteTableId"]
         self.ec2.associate_route_table(RouteTableId=self.table, SubnetId=self.subnet)
-        self.gateway = gateway
         self.add_route()
         self.groups = {
             name: self.ec2.create_security_group(GroupName=name, Description=name, VpcId=self.vpc)["GroupId"]
@@ -87,9 +86,8 @@ class World:
         self.allow_api()
 
     def add_route(self) -> None:
-        self.ec2.create_route(
-            RouteTableId=self.table, DestinationCidrBlock="0.0.0.0/0", GatewayId=self.gateway
-        )
+        everywhere = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": self.gateway}
+        self.ec2.create_route(RouteTableId=self.table, **everywhere)
 
     def remove_route(self) -> None:
         self.ec2.delete_route(RouteTableId=self.table, DestinationCidrBlock="0.0.0.0/0")
@@ -196,8 +194,7 @@ class World:
         return str(answer["Parameter"]["Value"])
 
     def status(self, node: str) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads(self.parameter(self.naming.status_parameter(node)))
-        return record
+        return json.loads(self.parameter(self.naming.status_parameter(node)))
 
     def reached(self, node: str, phase: str, seconds: float = 30.0, attempt: int = 0) -> dict[str, Any]:
         """The node's record once it has this phase, from its current instance."""
@@ -221,10 +218,9 @@ class World:
 
     def node(self, name: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] | None = self.api().find(f"/api/v1/nodes/{name}")
+            return self.api().find(f"/api/v1/nodes/{name}")
         except (Unavailable, ApiError):
             return None
-        return found
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def processes(cluster: World) -> dict[str, Any]:
 
 def gpus(cluster: World) -> str | None:
     status = there(cluster, "gpu01")["status"]
-    found: str | None = status["allocatable"].get("nvidia.com/gpu")
+    found = status["allocatable"].get("nvidia.com/gpu")
     assert status["capacity"].get("nvidia.com/gpu") == found
     return found
 
@@ -99,7 +99,8 @@ def install_calico(api: Api) -> None:
 
 
 def install_operator(api: Api) -> None:
-    api.post("/api/v1/namespaces", objects.namespace("tigera-operator"))
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": objects.meta("tigera-operator")}
+    api.post("/api/v1/namespaces", space)
     everywhere = objects.pod_spec(hostNetwork=True, tolerations=[{"operator": "Exists"}])
     deployment = objects.workload("Deployment", "tigera-operator", "tigera-operator", everywhere, 1)
     api.post("/apis/apps/v1/namespaces/tigera-operator/deployments", deployment)

@@ -25,12 +25,10 @@ AUDIT = "/etc/kubernetes/audit-policy.yaml"
 def manifest(program: str, *flags: str, **volumes: tuple[str, str, str]) -> dict[str, Any]:
     """A static pod; `volumes`: name -> host path, mount path, type."""
     mounts = [{"name": name, "mountPath": path} for name, (_, path, _) in volumes.items()]
-    hosts = [
-        {"name": name, "hostPath": {"path": path, "type": kind}} for name, (path, _, kind) in volumes.items()
-    ]
-    return {
-        "spec": {"containers": [{"command": [program, *flags], "volumeMounts": mounts}], "volumes": hosts}
-    }
+    paths = {name: {"path": path, "type": kind} for name, (path, _, kind) in volumes.items()}
+    hosts = [{"name": name, "hostPath": path} for name, path in paths.items()]
+    container = {"command": [program, *flags], "volumeMounts": mounts}
+    return {"spec": {"containers": [container], "volumes": hosts}}
 
 
 def test_paths_follow_the_mounts(tmp_path: Path) -> None:
@@ -138,9 +136,8 @@ def test_failed_start_says_why_and_the_next_attempt_is_clean(plane: ControlPlane
         plane.initialise(document(**wanting))
     assert not plane.initialised
     first = x509.load_pem_x509_certificate((plane.etc / "pki/ca.crt").read_bytes()).serial_number
-    (plane.root / AUDIT.lstrip("/")).write_text(
-        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None}]\n"
-    )
+    policy = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None}]\n"
+    (plane.root / AUDIT.lstrip("/")).write_text(policy)
     plane.initialise(document(**wanting))
     assert x509.load_pem_x509_certificate((plane.etc / "pki/ca.crt").read_bytes()).serial_number != first
 
