@@ -141,10 +141,8 @@ def not_yaml(name: str, error: Exception) -> SandboxError:
     """The library's error in one line: where and what, without its own advice and without values."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     if mark and problem:
-        problem = problem.partition(" with value ")[0]
-        return SandboxError(
-            f"{name} is not valid YAML: line {mark.line + 1}, column {mark.column + 1}: {problem}"
-        )
+        where = f"line {mark.line + 1}, column {mark.column + 1}"
+        return SandboxError(f"{name} is not valid YAML: {where}: {problem.partition(' with value ')[0]}")
     return SandboxError(f"{name} is not valid YAML: {error}")
 
 

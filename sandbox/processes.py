@@ -145,9 +145,8 @@ class Supervisor:
                 raise SandboxError(f"{ended}\n{self.tail(name, offset)}")
             if time.monotonic() > deadline:
                 self.stop(name)
-                raise SandboxError(
-                    f"{name} did not get ready within {timeout:.0f} s\n{self.tail(name, offset)}"
-                )
+                late = f"{name} did not get ready within {timeout:.0f} s"
+                raise SandboxError(f"{late}\n{self.tail(name, offset)}")
             time.sleep(pause)
             pause = min(pause * 1.5, 0.5)
 

@@ -91,10 +91,9 @@ def generated_paths(document: Any, root: Path) -> list[str]:
     config = document["config"]
     own = [] if CLIENT_SECRET in config else [CLIENT_SECRET]
     hashes = _without(config.get(HASHES), people_of(config, root), "name")
-    connectors = config.get(CONNECTORS)
-    clients = _without(
-        config.get(CONNECTOR_SECRETS), connectors if isinstance(connectors, list) else [], "id"
-    )
+    listed = config.get(CONNECTORS)
+    connectors = listed if isinstance(listed, list) else []
+    clients = _without(config.get(CONNECTOR_SECRETS), connectors, "id")
     return [*own, *(_path(HASHES, each) for each in hashes), *(_path(CONNECTOR_SECRETS, e) for e in clients)]
 
 

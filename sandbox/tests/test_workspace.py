@@ -39,10 +39,9 @@ class Project:
         bin_dir = folder / ".sandbox" / "bin"
         install_cli(bin_dir.parent / "cli", tool("pulumi"), ROOT)
         bin_dir.mkdir()
-        script = (
-            f'#!/bin/sh\nprintf "%s\\n" "$*" >> {shlex.quote(str(self.calls))}\nexec ../cli/pulumi "$@"\n'
-        )
-        (bin_dir / "pulumi").write_text(script.replace("../cli", shlex.quote(str(bin_dir.parent / "cli"))))
+        calls, cli = (shlex.quote(str(path)) for path in (self.calls, bin_dir.parent / "cli"))
+        script = f'#!/bin/sh\nprintf "%s\\n" "$*" >> {calls}\nexec {cli}/pulumi "$@"\n'
+        (bin_dir / "pulumi").write_text(script)
         (bin_dir / "pulumi").chmod(0o755)
         self.workspace = Workspace(config.load(folder))
 

@@ -27,16 +27,12 @@ def test_two_programs_have_their_own_secrets_in_one_state(
         file.write_text(stackfile.dump(found.document), encoding="utf-8")
         project.workspace = Workspace(replace(project.workspace.config, stack_file=file), found.secrets)
         project.prepare()
-        seen.append(
-            {"hashes": project.config("passwordHashes"), "client": project.config("oidcClientSecret")}
-        )
-        assert found.secrets is not None
-        assert seen[-1]["hashes"]["bo"] == found.secrets['kubepark:passwordHashes["bo"]']
-        assert project.config("connectors[0].clientId") == found.secrets['kubepark:connectors[0]["clientId"]']
-        assert (
-            project.config("connectorSecrets")["github"]
-            == found.secrets['kubepark:connectorSecrets["github"]']
-        )
+        seen.append({key: project.config(key) for key in ("passwordHashes", "oidcClientSecret")})
+        given = found.secrets
+        assert given is not None
+        assert seen[-1]["passwordHashes"]["bo"] == given['kubepark:passwordHashes["bo"]']
+        assert project.config("connectors[0].clientId") == given['kubepark:connectors[0]["clientId"]']
+        assert project.config("connectorSecrets")["github"] == given['kubepark:connectorSecrets["github"]']
     assert seen[0] == seen[2]
     assert seen[0] != seen[1]
     assert project.passwords() == {}, "nothing was generated"

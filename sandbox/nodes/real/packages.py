@@ -186,17 +186,15 @@ def kernel(release: str, version: str) -> list[Package]:
 
     Source of the names: Canonical's restricted modules (linux-restricted-modules-aws).
     """
-    module = f"linux-modules-nvidia-{NVIDIA_BRANCH}-open"
+    module, stub = f"linux-modules-nvidia-{NVIDIA_BRANCH}-open", "a stand-in\n"
     return [
-        Package(
-            f"linux-image-{release}", version, ARCHIVE, files={f"/boot/vmlinuz-{release}": "a stand-in\n"}
-        ),
+        Package(f"linux-image-{release}", version, ARCHIVE, files={f"/boot/vmlinuz-{release}": stub}),
         Package("linux-image-aws", version, ARCHIVE, {"Depends": f"linux-image-{release} (= {version})"}),
         Package(
             f"{module}-{release}",
             version,
             ARCHIVE,
-            files={f"{KERNEL_MODULES}/{release}/nvidia": "a stand-in\n"},
+            files={f"{KERNEL_MODULES}/{release}/nvidia": stub},
             configure=f"{HOME}/modules\n",
         ),
         Package(f"{module}-aws", version, ARCHIVE, {"Depends": f"{module}-{release} (= {version})"}),

@@ -140,12 +140,10 @@ def _keyring(folder: Path) -> Path:
 
 
 def _make(made_of: Distribution, cache: Path) -> RootFs:
-    program = unpacked(("mmdebstrap",), cache) / "usr/bin"
+    program, what = unpacked(("mmdebstrap",), cache) / "usr/bin", "the machines' root file system"
     with (
         tempfile.TemporaryDirectory(dir=cache, prefix=".rootfs-") as name,
-        step(
-            f"making the machines' root file system of {made_of.suite}", "made the machines' root file system"
-        ),
+        step(f"making {what} of {made_of.suite}", f"made {what}"),
     ):
         folder = Path(name)
         staged = folder / "made"

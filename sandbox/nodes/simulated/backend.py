@@ -143,9 +143,8 @@ class SimulatedBackend(NodeBackend[SimulatedNode]):
         for node in nodes:
             name, machine = node["metadata"]["name"], self.nodes.get(instance_id(node))
             if machine is None:  # terminated; on AWS the master's timer sees to it
-                api.request(
-                    "DELETE", f"/api/v1/nodes/{name}", {"preconditions": {"uid": node["metadata"]["uid"]}}
-                )
+                this = {"preconditions": {"uid": node["metadata"]["uid"]}}
+                api.request("DELETE", f"/api/v1/nodes/{name}", this)
             elif node in ready:
                 kubelet.set_ready(api, node)
             elif machine.gpus and _runs(node):
