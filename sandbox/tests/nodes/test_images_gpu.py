@@ -165,9 +165,8 @@ def test_the_runtime_passes_on_whatever_creates_no_container(programs, runc, tmp
 def test_the_runtime_leaves_a_bundle_without_gpus_as_it_is(programs, runc, tmp_path, option):
     bundle = tmp_path / "bundle"
     bundle.mkdir()
-    text = (
-        '{"process": {"env": ["A=b", "NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_VISIBLE_DEVICES=void"]}, "x": 1}'
-    )
+    variables = '["A=b", "NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_VISIBLE_DEVICES=void"]'
+    text = f'{{"process": {{"env": {variables}}}, "x": 1}}'
     (bundle / "config.json").write_text(text)
     given = [each.format(bundle) for each in option]
     arguments = ["--root", "/r", "create", *given, "--pid-file", "p", "box"]
