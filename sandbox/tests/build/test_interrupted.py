@@ -99,7 +99,7 @@ def until(what, happened, process):
 
 
 PHASES = {
-    "looking for the hosts": lambda hosts, machine: any(line.startswith("HEAD ") for line in hosts.asked),
+    "looking for the hosts": lambda hosts, machine: bool(hosts.asked),
     "downloading": lambda hosts, machine: f"GET {hosts.archive}" in hosts.asked,
     "building": lambda hosts, machine: Path(machine["GO_STARTED"]).exists(),
 }
