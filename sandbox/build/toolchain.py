@@ -10,16 +10,16 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from sandbox.build.gomodules import MODULES, SANDBOX_MODULES, Plan, plan
 from sandbox.build.obtain import obtain, programs
+from sandbox.build.staged import make_once
 from sandbox.errors import SandboxError
-from sandbox.files import cache_dir, exclusive
+from sandbox.files import cache_dir
+from sandbox.processes import output
 
 OVERRIDE_VARIABLE = "KUBEPARK_TOOLS"  # a folder that has every built tool already
 PULUMI_VARIABLE = "KUBEPARK_PULUMI"  # "built": never take pulumi from PATH
@@ -71,18 +71,12 @@ def path_pulumi() -> Path | None:
     found = shutil.which("pulumi")
     if found is None or os.environ.get(PULUMI_VARIABLE) == "built":
         return None
+    variables = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
-        answer = subprocess.run(
-            [found, "version"],
-            env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        said = output([found, "version"], env=variables, timeout=30)
+    except SandboxError:
         return None
-    match = re.match(r"v(\d+)\.(\d+)\.", answer.stdout)
+    match = re.match(r"v(\d+)\.(\d+)\.", said)
     new_enough = match is not None and (int(match[1]), int(match[2])) >= MINIMUM_PULUMI
     return Path(found).resolve() if new_enough else None
 
@@ -99,17 +93,16 @@ def _link_farm(links: Mapping[str, Path], cache: Path) -> Path:
     """A folder of symlinks, named by what it points at, so that it never changes once made."""
     key = hashlib.sha256(repr(sorted((name, str(path)) for name, path in links.items())).encode())
     farm = cache / f"bin-{key.hexdigest()[:12]}"
-    with exclusive(cache / "bin.lock"):
-        if not farm.exists():
-            for old in cache.glob("bin-*"):  # of a checkout, or of tools, that are gone
-                if not all(link.exists() for link in old.iterdir()):
-                    shutil.rmtree(old)
-            with tempfile.TemporaryDirectory(dir=cache, prefix=".bin-") as folder:
-                staged = Path(folder) / "bin"
-                staged.mkdir()
-                for name, path in links.items():
-                    (staged / name).symlink_to(path)
-                staged.rename(farm)
+
+    def fill(staged: Path) -> None:
+        for old in cache.glob("bin-*"):  # of a checkout, or of tools, that are gone
+            if not all(link.exists() for link in old.iterdir()):
+                shutil.rmtree(old)
+        staged.mkdir()
+        for name, path in links.items():
+            (staged / name).symlink_to(path)
+
+    make_once(farm, "bin", ".bin-", fill)
     return farm
 
 
