@@ -14,11 +14,9 @@ from urllib.parse import urlsplit
 import urllib3
 
 from sandbox.build.releases import Asset, checksum
-from sandbox.build.web import Web, WebError, reading
+from sandbox.build.web import CHUNK, Web, WebError, reading
 from sandbox.errors import SandboxError
 from sandbox.progress import Report
-
-_CHUNK = 1 << 18
 
 
 class DownloadError(SandboxError):
@@ -84,7 +82,7 @@ def _download(url: str, target: Path, report: Report, stopped: threading.Event) 
     digest, done = hashlib.sha256(), 0
     with _answer(url) as answer, target.open("wb") as file:
         size = int(answer.headers.get("Content-Length") or 0)
-        for chunk in answer.stream(_CHUNK, decode_content=False):
+        for chunk in answer.stream(CHUNK, decode_content=False):
             if stopped.is_set():
                 raise DownloadError(f"{url}: stopped")
             file.write(chunk)

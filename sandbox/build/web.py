@@ -22,6 +22,7 @@ from urllib3.util import make_headers, parse_url
 
 from sandbox.config import is_loopback
 
+CHUNK = 1 << 18  # bytes that are handled at once
 DECIDE_SECONDS = 3.0  # in which a host answers, or does not answer here
 _READ_SECONDS = 20.0  # between two bytes; containerd gives up a silent registry after 30
 _REMEMBER_SECONDS = 30.0
@@ -74,8 +75,7 @@ class Web:
     """All hosts. Which of them answer is in memory only. Threads may share it."""
 
     def __init__(self, remember: float = _REMEMBER_SECONDS) -> None:
-        self._alive = Memory[bool](remember)
-        self._silent = Memory[str](remember)
+        self._silent = Memory[str](remember)  # why a host does not answer; "" if it does
         self._managers: dict[str | None, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._deciding: dict[str, threading.Lock] = {}
@@ -86,9 +86,10 @@ class Web:
         with self._lock:
             deciding = self._deciding.setdefault(host, threading.Lock())
         with deciding:
-            if self._alive.get(host):
-                return
-            reason = self._silent.get(host) or self._probe(host, url)
+            reason = self._silent.get(host)
+            if reason is None:
+                reason = self._probe(host, url)
+                self._silent.put(host, reason)
             if reason:
                 raise Unreachable(reason)
 
@@ -121,7 +122,8 @@ class Web:
                 timeout = urllib3.Timeout(connect=DECIDE_SECONDS, read=_READ_SECONDS)
                 response = self._send(method, url, shown, timeout, local=local)
             except Unreachable:
-                self._alive.forget(host)
+                if not self._silent.get(host):
+                    self._silent.forget(host)
                 raise
             location = response.get_redirect_location()
             if not location:
@@ -147,12 +149,7 @@ class Web:
         thread = threading.Thread(target=look, name=f"probe {host}", daemon=True)
         thread.start()
         thread.join(DECIDE_SECONDS)
-        reason = said[0] if said else _silence(url, f"nothing in {DECIDE_SECONDS:.0f} s")
-        if reason:
-            self._silent.put(host, reason)
-        else:
-            self._alive.put(host, True)
-        return reason
+        return said[0] if said else _silence(url, f"nothing in {DECIDE_SECONDS:.0f} s")
 
     def _send(
         self, method: str, url: str, headers: Mapping[str, str], timeout: urllib3.Timeout, *, local: bool

@@ -13,7 +13,7 @@ import os
 import platform
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -123,9 +123,10 @@ def _key(files: Files) -> str:
 
 def _write_archive(files: Files, out: IO[bytes]) -> None:
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for folder in sorted({"/tmp", *_folders([*files.copies, *files.links])}):
-            item = _item(folder, tarfile.DIRTYPE, 0o1777 if folder == "/tmp" else 0o755)
-            archive.addfile(item)
+        paths = (PurePosixPath(path) for path in (*files.copies, *files.links))
+        folders = {str(parent) for path in paths for parent in path.parents} - {"/"}
+        for folder in sorted({"/tmp", *folders}):
+            archive.addfile(_item(folder, tarfile.DIRTYPE, 0o1777 if folder == "/tmp" else 0o755))
         for path, source in sorted(files.copies.items()):
             executable = source.stat().st_mode & 0o111
             item = _item(path, tarfile.REGTYPE, 0o755 if executable else 0o644)
@@ -136,11 +137,6 @@ def _write_archive(files: Files, out: IO[bytes]) -> None:
             item = _item(path, tarfile.SYMTYPE, 0o777)
             item.linkname = target
             archive.addfile(item)
-
-
-def _folders(paths: Iterable[str]) -> set[str]:
-    """Every folder above the paths, but for the root itself."""
-    return {str(parent) for path in paths for parent in PurePosixPath(path).parents} - {"/"}
 
 
 def _item(path: str, kind: bytes, mode: int) -> tarfile.TarInfo:

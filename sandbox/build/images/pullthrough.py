@@ -21,16 +21,9 @@ import urllib3
 from werkzeug.wsgi import FileWrapper
 
 from sandbox.build.images.pulled import LIMIT_VARIABLE, Cache, open_in_use
-from sandbox.build.images.upstream import (
-    DIGEST,
-    MANIFEST_TYPES,
-    NAME,
-    TAG,
-    Upstream,
-)
-from sandbox.build.web import Memory, WebError
+from sandbox.build.images.upstream import DIGEST, MANIFEST_TYPES, NAME, TAG, Upstream
+from sandbox.build.web import CHUNK, Memory, WebError
 
-_CHUNK = 1 << 18
 _MANIFEST_BYTES = 4 << 20  # what the specification has registries take
 # containerd asks four times about what it is refused, and once more for a blob that was cut off.
 _REMEMBER_SECONDS = 5.0
@@ -95,7 +88,7 @@ class Download:
         assert self._file is not None, "it has begun"
         position = 0
         while (ready := self._after(position)) > position:
-            chunk = os.pread(self._file.fileno(), min(_CHUNK, ready - position), position)
+            chunk = os.pread(self._file.fileno(), min(CHUNK, ready - position), position)
             position += len(chunk)
             yield chunk
 
@@ -123,29 +116,25 @@ class Download:
         self._check(self.size or 0)
         hashed = hashlib.new(self._digest.partition(":")[0])
         with self._cache.receive(self.size or 0) as file:
-            self._begin(open_in_use(Path(file.name)))
-            for chunk in response.stream(_CHUNK, decode_content=False):
+            begun = open_in_use(Path(file.name))
+            weakref.finalize(self, begun.close)
+            self._tell(0, begun)
+            for chunk in response.stream(CHUNK, decode_content=False):
                 before = file.tell()
                 self._check(before + len(chunk))
                 hashed.update(chunk)
                 file.write(chunk)
                 file.flush()
-                self._tell(before)  # readers get the last bytes once all were verified
+                self._tell(before, begun)  # readers get the last bytes once all were verified
             if hashed.hexdigest() != self._digest.partition(":")[2]:
                 raise WebError(f"what came as {self._digest} is something else")
             size = file.tell()
             self._cache.keep(file, self._digest)
-            self._tell(size, finished=True)
+            self._tell(size, begun, finished=True)
 
-    def _begin(self, file: IO[bytes]) -> None:
-        weakref.finalize(self, file.close)
+    def _tell(self, ready: int, file: IO[bytes], *, finished: bool = False) -> None:
         with self._changed:
-            self._file = file
-            self._changed.notify_all()
-
-    def _tell(self, ready: int, *, finished: bool = False) -> None:
-        with self._changed:
-            self._ready, self._finished = ready, finished
+            self._ready, self._file, self._finished = ready, file, finished
             self._changed.notify_all()
 
     def _check(self, size: int) -> None:
@@ -181,7 +170,7 @@ class PullThrough:
             if isinstance(found, Download):
                 found.begun()
                 return Blob(found.size, found.chunks())
-            return Blob(os.fstat(found.fileno()).st_size, FileWrapper(found, _CHUNK))
+            return Blob(os.fstat(found.fileno()).st_size, FileWrapper(found, CHUNK))
 
     def blob_size(self, name: str, digest: str) -> int | None:
         """In bytes; None where its registry does not say. Raises `WebError`."""
@@ -228,7 +217,7 @@ class PullThrough:
         # Without the header the content says it; and the reason of a refusal is in no answer to HEAD.
         with self._upstream.ask("GET", name, "manifests", tag) as response:
             content = bytearray()
-            for chunk in response.stream(_CHUNK, decode_content=False):
+            for chunk in response.stream(CHUNK, decode_content=False):
                 content += chunk
                 if len(content) > _MANIFEST_BYTES:
                     raise WebError(f"its manifest has more than {_MANIFEST_BYTES} bytes")

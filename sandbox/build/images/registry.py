@@ -19,14 +19,13 @@ from werkzeug.wsgi import wrap_file
 from sandbox.build.images.catalogue import OWN_REGISTRY, Catalogue
 from sandbox.build.images.oci import MANIFEST_TYPE
 from sandbox.build.images.pullthrough import PullThrough
-from sandbox.build.web import WebError
+from sandbox.build.web import CHUNK, WebError
 from sandbox.files import append_json
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _BYTES = "application/octet-stream"
-_CHUNK = 1 << 18
 _ROUTES = Map(
     [
         Rule("/v2/", endpoint="base"),
@@ -102,25 +101,23 @@ class Registry:
             raise _Refused(403, "DENIED", f"{image}: {error}; the sandbox itself has {known}") from error
         if manifest.note:
             line["message"] = manifest.note
-        return _content(
-            request, [manifest.content], manifest.media_type, len(manifest.content), manifest.digest
-        )
+        return _content([manifest.content], manifest.media_type, len(manifest.content), manifest.digest)
 
     def _pulled_blob(self, request: Request, name: str, digest: str) -> Response:
         try:
             if request.method == "HEAD":
-                return _content(request, (), _BYTES, self.elsewhere.blob_size(name, digest), digest)
+                return _content((), _BYTES, self.elsewhere.blob_size(name, digest), digest)
             blob = self.elsewhere.blob(name, digest)
         except WebError as error:
             if error.status == 404:
                 raise _Refused(404, "BLOB_UNKNOWN", str(error)) from error
             raise _Refused(502, "UNKNOWN", str(error)) from error
-        return _content(request, blob.content, _BYTES, blob.size, digest)
+        return _content(blob.content, _BYTES, blob.size, digest)
 
     def _packed(self, request: Request, digest: str, media_type: str) -> Response:
         path = self.catalogue.store.path(digest)
-        content = () if request.method == "HEAD" else wrap_file(request.environ, path.open("rb"), _CHUNK)
-        return _content(request, content, media_type, path.stat().st_size, digest)
+        content = wrap_file(request.environ, path.open("rb"), CHUNK)
+        return _content(content, media_type, path.stat().st_size, digest)
 
 
 def _route(request: Request) -> tuple[str, dict[str, str]]:
@@ -134,10 +131,9 @@ def _route(request: Request) -> tuple[str, dict[str, str]]:
     return endpoint, dict(values)
 
 
-def _content(
-    request: Request, body: Iterable[bytes], media_type: str, size: int | None, digest: str
-) -> Response:
-    response = _response(() if request.method == "HEAD" else body, media_type)
+def _content(body: Iterable[bytes], media_type: str, size: int | None, digest: str) -> Response:
+    """To HEAD it answers without the body, which is closed."""
+    response = _response(body, media_type)
     response.direct_passthrough = True
     if size is not None:
         response.content_length = size
