@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sandbox.build.debian import unpacked
@@ -44,38 +45,36 @@ class Commands:
         what: str,
         source: Path,
         variables: Mapping[str, str],
-        seen: Callable[[str], bool] = lambda line: False,
+        seen: Callable[[str], bool],
     ) -> str:
         """Standard output. `seen` takes each line of standard error and says whether it is no error's.
 
         Raises `SandboxError` with the end of its errors.
         """
-        with self._lock:
-            if self.stopped.is_set():
-                raise SandboxError(f"{what}: stopped")
-            process = subprocess.Popen(
-                command,
-                cwd=source,
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            self._running.add(process)
-        errors: deque[str] = deque(maxlen=_TAIL_LINES)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        reader = threading.Thread(target=_follow, args=(process.stderr, seen, errors))
-        reader.start()
-        printed = process.stdout.read()
-        code = process.wait()
-        reader.join()
+        with tempfile.TemporaryFile("w+") as file:
+            with self._lock:
+                if self.stopped.is_set():
+                    raise SandboxError(f"{what}: stopped")
+                process = subprocess.Popen(
+                    command,
+                    cwd=source,
+                    env=variables,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+                self._running.add(process)
+            with process:
+                lines = map(str.rstrip, process.stderr or ())
+                errors = deque((line for line in lines if not seen(line)), maxlen=_TAIL_LINES)
+            file.seek(0)
+            printed = file.read()
         with self._lock:
             self._running.remove(process)
         if self.stopped.is_set():
             raise SandboxError(f"{what}: stopped")
-        if code != 0:
+        if process.returncode != 0:
             tail = "\n".join(f"  {line}" for line in errors)
             raise SandboxError(
                 f"{what} failed:\n{tail}\n"
@@ -83,12 +82,6 @@ class Commands:
                 "(GOPROXY), then run the same command again."
             )
         return printed
-
-
-def _follow(lines: Iterable[str], seen: Callable[[str], bool], errors: deque[str]) -> None:
-    for line in map(str.rstrip, lines):
-        if not seen(line):
-            errors.append(line)
 
 
 def build(item: Plan, staged: Path, cache: Path, source: Path, commands: Commands, report: Report) -> None:
