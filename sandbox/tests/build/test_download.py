@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import pytest
@@ -12,7 +13,8 @@ from sandbox.build.download import DownloadError, fetch, unreachable
 from sandbox.build.gomodules import MODULES, plan
 from sandbox.build.obtain import programs
 from sandbox.build.releases import RELEASES, assets, checksum
-from sandbox.tests.build.publishers import free_address, publishers
+from sandbox.ports import free_port
+from sandbox.tests.build.publishers import publishers
 
 MODULES_WITH_RELEASES = sorted(RELEASES)
 ETCD, KUBERNETES = plan(MODULES["etcd"]), plan(MODULES["kubernetes"])
@@ -184,7 +186,7 @@ def test_a_host_that_does_not_answer_is_given_up_in_seconds(hosts, cache, built,
 
 
 def test_a_proxy_that_is_not_there(hosts, cache, built, monkeypatch, capsys):
-    monkeypatch.setenv("HTTPS_PROXY", free_address())
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
     get(["etcd"], cache)
     assert built == ["etcd"]
     assert "github.com does not answer here: " in capsys.readouterr().err
@@ -236,8 +238,6 @@ def test_what_is_no_checksum_of_the_file(text):
 
 
 def test_stopping_ends_a_download(hosts, cache):
-    import threading
-
     cache.mkdir()
     stopped = threading.Event()
     stopped.set()

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import socket
-import ssl
 import threading
 import time
 
 import pytest
-import trustme
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from sandbox.aws.serve import serve
 from sandbox.build.images.upstream import Upstream, base_url
 from sandbox.build.web import Memory, Unreachable, Web, WebError
+from sandbox.tests.build.proxied import proxied
 from sandbox.tests.build.upstream_registry import Elsewhere, UpstreamRegistry, served
 
 NAME = "registry.test"  # reserved by RFC 2606, as are its kind: nobody has it
@@ -171,96 +168,41 @@ def test_a_registry_that_leads_astray_is_not_followed(registry, host, digest, ch
 # -- TLS through a proxy -----------------------------------------------------------------------------
 
 
-class Quiet(WSGIRequestHandler):
-    def log(self, type, message, *args):
-        pass
+@pytest.fixture
+def certificate(tmp_path):
+    return tmp_path / "ca.pem"
 
 
 @pytest.fixture
-def tls(registry, tmp_path):
-    """The registry, its token service and its blobs by HTTPS: the port, and the CA's file."""
-    authority, ca = trustme.CA(), tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(ca)
+def proxy(registry, certificate):
+    """It leads to the registry, its token service and its blobs by HTTPS."""
     elsewhere = Elsewhere(registry)
 
     def application(environ, start_response):
         to_cdn = environ["HTTP_HOST"].startswith("cdn.test")
         return (elsewhere if to_cdn else registry)(environ, start_response)
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(NAME, "auth.test", "cdn.test").configure_cert(context)
-    made = make_server("127.0.0.1", 0, application, True, request_handler=Quiet, ssl_context=context)
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
-    thread.start()
     registry.realm, registry.blobs_at = "https://auth.test/token", "https://cdn.test"
-    yield made.server_port, ca
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with proxied(application, (NAME, "auth.test", "cdn.test"), certificate) as made:
+        yield made
 
 
-class Proxy:
-    """`CONNECT` to any name ends at one port of this machine; `asked` are the heads of the requests."""
-
-    def __init__(self, port):
-        self.port, self.asked = port, []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._connect, args=(client,), daemon=True).start()
-
-    def _connect(self, client):
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += client.recv(4096)
-        self.asked.append(head.decode())
-        server = socket.create_connection(("127.0.0.1", self.port))
-        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        threading.Thread(target=self._pipe, args=(server, client), daemon=True).start()
-        self._pipe(client, server)
-
-    @staticmethod
-    def _pipe(source, target):
-        with contextlib.suppress(OSError):  # either side may be gone
-            while data := source.recv(1 << 16):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-
-
-@pytest.fixture
-def proxy(tls):
-    made = Proxy(tls[0])
-    yield made
-    made.listener.close()
-
-
-def test_everything_goes_by_tls_through_the_proxy_of_the_environment(
-    proxy, tls, registry, digest, monkeypatch
-):
+def test_everything_goes_by_tls_through_the_proxy_of_the_environment(proxy, certificate, digest, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", f"http://somebody:pass%20word@{proxy.address}")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tls[1]))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert fetch(Upstream(), NAME, digest) == CONTENT
-    hosts = [head.split()[1] for head in proxy.asked]
-    assert set(hosts) == {f"{NAME}:443", "auth.test:443", "cdn.test:443"}
-    login = base64.b64encode(b"somebody:pass word").decode()
-    assert all(f"proxy-authorization: basic {login}".lower() in head.lower() for head in proxy.asked)
+    login = f"Basic {base64.b64encode(b'somebody:pass word').decode()}"
+    assert set(proxy.asked) == {(f"{host}:443", login) for host in (NAME, "auth.test", "cdn.test")}
 
 
-def test_a_certificate_of_an_unknown_ca_is_refused(proxy, tls, digest, monkeypatch):
+def test_a_certificate_of_an_unknown_ca_is_refused(proxy, digest, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     with pytest.raises(Unreachable, match=f"{NAME} does not answer here: .*CERTIFICATE_VERIFY_FAILED"):
         fetch(Upstream(), NAME, digest)
 
 
-def test_what_no_proxy_names_and_loopback_are_reached_straight(proxy, tls, digest, monkeypatch, host):
+def test_what_no_proxy_names_and_loopback_are_reached_straight(proxy, digest, monkeypatch, host):
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
     monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
     monkeypatch.setenv("NO_PROXY", f".example,{NAME}")
@@ -277,10 +219,10 @@ def test_a_proxy_that_refuses_is_the_reason(monkeypatch):
 
 
 def test_a_registry_elsewhere_cannot_make_us_ask_this_machine(
-    proxy, tls, registry, mute, digest, monkeypatch
+    proxy, certificate, registry, mute, digest, monkeypatch
 ):
     monkeypatch.setenv("HTTPS_PROXY", proxy.address)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tls[1]))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     listener, host = mute
     registry.blobs_at = f"http://{host}"
     with pytest.raises(WebError, match=f"a host elsewhere leads to {host}"):
