@@ -92,7 +92,7 @@ def proxied(
     listener = socket.create_server(("127.0.0.1", 0))
     serving = serve(application, listener, context)
     proxy = Proxy(names, listener.getsockname(), rules or Rules())
-    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread = threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield proxy
