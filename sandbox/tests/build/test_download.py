@@ -41,11 +41,6 @@ def hosts(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def cache(tmp_path):
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def built(monkeypatch):
     """What would be built: a `go build` is another test's matter."""
     seen = []

@@ -6,13 +6,11 @@ containerd pulls the real images is in sandbox/tests/nodes/test_images_pull.py.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tarfile
 
 import pytest
-from werkzeug.test import Client
 
 from config.versions import DEVICE_PLUGIN_IMAGE, DEX_IMAGE, VECTOR_ADD_IMAGE
 from sandbox.build.gomodules import MODULES, REAL_NODE_MODULES, plan
@@ -24,6 +22,7 @@ from sandbox.build.images.pullthrough import PullThrough
 from sandbox.build.images.registry import Registry, hosts_toml
 from sandbox.build.images.upstream import Upstream
 from sandbox.errors import SandboxError
+from sandbox.tests.build.upstream_registry import digest_of, lines
 
 START = Start(("/bin/one",), {"HOME": "/"}, user="7")
 
@@ -39,18 +38,13 @@ def files(tmp_path):
 
 def blob(store, digest):
     data = store.path(digest).read_bytes()
-    assert f"sha256:{hashlib.sha256(data).hexdigest()}" == digest
+    assert digest_of(data) == digest
     return data
 
 
 def parts(store, packed):
     manifest = json.loads(blob(store, packed.digest))
     return manifest, json.loads(blob(store, manifest["config"]["digest"])), manifest["layers"][0]
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
 
 
 def test_an_image_is_what_the_specification_says(store, files):
@@ -205,15 +199,6 @@ def registry(catalogue, tmp_path, monkeypatch):
     return Registry(catalogue, elsewhere, tmp_path / "registry.jsonl")
 
 
-@pytest.fixture
-def client(registry):
-    return Client(registry)
-
-
-def lines(registry):
-    return [json.loads(line) for line in registry.log.read_text().splitlines()]
-
-
 def test_a_pull_by_tag_gets_every_part(client, registry, catalogue):
     path = "/v2/dexidp/dex/{}?ns=ghcr.io"
     head = client.head(path.format("manifests/v2.45.1"))
@@ -223,12 +208,11 @@ def test_a_pull_by_tag_gets_every_part(client, registry, catalogue):
     assert head.data == b""
     manifest = client.get(path.format(f"manifests/{digest}"))
     assert int(head.headers["Content-Length"]) == len(manifest.data)
-    assert f"sha256:{hashlib.sha256(manifest.data).hexdigest()}" == digest
+    assert digest_of(manifest.data) == digest
     for part in (manifest.json["config"], *manifest.json["layers"]):
         answer = client.get(path.format(f"blobs/{part['digest']}"))
         assert answer.content_type == part["mediaType"]
-        assert f"sha256:{hashlib.sha256(answer.data).hexdigest()}" == part["digest"]
-        assert len(answer.data) == part["size"]
+        assert (digest_of(answer.data), len(answer.data)) == (part["digest"], part["size"])
     assert [(line["method"], line["name"], line["status"]) for line in lines(registry)] == [
         ("HEAD", "ghcr.io/dexidp/dex", 200), *[("GET", "ghcr.io/dexidp/dex", 200)] * 3,
     ]  # fmt: skip

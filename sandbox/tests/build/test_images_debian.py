@@ -6,8 +6,6 @@ the test says so. The real ones run whenever runc or an image with iptables is m
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from sandbox.build.debian import unpacked
@@ -30,13 +28,9 @@ mkdir -p "$3/usr/lib" && cp "$2" "$3/usr/lib/"
 
 
 @pytest.fixture
-def log(tmp_path, monkeypatch):
-    folder = tmp_path / "path"
-    folder.mkdir()
-    for name, text in (("apt-get", APT), ("dpkg", DPKG)):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
+def log(tmp_path, script, monkeypatch):
+    script("apt-get", APT)
+    script("dpkg", DPKG)
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "log"))
     return tmp_path / "log"
 
@@ -45,8 +39,7 @@ def names(folder):
     return sorted(item.name for item in (folder / "usr" / "lib").iterdir())
 
 
-def test_fetched_and_unpacked_once(log, tmp_path):
-    cache = tmp_path / "cache"
+def test_fetched_and_unpacked_once(log, cache):
     folder = unpacked(["libone", "libtwo"], cache)
     assert names(folder) == ["libone_1.0_amd64.deb", "libtwo_1.0_amd64.deb"]
     assert log.read_text().splitlines() == [
@@ -60,28 +53,28 @@ def test_fetched_and_unpacked_once(log, tmp_path):
     assert not list(cache.glob(".debian-*"))
 
 
-def test_a_machine_without_package_lists_gets_lists_of_our_own(log, tmp_path, monkeypatch):
+def test_a_machine_without_package_lists_gets_lists_of_our_own(log, cache, monkeypatch):
     monkeypatch.setenv("FAKE_NO_LISTS", "1")
-    assert names(unpacked(["libone"], tmp_path / "cache")) == ["libone_1.0_amd64.deb"]
+    assert names(unpacked(["libone"], cache)) == ["libone_1.0_amd64.deb"]
     update, download = log.read_text().splitlines()[1:3]
     assert update.endswith(" update")
     assert download.endswith(" download libone")
-    assert f"Dir::State::Lists={tmp_path}/cache/.debian-" in update
+    assert f"Dir::State::Lists={cache}/.debian-" in update
     assert update.rsplit(" ", 1)[0] == download.rsplit(" ", 2)[0]
 
 
-def test_what_apt_says_is_shown_and_nothing_is_left(log, tmp_path, monkeypatch):
+def test_what_apt_says_is_shown_and_nothing_is_left(log, cache, monkeypatch):
     monkeypatch.setenv("FAKE_NO_LISTS", "1")
     monkeypatch.setenv("FAKE_NO_MIRROR", "1")
     with pytest.raises(SandboxError) as caught:
-        unpacked(["libone"], tmp_path / "cache")
+        unpacked(["libone"], cache)
     assert "update: exit 100: E: mirror is away\nCheck that the machine's package mirror" in str(caught.value)
-    assert [item.name for item in (tmp_path / "cache").iterdir()] == ["debian.lock"]
+    assert [item.name for item in cache.iterdir()] == ["debian.lock"]
 
 
-def test_a_machine_without_apt_is_told_so(tmp_path, monkeypatch):
+def test_a_machine_without_apt_is_told_so(tmp_path, cache, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
         SandboxError, match=r"^libone: taken from Debian or Ubuntu .*apt-get and dpkg is not on PATH"
     ):
-        unpacked(["libone"], tmp_path / "cache")
+        unpacked(["libone"], cache)

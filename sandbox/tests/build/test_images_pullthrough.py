@@ -19,9 +19,9 @@ from sandbox.build.images.upstream import Upstream
 from sandbox.tests.build.upstream_registry import (
     INDEX_TYPE,
     Elsewhere,
-    UpstreamRegistry,
     digest_of,
     index_of,
+    lines,
     served,
 )
 
@@ -32,29 +32,12 @@ BLOB = "/v2/team/app/blobs/{}?ns={}"
 
 
 @pytest.fixture
-def upstream():
-    return UpstreamRegistry()
-
-
-@pytest.fixture
-def host(upstream):
-    serving, address = served(upstream)
-    yield address
-    serving.close()
-
-
-@pytest.fixture
 def elsewhere(upstream):
     application = Elsewhere(upstream)
     serving, address = served(application)
     upstream.blobs_at = f"http://{address}"
     yield application
     serving.close()
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
 
 
 @pytest.fixture
@@ -79,11 +62,6 @@ def registry(cache, tmp_path):
     """As a sandbox that has just started has it: nothing in memory."""
     made = Catalogue(Store(tmp_path / "catalogue"), {})
     return Registry(made, PullThrough(cache, Upstream()), tmp_path / "registry.jsonl")
-
-
-@pytest.fixture
-def client(registry):
-    return Client(registry)
 
 
 def later(registry):
@@ -156,10 +134,6 @@ def test_a_tag_is_what_it_was_last_where_its_registry_does_not_answer(
     assert line["message"].startswith("as it was last: ")
     assert f"{host} {why}" in line["message"]
     serving.close()
-
-
-def lines(registry):
-    return [json.loads(line) for line in registry.log.read_text().splitlines()]
 
 
 def test_an_index_and_what_it_names_are_served_by_digest(client, upstream, host, store, pack):

@@ -13,7 +13,7 @@ from sandbox.aws.serve import serve
 from sandbox.build.images.upstream import Upstream, base_url
 from sandbox.build.web import Memory, Unreachable, Web, WebError
 from sandbox.tests.build.proxied import proxied
-from sandbox.tests.build.upstream_registry import Elsewhere, UpstreamRegistry, served
+from sandbox.tests.build.upstream_registry import Elsewhere, served
 
 NAME = "registry.test"  # reserved by RFC 2606, as are its kind: nobody has it
 CONTENT = b"content"
@@ -28,17 +28,12 @@ def _environment(monkeypatch):
 
 
 @pytest.fixture
-def registry():
-    return UpstreamRegistry()
+def digest(upstream):
+    return upstream.put("team/app", CONTENT, "application/octet-stream")
 
 
-@pytest.fixture
-def digest(registry):
-    return registry.put("team/app", CONTENT, "application/octet-stream")
-
-
-def fetch(upstream, host, digest):
-    with upstream.ask("GET", f"{host}/team/app", "blobs", digest) as response:
+def fetch(client, host, digest):
+    with client.ask("GET", f"{host}/team/app", "blobs", digest) as response:
         return response.read()
 
 
@@ -95,29 +90,29 @@ def test_many_who_ask_about_the_same_host_wait_for_one_look(mute):
     assert time.monotonic() - begin < 5
 
 
-def test_a_host_that_is_back_is_found_again(registry, digest):
+def test_a_host_that_is_back_is_found_again(upstream, digest):
     web = Web(remember=0.2)
-    upstream = Upstream(web)
-    serving, host = served(registry)
+    client = Upstream(web)
+    serving, host = served(upstream)
     serving.close()
     _, reason = seconds_until_unreachable(web, host)
     assert reason.endswith("Connection refused")
     port = int(host.rpartition(":")[2])
     with socket.create_server(("127.0.0.1", port)) as listener:
         time.sleep(0.3)
-        serving = serve(registry, listener)
-        assert fetch(upstream, host, digest) == CONTENT
+        serving = serve(upstream, listener)
+        assert fetch(client, host, digest) == CONTENT
         serving.close()
 
 
-def test_a_host_that_goes_silent_is_looked_at_anew(registry, digest):
-    upstream = Upstream()
-    serving, host = served(registry)
-    assert fetch(upstream, host, digest) == CONTENT
+def test_a_host_that_goes_silent_is_looked_at_anew(upstream, digest):
+    client = Upstream()
+    serving, host = served(upstream)
+    assert fetch(client, host, digest) == CONTENT
     serving.close()
     for _ in "the request itself", "the look before the next one":
         with pytest.raises(Unreachable):
-            fetch(upstream, host, digest)
+            fetch(client, host, digest)
 
 
 def test_what_is_remembered_is_forgotten_in_time():
@@ -132,19 +127,12 @@ def test_what_is_remembered_is_forgotten_in_time():
 # -- tokens and redirects ----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def host(registry):
-    serving, address = served(registry)
-    yield address
-    serving.close()
-
-
-def test_a_token_that_has_expired_is_replaced(registry, host, digest):
-    upstream = Upstream()
-    assert fetch(upstream, host, digest) == CONTENT
-    registry.valid.clear()
-    assert fetch(upstream, host, digest) == CONTENT
-    assert len(registry.valid) == 1
+def test_a_token_that_has_expired_is_replaced(upstream, host, digest):
+    client = Upstream()
+    assert fetch(client, host, digest) == CONTENT
+    upstream.valid.clear()
+    assert fetch(client, host, digest) == CONTENT
+    assert len(upstream.valid) == 1
 
 
 @pytest.mark.parametrize(
@@ -158,9 +146,9 @@ def test_a_token_that_has_expired_is_replaced(registry, host, digest):
         ({"status": 401}, "answers 401: the registry is closed"),
     ],
 )
-def test_a_registry_that_leads_astray_is_not_followed(registry, host, digest, change, why):
+def test_a_registry_that_leads_astray_is_not_followed(upstream, host, digest, change, why):
     for name, value in change.items():
-        setattr(registry, name, f"http://{host}" if value == "HERE" else value)
+        setattr(upstream, name, f"http://{host}" if value == "HERE" else value)
     with pytest.raises(WebError, match=why):
         fetch(Upstream(), host, digest)
 
@@ -174,15 +162,15 @@ def certificate(tmp_path):
 
 
 @pytest.fixture
-def proxy(registry, certificate):
+def proxy(upstream, certificate):
     """It leads to the registry, its token service and its blobs by HTTPS."""
-    elsewhere = Elsewhere(registry)
+    elsewhere = Elsewhere(upstream)
 
     def application(environ, start_response):
         to_cdn = environ["HTTP_HOST"].startswith("cdn.test")
-        return (elsewhere if to_cdn else registry)(environ, start_response)
+        return (elsewhere if to_cdn else upstream)(environ, start_response)
 
-    registry.realm, registry.blobs_at = "https://auth.test/token", "https://cdn.test"
+    upstream.realm, upstream.blobs_at = "https://auth.test/token", "https://cdn.test"
     with proxied(application, (NAME, "auth.test", "cdn.test"), certificate) as made:
         yield made
 
@@ -219,12 +207,12 @@ def test_a_proxy_that_refuses_is_the_reason(monkeypatch):
 
 
 def test_a_registry_elsewhere_cannot_make_us_ask_this_machine(
-    proxy, certificate, registry, mute, digest, monkeypatch
+    proxy, certificate, upstream, mute, digest, monkeypatch
 ):
     monkeypatch.setenv("HTTPS_PROXY", proxy.address)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     listener, host = mute
-    registry.blobs_at = f"http://{host}"
+    upstream.blobs_at = f"http://{host}"
     with pytest.raises(WebError, match=f"a host elsewhere leads to {host}"):
         fetch(Upstream(), NAME, digest)
     listener.settimeout(0.2)

@@ -59,17 +59,13 @@ def hosts(tmp_path):
 
 
 @pytest.fixture
-def machine(tmp_path, hosts):
+def machine(tmp_path, hosts, script):
     """The environment of a machine with our Go on PATH and an empty cache."""
-    path = tmp_path / "path"
-    path.mkdir()
-    (path / "go").write_text(GO)
-    (path / "go").chmod(0o755)
+    script("go", GO)
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     return {
         **kept,
         **hosts.variables(),
-        "PATH": f"{path}{os.pathsep}/usr/bin{os.pathsep}/bin",
         "PYTHONPATH": str(ROOT),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "GO_STARTED": str(tmp_path / "started"),
@@ -78,9 +74,14 @@ def machine(tmp_path, hosts):
     }
 
 
-def run(machine):
+@pytest.fixture
+def cache(machine):
+    return Path(machine["XDG_CACHE_HOME"]) / "kubepark" / "tools"
+
+
+def run(machine, code=RUN, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-c", RUN],
+        [sys.executable, "-c", code, *arguments],
         env=machine,
         stderr=subprocess.PIPE,
         text=True,
@@ -98,6 +99,11 @@ def until(what, happened, process):
         time.sleep(0.02)
 
 
+def ends_well(process):
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+
+
 PHASES = {
     "looking for the hosts": lambda hosts, machine: bool(hosts.asked),
     "downloading": lambda hosts, machine: f"GET {hosts.archive}" in hosts.asked,
@@ -107,7 +113,7 @@ PHASES = {
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("phase", PHASES)
-def test_an_interrupted_first_run_is_repeated(hosts, machine, phase, number):
+def test_an_interrupted_first_run_is_repeated(hosts, machine, cache, phase, number):
     Path(machine["GO_WAITS"]).touch()
     hosts.slow[hosts.archive] = 1.0
     first = run(machine)
@@ -117,7 +123,6 @@ def test_an_interrupted_first_run_is_repeated(hosts, machine, phase, number):
     _, error = first.communicate(timeout=60)
     assert first.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), error
     assert "Traceback" not in error
-    cache = Path(machine["XDG_CACHE_HOME"]) / "kubepark" / "tools"
     whole = [path for path in cache.glob("*/bin/*") if not path.parent.parent.name.startswith(".")]
     assert all(path.read_bytes() != b"half\n" for path in whole)
     if number == signal.SIGINT:
@@ -125,9 +130,7 @@ def test_an_interrupted_first_run_is_repeated(hosts, machine, phase, number):
 
     Path(machine["GO_WAITS"]).unlink()
     hosts.slow.clear()
-    second = run(machine)
-    _, error = second.communicate(timeout=30)
-    assert second.returncode == 0, error
+    ends_well(run(machine))
     (etcd,), (kwok,) = cache.glob("etcd-*/bin/etcd"), cache.glob("kwok-*/bin/kwok")
     assert etcd.read_bytes().endswith(ETCD)
     assert kwok.read_text() == "#!/bin/sh\necho whole\n"
@@ -170,20 +173,17 @@ assert all(store.path(digest).exists() for digest in packed.blobs)
 """
 
 
-def test_a_killed_fetch_of_debian_packages_is_repeated(machine, tmp_path):
-    for name, text in (("apt-get", APT), ("dpkg", DPKG)):
-        (tmp_path / "path" / name).write_text(text)
-        (tmp_path / "path" / name).chmod(0o755)
+def test_a_killed_fetch_of_debian_packages_is_repeated(machine, cache, script):
+    script("apt-get", APT)
+    script("dpkg", DPKG)
     Path(machine["GO_WAITS"]).touch()
-    command = [sys.executable, "-c", FETCH]
-    first = subprocess.Popen(command, env=machine, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    first = run(machine, FETCH)
     until("the fetch", lambda: Path(machine["GO_STARTED"]).exists(), first)
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate(timeout=60)
-    cache = Path(machine["XDG_CACHE_HOME"]) / "kubepark" / "tools"
     assert list(cache.glob("debian-*/usr")) == []
     Path(machine["GO_WAITS"]).unlink()
-    subprocess.run(command, env=machine, check=True, timeout=30)
+    ends_well(run(machine, FETCH))
     (folder,) = cache.glob("debian-*/usr")
     assert (folder / "thing").read_text() == "whole\n"
     assert [path.name for path in cache.glob(".*")] == []
@@ -193,11 +193,10 @@ def test_a_killed_packing_of_an_image_is_repeated(machine, tmp_path):
     store, big = tmp_path / "store", tmp_path / "big"
     with big.open("wb") as file:
         file.truncate(1 << 29)  # takes a second
-    command = [sys.executable, "-c", PACK, str(store), str(big)]
-    first = subprocess.Popen(command, env=machine, stderr=subprocess.PIPE, text=True)
+    first = run(machine, PACK, store, big)
     until("the packing", lambda: any(store.glob("blobs/sha256/.layer-*")), first)
     first.kill()
     first.communicate(timeout=60)
     assert [path.name for path in store.glob("blobs/sha256/*") if not path.name.startswith(".")] == []
-    subprocess.run(command, env=machine, check=True, timeout=60)
+    ends_well(run(machine, PACK, store, big))
     assert list(store.glob("blobs/sha256/.layer-*")) == []

