@@ -74,21 +74,18 @@ def _create(folder: Path) -> None:
             f"Debian, Ubuntu: apt-get install {name}-venv. Others: install Python from python.org or "
             "with uv or pyenv. Then run the same command again."
         )
-    command = [sys.executable, "-m", "venv", "--clear", str(folder)]
-    _run(command, f"{name} -m venv failed")
+    _run([sys.executable, "-m", "venv", "--clear", str(folder)], f"{name} -m venv failed")
 
 
 def _install(python: Path, root: Path) -> None:
-    wanted = ["install", "--quiet", "--require-hashes", "-r", str(root / "requirements-dev.txt")]
+    install = ["install", "--quiet", "--require-hashes", "-r"]
+    wanted = [*install, str(root / "requirements-dev.txt")]
     pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
     uv = [str(python), "-m", "uv", "pip"]
     # As pip does, uv asks the system which certificates to trust.
     variables = {"UV_SYSTEM_CERTS": "1", "UV_PYTHON": str(python)}
     try:
-        _run(
-            [*pip, "install", "--quiet", "--require-hashes", "-r", str(root / INSTALLER)],
-            "installing uv failed",
-        )
+        _run([*pip, *install, str(root / INSTALLER)], "installing uv failed")
         _run([*uv, *wanted], "uv failed", variables)
     except SandboxError as error:
         print(f"{str(error).splitlines()[-1].strip()}: pip instead of uv", file=sys.stderr)

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from sandbox.build.releases import ARCHITECTURES
 from sandbox.files import atomic_write, exclusive
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _config(start: Start, layer: str) -> dict[str, Any]:
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     environment = {"PATH": path, **start.environment}
     return {
-        "architecture": _ARCHITECTURES[platform.machine()],
+        "architecture": ARCHITECTURES[platform.machine()],
         "os": "linux",
         "config": {
             "Entrypoint": list(start.entrypoint),

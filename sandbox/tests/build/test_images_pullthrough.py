@@ -41,15 +41,15 @@ def elsewhere(upstream):
 
 
 @pytest.fixture
-def pack(store, tmp_path):
-    """An image whose one file has this text."""
+def add(upstream, store, tmp_path):
+    """Adds an image whose one file has this text, with the tag 1. Gives its digest."""
 
-    def packed(text="one"):
+    def added(text="one"):
         file = tmp_path / "file"
         file.write_text(text)
-        return store.pack(Files({"/file": file}), Start(("/file",)))
+        return upstream.add(APP, "1", store, store.pack(Files({"/file": file}), Start(("/file",))))
 
-    return packed
+    return added
 
 
 @pytest.fixture
@@ -91,17 +91,15 @@ def pull(client, host, tag="1"):
     return digest
 
 
-def test_an_image_is_pulled_with_a_token_that_no_other_origin_sees(
-    client, upstream, host, elsewhere, store, pack
-):
-    digest = upstream.add(APP, "1", store, pack())
+def test_an_image_is_pulled_with_a_token_that_no_other_origin_sees(client, upstream, host, elsewhere, add):
+    digest = add()
     assert pull(client, host) == digest
     assert len(elsewhere.asked) == 2
     assert [path for _, path in upstream.asked].count("/token") == 1, "kept in memory"
 
 
-def test_what_was_pulled_once_costs_one_look_at_its_tag(registry, upstream, host, store, pack):
-    digest = upstream.add(APP, "1", store, pack())
+def test_what_was_pulled_once_costs_one_look_at_its_tag(registry, upstream, host, add):
+    digest = add()
     pull(Client(registry), host)
     upstream.asked.clear()
     assert pull(later(registry), host) == digest
@@ -109,20 +107,18 @@ def test_what_was_pulled_once_costs_one_look_at_its_tag(registry, upstream, host
     assert upstream.asked == [("GET", "/v2/"), ("HEAD", tag), ("GET", "/token"), ("HEAD", tag)]
 
 
-def test_a_tag_that_moved_is_followed_while_its_registry_answers(registry, upstream, host, store, pack):
-    first = upstream.add(APP, "1", store, pack())
+def test_a_tag_that_moved_is_followed_while_its_registry_answers(registry, host, add):
+    first = add()
     assert pull(Client(registry), host) == first
-    second = upstream.add(APP, "1", store, pack("two"))
+    second = add("two")
     assert second != first
     assert pull(Client(registry), host) == second
 
 
 @pytest.mark.parametrize("status", [429, 503, None])
-def test_a_tag_is_what_it_was_last_where_its_registry_does_not_answer(
-    registry, upstream, store, pack, status
-):
+def test_a_tag_is_what_it_was_last_where_its_registry_does_not_answer(registry, upstream, add, status):
     serving, host = served(upstream)
-    digest = upstream.add(APP, "1", store, pack())
+    digest = add()
     pull(Client(registry), host)
     upstream.status = status or 0
     if not status:
@@ -136,9 +132,9 @@ def test_a_tag_is_what_it_was_last_where_its_registry_does_not_answer(
     serving.close()
 
 
-def test_an_index_and_what_it_names_are_served_by_digest(client, upstream, host, store, pack):
+def test_an_index_and_what_it_names_are_served_by_digest(client, upstream, host, store, add):
     """Without the media type in the index, which the specification lets it lack."""
-    digest = upstream.add(APP, "1", store, pack())
+    digest = add()
     content = index_of(store.path(digest).read_bytes())
     upstream.manifests[APP, "2"] = upstream.put(APP, content, INDEX_TYPE)
     found = client.get(MANIFEST.format("2", host))
@@ -147,11 +143,9 @@ def test_an_index_and_what_it_names_are_served_by_digest(client, upstream, host,
     assert client.get(MANIFEST.format(entry["digest"], host)).content_type == MANIFEST_TYPE
 
 
-def test_a_registry_that_does_not_say_the_digest_is_asked_for_the_content(
-    client, upstream, host, store, pack
-):
+def test_a_registry_that_does_not_say_the_digest_is_asked_for_the_content(client, upstream, host, add):
     upstream.says_digest = False
-    digest = upstream.add(APP, "1", store, pack())
+    digest = add()
     assert pull(client, host) == digest
 
 
@@ -266,8 +260,8 @@ def test_a_blob_that_is_cut_or_wrong_is_an_error_and_nothing_of_it_stays(
     assert kept(cache) == []
 
 
-def test_a_manifest_that_is_not_what_its_digest_says_is_refused(client, cache, upstream, host, store, pack):
-    digest = upstream.add(APP, "1", store, pack())
+def test_a_manifest_that_is_not_what_its_digest_says_is_refused(client, cache, upstream, host, add):
+    digest = add()
     content = upstream.contents[APP, digest].sent
     upstream.contents[APP, digest].sent = content.replace(b"v1+json", b"v2+json")
     answer = client.get(MANIFEST.format("1", host))
