@@ -157,13 +157,8 @@ def test_a_registry_that_leads_astray_is_not_followed(upstream, host, digest, ch
 
 
 @pytest.fixture
-def certificate(tmp_path):
-    return tmp_path / "ca.pem"
-
-
-@pytest.fixture
-def proxy(upstream, certificate):
-    """It leads to the registry, its token service and its blobs by HTTPS."""
+def proxy(upstream, tmp_path, monkeypatch):
+    """The environment's: it leads to the registry, its token service and its blobs by HTTPS."""
     elsewhere = Elsewhere(upstream)
 
     def application(environ, start_response):
@@ -171,27 +166,26 @@ def proxy(upstream, certificate):
         return (elsewhere if to_cdn else upstream)(environ, start_response)
 
     upstream.realm, upstream.blobs_at = "https://auth.test/token", "https://cdn.test"
-    with proxied(application, (NAME, "auth.test", "cdn.test"), certificate) as made:
+    with proxied(application, (NAME, "auth.test", "cdn.test"), tmp_path / "ca.pem") as made:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{made.address}")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         yield made
 
 
-def test_everything_goes_by_tls_through_the_proxy_of_the_environment(proxy, certificate, digest, monkeypatch):
+def test_everything_goes_by_tls_through_the_proxy_of_the_environment(proxy, digest, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", f"http://somebody:pass%20word@{proxy.address}")
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert fetch(Upstream(), NAME, digest) == CONTENT
     login = f"Basic {base64.b64encode(b'somebody:pass word').decode()}"
     assert set(proxy.asked) == {(f"{host}:443", login) for host in (NAME, "auth.test", "cdn.test")}
 
 
 def test_a_certificate_of_an_unknown_ca_is_refused(proxy, digest, monkeypatch):
-    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
-    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(Unreachable, match=f"{NAME} does not answer here: .*CERTIFICATE_VERIFY_FAILED"):
         fetch(Upstream(), NAME, digest)
 
 
 def test_what_no_proxy_names_and_loopback_are_reached_straight(proxy, digest, monkeypatch, host):
-    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
     monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
     monkeypatch.setenv("NO_PROXY", f".example,{NAME}")
     with pytest.raises(Unreachable, match=f"{NAME} does not answer here: Failed to resolve"):
@@ -206,11 +200,8 @@ def test_a_proxy_that_refuses_is_the_reason(monkeypatch):
     assert "Connection refused" in reason
 
 
-def test_a_registry_elsewhere_cannot_make_us_ask_this_machine(
-    proxy, certificate, upstream, mute, digest, monkeypatch
-):
+def test_a_registry_elsewhere_cannot_make_us_ask_this_machine(proxy, upstream, mute, digest, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", proxy.address)
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     listener, host = mute
     upstream.blobs_at = f"http://{host}"
     with pytest.raises(WebError, match=f"a host elsewhere leads to {host}"):
