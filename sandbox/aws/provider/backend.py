@@ -94,7 +94,7 @@ class AwsBackend:
         if failures:
             return declared, failures
         checked = _named(type_, urn, old_inputs, declared, seed)
-        if "tagsAll" in (known.outputs.fields or {}):
+        if "tagsAll" in known.outputs.fields:
             checked |= self._tags_all(checked.get("tags"))
         return checked, type_.check(checked)
 
@@ -209,8 +209,7 @@ class AwsBackend:
         if live is None:
             return None
         state = {"id": type_.canonical_id(id), **_keep_local(type_, known), **live}
-        names = schema.resource(type_.token).outputs.fields or {}
-        if "region" in names:
+        if "region" in schema.resource(type_.token).outputs.fields:
             state["region"] = self._api.region
         if "tagsAll" in state:
             state["tags"] = self._own_tags(state["tagsAll"], known.get("tags"))
@@ -251,7 +250,7 @@ def _unhandled(type_: ResourceType, shape: schema.Shape, declared: Properties, p
     """Declared properties that the schema knows and the type does not act on."""
     names: list[str] = []
     for name, value in declared.items():
-        where, field = join(path, name), (shape.fields or {}).get(name)
+        where, field = join(path, name), shape.fields.get(name)
         if field is None or where in ("tags", "region") or where in type_.handles:
             continue
         if any(handled.startswith(f"{where}.") for handled in type_.handles) and isinstance(value, dict):
@@ -287,7 +286,7 @@ def _kept(live: Properties) -> Properties:
 
 def _predicted(type_: ResourceType, declared: Properties) -> Properties:
     """Outputs at preview: what is declared, and everything else yet to be known."""
-    names = schema.resource(type_.token).outputs.fields or {}
+    names = schema.resource(type_.token).outputs.fields
     unsettled = {name: UNKNOWN for name in names if name not in declared and name not in type_.defaults}
     full = type_.with_defaults(declared)
     settled = {name: value for name, value in full.items() if name in names.keys() - type_.write_only}

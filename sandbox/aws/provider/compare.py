@@ -28,36 +28,23 @@ def changes(
         if where in type_.write_only:
             continue
         before, after = old.get(name), new.get(name)
-        field = (shape.fields or {}).get(name)
+        field = shape.member(name)
         if before is None and after is not None:
             before = live.get(name, type_.defaults.get(where))
-            if field is not None and field.kind == "object":
-                before = _like(after, before)
+            if field.kind == "object" and isinstance(after, dict) and isinstance(before, dict):
+                # Only the members that were declared: AWS fills in many more.
+                before = {member: before[member] for member in after if member in before}
         if after is None and (where in type_.computed or before == type_.defaults.get(where)):
             continue
-        if (
-            field is not None
-            and field.kind == "object"
-            and isinstance(before, dict)
-            and isinstance(after, dict)
-        ):
-            inner = live.get(name)
-            found.update(
-                changes(type_, field, before, after, inner if isinstance(inner, dict) else {}, where)
-            )
+        if field.kind == "object" and isinstance(before, dict) and isinstance(after, dict):
+            inner = live[name] if isinstance(live.get(name), dict) else {}
+            found |= changes(type_, field, before, after, inner, where)
         elif not equal(type_, where, before, after):
-            found.update(difference.differences(before, after, where))
+            found |= difference.differences(before, after, where)
     if not path:
         undeclared = type_.optional - old.keys() - new.keys()
-        found.update({name: "delete" for name in undeclared if live.get(name) is not None})
+        found |= {name: "delete" for name in undeclared if live.get(name) is not None}
     return found
-
-
-def _like(declared: Any, live: Any) -> Any:
-    """A live object with the members that were declared; AWS fills in many more."""
-    if isinstance(declared, dict) and isinstance(live, dict):
-        return {name: live[name] for name in declared if name in live}
-    return live
 
 
 def equal(type_: ResourceType, path: str, old: Any, new: Any) -> bool:
@@ -76,12 +63,10 @@ def rebuilt(
     inputs: Properties = {}
     for name, value in declared.items():
         where, now = join(path, name), live.get(name)
-        field = (shape.fields or {}).get(name)
+        field = shape.member(name)
         if value is None or equal(type_, where, value, now):
             inputs[name] = value
-        elif (
-            field is not None and field.kind == "object" and isinstance(value, dict) and isinstance(now, dict)
-        ):
+        elif field.kind == "object" and isinstance(value, dict) and isinstance(now, dict):
             inputs[name] = rebuilt(type_, field, value, now, where)
         elif now is not None:
             inputs[name] = now
@@ -91,14 +76,9 @@ def rebuilt(
 def imported(type_: ResourceType, shape: Shape, live: Mapping[str, Any], path: str = "") -> Properties:
     """The inputs of an import: what a program must declare to have exactly this."""
     inputs: Properties = {}
-    for name, field in (shape.fields or {}).items():
+    for name, field in shape.fields.items():
         where, value = join(path, name), live.get(name)
-        if (
-            value is None
-            or where in type_.computed
-            or value == type_.defaults.get(where)
-            or value in ({}, [])
-        ):
+        if where in type_.computed or value in (None, {}, [], type_.defaults.get(where)):
             continue
         if field.kind == "object":
             value = imported(type_, field, value, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,50 +11,38 @@ from urllib.parse import urlsplit
 from sandbox.aws.provider import schema
 from sandbox.aws.provider.api import SERVICES, Api, aws_errors
 from sandbox.aws.provider.difference import join
-from sandbox.aws.provider.values import UNKNOWN, CheckFailure, ProviderError, config_value, has_unknown
+from sandbox.aws.provider.resource_type import paths
+from sandbox.aws.provider.values import CheckFailure, ProviderError, has_unknown
 from sandbox.config import is_loopback as is_loopback_host
 
 # Settings of the real provider that mean something here, or that rightly mean nothing.
-_HANDLED = {
-    "accessKey",
-    "allowedAccountIds",
-    "defaultTags",
-    "endpoints",
-    "forbiddenAccountIds",
-    "maxRetries",
-    "region",
-    "s3UsePathStyle",
-    "secretKey",
-    "skipCredentialsValidation",
-    "skipMetadataApiCheck",
-    "skipRegionValidation",
-    "skipRequestingAccountId",
-    "token",
-}
+_HANDLED = paths(
+    "accessKey allowedAccountIds defaultTags endpoints forbiddenAccountIds maxRetries region s3UsePathStyle"
+    " secretKey skipCredentialsValidation skipMetadataApiCheck skipRegionValidation skipRequestingAccountId"
+    " token"
+)
 
 
 def parse(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as values: SDKs send everything that is not a string as JSON text."""
-    fields = schema.provider().fields or {}
-    parsed = {}
-    for name, value in variables.items():
-        text = name not in fields or fields[name].kind == "string" or value is UNKNOWN
-        parsed[name] = value if text else _decoded(name, value)
-    return parsed
+    fields = schema.provider().fields
+    text = {name for name in variables if name not in fields or fields[name].kind == "string"}
+    return {name: value if name in text else _decoded(name, value) for name, value in variables.items()}
 
 
 def _decoded(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
     try:
-        return config_value(value)
-    except ProviderError as error:
-        raise ProviderError("", f"{name}: {error}") from None
+        return json.loads(value)
+    except ValueError:
+        raise ProviderError("", f"{name}: expected a JSON value, got {value!r}") from None
 
 
 def failures(settings: Mapping[str, Any]) -> list[CheckFailure]:
     """Everything that is wrong with parsed settings."""
     found = list(schema.provider().failures(dict(settings)))
-    known = schema.provider().fields or {}
-    for name in sorted(known.keys() & settings.keys() - _HANDLED):
+    for name in sorted(schema.provider().fields.keys() & settings.keys() - _HANDLED):
         found.append((name, "this setting is not implemented by the stand-in provider"))
     if not settings.get("region"):
         found.append(("region", "missing: the stand-in provider takes no region from elsewhere"))
@@ -91,13 +80,11 @@ def connect(settings: Mapping[str, Any]) -> Api:
     found = failures(settings)
     if found:
         raise ProviderError("", "; ".join(f"{path}: {reason}" for path, reason in found))
-    names = {"accessKey": "aws_access_key_id", "secretKey": "aws_secret_access_key"}
-    variables = {"accessKey": "AWS_ACCESS_KEY_ID", "secretKey": "AWS_SECRET_ACCESS_KEY"}
-    credentials = {names[key]: settings.get(key) or os.environ.get(variables[key], "") for key in names}
+    names = {"accessKey": "AWS_ACCESS_KEY_ID", "secretKey": "AWS_SECRET_ACCESS_KEY"}
+    credentials = {env.lower(): settings.get(key) or os.environ.get(env, "") for key, env in names.items()}
     if not all(credentials.values()):
-        raise ProviderError(
-            "", "no credentials: set accessKey and secretKey, or " + " and ".join(variables.values())
-        )
+        wanted = " and ".join(names.values())
+        raise ProviderError("", f"no credentials: set accessKey and secretKey, or {wanted}")
     tags = (settings.get("defaultTags") or {}).get("tags") or {}
     endpoints = merge_endpoints(settings["endpoints"])
     api = Api(endpoints, settings["region"], credentials, dict(tags))

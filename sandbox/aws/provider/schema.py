@@ -14,12 +14,13 @@ import re
 import threading
 import typing
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
 import pulumi
 from pulumi import _types
+from pulumi.provider.experimental.util import camel_case
 
 from sandbox.aws.provider.cache import cached
 from sandbox.aws.provider.difference import join
@@ -28,6 +29,7 @@ from sandbox.aws.provider.values import UNKNOWN, CheckFailure, ProviderError
 # The SDK imports its modules on first use, and a second thread would find them half done.
 _ONE_AT_A_TIME = threading.Lock()
 _SCALARS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+_VALUES: dict[str, Any] = {"string": str, "boolean": bool, "integer": int, "number": int | float}
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity: `_shape` makes one per annotation
@@ -36,14 +38,12 @@ class Shape:
 
     kind: str
     item: Shape | None = None
-    fields: Mapping[str, Shape] | None = None
-    required: frozenset[str] = frozenset()
+    fields: Mapping[str, Shape] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
 
-    def plain(self) -> dict[str, Any]:
-        """As JSON values; `shape_of` is the way back."""
-        fields = None if self.fields is None else {name: item.plain() for name, item in self.fields.items()}
-        item = None if self.item is None else self.item.plain()
-        return {"kind": self.kind, "item": item, "fields": fields, "required": sorted(self.required)}
+    def member(self, name: str) -> Shape:
+        """The shape of a property; of one that is not known, any."""
+        return self.fields.get(name, ANY)
 
     def failures(self, value: Any, path: str = "") -> Iterator[CheckFailure]:
         """Every place where a value is not of this shape. An unknown value may be anything."""
@@ -55,7 +55,9 @@ class Shape:
             yield from self._members(value, dict, path)
         elif self.kind == "list":
             yield from self._members(value, list, path)
-        elif not _is_scalar(value, self.kind):
+        elif not isinstance(value, _VALUES.get(self.kind, object)) or (
+            isinstance(value, bool) and self.kind in ("integer", "number")  # to Python True is an int
+        ):
             yield (path, f"expected {_article(self.kind)}, got {_name(value)}")
 
     def _members(self, value: Any, kind: type[Any], path: str) -> Iterator[CheckFailure]:
@@ -68,11 +70,10 @@ class Shape:
             yield from self.item.failures(member, join(path, key))
 
     def _object_failures(self, value: Any, path: str) -> Iterator[CheckFailure]:
-        assert self.fields is not None
         if not isinstance(value, dict):
             yield (path, f"expected an object, got {_name(value)}")
             return
-        for name in sorted(self.required - {key for key, item in value.items() if item is not None}):
+        for name in sorted(set(self.required) - {key for key, item in value.items() if item is not None}):
             yield (join(path, name), "missing required property")
         for name, item in value.items():
             if name not in self.fields:
@@ -85,14 +86,10 @@ ANY = Shape("any")
 
 
 def shape_of(plain: Mapping[str, Any]) -> Shape:
-    """The shape that `Shape.plain` wrote down."""
-    fields, item = plain["fields"], plain["item"]
-    return Shape(
-        plain["kind"],
-        None if item is None else shape_of(item),
-        None if fields is None else {name: shape_of(value) for name, value in fields.items()},
-        frozenset(plain["required"]),
-    )
+    """The shape of which `asdict` made JSON values."""
+    item = None if plain["item"] is None else shape_of(plain["item"])
+    fields = {name: shape_of(value) for name, value in plain["fields"].items()}
+    return Shape(plain["kind"], item, fields, tuple(plain["required"]))
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ def _function(token: str) -> Shape:
 
 @functools.cache
 def _provider() -> Shape:
-    return shape_of(cached("provider", lambda: _object(_sdk().ProviderArgs).plain()))
+    return shape_of(cached("provider", lambda: asdict(_object(_sdk().ProviderArgs))))
 
 
 def _sdk() -> Any:
@@ -149,7 +146,7 @@ def _read_resource(token: str) -> dict[str, Any]:
     # `InitArgs` where the name is a nested type's already: BucketVersioningArgs is a part of Bucket.
     args = getattr(module, f"{cls.__name__}InitArgs", None) or getattr(module, f"{cls.__name__}Args")
     outputs = {name: _shape(typ) for name, typ in _types.resource_types(cls).items()}
-    return {"inputs": _object(args).plain(), "outputs": Shape("object", fields=outputs).plain()}
+    return {"inputs": asdict(_object(args)), "outputs": asdict(Shape("object", fields=outputs))}
 
 
 def _read_function(token: str) -> dict[str, Any]:
@@ -158,11 +155,9 @@ def _read_function(token: str) -> dict[str, Any]:
         raise ProviderError("", f"unknown function {token}")
     module = importlib.import_module(target.__module__)
     hints = typing.get_type_hints(target, vars(module))
-    names = [name for name in inspect.signature(target).parameters if name != "opts"]
-    fields = {_camel(name): _shape(hints[name]) for name in names}
-    parameters = inspect.signature(target).parameters
-    required = [_camel(name) for name in names if parameters[name].default is inspect.Parameter.empty]
-    return Shape("object", fields=fields, required=frozenset(required)).plain()
+    fields = {camel_case(name): _shape(hints[name]) for name in hints if name not in ("opts", "return")}
+    required = tuple(camel_case(name) for name in _without_default(target))
+    return asdict(Shape("object", fields=fields, required=required))
 
 
 def _find(token: str) -> Any:
@@ -186,12 +181,13 @@ def _find(token: str) -> Any:
 def _object(args: Any) -> Shape:
     fields = {name: _shape(typ) for name, typ in _types.input_type_types(args).items()}
     names = _types.input_type_py_to_pulumi_names(args)
-    required = [
-        names.get(name, name)
-        for name, parameter in inspect.signature(args.__init__).parameters.items()
-        if name != "__self__" and parameter.default is inspect.Parameter.empty
-    ]
-    return Shape("object", fields=fields, required=frozenset(required))
+    required = (names.get(name, name) for name in _without_default(args.__init__) if name != "__self__")
+    return Shape("object", fields=fields, required=tuple(required))
+
+
+def _without_default(function: Any) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [each.name for each in parameters if each.default is inspect.Parameter.empty]
 
 
 @functools.cache
@@ -231,16 +227,6 @@ def _is_wrapping(member: Any) -> bool:
     )
 
 
-def _is_scalar(value: Any, kind: str) -> bool:
-    if kind == "any":
-        return True
-    if kind == "number":
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind == "integer":
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, str if kind == "string" else bool)
-
-
 def _name(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
     return names.get(type(value), f"the number {value}")
@@ -252,8 +238,3 @@ def _article(kind: str) -> str:
 
 def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)

@@ -6,7 +6,6 @@ which appears only during a preview. Secrets are the servicer's business: no mar
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -85,13 +84,3 @@ class ReadResult(NamedTuple):
 
 
 CheckFailure = tuple[str, str]  # property path, reason
-
-
-def config_value(value: Any) -> Any:
-    """A provider setting that is not a string, decoded from the JSON text SDKs send it as."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ProviderError("", f"expected a JSON value, got {value!r}") from None

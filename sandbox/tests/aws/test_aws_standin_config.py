@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.aws.provider.api import SERVICES
 from sandbox.aws.provider.backend import AwsBackend
-from sandbox.aws.provider.config import is_loopback
+from sandbox.aws.provider.config import is_loopback, parse
 from sandbox.aws.provider.values import UNKNOWN, ProviderError
 from sandbox.tests.aws.aws_standin import settings
 
@@ -69,6 +69,13 @@ def test_settings_are_refused(change: dict[str, Any], path: str, reason: str):
         assert any(where == path and reason in why for where, why in found)
     with pytest.raises(ProviderError, match=reason):
         backend.configure(variables)
+
+
+def test_settings_that_are_no_strings_come_as_json():
+    given = {"allowedAccountIds": '["a"]', "skipRegionValidation": True, "region": "["}
+    assert parse(given) == {**given, "allowedAccountIds": ["a"]}
+    with pytest.raises(ProviderError, match="endpoints: expected a JSON value"):
+        parse({"endpoints": "{"})
 
 
 def test_every_missing_endpoint_is_named():

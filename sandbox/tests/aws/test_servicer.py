@@ -23,7 +23,6 @@ from sandbox.aws.provider.values import (
     PartialCreate,
     ProviderError,
     ReadResult,
-    config_value,
     has_unknown,
 )
 
@@ -163,13 +162,6 @@ def test_paths():
     assert below("a.b", ["a"])
     assert not below("ab", ["a"])
     assert not below("a", ["a.b"])
-
-
-def test_settings_that_are_no_strings_come_as_json():
-    assert config_value('["a"]') == ["a"]
-    assert config_value(True) is True
-    with pytest.raises(ProviderError, match="expected a JSON value"):
-        config_value("{")
 
 
 # --- calls ----------------------------------------------------------------------------------------
