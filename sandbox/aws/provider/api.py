@@ -80,6 +80,11 @@ class Api:
         """Ask STS whose account this is."""
         self.account = self.sts.get_caller_identity()["Account"]
 
+    def own_tags(self, tags: Tags, declared: Any) -> Tags:
+        """Tags that are not just the provider's default ones."""
+        ours, defaults = declared if isinstance(declared, dict) else {}, self.default_tags
+        return {key: value for key, value in tags.items() if key in ours or defaults.get(key) != value}
+
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
 

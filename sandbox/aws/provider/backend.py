@@ -212,14 +212,8 @@ class AwsBackend:
         if "region" in schema.resource(type_.token).outputs.fields:
             state["region"] = self._api.region
         if "tagsAll" in state:
-            state["tags"] = self._own_tags(state["tagsAll"], known.get("tags"))
+            state["tags"] = self._api.own_tags(state["tagsAll"], known.get("tags"))
         return {name: value for name, value in state.items() if value is not None}
-
-    def _own_tags(self, tags: Tags, declared: Any) -> Tags:
-        """Tags that are not just the provider's default ones."""
-        ours = declared if isinstance(declared, dict) else {}
-        defaults = self._api.default_tags
-        return {key: value for key, value in tags.items() if key in ours or defaults.get(key) != value}
 
     def _read_back(self, type_: ResourceType, id: str, known: Properties) -> Properties:
         state = self._outputs(type_, id, known)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from sandbox.aws.provider.api import Api, Tags, first, given, if_there, tag_list, tag_map
-from sandbox.aws.provider.resource_type import ResourceType
+from sandbox.aws.provider.resource_type import ResourceType, capital
 from sandbox.aws.provider.values import Properties
 
 # AWS lists a terminated instance for an hour.
@@ -18,9 +18,8 @@ class Ec2ResourceType(ResourceType):
     names of its calls, of their arguments and of their answers, unless a class says otherwise."""
 
     resource_type: ClassVar[str]
-    # Inputs that the create call takes as they are, and outputs that stand in the answer as they are.
+    # Inputs that the create call takes as they are.
     arguments: ClassVar[frozenset[str]] = frozenset()
-    fields: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def noun(self) -> str:
@@ -46,25 +45,13 @@ class Ec2ResourceType(ResourceType):
             return {}
         return {"TagSpecifications": [{"ResourceType": self.resource_type, "Tags": tag_list(tags)}]}
 
-    def find(self, api: Api, id: str) -> dict[str, Any] | None:
+    def find(self, api: Api, id: str) -> Any:
         answer = if_there(self.call(api, "describe", "s"), **{f"{self.id_name}s": [id]})
-        found: dict[str, Any] | None = first(answer, f"{self.noun}s")
-        return found
+        return first(answer, f"{self.noun}s")
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        found = self.find(api, id)
-        if found is None:
-            return None
-        return {
-            "arn": api.arn("ec2", f"{self.resource_type}/{id}"),
-            **{name: found.get(capital(name)) for name in self.fields},
-            **self.details(api, found, known),
-            "tagsAll": tag_map(found.get("Tags", found.get("TagSet"))),
-        }
-
-    def details(self, api: Api, found: dict[str, Any], known: Properties) -> Properties:
-        """Outputs that are not among `fields`."""
-        return {}
+    def common(self, api: Api, id: str, found: dict[str, Any]) -> Properties:
+        arn = api.arn("ec2", f"{self.resource_type}/{id}")
+        return {"arn": arn, "tagsAll": tag_map(found.get("Tags", found.get("TagSet")))}
 
     def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
         if removed:
@@ -76,11 +63,6 @@ class Ec2ResourceType(ResourceType):
         self.call(api, "delete")(**{self.id_name: id})
 
 
-def capital(name: str) -> str:
-    """A property's name as the API spells it."""
-    return name[0].upper() + name[1:]
-
-
 def filters(**values: str) -> list[dict[str, Any]]:
     """`vpc_id="x"` as the API's list of filters; `__` stands for a dot."""
     return [
@@ -89,8 +71,8 @@ def filters(**values: str) -> list[dict[str, Any]]:
     ]
 
 
-def instance(api: Api, id: str) -> dict[str, Any] | None:
+def instance(api: Api, id: str) -> Any:
     """An instance that still exists."""
     reservation = first(if_there(api.ec2.describe_instances, InstanceIds=[id]), "Reservations")
-    found: dict[str, Any] | None = first(reservation, "Instances")
+    found = first(reservation, "Instances")
     return None if found is None or found["State"]["Name"] in _GONE else found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -19,13 +20,11 @@ class _Named(ResourceType):
     """An IAM object that is known by a name, given or automatic."""
 
     longest: ClassVar[int] = 128
-    # Properties that are policy documents.
-    documents: ClassVar[tuple[str, ...]] = ()
     computed = paths("name")
     name_prefix = ""
 
     def check(self, inputs: Properties) -> list[CheckFailure]:
-        found, name = policy.failures(inputs, *self.documents), inputs.get("name")
+        found, name = super().check(inputs), inputs.get("name")
         if isinstance(name, str) and not (_NAME.fullmatch(name) and len(name) <= self.longest):
             found.append(
                 ("name", f"expected 1 to {self.longest} of letters, digits and +=,.@_-, got {name!r}")
@@ -33,14 +32,43 @@ class _Named(ResourceType):
         return found
 
 
-class Role(_Named):
+class _Tagged(ResourceType):
+    """An IAM object with tags. Its `noun` and `id_name` name its calls and their argument."""
+
+    noun: ClassVar[str]
+    id_name: ClassVar[str]
+
+    def call(self, api: Api, verb: str) -> Callable[..., Any]:
+        call: Callable[..., Any] = getattr(api.iam, f"{verb}_{self.noun}")
+        return call
+
+    def find(self, api: Api, id: str) -> Any:
+        answer = if_there(self.call(api, "get"), **{self.id_name: id})
+        return answer and answer.get(self.id_name.removesuffix("Name"), answer)
+
+    def common(self, api: Api, id: str, found: dict[str, Any]) -> Properties:
+        return {"arn": found.get("Arn", id), "tagsAll": tag_map(found.get("Tags"))}
+
+    def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
+        if removed:
+            self.call(api, "untag")(**{self.id_name: id}, TagKeys=removed)
+        if tags:
+            self.call(api, "tag")(**{self.id_name: id}, Tags=tag_list(tags))
+
+    def delete(self, api: Api, id: str, state: Properties) -> None:
+        self.call(api, "delete")(**{self.id_name: id})
+
+
+class Role(_Tagged, _Named):
     token = "aws:iam/role:Role"
+    noun, id_name = "role", "RoleName"
     longest = 64
     documents = ("assumeRolePolicy",)
     handles = paths("name path assumeRolePolicy description")
     force_new = paths("name path")
     defaults = MappingProxyType({"description": "", "path": "/", "maxSessionDuration": 3600})
     same = MappingProxyType({"assumeRolePolicy": policy.same})
+    fields = paths("path maxSessionDuration")
 
     def create(self, api: Api, inputs: Properties) -> str:
         answer = api.iam.create_role(
@@ -52,21 +80,13 @@ class Role(_Named):
         )
         return str(answer["Role"]["RoleName"])
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        answer = if_there(api.iam.get_role, RoleName=id)
-        if answer is None:
-            return None
-        role = answer["Role"]
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
         return {
-            "arn": role["Arn"],
-            "name": role["RoleName"],
-            "path": role["Path"],
-            "description": role.get("Description", ""),
-            "maxSessionDuration": role["MaxSessionDuration"],
-            "assumeRolePolicy": _document(role["AssumeRolePolicyDocument"]),
-            "createDate": role["CreateDate"].isoformat(),
-            "uniqueId": role["RoleId"],
-            "tagsAll": tag_map(role.get("Tags")),
+            "name": found["RoleName"],
+            "description": found.get("Description", ""),
+            "assumeRolePolicy": _document(found["AssumeRolePolicyDocument"]),
+            "createDate": found["CreateDate"].isoformat(),
+            "uniqueId": found["RoleId"],
         }
 
     def update(self, api: Api, id: str, change: Change) -> None:
@@ -75,17 +95,11 @@ class Role(_Named):
         if change.of("description"):
             api.iam.update_role_description(RoleName=id, Description=change.new["description"])
 
-    def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
-        if removed:
-            api.iam.untag_role(RoleName=id, TagKeys=removed)
-        if tags:
-            api.iam.tag_role(RoleName=id, Tags=tag_list(tags))
-
     def delete(self, api: Api, id: str, state: Properties) -> None:
         for profile in api.iam.list_instance_profiles_for_role(RoleName=id)["InstanceProfiles"]:
             name = profile["InstanceProfileName"]
             api.iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=id)
-        api.iam.delete_role(RoleName=id)
+        super().delete(api, id, state)
 
 
 def _document(value: Any) -> str:
@@ -109,23 +123,26 @@ class RolePolicy(_Named):
     def update(self, api: Api, id: str, change: Change) -> None:
         self.create(api, change.new)
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
+    def find(self, api: Api, id: str) -> Any:
         role, _, name = id.partition(":")
-        answer = if_there(api.iam.get_role_policy, RoleName=role, PolicyName=name)
-        if answer is None:
-            return None
-        return {"role": role, "name": name, "policy": _document(answer["PolicyDocument"])}
+        return if_there(api.iam.get_role_policy, RoleName=role, PolicyName=name)
+
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
+        role, _, name = id.partition(":")
+        return {"role": role, "name": name, "policy": _document(found["PolicyDocument"])}
 
     def delete(self, api: Api, id: str, state: Properties) -> None:
         role, _, name = id.partition(":")
         api.iam.delete_role_policy(RoleName=role, PolicyName=name)
 
 
-class InstanceProfile(_Named):
+class InstanceProfile(_Tagged, _Named):
     token = "aws:iam/instanceProfile:InstanceProfile"
+    noun, id_name = "instance_profile", "InstanceProfileName"
     handles = paths("name role")
     force_new = paths("name")
     defaults = MappingProxyType({"path": "/"})
+    fields = paths("path")
 
     def create(self, api: Api, inputs: Properties) -> str:
         tags = tag_list(inputs.get("tagsAll") or {})
@@ -140,40 +157,29 @@ class InstanceProfile(_Named):
         self._remove_role(api, id)
         self.finish(api, id, change.new)
 
-    def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
-        if removed:
-            api.iam.untag_instance_profile(InstanceProfileName=id, TagKeys=removed)
-        if tags:
-            api.iam.tag_instance_profile(InstanceProfileName=id, Tags=tag_list(tags))
-
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        answer = if_there(api.iam.get_instance_profile, InstanceProfileName=id)
-        if answer is None:
-            return None
-        profile = answer["InstanceProfile"]
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
         return {
-            "arn": profile["Arn"],
-            "name": profile["InstanceProfileName"],
-            "path": profile["Path"],
-            **given(role=(first(profile, "Roles") or {}).get("RoleName")),
-            "createDate": profile["CreateDate"].isoformat(),
-            "uniqueId": profile["InstanceProfileId"],
-            "tagsAll": tag_map(profile.get("Tags")),
+            "name": found["InstanceProfileName"],
+            **given(role=(first(found, "Roles") or {}).get("RoleName")),
+            "createDate": found["CreateDate"].isoformat(),
+            "uniqueId": found["InstanceProfileId"],
         }
 
     def delete(self, api: Api, id: str, state: Properties) -> None:
         self._remove_role(api, id)
-        api.iam.delete_instance_profile(InstanceProfileName=id)
+        super().delete(api, id, state)
 
     def _remove_role(self, api: Api, id: str) -> None:
         for role in api.iam.get_instance_profile(InstanceProfileName=id)["InstanceProfile"]["Roles"]:
             api.iam.remove_role_from_instance_profile(InstanceProfileName=id, RoleName=role["RoleName"])
 
 
-class OpenIdConnectProvider(ResourceType):
+class OpenIdConnectProvider(_Tagged):
     """Source: hashicorp/terraform-provider-aws, internal/service/iam/openid_connect_provider.go."""
 
     token = "aws:iam/openIdConnectProvider:OpenIdConnectProvider"
+    noun, id_name = "open_id_connect_provider", "OpenIDConnectProviderArn"
+    fields = paths("url")
     handles = paths("url clientIdLists")
     force_new = paths("url")
     computed = paths("thumbprintLists")
@@ -194,29 +200,11 @@ class OpenIdConnectProvider(ResourceType):
         )
         return str(answer["OpenIDConnectProviderArn"])
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        found = if_there(api.iam.get_open_id_connect_provider, OpenIDConnectProviderArn=id)
-        if found is None:
-            return None
-        return {
-            "arn": id,
-            "url": found["Url"],
-            "clientIdLists": found["ClientIDList"],
-            "thumbprintLists": found["ThumbprintList"],
-            "tagsAll": tag_map(found.get("Tags")),
-        }
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
+        return {"clientIdLists": found["ClientIDList"], "thumbprintLists": found["ThumbprintList"]}
 
     def update(self, api: Api, id: str, change: Change) -> None:
         raise ProviderError("", "moto changes no client ids of an identity provider")
-
-    def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
-        if removed:
-            api.iam.untag_open_id_connect_provider(OpenIDConnectProviderArn=id, TagKeys=removed)
-        if tags:
-            api.iam.tag_open_id_connect_provider(OpenIDConnectProviderArn=id, Tags=tag_list(tags))
-
-    def delete(self, api: Api, id: str, state: Properties) -> None:
-        api.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=id)
 
 
 def _host(url: Any) -> str:

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from sandbox.aws.provider.api import Api, first, given, tag_list, tag_map
-from sandbox.aws.provider.ec2 import Ec2ResourceType, capital, filters, instance
-from sandbox.aws.provider.resource_type import Change, ResourceType, as_set, paths
-from sandbox.aws.provider.values import UNKNOWN, CheckFailure, Properties
+from sandbox.aws.provider.ec2 import Ec2ResourceType, filters, instance
+from sandbox.aws.provider.resource_type import Change, ResourceType, as_set, capital, capitals, paths
+from sandbox.aws.provider.values import CheckFailure, Properties
 
 _METADATA = ("httpEndpoint", "httpTokens", "httpPutResponseHopLimit")
 _MARKET = paths(
@@ -53,9 +53,10 @@ class Instance(Ec2ResourceType):
     )
     same = MappingProxyType({"vpcSecurityGroupIds": as_set})
     volatile = paths("publicIp publicDns instanceState")
+    choices = MappingProxyType({"metadataOptions.httpTokens": ("optional", "required")})
 
     def check(self, inputs: Properties) -> list[CheckFailure]:
-        found: list[CheckFailure] = []
+        found = super().check(inputs)
         for name in ("ami", "instanceType"):
             if name not in inputs:
                 found.append((name, "missing required property (no launch template is given)"))
@@ -67,10 +68,6 @@ class Instance(Ec2ResourceType):
                 base64.b64decode(inputs["userDataBase64"], validate=True)
             except (binascii.Error, ValueError):
                 found.append(("userDataBase64", "expected base64, got text that does not decode"))
-        tokens = (inputs.get("metadataOptions") or {}).get("httpTokens")
-        if tokens not in (None, UNKNOWN, "required", "optional"):
-            why = "expected httpTokens to be one of: optional, required"
-            found.append(("metadataOptions.httpTokens", why))
         return found
 
     def create(self, api: Api, inputs: Properties) -> str:
@@ -87,8 +84,8 @@ class Instance(Ec2ResourceType):
                 UserData=_user_data(inputs),
                 DisableApiTermination=inputs.get("disableApiTermination"),
                 IamInstanceProfile=None if profile is None else {"Name": profile},
-                InstanceMarketOptions=_market(inputs),
-                MetadataOptions=_capitals(inputs.get("metadataOptions"), _METADATA) or None,
+                InstanceMarketOptions=capitals(inputs.get("instanceMarketOptions") or None),
+                MetadataOptions=capitals(inputs.get("metadataOptions") or None),
             ),
         )
         return str(answer["Instances"][0]["InstanceId"])
@@ -102,10 +99,10 @@ class Instance(Ec2ResourceType):
     def finish(self, api: Api, id: str, inputs: Properties) -> None:
         _wait(api, id, "running")
 
-    def find(self, api: Api, id: str) -> dict[str, Any] | None:
+    def find(self, api: Api, id: str) -> Any:
         return instance(api, id)
 
-    def details(self, api: Api, found: dict[str, Any], known: Properties) -> Properties:
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
         nics: list[Properties] = found["NetworkInterfaces"]
         nic = next((nic for nic in nics if nic["Attachment"]["DeviceIndex"] == 0), {})
         profile = (found.get("IamInstanceProfile") or {}).get("Arn", "").rpartition("/")[2]
@@ -126,8 +123,8 @@ class Instance(Ec2ResourceType):
             "primaryNetworkInterfaceId": nic.get("NetworkInterfaceId"),
             "primaryNetworkInterface": primary,
             "vpcSecurityGroupIds": [group["GroupId"] for group in found["SecurityGroups"]],
-            "userDataBase64": _attribute(api, found["InstanceId"], "userData"),
-            "disableApiTermination": _attribute(api, found["InstanceId"], "disableApiTermination"),
+            "userDataBase64": _attribute(api, id, "userData"),
+            "disableApiTermination": _attribute(api, id, "disableApiTermination"),
             "metadataOptions": {name: options.get(capital(name)) for name in _METADATA},
             "rootBlockDevice": _root_disk(api, found, known),
             **_spot(api, found),
@@ -148,7 +145,7 @@ class Instance(Ec2ResourceType):
             groups = new["vpcSecurityGroupIds"]
             api.ec2.modify_network_interface_attribute(NetworkInterfaceId=nic, Groups=groups)
         if change.of("metadataOptions"):
-            options = _capitals(new.get("metadataOptions"), _METADATA)
+            options = capitals(new.get("metadataOptions") or {})
             api.ec2.modify_instance_metadata_options(InstanceId=id, **options)
         if change.of("rootBlockDevice"):
             self._change_disk(api, id, change)
@@ -193,11 +190,7 @@ class InstanceState(ResourceType):
     force_new = paths("instanceId")
     defaults = MappingProxyType({"force": False})
     local = paths("force")
-
-    def check(self, inputs: Properties) -> list[CheckFailure]:
-        if isinstance(inputs["state"], str) and inputs["state"] not in ("running", "stopped"):
-            return [("state", "expected state to be one of: running, stopped")]
-        return []
+    choices = MappingProxyType({"state": ("running", "stopped")})
 
     def create(self, api: Api, inputs: Properties) -> str:
         api.ec2.describe_instances(InstanceIds=[inputs["instanceId"]])
@@ -213,9 +206,11 @@ class InstanceState(ResourceType):
     def update(self, api: Api, id: str, change: Change) -> None:
         self.finish(api, id, change.new)
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        found = instance(api, id)
-        return None if found is None else {"instanceId": id, "state": found["State"]["Name"]}
+    def find(self, api: Api, id: str) -> Any:
+        return instance(api, id)
+
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
+        return {"instanceId": id, "state": found["State"]["Name"]}
 
     def delete(self, api: Api, id: str, state: Properties) -> None:
         """Nothing to undo."""
@@ -229,11 +224,6 @@ def _attribute(api: Api, id: str, name: str) -> Any:
     """An attribute that DescribeInstances does not tell."""
     answer = api.ec2.describe_instance_attribute(InstanceId=id, Attribute=name)
     return (answer.get(capital(name)) or {}).get("Value")
-
-
-def _capitals(values: Properties | None, names: tuple[str, ...]) -> dict[str, Any]:
-    """Those of the values that are among `names`, as the API spells them."""
-    return {capital(name): value for name, value in (values or {}).items() if name in names}
 
 
 def _user_data(inputs: Properties) -> bytes | None:
@@ -258,16 +248,8 @@ def _network(inputs: Properties) -> dict[str, Any]:
 def _root_device(api: Api, inputs: Properties) -> dict[str, Any]:
     image = api.ec2.describe_images(ImageIds=[inputs["ami"]])["Images"][0]
     disk = inputs.get("rootBlockDevice") or {}
-    ebs = {**_capitals(disk, _DISK), "DeleteOnTermination": disk.get("deleteOnTermination", True)}
-    return {"DeviceName": image["RootDeviceName"], "Ebs": ebs}
-
-
-def _market(inputs: Properties) -> dict[str, Any] | None:
-    options = inputs.get("instanceMarketOptions")
-    if not options:
-        return None
-    spot = {capital(name): value for name, value in (options.get("spotOptions") or {}).items()}
-    return given(MarketType=options["marketType"], SpotOptions=spot or None)
+    ebs = {"deleteOnTermination": True, **disk, "tags": None}  # tags are an argument of the call
+    return {"DeviceName": image["RootDeviceName"], "Ebs": capitals(ebs)}
 
 
 def _spot(api: Api, found: dict[str, Any]) -> Properties:
@@ -298,22 +280,16 @@ def _root_disk(api: Api, found: dict[str, Any], known: Properties) -> Properties
     volume = first(api.ec2.describe_volumes(Filters=here), "Volumes")
     if volume is None:
         return None
-    tags, extra = tag_map(volume.get("Tags")), (known.get("rootBlockDevice") or {}).get("tags") or {}
-    own = {key: value for key, value in tags.items() if key in extra or api.default_tags.get(key) != value}
-    disk = {
-        "deviceName": device,
-        "volumeId": volume["VolumeId"],
-        "volumeSize": volume["Size"],
-        "volumeType": volume["VolumeType"],
-        "encrypted": volume["Encrypted"],
-        "kmsKeyId": volume.get("KmsKeyId"),
-        "iops": volume.get("Iops"),
-        "throughput": volume.get("Throughput"),
-        "deleteOnTermination": volume["Attachments"][0]["DeleteOnTermination"],
-        "tags": own,
-        "tagsAll": tags,
-    }
-    return {name: value for name, value in disk.items() if value is not None}
+    tags = tag_map(volume.get("Tags"))
+    same = ("volumeId", "volumeType", "encrypted", "kmsKeyId", "iops", "throughput")
+    return given(
+        **{name: volume.get(capital(name)) for name in same},
+        deviceName=device,
+        volumeSize=volume["Size"],
+        deleteOnTermination=volume["Attachments"][0]["DeleteOnTermination"],
+        tags=api.own_tags(tags, (known.get("rootBlockDevice") or {}).get("tags")),
+        tagsAll=tags,
+    )
 
 
 def _change_profile(api: Api, id: str, name: str | None) -> None:
@@ -321,12 +297,11 @@ def _change_profile(api: Api, id: str, name: str | None) -> None:
     answer = api.ec2.describe_iam_instance_profile_associations(Filters=here)
     current = first(answer, "IamInstanceProfileAssociations")
     profile = {"Name": name}
-    if current and name is not None:
-        association = current["AssociationId"]
-        api.ec2.replace_iam_instance_profile_association(
-            AssociationId=association, IamInstanceProfile=profile
-        )
-    elif current:
-        api.ec2.disassociate_iam_instance_profile(AssociationId=current["AssociationId"])
+    association = current and current["AssociationId"]
+    if association and name is not None:
+        replace = api.ec2.replace_iam_instance_profile_association
+        replace(AssociationId=association, IamInstanceProfile=profile)
+    elif association:
+        api.ec2.disassociate_iam_instance_profile(AssociationId=association)
     elif name is not None:
         api.ec2.associate_iam_instance_profile(InstanceId=id, IamInstanceProfile=profile)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox.aws.provider.api import Api, first, given, if_there
 from sandbox.aws.provider.ec2 import Ec2ResourceType
-from sandbox.aws.provider.resource_type import Change, as_set, paths
+from sandbox.aws.provider.resource_type import Change, as_set, capital, paths
 from sandbox.aws.provider.values import CheckFailure, Properties
 
 
@@ -41,23 +41,15 @@ class NetworkInterface(Ec2ResourceType):
             text = {"Value": change.new["description"]}
             api.ec2.modify_network_interface_attribute(NetworkInterfaceId=id, Description=text)
 
-    def details(self, api: Api, found: dict[str, Any], known: Properties) -> Properties:
-        attachment = found.get("Attachment")
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
+        held = found.get("Attachment") or {}
+        same = {name: held.get(capital(name)) for name in ("attachmentId", "deviceIndex", "networkCardIndex")}
         return {
             "privateIp": found["PrivateIpAddress"],
             "privateIps": [item["PrivateIpAddress"] for item in found["PrivateIpAddresses"]],
             "securityGroups": [group["GroupId"] for group in found["Groups"]],
-            "attachments": [_attachment(attachment)] if attachment else [],
+            "attachments": [{"instance": held["InstanceId"], **same}] if held else [],
         }
-
-
-def _attachment(found: dict[str, Any]) -> Properties:
-    return {
-        "attachmentId": found["AttachmentId"],
-        "deviceIndex": found["DeviceIndex"],
-        "networkCardIndex": found["NetworkCardIndex"],
-        "instance": found["InstanceId"],
-    }
 
 
 class Eip(Ec2ResourceType):
@@ -66,6 +58,7 @@ class Eip(Ec2ResourceType):
     handles = paths("domain networkInterface associateWithPrivateIp")
     force_new = paths("domain")
     defaults = MappingProxyType({"domain": "vpc"})
+    fields = paths("allocationId domain publicIp")
     computed = paths("instance networkInterface")
     local = paths("associateWithPrivateIp")
 
@@ -86,17 +79,11 @@ class Eip(Ec2ResourceType):
         self._disassociate(api, id)
         self.finish(api, id, change.new)
 
-    def find(self, api: Api, id: str) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = first(
-            if_there(api.ec2.describe_addresses, AllocationIds=[id]), "Addresses"
-        )
-        return found
+    def find(self, api: Api, id: str) -> Any:
+        return first(if_there(api.ec2.describe_addresses, AllocationIds=[id]), "Addresses")
 
-    def details(self, api: Api, found: dict[str, Any], known: Properties) -> Properties:
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
         return {
-            "allocationId": found["AllocationId"],
-            "domain": found["Domain"],
-            "publicIp": found["PublicIp"],
             "publicDns": f"ec2-{found['PublicIp'].replace('.', '-')}.compute-1.amazonaws.com",
             "associationId": found.get("AssociationId", ""),
             "networkInterface": found.get("NetworkInterfaceId", ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
+from typing import Any
 
 from sandbox.aws.provider import policy
 from sandbox.aws.provider.api import Api, Tags, given, if_there, tag_list, tag_map
@@ -27,13 +28,9 @@ class Key(ResourceType):
     computed = paths("policy rotationPeriodInDays")
     local = paths("deletionWindowInDays")
     same = MappingProxyType({"policy": policy.same})
-
-    def check(self, inputs: Properties) -> list[CheckFailure]:
-        found, days = policy.failures(inputs, "policy"), inputs.get("deletionWindowInDays")
-        if isinstance(days, int) and not 7 <= days <= 30:
-            why = f"expected deletionWindowInDays to be in the range (7 - 30), got {days}"
-            found.append(("deletionWindowInDays", why))
-        return found
+    documents = ("policy",)
+    ranges = MappingProxyType({"deletionWindowInDays": (7, 30)})
+    fields = paths("arn keyId description keyUsage customerMasterKeySpec multiRegion")
 
     def create(self, api: Api, inputs: Properties) -> str:
         answer = api.kms.create_key(
@@ -63,21 +60,15 @@ class Key(ResourceType):
         if tags:
             api.kms.tag_resource(KeyId=id, Tags=tag_list(tags, "TagKey", "TagValue"))
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        answer = if_there(api.kms.describe_key, KeyId=id)
-        if answer is None or answer["KeyMetadata"]["KeyState"] == "PendingDeletion":
-            return None
-        key = answer["KeyMetadata"]
+    def find(self, api: Api, id: str) -> Any:
+        key = (if_there(api.kms.describe_key, KeyId=id) or {}).get("KeyMetadata")
+        return None if key is None or key["KeyState"] == "PendingDeletion" else key
+
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
         rotation = api.kms.get_key_rotation_status(KeyId=id)
         tags = api.kms.list_resource_tags(KeyId=id)["Tags"]
         return {
-            "arn": key["Arn"],
-            "keyId": key["KeyId"],
-            "description": key["Description"],
-            "isEnabled": key["Enabled"],
-            "keyUsage": key["KeyUsage"],
-            "customerMasterKeySpec": key["CustomerMasterKeySpec"],
-            "multiRegion": key["MultiRegion"],
+            "isEnabled": found["Enabled"],
             "policy": api.kms.get_key_policy(KeyId=id, PolicyName="default")["Policy"],
             "enableKeyRotation": rotation["KeyRotationEnabled"],
             "rotationPeriodInDays": rotation.get("RotationPeriodInDays"),

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from types import MappingProxyType
 from typing import Any
 
 from sandbox.aws.provider.api import Api, first, if_there
-from sandbox.aws.provider.ec2 import Ec2ResourceType, capital, filters
-from sandbox.aws.provider.resource_type import Change, paths
-from sandbox.aws.provider.values import UNKNOWN, CheckFailure, Properties, ProviderError
+from sandbox.aws.provider.ec2 import Ec2ResourceType, filters
+from sandbox.aws.provider.resource_type import Change, capital, paths
+from sandbox.aws.provider.values import Properties, ProviderError
 
-
-def cidr_failures(inputs: Properties, name: str) -> list[CheckFailure]:
-    """A property that is no CIDR block, or one with host bits set."""
-    text = inputs.get(name)
-    if text is None or text is UNKNOWN:
-        return []
-    try:
-        ipaddress.ip_network(text)
-    except ValueError as error:
-        return [(name, f"{text!r} is not a valid CIDR block: {error}")]
-    return []
+_DNS = ("enableDnsSupport", "enableDnsHostnames")
 
 
 class Vpc(Ec2ResourceType):
@@ -33,26 +22,23 @@ class Vpc(Ec2ResourceType):
     defaults = MappingProxyType(
         {"enableDnsSupport": True, "enableDnsHostnames": False, "instanceTenancy": "default"}
     )
-
-    def check(self, inputs: Properties) -> list[CheckFailure]:
-        return cidr_failures(inputs, "cidrBlock")
+    cidr_blocks = ("cidrBlock",)
 
     def finish(self, api: Api, id: str, inputs: Properties) -> None:
         # One attribute per call, as the API wants it; names on need support on.
-        for name in ("enableDnsSupport", "enableDnsHostnames"):
+        for name in _DNS:
             api.ec2.modify_vpc_attribute(VpcId=id, **{capital(name): {"Value": inputs[name]}})
 
     def update(self, api: Api, id: str, change: Change) -> None:
         self.finish(api, id, change.new)
 
-    def details(self, api: Api, found: dict[str, Any], known: Properties) -> Properties:
-        id = found["VpcId"]
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
         tables = api.ec2.describe_route_tables(Filters=filters(vpc_id=id, association__main="true"))
         acls = api.ec2.describe_network_acls(Filters=filters(vpc_id=id, default="true"))
         groups = api.ec2.describe_security_groups(Filters=filters(vpc_id=id, group_name="default"))
         main = first(tables, "RouteTables")["RouteTableId"]
         return {
-            **{name: self._attribute(api, id, name) for name in ("enableDnsSupport", "enableDnsHostnames")},
+            **{name: self._attribute(api, id, name) for name in _DNS},
             "mainRouteTableId": main,
             "defaultRouteTableId": main,
             "defaultNetworkAclId": first(acls, "NetworkAcls")["NetworkAclId"],
@@ -72,9 +58,7 @@ class Subnet(Ec2ResourceType):
     fields = handles | paths("availabilityZoneId ownerId")
     defaults = MappingProxyType({"mapPublicIpOnLaunch": False})
     computed = paths("availabilityZone availabilityZoneId")
-
-    def check(self, inputs: Properties) -> list[CheckFailure]:
-        return cidr_failures(inputs, "cidrBlock")
+    cidr_blocks = ("cidrBlock",)
 
     def finish(self, api: Api, id: str, inputs: Properties) -> None:
         value = {"Value": inputs["mapPublicIpOnLaunch"]}
@@ -89,12 +73,8 @@ class SubnetCidrReservation(Ec2ResourceType):
     resource_type = "subnet-cidr-reservation"
     handles = force_new = paths("subnetId cidrBlock reservationType")
     arguments = paths("subnetId reservationType cidr")
-
-    def check(self, inputs: Properties) -> list[CheckFailure]:
-        found = cidr_failures(inputs, "cidrBlock")
-        if inputs.get("reservationType") not in ("explicit", "prefix", UNKNOWN):
-            found.append(("reservationType", "expected reservationType to be one of: prefix, explicit"))
-        return found
+    cidr_blocks = ("cidrBlock",)
+    choices = MappingProxyType({"reservationType": ("prefix", "explicit")})
 
     def create(self, api: Api, inputs: Properties) -> str:
         return super().create(api, {**inputs, "cidr": inputs["cidrBlock"]})
@@ -128,7 +108,7 @@ class InternetGateway(Ec2ResourceType):
         self._detach(api, id)
         self.finish(api, id, change.new)
 
-    def details(self, api: Api, found: dict[str, Any], known: Properties) -> Properties:
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
         vpc = first(found, "Attachments") or {}
         return {"vpcId": vpc.get("VpcId"), "ownerId": found["OwnerId"]}
 

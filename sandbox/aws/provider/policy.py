@@ -1,26 +1,9 @@
-"""Policy documents, as far as the provider itself looks into them."""
+"""Equality of policy documents."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
-
-from sandbox.aws.provider.values import UNKNOWN, CheckFailure, Properties
-
-
-def failures(inputs: Properties, *names: str) -> list[CheckFailure]:
-    """Properties that are not JSON objects; the provider refuses those before any call."""
-    found: list[CheckFailure] = []
-    for name in names:
-        text = inputs.get(name)
-        if text is None or text is UNKNOWN:
-            continue
-        try:
-            if not isinstance(json.loads(text), dict):
-                found.append((name, "contains an invalid JSON policy: not a JSON object"))
-        except ValueError as error:
-            found.append((name, f"contains an invalid JSON policy: {error}"))
-    return found
 
 
 def same(old: Any, new: Any) -> bool:

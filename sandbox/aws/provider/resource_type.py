@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from sandbox.aws.provider import checks
 from sandbox.aws.provider.api import Api, Tags
 from sandbox.aws.provider.values import UNKNOWN, CheckFailure, Properties
 
@@ -50,9 +51,22 @@ class ResourceType:
     # Prefix of automatic names, for types whose `name` may be left out; None: `name` is required or absent.
     name_prefix: ClassVar[str | None] = None
 
+    # Inputs of a kind: CIDR blocks and policy documents; and by path, values to choose from and ranges.
+    cidr_blocks: ClassVar[tuple[str, ...]] = ()
+    documents: ClassVar[tuple[str, ...]] = ()
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    ranges: ClassVar[Mapping[str, tuple[int, int]]] = {}
+    # Outputs that stand in AWS's answer by the same name.
+    fields: ClassVar[frozenset[str]] = frozenset()
+
     def check(self, inputs: Properties) -> list[CheckFailure]:
         """What the real provider checks before any call. Values may be UNKNOWN."""
-        return []
+        return [
+            *checks.cidr_blocks(inputs, self.cidr_blocks),
+            *checks.documents(inputs, self.documents),
+            *checks.choices(inputs, self.choices),
+            *checks.ranges(inputs, self.ranges),
+        ]
 
     def create(self, api: Api, inputs: Properties) -> str:
         """The one call that makes the object, with its tags, so that an interrupted create can be
@@ -62,10 +76,26 @@ class ResourceType:
     def finish(self, api: Api, id: str, inputs: Properties) -> None:
         """Calls that complete a new object. If one fails, the object is recorded as half made."""
 
+    def find(self, api: Api, id: str) -> Any:
+        """The object as AWS answers with it; None: gone."""
+        raise NotImplementedError
+
     def read(self, api: Api, id: str, known: Properties) -> Properties | None:
         """All properties as AWS has them, tags as `tagsAll`; None: gone. `known` is the last state,
         empty for an import."""
-        raise NotImplementedError
+        found = self.find(api, id)
+        if found is None:
+            return None
+        same = {name: found.get(capital(name)) for name in self.fields}
+        return {**same, **self.common(api, id, found), **self.details(api, id, found, known)}
+
+    def common(self, api: Api, id: str, found: dict[str, Any]) -> Properties:
+        """Outputs that all types of a service make alike."""
+        return {}
+
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
+        """Outputs that are particular, beside `fields`."""
+        return {}
 
     def update(self, api: Api, id: str, change: Change) -> None:
         """Everything but tags. The default is for types that can only be replaced or retagged."""
@@ -83,6 +113,28 @@ class ResourceType:
     def with_defaults(self, inputs: Properties) -> Properties:
         top = {path: value for path, value in self.defaults.items() if "." not in path}
         return {**top, **{name: value for name, value in inputs.items() if value is not None}}
+
+
+def capital(name: str) -> str:
+    """A property's name as the API spells it."""
+    return name[0].upper() + name[1:]
+
+
+def capitals(value: Any) -> Any:
+    """A value with the names of all its members as the API spells them, and without nulls."""
+    return _renamed(value, capital)
+
+
+def properties(value: Any) -> Any:
+    """The way back: an answer of the API with the names of properties."""
+    return _renamed(value, lambda name: name[0].lower() + name[1:])
+
+
+def _renamed(value: Any, rename: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        members = value.items()
+        return {rename(name): _renamed(item, rename) for name, item in members if item is not None}
+    return [_renamed(item, rename) for item in value] if isinstance(value, list) else value
 
 
 def paths(text: str) -> frozenset[str]:

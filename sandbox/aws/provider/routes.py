@@ -7,8 +7,7 @@ from typing import Any
 
 from sandbox.aws.provider.api import Api, first, if_there
 from sandbox.aws.provider.ec2 import Ec2ResourceType, filters
-from sandbox.aws.provider.network import cidr_failures
-from sandbox.aws.provider.resource_type import Change, ResourceType, paths
+from sandbox.aws.provider.resource_type import Change, ResourceType, capital, paths
 from sandbox.aws.provider.values import CheckFailure, Properties, ProviderError
 
 
@@ -19,11 +18,11 @@ class RouteTable(Ec2ResourceType):
     handles = arguments = force_new = paths("vpcId")
     fields = paths("vpcId ownerId")
 
-    def details(self, api: Api, found: dict[str, Any], known: Properties) -> Properties:
-        made = [route for route in found["Routes"] if route.get("Origin") == "CreateRoute"]
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
         routes = [
-            {"cidrBlock": r.get("DestinationCidrBlock", ""), "gatewayId": r.get("GatewayId", "")}
-            for r in made
+            {"cidrBlock": route.get("DestinationCidrBlock", ""), "gatewayId": route.get("GatewayId", "")}
+            for route in found["Routes"]
+            if route.get("Origin") == "CreateRoute"
         ]
         return {"routes": routes, "propagatingVgws": []}
 
@@ -32,11 +31,11 @@ class Route(ResourceType):
     token = "aws:ec2/route:Route"
     handles = paths("routeTableId destinationCidrBlock gatewayId")
     force_new = paths("routeTableId destinationCidrBlock")
+    cidr_blocks = ("destinationCidrBlock",)
 
     def check(self, inputs: Properties) -> list[CheckFailure]:
-        found = cidr_failures(inputs, "destinationCidrBlock")
-        needed = ("destinationCidrBlock", "gatewayId")
-        return found + [(name, "missing required property") for name in needed if name not in inputs]
+        absent = [name for name in ("destinationCidrBlock", "gatewayId") if name not in inputs]
+        return super().check(inputs) + [(name, "missing required property") for name in absent]
 
     def create(self, api: Api, inputs: Properties) -> str:
         api.ec2.create_route(**_key(inputs), GatewayId=inputs["gatewayId"])
@@ -56,13 +55,8 @@ class Route(ResourceType):
         found = first(if_there(api.ec2.describe_route_tables, RouteTableIds=[table]), "RouteTables") or {}
         for route in found.get("Routes", []):
             if route.get("DestinationCidrBlock") == destination:
-                return {
-                    "routeTableId": table,
-                    "destinationCidrBlock": destination,
-                    "gatewayId": route.get("GatewayId"),
-                    "origin": route.get("Origin"),
-                    "state": route.get("State"),
-                }
+                same = {name: route.get(capital(name)) for name in ("gatewayId", "origin", "state")}
+                return {"routeTableId": table, "destinationCidrBlock": destination, **same}
         return None
 
     def update(self, api: Api, id: str, change: Change) -> None:
@@ -91,13 +85,9 @@ class RouteTableAssociation(ResourceType):
 
     def read(self, api: Api, id: str, known: Properties) -> Properties | None:
         subnet, imported, _ = id.partition("/")
-        here = (
-            filters(association__subnet_id=subnet)
-            if imported
-            else filters(association__route_table_association_id=id)
-        )
+        key = "association__subnet_id" if imported else "association__route_table_association_id"
         # The filter selects tables, so their associations are matched again.
-        tables = api.ec2.describe_route_tables(Filters=here)["RouteTables"]
+        tables = api.ec2.describe_route_tables(Filters=filters(**{key: subnet}))["RouteTables"]
         for row in (row for table in tables for row in table["Associations"]):
             if id in (row["RouteTableAssociationId"], f"{row.get('SubnetId')}/{row['RouteTableId']}"):
                 return {

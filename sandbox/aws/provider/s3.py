@@ -6,22 +6,20 @@ Source: hashicorp/terraform-provider-aws, internal/service/s3/bucket*.go.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from types import MappingProxyType
+from typing import Any, ClassVar
 
 from sandbox.aws.provider import policy
-from sandbox.aws.provider.api import Api, Tags, if_there, tag_list, tag_map
-from sandbox.aws.provider.resource_type import Change, ResourceType, paths
+from sandbox.aws.provider.api import Api, Tags, given, if_there, tag_list, tag_map
+from sandbox.aws.provider.resource_type import Change, ResourceType, capital, paths
 from sandbox.aws.provider.values import CheckFailure, Properties
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _NAME = re.compile(r"(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _NO_LOCATION = "us-east-1"  # the one region that CreateBucket takes no LocationConstraint for
-_BLOCKS = {
-    "blockPublicAcls": "BlockPublicAcls",
-    "blockPublicPolicy": "BlockPublicPolicy",
-    "ignorePublicAcls": "IgnorePublicAcls",
-    "restrictPublicBuckets": "RestrictPublicBuckets",
-}
+_BLOCKS = paths("blockPublicAcls blockPublicPolicy ignorePublicAcls restrictPublicBuckets")
+_BY_DEFAULT = {"sseAlgorithm": "SSEAlgorithm", "kmsMasterKeyId": "KMSMasterKeyID"}
 
 
 class Bucket(ResourceType):
@@ -42,9 +40,8 @@ class Bucket(ResourceType):
         return []
 
     def create(self, api: Api, inputs: Properties) -> str:
-        here = {} if api.region == _NO_LOCATION else {"LocationConstraint": api.region}
-        where = {"CreateBucketConfiguration": here} if here else {}
-        api.s3.create_bucket(Bucket=inputs["bucket"], **where)
+        there = None if api.region == _NO_LOCATION else {"LocationConstraint": api.region}
+        api.s3.create_bucket(Bucket=inputs["bucket"], **given(CreateBucketConfiguration=there))
         return str(inputs["bucket"])
 
     def finish(self, api: Api, id: str, inputs: Properties) -> None:
@@ -59,9 +56,10 @@ class Bucket(ResourceType):
     def _tags(api: Api, id: str) -> Tags:
         return tag_map((if_there(api.s3.get_bucket_tagging, Bucket=id) or {}).get("TagSet"))
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        if if_there(api.s3.head_bucket, Bucket=id) is None:
-            return None
+    def find(self, api: Api, id: str) -> Any:
+        return if_there(api.s3.head_bucket, Bucket=id)
+
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
         return {
             "arn": f"arn:aws:s3:::{id}",
             "bucket": id,
@@ -81,49 +79,66 @@ class Bucket(ResourceType):
 
 
 class _Setting(ResourceType):
-    """Something that is set on a bucket: what creates it changes it, too."""
+    """Something that is set on a bucket: what creates it changes it, too. Its `noun` names its calls."""
 
+    noun: ClassVar[str]
     force_new = paths("bucket")
 
+    def call(self, api: Api, verb: str) -> Callable[..., Any]:
+        call: Callable[..., Any] = getattr(api.s3, f"{verb}_{self.noun}")
+        return call
+
+    def request(self, inputs: Properties) -> dict[str, Any]:
+        """The arguments that put it on a bucket."""
+        raise NotImplementedError
+
     def create(self, api: Api, inputs: Properties) -> str:
-        self.put(api, str(inputs["bucket"]), inputs)
+        self.call(api, "put")(Bucket=inputs["bucket"], **self.request(inputs))
         return str(inputs["bucket"])
 
     def update(self, api: Api, id: str, change: Change) -> None:
-        self.put(api, id, change.new)
+        self.create(api, {**change.new, "bucket": id})
 
-    def put(self, api: Api, bucket: str, inputs: Properties) -> None:
-        raise NotImplementedError
+    def find(self, api: Api, id: str) -> Any:
+        return if_there(self.call(api, "get"), Bucket=id)
+
+    def common(self, api: Api, id: str, found: dict[str, Any]) -> Properties:
+        return {"bucket": id}
+
+    def delete(self, api: Api, id: str, state: Properties) -> None:
+        self.call(api, "delete")(Bucket=id)
 
 
 class Versioning(_Setting):
     token = "aws:s3/bucketVersioning:BucketVersioning"
+    noun = "bucket_versioning"
     handles = paths("bucket versioningConfiguration.status")
 
     def check(self, inputs: Properties) -> list[CheckFailure]:
-        given = inputs.get("versioningConfiguration")
-        status = given.get("status") if isinstance(given, dict) else None
+        declared = inputs["versioningConfiguration"]
+        status = declared.get("status") if isinstance(declared, dict) else None
         if isinstance(status, str) and status not in ("Enabled", "Suspended"):
             return [("versioningConfiguration.status", f"expected Enabled or Suspended, got {status}")]
         return []
 
-    def put(self, api: Api, bucket: str, inputs: Properties) -> None:
-        status = inputs["versioningConfiguration"]["status"]
-        api.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+    def request(self, inputs: Properties) -> dict[str, Any]:
+        return {"VersioningConfiguration": {"Status": inputs["versioningConfiguration"]["status"]}}
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        found = if_there(api.s3.get_bucket_versioning, Bucket=id)
-        if found is None or "Status" not in found:
-            return None
-        return {"bucket": id, "versioningConfiguration": {"status": found["Status"]}}
+    def find(self, api: Api, id: str) -> Any:
+        found = super().find(api, id)
+        return found if found and "Status" in found else None
+
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
+        return {"versioningConfiguration": {"status": found["Status"]}}
 
     def delete(self, api: Api, id: str, state: Properties) -> None:
         """A bucket is never without versioning again."""
-        api.s3.put_bucket_versioning(Bucket=id, VersioningConfiguration={"Status": "Suspended"})
+        self.call(api, "put")(Bucket=id, VersioningConfiguration={"Status": "Suspended"})
 
 
 class Encryption(_Setting):
     token = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
+    noun = "bucket_encryption"
     handles = paths("bucket rules")
 
     def check(self, inputs: Properties) -> list[CheckFailure]:
@@ -133,73 +148,45 @@ class Encryption(_Setting):
             return [("rules", "not implemented by the stand-in provider")]
         return []
 
-    def put(self, api: Api, bucket: str, inputs: Properties) -> None:
-        rules = [
-            {
-                "ApplyServerSideEncryptionByDefault": {
-                    "SSEAlgorithm": rule["applyServerSideEncryptionByDefault"]["sseAlgorithm"],
-                    "KMSMasterKeyID": rule["applyServerSideEncryptionByDefault"]["kmsMasterKeyId"],
-                },
-                "BucketKeyEnabled": bool(rule.get("bucketKeyEnabled")),
-            }
-            for rule in inputs["rules"]
-        ]
-        api.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": rules})
+    def request(self, inputs: Properties) -> dict[str, Any]:
+        rules = []
+        for rule in inputs["rules"]:
+            default = rule["applyServerSideEncryptionByDefault"]
+            theirs = {theirs: default[ours] for ours, theirs in _BY_DEFAULT.items()}
+            bucket_key = bool(rule.get("bucketKeyEnabled"))
+            rules.append({"ApplyServerSideEncryptionByDefault": theirs, "BucketKeyEnabled": bucket_key})
+        return {"ServerSideEncryptionConfiguration": {"Rules": rules}}
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        found = if_there(api.s3.get_bucket_encryption, Bucket=id)
-        if found is None:
-            return None
-        rules = [
-            {
-                "applyServerSideEncryptionByDefault": {
-                    "sseAlgorithm": rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"],
-                    "kmsMasterKeyId": rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"],
-                },
-                "bucketKeyEnabled": rule.get("BucketKeyEnabled", False),
-            }
-            for rule in found["ServerSideEncryptionConfiguration"]["Rules"]
-        ]
-        return {"bucket": id, "rules": rules}
-
-    def delete(self, api: Api, id: str, state: Properties) -> None:
-        api.s3.delete_bucket_encryption(Bucket=id)
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
+        rules = []
+        for rule in found["ServerSideEncryptionConfiguration"]["Rules"]:
+            default = rule["ApplyServerSideEncryptionByDefault"]
+            ours = {ours: default[theirs] for ours, theirs in _BY_DEFAULT.items()}
+            bucket_key = rule.get("BucketKeyEnabled", False)
+            rules.append({"applyServerSideEncryptionByDefault": ours, "bucketKeyEnabled": bucket_key})
+        return {"rules": rules}
 
 
 class PublicAccessBlock(_Setting):
     token = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
-    handles = paths("bucket") | _BLOCKS.keys()
+    noun = "public_access_block"
+    handles = paths("bucket") | _BLOCKS
     defaults = MappingProxyType(dict.fromkeys(_BLOCKS, False))
 
-    def put(self, api: Api, bucket: str, inputs: Properties) -> None:
-        blocks = {theirs: inputs[ours] for ours, theirs in _BLOCKS.items()}
-        api.s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=blocks)
+    def request(self, inputs: Properties) -> dict[str, Any]:
+        return {"PublicAccessBlockConfiguration": {capital(name): inputs[name] for name in _BLOCKS}}
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        found = if_there(api.s3.get_public_access_block, Bucket=id)
-        if found is None:
-            return None
-        blocks = found["PublicAccessBlockConfiguration"]
-        return {"bucket": id, **{ours: blocks[theirs] for ours, theirs in _BLOCKS.items()}}
-
-    def delete(self, api: Api, id: str, state: Properties) -> None:
-        api.s3.delete_public_access_block(Bucket=id)
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
+        return {name: found["PublicAccessBlockConfiguration"][capital(name)] for name in _BLOCKS}
 
 
 class BucketPolicy(_Setting):
     token = "aws:s3/bucketPolicy:BucketPolicy"
+    noun = "bucket_policy"
     handles = paths("bucket policy")
     same = MappingProxyType({"policy": policy.same})
+    documents = ("policy",)
+    fields = paths("policy")
 
-    def check(self, inputs: Properties) -> list[CheckFailure]:
-        return policy.failures(inputs, "policy")
-
-    def put(self, api: Api, bucket: str, inputs: Properties) -> None:
-        api.s3.put_bucket_policy(Bucket=bucket, Policy=inputs["policy"])
-
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
-        found = if_there(api.s3.get_bucket_policy, Bucket=id)
-        return None if found is None else {"bucket": id, "policy": found["Policy"]}
-
-    def delete(self, api: Api, id: str, state: Properties) -> None:
-        api.s3.delete_bucket_policy(Bucket=id)
+    def request(self, inputs: Properties) -> dict[str, Any]:
+        return {"Policy": inputs["policy"]}

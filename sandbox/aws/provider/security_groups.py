@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from sandbox.aws.provider.api import Api, AwsError, first, given, if_there
 from sandbox.aws.provider.ec2 import Ec2ResourceType, filters
-from sandbox.aws.provider.network import cidr_failures
 from sandbox.aws.provider.resource_type import Change, ResourceType, as_set, paths
 from sandbox.aws.provider.values import CheckFailure, Properties
 
@@ -22,11 +21,11 @@ class _Group(Ec2ResourceType):
     id_name = "GroupId"
     fields = paths("description vpcId ownerId")
 
-    def details(self, api: Api, found: dict[str, Any], known: Properties) -> Properties:
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
         return {
             "name": found["GroupName"],
-            "ingress": [_inline(rule, found["GroupId"]) for rule in found["IpPermissions"]],
-            "egress": [_inline(rule, found["GroupId"]) for rule in found["IpPermissionsEgress"]],
+            "ingress": [_inline(rule, id) for rule in found["IpPermissions"]],
+            "egress": [_inline(rule, id) for rule in found["IpPermissionsEgress"]],
         }
 
 
@@ -115,9 +114,10 @@ class _Rule(Ec2ResourceType):
     )
     fields = paths("securityGroupRuleId ipProtocol cidrIpv4")
     force_new = paths("securityGroupId")
+    cidr_blocks = ("cidrIpv4",)
 
     def check(self, inputs: Properties) -> list[CheckFailure]:
-        found = cidr_failures(inputs, "cidrIpv4")
+        found = super().check(inputs)
         if sum(name in inputs for name in _SOURCES) != 1:
             found.append(("cidrIpv4", f"exactly one of {', '.join(_SOURCES)} must be given"))
         if inputs.get("ipProtocol") == "-1" and ("fromPort" in inputs or "toPort" in inputs):
@@ -140,11 +140,11 @@ class _Rule(Ec2ResourceType):
         answer = call(GroupId=group, IpPermissions=[permission], **self.specifications(inputs))
         return str(answer["SecurityGroupRules"][0]["SecurityGroupRuleId"])
 
-    def find(self, api: Api, id: str) -> dict[str, Any] | None:
+    def find(self, api: Api, id: str) -> Any:
         found = super().find(api, id)
         return found if found is not None and found["IsEgress"] == self.egress else None
 
-    def details(self, api: Api, found: dict[str, Any], known: Properties) -> Properties:
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
         every = found["IpProtocol"] == "-1"  # all protocols: the API shows ports -1, nobody declares them
         return {
             "securityGroupId": found["GroupId"],

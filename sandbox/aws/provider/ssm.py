@@ -7,12 +7,7 @@ from typing import Any
 
 from sandbox.aws.provider.api import Api, Tags, first, given, if_there, tag_list, tag_map
 from sandbox.aws.provider.resource_type import Change, ResourceType, paths
-from sandbox.aws.provider.values import UNKNOWN, CheckFailure, Properties
-
-_CHOICES = {
-    "type": ("String", "StringList", "SecureString"),
-    "tier": ("Standard", "Advanced", "Intelligent-Tiering"),
-}
+from sandbox.aws.provider.values import CheckFailure, Properties
 
 
 class Parameter(ResourceType):
@@ -28,16 +23,20 @@ class Parameter(ResourceType):
     write_only = paths("valueWo")
     volatile = paths("version")
     name_prefix = ""
+    choices = MappingProxyType(
+        {
+            "type": ("String", "StringList", "SecureString"),
+            "tier": ("Standard", "Advanced", "Intelligent-Tiering"),
+        }
+    )
+    fields = paths("name type value version dataType description tier keyId")
 
     def check(self, inputs: Properties) -> list[CheckFailure]:
-        found: list[CheckFailure] = []
+        found = super().check(inputs)
         if ("value" in inputs) == ("valueWo" in inputs):
             found.append(("value", "exactly one of value, valueWo must be specified"))
         if ("valueWo" in inputs) != ("valueWoVersion" in inputs):
             found.append(("valueWo", "all of valueWo, valueWoVersion must be specified"))
-        for name, allowed in _CHOICES.items():
-            if inputs.get(name) not in (None, UNKNOWN, *allowed):
-                found.append((name, f"expected {name} to be one of: {', '.join(allowed)}"))
         if isinstance(inputs.get("description"), str) and len(inputs["description"]) > 1024:
             found.append(("description", "expected at most 1024 characters"))
         return found
@@ -67,28 +66,22 @@ class Parameter(ResourceType):
         written = change.new.get("valueWo") if change.of("valueWoVersion") else None
         self._put(api, change.new, written or change.new.get("value", ""), Overwrite=True)
 
-    def read(self, api: Api, id: str, known: Properties) -> Properties | None:
+    def find(self, api: Api, id: str) -> Any:
         answer = if_there(api.ssm.get_parameter, Name=id, WithDecryption=True)
         if answer is None:
             return None
-        parameter = answer["Parameter"]
         chosen = [{"Key": "Name", "Option": "Equals", "Values": [id]}]
-        details = first(api.ssm.describe_parameters(ParameterFilters=chosen), "Parameters")
+        described = first(api.ssm.describe_parameters(ParameterFilters=chosen), "Parameters")
+        return {"Description": "", **described, **answer["Parameter"]}
+
+    def details(self, api: Api, id: str, found: dict[str, Any], known: Properties) -> Properties:
         tags = api.ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=id)["TagList"]
         write_only = "valueWo" in known or known.get("hasValueWo")
         return {
-            "arn": parameter["ARN"],
-            "name": parameter["Name"],
-            "type": parameter["Type"],
-            "value": None if write_only else parameter["Value"],
-            "hasValueWo": True if write_only else None,
-            "valueWoVersion": known.get("valueWoVersion"),
-            "version": parameter["Version"],
-            "dataType": parameter["DataType"],
-            "description": details.get("Description", ""),
-            "tier": details["Tier"],
-            "keyId": details.get("KeyId"),
+            "arn": found["ARN"],
             "tagsAll": tag_map(tags),
+            "valueWoVersion": known.get("valueWoVersion"),
+            **({"value": None, "hasValueWo": True} if write_only else {}),
         }
 
     def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
