@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock, create_autospec
 
 import grpc
 import pytest
@@ -13,6 +13,7 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime import proto, rpc
 from pulumi.runtime.proto import status_pb2
 
+from sandbox.aws.provider.backend import AwsBackend
 from sandbox.aws.provider.codec import Secrets, decode, encode
 from sandbox.aws.provider.difference import below, differences, head, join
 from sandbox.aws.provider.servicer import Servicer
@@ -63,36 +64,23 @@ class Context:
         raise Aborted(details)
 
 
-class Stub:
-    """A backend that records what it gets and answers with what the test gave it."""
-
-    name, version = "stub", "1.2.3"
-
-    def __init__(self, **answers: Callable[..., Any]) -> None:
-        self.answers = answers
-        self.calls: dict[str, Any] = {}
-        self.cancelled = False
-
-    def secret_outputs(self, typ: str) -> set[str]:
-        return {"password"}
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            self.calls[name] = (args, options)
-            return self.answers[name](*args, **options)
-
-        return call
+def stub(**answers: Any) -> Mock:
+    """A backend that records what it gets and answers with what the test gave it, or raises it."""
+    backend = create_autospec(AwsBackend, instance=True, version="1.2.3")
+    backend.secret_outputs.return_value = {"password"}
+    for name, answer in answers.items():
+        call = getattr(backend, name)
+        call.side_effect = answer if isinstance(answer, Exception) else None
+        call.return_value = answer
+    return backend
 
 
-def ask(backend: Stub, method: str, request: Any, context: Context | None = None) -> Any:
+def ask(backend: AwsBackend, method: str, request: Any, context: Context | None = None) -> Any:
     servicer = Servicer(backend)
     return asyncio.run(getattr(servicer, method)(request, context or Context()))
 
 
-def refusal(backend: Stub, method: str, request: Any) -> Context:
+def refusal(backend: AwsBackend, method: str, request: Any) -> Context:
     context = Context()
     with pytest.raises(Aborted):
         ask(backend, method, request, context)
@@ -168,12 +156,10 @@ def test_paths():
 
 
 def test_create_keeps_secrets_and_gives_the_backend_plain_values():
-    backend = Stub(
-        create=lambda *a, **o: Created("i-1", {"value": SECRET, "arn": "x", "password": "generated"})
-    )
+    backend = stub(create=Created("i-1", {"value": SECRET, "arn": "x", "password": "generated"}))
     request = proto.CreateRequest(urn=URN, type=TYPE, properties=struct(value=secret(SECRET)))
     answer = ask(backend, "Create", request)
-    assert backend.calls["create"] == ((TYPE, {"value": SECRET}), {"preview": False})
+    assert backend.create.call_args == ((TYPE, {"value": SECRET}), {"preview": False})
     assert answer.id == "i-1"
     assert plain(answer.properties) == {
         "value": secret(SECRET), "arn": "x", "password": secret("generated")
@@ -181,7 +167,7 @@ def test_create_keeps_secrets_and_gives_the_backend_plain_values():
 
 
 def test_unknown_inputs_reach_a_preview_only():
-    backend = Stub(create=lambda *a, **o: Created("ignored", {"a": UNKNOWN}))
+    backend = stub(create=Created("ignored", {"a": UNKNOWN}))
     answer = ask(
         backend, "Create", proto.CreateRequest(urn=URN, properties=struct(a=rpc.UNKNOWN), preview=True)
     )
@@ -191,9 +177,6 @@ def test_unknown_inputs_reach_a_preview_only():
 
 
 def test_errors_carry_the_message_of_the_api_and_no_traceback():
-    def fail(*args: Any, **options: Any) -> None:
-        raise ProviderError("InvalidParameterValue", "Value (x) is invalid")
-
     for method, request in (
         ("Create", proto.CreateRequest(urn=URN)),
         ("Update", proto.UpdateRequest(urn=URN)),
@@ -204,19 +187,16 @@ def test_errors_carry_the_message_of_the_api_and_no_traceback():
         ("Invoke", proto.InvokeRequest(tok="a")),
         ("Configure", proto.ConfigureRequest()),
     ):
-        names = {"Configure": "configure"}
-        backend = Stub(**{names.get(method, method.lower()): fail})
+        backend = stub(**{method.lower(): ProviderError("InvalidParameterValue", "Value (x) is invalid")})
         context = refusal(backend, method, request)
         assert context.details == "InvalidParameterValue: Value (x) is invalid"
         assert context.code is grpc.StatusCode.UNKNOWN
 
 
 def test_a_half_made_object_is_told_to_the_engine():
-    def half(*args: Any, **options: Any) -> None:
-        raise PartialCreate("i-9", {"value": SECRET}, ["the wait timed out"])
-
+    half = PartialCreate("i-9", {"value": SECRET}, ["the wait timed out"])
     request = proto.CreateRequest(urn=URN, properties=struct(value=secret(SECRET)))
-    context = refusal(Stub(create=half), "Create", request)
+    context = refusal(stub(create=half), "Create", request)
     ((key, payload),) = context.metadata
     status = status_pb2.Status.FromString(payload)
     detail = proto.ErrorResourceInitFailed()
@@ -230,7 +210,7 @@ def test_diff_compares_old_inputs_and_marks_replacements():
     result = DiffResult(
         {"tags.a": "delete", "disk.size": "update", "disk.kind": "update"}, ["disk.kind"], True
     )
-    backend = Stub(diff=lambda *a: result)
+    backend = stub(diff=result)
     request = proto.DiffRequest(
         type=TYPE,
         id="i",
@@ -240,7 +220,7 @@ def test_diff_compares_old_inputs_and_marks_replacements():
         ignoreChanges=["tags"],
     )
     answer = ask(backend, "Diff", request)
-    assert backend.calls["diff"][0] == (TYPE, "i", {"a": 1}, {"out": 1}, {"a": 2})
+    assert backend.diff.call_args.args == (TYPE, "i", {"a": 1}, {"out": 1}, {"a": 2})
     kinds = {path: diff.kind for path, diff in answer.detailedDiff.items()}
     assert kinds == {"disk.size": proto.PropertyDiff.UPDATE, "disk.kind": proto.PropertyDiff.UPDATE_REPLACE}
     assert (list(answer.diffs), list(answer.replaces)) == (["disk"], ["disk"])
@@ -249,14 +229,14 @@ def test_diff_compares_old_inputs_and_marks_replacements():
 
 
 def test_no_difference_is_said():
-    answer = ask(Stub(diff=lambda *a: DiffResult()), "Diff", proto.DiffRequest(urn=URN))
+    answer = ask(stub(diff=DiffResult()), "Diff", proto.DiffRequest(urn=URN))
     assert answer.changes == proto.DiffResponse.DIFF_NONE
     assert answer.hasDetailedDiff
 
 
 def test_read_says_gone_and_keeps_secrets_of_inputs_and_state():
-    assert ask(Stub(read=lambda *a: None), "Read", proto.ReadRequest(urn=URN, id="i")).id == ""
-    backend = Stub(read=lambda *a: ReadResult("i", {"a": "now"}, {"a": "now", "b": "now", "c": 1}))
+    assert ask(stub(read=None), "Read", proto.ReadRequest(urn=URN, id="i")).id == ""
+    backend = stub(read=ReadResult("i", {"a": "now"}, {"a": "now", "b": "now", "c": 1}))
     request = proto.ReadRequest(
         urn=URN, id="i", inputs=struct(a=secret("was-secret")), properties=struct(b=secret("was-secret"))
     )
@@ -266,49 +246,49 @@ def test_read_says_gone_and_keeps_secrets_of_inputs_and_state():
 
 
 def test_update_passes_old_new_and_what_is_ignored():
-    backend = Stub(update=lambda *a, **o: {"a": 2})
+    backend = stub(update={"a": 2})
     request = proto.UpdateRequest(
         type=TYPE, id="i", olds=struct(o=1), old_inputs=struct(a=1), news=struct(a=2), ignoreChanges=["x"]
     )
     assert plain(ask(backend, "Update", request).properties) == {"a": 2}
-    args, options = backend.calls["update"]
+    args, options = backend.update.call_args
     assert args == (TYPE, "i", {"a": 1}, {"o": 1}, {"a": 2})
     assert options == {"preview": False, "ignore_changes": ["x"]}
 
 
 def test_check_returns_completed_inputs_and_failures():
-    backend = Stub(check=lambda *a: ({"name": "auto", "v": UNKNOWN}, [("cidr", "bad")]))
+    backend = stub(check=({"name": "auto", "v": UNKNOWN}, [("cidr", "bad")]))
     answer = ask(backend, "Check", proto.CheckRequest(urn=URN, news=struct(v=rpc.UNKNOWN), randomSeed=b"s"))
     assert plain(answer.inputs) == {"name": "auto", "v": rpc.UNKNOWN}
     assert [(failure.property, failure.reason) for failure in answer.failures] == [("cidr", "bad")]
-    assert backend.calls["check"][0][4] == b"s"
+    assert backend.check.call_args.args[4] == b"s"
 
 
 def test_settings_come_without_the_engines_own():
-    backend = Stub(configure=lambda variables: None)
+    backend = stub(configure=None)
     answer = ask(backend, "Configure", proto.ConfigureRequest(args=struct(region="r", version="7")))
-    assert backend.calls["configure"][0] == ({"region": "r"},)
+    assert backend.configure.call_args.args == ({"region": "r"},)
     assert answer.acceptSecrets
     assert answer.supportsPreview
 
 
 def test_config_check_and_diff():
-    backend = Stub(check_config=lambda v: [("x", "unknown")], diff_config=lambda o, n: (True, ["region"]))
+    backend = stub(check_config=[("x", "unknown")], diff_config=(True, ["region"]))
     checked = ask(backend, "CheckConfig", proto.CheckRequest(news=struct(key=secret(SECRET))))
     assert plain(checked.inputs) == {"key": secret(SECRET)}
     assert checked.failures[0].property == "x"
     answer = ask(backend, "DiffConfig", proto.DiffRequest(old_inputs=struct(a=1), news=struct(a=2)))
-    assert backend.calls["diff_config"][0] == ({"a": 1}, {"a": 2})
+    assert backend.diff_config.call_args.args == ({"a": 1}, {"a": 2})
     assert (answer.changes, list(answer.replaces)) == (proto.DiffResponse.DIFF_SOME, ["region"])
 
 
 def test_invoke_and_the_small_calls():
-    backend = Stub(invoke=lambda *a, **o: {"names": ["a"]})
+    backend = stub(invoke={"names": ["a"]})
     answer = ask(backend, "Invoke", proto.InvokeRequest(tok="t", args=struct(path="/c"), preview=True))
     assert plain(getattr(answer, "return")) == {"names": ["a"]}
-    assert backend.calls["invoke"] == (("t", {"path": "/c"}), {})
+    assert backend.invoke.call_args == (("t", {"path": "/c"}), {})
     assert ask(backend, "GetPluginInfo", None).version == "1.2.3"
     assert ask(backend, "Handshake", None).accept_secrets
     ask(backend, "Attach", None)
     ask(backend, "Cancel", None)
-    assert backend.cancelled
+    backend.cancel.assert_called_once_with()
