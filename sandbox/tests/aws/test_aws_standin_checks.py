@@ -7,28 +7,8 @@ from typing import Any
 import pytest
 
 from sandbox.aws.provider.values import UNKNOWN, ProviderError
-from sandbox.tests.aws.aws_standin import (
-    ALIAS,
-    ASSOCIATION,
-    DEFAULT_GROUP,
-    IMAGE,
-    INGRESS,
-    INSTANCE,
-    INTERFACE,
-    KEY,
-    PARAMETER,
-    PROFILE,
-    RESERVATION,
-    ROLE,
-    ROLE_POLICY,
-    ROOT_ONLY,
-    ROUTE,
-    STATE,
-    SUBNET,
-    TRUST,
-    VPC,
-    Cloud,
-)
+from sandbox.tests.aws import aws_standin as aws
+from sandbox.tests.aws.aws_standin import IMAGE, ROOT_ONLY, TRUST, Cloud
 
 PRIMARY = {"networkInterfaceId": "eni-1"}
 CIDR = "10.0.0.0/16"
@@ -40,22 +20,22 @@ def cloud() -> Cloud:
 
 
 VALID: dict[str, dict[str, Any]] = {
-    VPC: {"cidrBlock": CIDR},
-    SUBNET: {"vpcId": "vpc-1", "cidrBlock": CIDR},
-    RESERVATION: {"subnetId": "subnet-1", "cidrBlock": CIDR, "reservationType": "explicit"},
-    ROUTE: {"routeTableId": "rtb-1", "destinationCidrBlock": CIDR, "gatewayId": "igw-1"},
-    ASSOCIATION: {"routeTableId": "rtb-1", "subnetId": "subnet-1"},
-    DEFAULT_GROUP: {"vpcId": "vpc-1"},
-    INTERFACE: {"subnetId": "subnet-1", "privateIps": ["10.0.0.4"]},
-    INSTANCE: {"ami": IMAGE, "instanceType": "t3.large", "primaryNetworkInterface": PRIMARY},
-    STATE: {"instanceId": "i-1", "state": "running"},
-    ROLE: {"assumeRolePolicy": TRUST},
-    ROLE_POLICY: {"role": "r", "policy": ROOT_ONLY},
-    PROFILE: {"name": "p"},
-    KEY: {"deletionWindowInDays": 7},
-    ALIAS: {"name": "alias/a", "targetKeyId": "key"},
-    PARAMETER: {"type": "String", "value": "x"},
-    INGRESS: {"securityGroupId": "sg-1", "ipProtocol": "-1", "cidrIpv4": CIDR},
+    aws.VPC: {"cidrBlock": CIDR},
+    aws.SUBNET: {"vpcId": "vpc-1", "cidrBlock": CIDR},
+    aws.RESERVATION: {"subnetId": "subnet-1", "cidrBlock": CIDR, "reservationType": "explicit"},
+    aws.ROUTE: {"routeTableId": "rtb-1", "destinationCidrBlock": CIDR, "gatewayId": "igw-1"},
+    aws.ASSOCIATION: {"routeTableId": "rtb-1", "subnetId": "subnet-1"},
+    aws.DEFAULT_GROUP: {"vpcId": "vpc-1"},
+    aws.INTERFACE: {"subnetId": "subnet-1", "privateIps": ["10.0.0.4"]},
+    aws.INSTANCE: {"ami": IMAGE, "instanceType": "t3.large", "primaryNetworkInterface": PRIMARY},
+    aws.STATE: {"instanceId": "i-1", "state": "running"},
+    aws.ROLE: {"assumeRolePolicy": TRUST},
+    aws.ROLE_POLICY: {"role": "r", "policy": ROOT_ONLY},
+    aws.PROFILE: {"name": "p"},
+    aws.KEY: {"deletionWindowInDays": 7},
+    aws.ALIAS: {"name": "alias/a", "targetKeyId": "key"},
+    aws.PARAMETER: {"type": "String", "value": "x"},
+    aws.INGRESS: {"securityGroupId": "sg-1", "ipProtocol": "-1", "cidrIpv4": CIDR},
 }
 NOT_HANDLED = "not implemented by the stand-in provider"
 
@@ -69,54 +49,54 @@ def test_check_passes_what_is_right_and_what_is_not_known_yet(cloud: Cloud, typ:
 @pytest.mark.parametrize(
     ("typ", "change", "path", "reason"),
     [
-        (VPC, {"cidrBlock": 10}, "cidrBlock", "expected a string, got the number 10"),
-        (VPC, {"cidrBlok": CIDR}, "cidrBlok", "unknown property; known: "),
-        (VPC, {"cidrBlock": "10.0.0.1/16"}, "cidrBlock", "is not a valid CIDR block"),
-        (VPC, {"tags": {"a.b": 1}}, 'tags["a.b"]', "expected a string"),
-        (VPC, {"tags": "x"}, "tags", "expected a map, got a string"),
-        (VPC, {"ipv4IpamPoolId": "x"}, "ipv4IpamPoolId", NOT_HANDLED),
-        (VPC, {"region": "eu-west-1"}, "region", "serves us-east-1 only"),
-        (SUBNET, {"vpcId": None}, "vpcId", "missing required property"),
-        (RESERVATION, {"reservationType": "x"}, "reservationType", "one of: prefix, explicit"),
-        (ROUTE, {"destinationCidrBlock": None}, "destinationCidrBlock", "missing required property"),
-        (ROUTE, {"gatewayId": None}, "gatewayId", "missing required property"),
-        (ASSOCIATION, {"subnetId": None}, "subnetId", "one of gatewayId, subnetId must be given"),
-        (DEFAULT_GROUP, {"vpcId": None}, "vpcId", "required"),
-        (INTERFACE, {"privateIps": ["10.0.0.4", "10.0.0.5"]}, "privateIps", "exactly one address"),
-        (INSTANCE, {"instanceType": None}, "instanceType", "missing required property"),
-        (INSTANCE, {"hibernation": True}, "hibernation", NOT_HANDLED),
-        (INSTANCE, {"metadataOptions": {"a": "b"}}, "metadataOptions.a", "unknown property; known: "),
+        (aws.VPC, {"cidrBlock": 10}, "cidrBlock", "expected a string, got the number 10"),
+        (aws.VPC, {"cidrBlok": CIDR}, "cidrBlok", "unknown property; known: "),
+        (aws.VPC, {"cidrBlock": "10.0.0.1/16"}, "cidrBlock", "is not a valid CIDR block"),
+        (aws.VPC, {"tags": {"a.b": 1}}, 'tags["a.b"]', "expected a string"),
+        (aws.VPC, {"tags": "x"}, "tags", "expected a map, got a string"),
+        (aws.VPC, {"ipv4IpamPoolId": "x"}, "ipv4IpamPoolId", NOT_HANDLED),
+        (aws.VPC, {"region": "eu-west-1"}, "region", "serves us-east-1 only"),
+        (aws.SUBNET, {"vpcId": None}, "vpcId", "missing required property"),
+        (aws.RESERVATION, {"reservationType": "x"}, "reservationType", "one of: prefix, explicit"),
+        (aws.ROUTE, {"destinationCidrBlock": None}, "destinationCidrBlock", "missing required property"),
+        (aws.ROUTE, {"gatewayId": None}, "gatewayId", "missing required property"),
+        (aws.ASSOCIATION, {"subnetId": None}, "subnetId", "one of gatewayId, subnetId must be given"),
+        (aws.DEFAULT_GROUP, {"vpcId": None}, "vpcId", "required"),
+        (aws.INTERFACE, {"privateIps": ["10.0.0.4", "10.0.0.5"]}, "privateIps", "exactly one address"),
+        (aws.INSTANCE, {"instanceType": None}, "instanceType", "missing required property"),
+        (aws.INSTANCE, {"hibernation": True}, "hibernation", NOT_HANDLED),
+        (aws.INSTANCE, {"metadataOptions": {"a": "b"}}, "metadataOptions.a", "unknown property; known: "),
         (
-            INSTANCE,
+            aws.INSTANCE,
             {"metadataOptions": {"httpTokens": "x"}},
             "metadataOptions.httpTokens",
             "optional, required",
         ),
-        (INSTANCE, {"rootBlockDevice": {"iops": 1}}, "rootBlockDevice.iops", NOT_HANDLED),
-        (INSTANCE, {"subnetId": "subnet-1"}, "subnetId", "conflicts with primaryNetworkInterface"),
-        (INSTANCE, {"userDataBase64": "no base64"}, "userDataBase64", "expected base64"),
-        (STATE, {"state": "gone"}, "state", "one of: running, stopped"),
-        (ROLE, {"assumeRolePolicy": "{"}, "assumeRolePolicy", "contains an invalid JSON policy"),
-        (ROLE, {"name": "a b"}, "name", "expected 1 to 64 of letters"),
-        (ROLE_POLICY, {"policy": "[]"}, "policy", "not a JSON object"),
-        (PROFILE, {"name": "x" * 129}, "name", "expected 1 to 128 of letters"),
-        (KEY, {"deletionWindowInDays": 3}, "deletionWindowInDays", "in the range (7 - 30), got 3"),
-        (ALIAS, {"name": "kubepark"}, "name", "expected alias/"),
-        (ALIAS, {"name": "alias/aws/x"}, "name", "not alias/aws/"),
-        (PARAMETER, {"value": None}, "value", "exactly one of value, valueWo must be specified"),
+        (aws.INSTANCE, {"rootBlockDevice": {"iops": 1}}, "rootBlockDevice.iops", NOT_HANDLED),
+        (aws.INSTANCE, {"subnetId": "subnet-1"}, "subnetId", "conflicts with primaryNetworkInterface"),
+        (aws.INSTANCE, {"userDataBase64": "no base64"}, "userDataBase64", "expected base64"),
+        (aws.STATE, {"state": "gone"}, "state", "one of: running, stopped"),
+        (aws.ROLE, {"assumeRolePolicy": "{"}, "assumeRolePolicy", "contains an invalid JSON policy"),
+        (aws.ROLE, {"name": "a b"}, "name", "expected 1 to 64 of letters"),
+        (aws.ROLE_POLICY, {"policy": "[]"}, "policy", "not a JSON object"),
+        (aws.PROFILE, {"name": "x" * 129}, "name", "expected 1 to 128 of letters"),
+        (aws.KEY, {"deletionWindowInDays": 3}, "deletionWindowInDays", "in the range (7 - 30), got 3"),
+        (aws.ALIAS, {"name": "kubepark"}, "name", "expected alias/"),
+        (aws.ALIAS, {"name": "alias/aws/x"}, "name", "not alias/aws/"),
+        (aws.PARAMETER, {"value": None}, "value", "exactly one of value, valueWo must be specified"),
         (
-            PARAMETER,
+            aws.PARAMETER,
             {"valueWo": "x", "valueWoVersion": 1},
             "value",
             "exactly one of value, valueWo must be specified",
         ),
-        (PARAMETER, {"valueWoVersion": 1}, "valueWo", "all of valueWo, valueWoVersion must be specified"),
-        (PARAMETER, {"type": "Text"}, "type", "one of: String, StringList, SecureString"),
-        (PARAMETER, {"tier": "Big"}, "tier", "one of: Standard, Advanced, Intelligent-Tiering"),
-        (PARAMETER, {"description": "d" * 1025}, "description", "at most 1024 characters"),
-        (INGRESS, {"cidrIpv4": None}, "cidrIpv4", "exactly one of cidrIpv4, referencedSecurityGroupId"),
-        (INGRESS, {"fromPort": 1}, "fromPort", "have no meaning when ipProtocol is -1"),
-        (INGRESS, {"ipProtocol": "tcp"}, "fromPort", "required for tcp and udp"),
+        (aws.PARAMETER, {"valueWoVersion": 1}, "valueWo", "all of valueWo, valueWoVersion must be specified"),
+        (aws.PARAMETER, {"type": "Text"}, "type", "one of: String, StringList, SecureString"),
+        (aws.PARAMETER, {"tier": "Big"}, "tier", "one of: Standard, Advanced, Intelligent-Tiering"),
+        (aws.PARAMETER, {"description": "d" * 1025}, "description", "at most 1024 characters"),
+        (aws.INGRESS, {"cidrIpv4": None}, "cidrIpv4", "exactly one of cidrIpv4, referencedSecurityGroupId"),
+        (aws.INGRESS, {"fromPort": 1}, "fromPort", "have no meaning when ipProtocol is -1"),
+        (aws.INGRESS, {"ipProtocol": "tcp"}, "fromPort", "required for tcp and udp"),
     ],
 )
 def test_check_names_the_property_and_what_is_wrong(
@@ -129,7 +109,7 @@ def test_check_names_the_property_and_what_is_wrong(
 
 
 def test_check_lists_every_problem(cloud: Cloud):
-    found = cloud.check(SUBNET, {"cidrBlock": 5, "nope": 1, "region": "eu-west-1"})
+    found = cloud.check(aws.SUBNET, {"cidrBlock": 5, "nope": 1, "region": "eu-west-1"})
     assert {path for path, _ in found} == {"vpcId", "cidrBlock", "nope", "region"}
 
 
@@ -168,8 +148,8 @@ def test_functions_are_strict(cloud: Cloud, token: str, args: dict[str, Any], me
 @pytest.mark.parametrize(
     ("typ", "id", "message"),
     [
-        (RESERVATION, "scr-1", "import a reservation as SUBNET_ID:RESERVATION_ID"),
-        (ROUTE, "r-1", "import a route as ROUTE_TABLE_ID_DESTINATION"),
+        (aws.RESERVATION, "scr-1", "import a reservation as SUBNET_ID:RESERVATION_ID"),
+        (aws.ROUTE, "r-1", "import a route as ROUTE_TABLE_ID_DESTINATION"),
     ],
 )
 def test_an_import_by_half_an_id_says_the_form(cloud: Cloud, typ: str, id: str, message: str):

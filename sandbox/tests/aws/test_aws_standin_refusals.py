@@ -56,17 +56,6 @@ def world(cloud: Cloud) -> World:
 Make = Callable[[World], dict[str, Any]]
 
 
-def twice(typ: str, make: Make) -> Make:
-    """Inputs of something that exists already."""
-
-    def inputs(world: World) -> dict[str, Any]:
-        made = make(world)
-        world.cloud.make(typ, made)
-        return made
-
-    return inputs
-
-
 def interface(address: str) -> Make:
     return lambda w: {"subnetId": w.subnet.id, "privateIps": [address]}
 
@@ -140,25 +129,31 @@ def reservation(cidr: str) -> Make:
 
 USER_DATA = base64.b64encode(bytes(16385)).decode()
 STARTED_TYPE = "InvalidParameterValue: Invalid value 't9.huge' for InstanceType."
+TAKEN: list[tuple[str, Make, str]] = [
+    (RESERVATION, reservation("10.20.0.0/24"), "overlap"),
+    (ASSOCIATION, association, "Resource.AlreadyAssociated"),
+    (INTERFACE, interface("10.20.0.10"), "InvalidIPAddress.InUse: Address 10.20.0.10 is in"),
+    (INSTANCE, launch(), "InvalidIPAddress.InUse: Address 10.20.0.11 is in use."),
+    (INSTANCE, World.launch_on_interface, "InvalidNetworkInterface.InUse: .*eni-.* in use"),
+    (GROUP, lambda w: {"vpcId": w.vpc.id, "name": unique("g")}, "InvalidGroup.Duplicate"),
+    (INGRESS, rule(), "InvalidPermission.Duplicate"),
+    (INGRESS, rule(ipProtocol="-1", cidrIpv4="192.0.2.0/24"), "InvalidPermission.Duplicate"),
+    (INGRESS, of_itself, "InvalidPermission.Duplicate"),
+    (ROLE, trust(TRUST), "EntityAlreadyExists"),
+    (PROFILE, lambda w: {"name": unique("p")}, "EntityAlreadyExists"),
+    (ALIAS, alias, "AlreadyExistsException"),
+    (PARAMETER, parameter(), "ParameterAlreadyExists"),
+]
 REFUSED: list[tuple[str, Make, str]] = [
     (VPC, lambda w: {"cidrBlock": "10.0.0.0/8"}, "InvalidVpc.Range"),
     (SUBNET, subnet(cidrBlock="10.20.1.0/24"), "InvalidSubnet.Conflict"),
     (SUBNET, subnet(cidrBlock="10.99.0.0/24"), "InvalidSubnet.Range"),
     (SUBNET, subnet(cidrBlock="10.20.8.0/24", availabilityZone="us-east-1q"), "availabilityZone is invalid"),
     (RESERVATION, reservation("10.99.0.0/24"), "should be within subnet"),
-    (RESERVATION, twice(RESERVATION, reservation("10.20.0.0/24")), "overlap"),
-    (ASSOCIATION, twice(ASSOCIATION, association), "Resource.AlreadyAssociated"),
-    (
-        INTERFACE,
-        twice(INTERFACE, interface("10.20.0.10")),
-        "InvalidIPAddress.InUse: Address 10.20.0.10 is in",
-    ),
     (INTERFACE, interface("10.99.0.10"), "does not fall within the subnet"),
     (INTERFACE, interface("10.20.0.3"), "reserved address range"),
     (INTERFACE, interface("10.20.3.255"), "reserved address range"),
     (INTERFACE, of_another_network, "InvalidParameter: .* different networks"),
-    (INSTANCE, twice(INSTANCE, launch()), "InvalidIPAddress.InUse: Address 10.20.0.11 is in use."),
-    (INSTANCE, twice(INSTANCE, World.launch_on_interface), "InvalidNetworkInterface.InUse: .*eni-.* in use"),
     (INSTANCE, launch(ami="ami-ubuntu"), 'InvalidAMIID.Malformed: Invalid id: "ami-ubuntu"'),
     (INSTANCE, launch(ami=NO_IMAGE), "InvalidAMIID.NotFound"),
     (INSTANCE, launch(instanceType="t9.huge"), STARTED_TYPE),
@@ -176,21 +171,13 @@ REFUSED: list[tuple[str, Make, str]] = [
         launch(rootBlockDevice={"volumeSize": 4}),
         "InvalidBlockDeviceMapping: .* smaller than snapshot",
     ),
-    (GROUP, twice(GROUP, lambda w: {"vpcId": w.vpc.id, "name": unique("g")}), "InvalidGroup.Duplicate"),
-    (INGRESS, twice(INGRESS, rule()), "InvalidPermission.Duplicate"),
-    (INGRESS, twice(INGRESS, rule(ipProtocol="-1", cidrIpv4="192.0.2.0/24")), "InvalidPermission.Duplicate"),
-    (INGRESS, twice(INGRESS, of_itself), "InvalidPermission.Duplicate"),
-    (ROLE, twice(ROLE, trust(TRUST)), "EntityAlreadyExists"),
     (ROLE, trust(document({"Effect": "Allow", "Action": "sts:AssumeRole"})), "must contain principals"),
     (ROLE, trust(document(statement(Principal="*"))), "Has prohibited field Resource"),
-    (PROFILE, twice(PROFILE, lambda w: {"name": unique("p")}), "EntityAlreadyExists"),
     (ROLE_POLICY, inline(document({"Effect": "Allow", "Resource": "*"})), "must contain actions"),
     (ROLE_POLICY, inline(document({"Effect": "Allow", "Action": "ssm:*"})), "must contain resources"),
     (ROLE_POLICY, inline(document(statement(Principal="*"))), "should not specify a principal"),
     (ROLE_POLICY, inline(document(statement(Resource=["x" * 100] * 110))), "Maximum policy size of 10240"),
     (ROLE_POLICY, inline('{"Version": "2020-01-01", "Statement": []}'), "valid version"),
-    (ALIAS, twice(ALIAS, alias), "AlreadyExistsException"),
-    (PARAMETER, twice(PARAMETER, parameter()), "ParameterAlreadyExists"),
     (PARAMETER, parameter(value="x" * 4097), "ValidationException: Standard tier .* maximum .* 4096"),
     (PARAMETER, parameter(value="x" * 8193, tier="Advanced"), "maximum parameter value of 8192"),
     (PARAMETER, parameter(value="{{ secret }}"), "Parameter value can't nest another parameter"),
@@ -203,9 +190,19 @@ REFUSED: list[tuple[str, Make, str]] = [
 ]
 
 
+@pytest.mark.parametrize(("typ", "make", "message"), TAKEN)
+def test_what_there_is_already(cloud: Cloud, world: World, typ: str, make: Make, message: str):
+    inputs = make(world)
+    cloud.make(typ, inputs)
+    _is_refused(cloud, typ, inputs, message)
+
+
 @pytest.mark.parametrize(("typ", "make", "message"), REFUSED)
 def test_what_is_not_made(cloud: Cloud, world: World, typ: str, make: Make, message: str):
-    inputs = make(world)
+    _is_refused(cloud, typ, make(world), message)
+
+
+def _is_refused(cloud: Cloud, typ: str, inputs: dict[str, Any], message: str) -> None:
     before = _inventory()
     with pytest.raises(ProviderError, match=message) as caught:
         cloud.make(typ, inputs)

@@ -11,36 +11,13 @@ import pytest
 
 from sandbox.aws.provider.resource_types import RESOURCE_TYPES
 from sandbox.aws.provider.values import UNKNOWN, PartialCreate, ProviderError
+from sandbox.tests.aws import aws_standin as aws
 from sandbox.tests.aws import standin_foundation
 from sandbox.tests.aws.aws_standin import (
-    ADDRESS,
-    ALIAS,
-    ASSOCIATION,
-    DEFAULT_GROUP,
     DEFAULT_TAGS,
-    EGRESS,
-    EXCLUSIVE,
-    GATEWAY,
-    GROUP,
-    INGRESS,
-    INSTANCE,
-    INTERFACE,
-    KEY,
     OTHER_IMAGE,
-    PARAMETER,
-    PROFILE,
-    RESERVATION,
-    ROLE,
-    ROLE_POLICY,
     ROOT_ONLY,
-    ROUTE,
-    SCHEDULE,
-    SCHEDULE_GROUP,
-    STATE,
-    SUBNET,
-    TABLE,
     TRUST,
-    VPC,
     Cloud,
     World,
     client,
@@ -88,59 +65,63 @@ def _parameter(world: World) -> dict[str, Any]:
 
 TAGGED = {"tags": {"a": "b"}}
 SAMPLES: dict[str, Sample] = {
-    VPC: Sample(lambda w: {"cidrBlock": "10.9.0.0/16"}, {"enableDnsHostnames": True}),
-    SUBNET: Sample(lambda w: {"vpcId": w.vpc.id, "cidrBlock": "10.20.8.0/22"}, {"mapPublicIpOnLaunch": True}),
-    RESERVATION: Sample(
+    aws.VPC: Sample(lambda w: {"cidrBlock": "10.9.0.0/16"}, {"enableDnsHostnames": True}),
+    aws.SUBNET: Sample(
+        lambda w: {"vpcId": w.vpc.id, "cidrBlock": "10.20.8.0/22"}, {"mapPublicIpOnLaunch": True}
+    ),
+    aws.RESERVATION: Sample(
         lambda w: {"subnetId": w.subnet.id, "cidrBlock": "10.20.0.0/23", "reservationType": "explicit"},
         import_id=lambda inputs, id: f"{inputs['subnetId']}:{id}",
     ),
-    GATEWAY: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED),
-    TABLE: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED),
-    ROUTE: Sample(_route, import_id=lambda inputs, id: f"{inputs['routeTableId']}_{CIDR}"),
-    ASSOCIATION: Sample(
+    aws.GATEWAY: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED),
+    aws.TABLE: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED),
+    aws.ROUTE: Sample(_route, import_id=lambda inputs, id: f"{inputs['routeTableId']}_{CIDR}"),
+    aws.ASSOCIATION: Sample(
         lambda w: {"routeTableId": w.table().id, "subnetId": w.subnet.id},
         import_id=lambda inputs, id: f"{inputs['subnetId']}/{inputs['routeTableId']}",
     ),
-    GROUP: Sample(lambda w: {"vpcId": w.vpc.id, "description": "nodes", "name": unique("g")}, TAGGED),
-    DEFAULT_GROUP: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED, survives=True),
-    INGRESS: Sample(_overlay, {"toPort": 4790, "description": "wider"}),
-    EGRESS: Sample(
+    aws.GROUP: Sample(lambda w: {"vpcId": w.vpc.id, "description": "nodes", "name": unique("g")}, TAGGED),
+    aws.DEFAULT_GROUP: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED, survives=True),
+    aws.INGRESS: Sample(_overlay, {"toPort": 4790, "description": "wider"}),
+    aws.EGRESS: Sample(
         lambda w: {"securityGroupId": w.group().id, "ipProtocol": "-1", "cidrIpv4": CIDR},
         {"description": "anywhere"},
     ),
-    EXCLUSIVE: Sample(
+    aws.EXCLUSIVE: Sample(
         lambda w: {"securityGroupId": w.group().id, "ingressRuleIds": [], "egressRuleIds": []}, survives=True
     ),
-    INTERFACE: Sample(
+    aws.INTERFACE: Sample(
         lambda w: {"subnetId": w.subnet.id, "privateIps": ["10.20.0.10"], "securityGroups": [w.group().id]},
         {"description": "the master's"},
     ),
-    ADDRESS: Sample(lambda w: {"domain": "vpc", "networkInterface": w.interface().id}, TAGGED),
-    INSTANCE: Sample(
+    aws.ADDRESS: Sample(lambda w: {"domain": "vpc", "networkInterface": w.interface().id}, TAGGED),
+    aws.INSTANCE: Sample(
         lambda w: w.launch(userDataBase64=SCRIPT, disableApiTermination=True, tags={"Name": "w"}),
         {"instanceType": "t3.xlarge", "disableApiTermination": False, "tags": {"Name": "x"}},
     ),
-    STATE: Sample(
+    aws.STATE: Sample(
         lambda w: {"instanceId": w.instance().id, "state": "stopped"}, {"state": "running"}, survives=True
     ),
-    ROLE: Sample(lambda w: {"assumeRolePolicy": TRUST, "name": unique("role")}, {"description": "of a node"}),
-    ROLE_POLICY: Sample(
+    aws.ROLE: Sample(
+        lambda w: {"assumeRolePolicy": TRUST, "name": unique("role")}, {"description": "of a node"}
+    ),
+    aws.ROLE_POLICY: Sample(
         lambda w: {"role": w.role().id, "name": "p", "policy": _policy("ssm:GetParameter")},
         {"policy": _policy("ssm:PutParameter")},
     ),
-    PROFILE: Sample(lambda w: {"name": unique("profile"), "role": w.role().id}, TAGGED),
-    KEY: Sample(
+    aws.PROFILE: Sample(lambda w: {"name": unique("profile"), "role": w.role().id}, TAGGED),
+    aws.KEY: Sample(
         lambda w: {"enableKeyRotation": True, "deletionWindowInDays": 7, "policy": ROOT_ONLY},
         {"description": "cluster", "enableKeyRotation": False},
         import_shows=frozenset({"deletionWindowInDays"}),
         loses=frozenset({"rotationPeriodInDays"}),
     ),
-    ALIAS: Sample(lambda w: {"name": f"alias/{unique('k')}/x", "targetKeyId": w.key().id}),
-    SCHEDULE_GROUP: Sample(lambda w: {"name": unique("group")}, TAGGED),
-    SCHEDULE: Sample(
+    aws.ALIAS: Sample(lambda w: {"name": f"alias/{unique('k')}/x", "targetKeyId": w.key().id}),
+    aws.SCHEDULE_GROUP: Sample(lambda w: {"name": unique("group")}, TAGGED),
+    aws.SCHEDULE: Sample(
         lambda w: w.schedule(), {"scheduleExpression": "cron(30 19 ? * SUN *)", "state": "DISABLED"}
     ),
-    PARAMETER: Sample(_parameter, {"value": "ready", "description": "join record"}),
+    aws.PARAMETER: Sample(_parameter, {"value": "ready", "description": "join record"}),
     **{token: Sample(**made) for token, made in standin_foundation.SAMPLES.items()},
 }
 
@@ -196,7 +177,7 @@ def test_tags_are_put_on_changed_and_taken_off(cloud: Cloud, typ: str):
 
 
 def test_preview_shows_declared_values_and_leaves_the_rest_unknown(cloud: Cloud):
-    typ = VPC
+    typ = aws.VPC
     checked, _ = cloud.backend.check("urn:a::b::t::n", typ, {}, {"cidrBlock": "10.0.0.0/16"}, b"")
     before = client("ec2").describe_vpcs()["Vpcs"]
     outputs = cloud.backend.create(typ, checked, preview=True).outputs
@@ -225,7 +206,7 @@ def test_rules_made_and_revoked_behind_the_back(cloud: Cloud):
     group, ec2 = World(cloud).group(), client("ec2")
     assert group.outputs["egress"] == [], "without the rule that AWS adds to a new group"
     rule = cloud.make(
-        EGRESS, {"securityGroupId": group.id, "ipProtocol": "-1", "cidrIpv4": CIDR, "description": "x"}
+        aws.EGRESS, {"securityGroupId": group.id, "ipProtocol": "-1", "cidrIpv4": CIDR, "description": "x"}
     )
     left = {name: value for name, value in _declared(rule.inputs).items() if name != "description"}
     assert cloud.changes(rule, left) == {"description"}, "a removed property shows"
@@ -241,9 +222,9 @@ def test_rules_made_and_revoked_behind_the_back(cloud: Cloud):
 def test_a_rule_that_is_not_listed_is_drift_of_the_whole_and_goes_with_the_next_change(cloud: Cloud):
     group, ec2 = World(cloud).group(), client("ec2")
     overlay = {"ipProtocol": "udp", "fromPort": 4789, "toPort": 4789, "referencedSecurityGroupId": group.id}
-    ours = cloud.make(INGRESS, {"securityGroupId": group.id, **overlay})
+    ours = cloud.make(aws.INGRESS, {"securityGroupId": group.id, **overlay})
     declared = {"securityGroupId": group.id, "ingressRuleIds": [ours.id], "egressRuleIds": []}
-    whole = cloud.make(EXCLUSIVE, declared)
+    whole = cloud.make(aws.EXCLUSIVE, declared)
     assert cloud.drift(whole) == set()
     # A rule that the same preview would create has no id yet.
     assert cloud.changes(whole, declared | {"ingressRuleIds": [ours.id, UNKNOWN]}) == {"ingressRuleIds[1]"}
@@ -255,7 +236,7 @@ def test_a_rule_that_is_not_listed_is_drift_of_the_whole_and_goes_with_the_next_
     left = ec2.describe_security_group_rules(Filters=here)["SecurityGroupRules"]
     assert [rule["SecurityGroupRuleId"] for rule in left] == [ours.id]
     with pytest.raises(ProviderError, match="has no rule sgr-0"):
-        cloud.make(EXCLUSIVE, declared | {"ingressRuleIds": ["sgr-0"]})
+        cloud.make(aws.EXCLUSIVE, declared | {"ingressRuleIds": ["sgr-0"]})
 
 
 def test_a_changed_description_writes_the_value_of_the_state_back(cloud: Cloud):
@@ -298,7 +279,7 @@ def test_what_makes_a_new_instance(cloud: Cloud):
 
 def test_instance_updates_in_place(cloud: Cloud):
     world = World(cloud)
-    profiles = [cloud.make(PROFILE, {"name": unique("p"), "role": world.role().id}) for _ in range(2)]
+    profiles = [cloud.make(aws.PROFILE, {"name": unique("p"), "role": world.role().id}) for _ in range(2)]
     instance = world.instance(iamInstanceProfile=profiles[0].id)
     disk = {"encrypted": True, "volumeSize": 50, "volumeType": "gp3", "tags": {"disk": "root"}}
     changes: dict[str, Any] = {
@@ -316,7 +297,7 @@ def test_instance_updates_in_place(cloud: Cloud):
 
 
 def test_automatic_names_are_kept_and_chosen_ones_delete_first(cloud: Cloud):
-    backend, typ, urn = cloud.backend, ROLE, "urn:pulumi:a::b::aws:iam/role:Role::node"
+    backend, typ, urn = cloud.backend, aws.ROLE, "urn:pulumi:a::b::aws:iam/role:Role::node"
     first, _ = backend.check(urn, typ, {}, {"assumeRolePolicy": TRUST}, b"one")
     kept, _ = backend.check(urn, typ, first, {"assumeRolePolicy": TRUST}, b"two")
     other, _ = backend.check(urn, typ, {}, {"assumeRolePolicy": TRUST}, b"two")
@@ -331,7 +312,7 @@ def test_automatic_names_are_kept_and_chosen_ones_delete_first(cloud: Cloud):
 def test_an_object_made_by_halves_is_reported_with_its_id(cloud: Cloud):
     profile = {"name": unique("half"), "role": "no-such-role"}
     with pytest.raises(PartialCreate) as caught:
-        cloud.make(PROFILE, profile)
+        cloud.make(aws.PROFILE, profile)
     assert caught.value.id == profile["name"]
     assert caught.value.outputs["arn"].endswith(f"instance-profile/{profile['name']}")
     assert "NoSuchEntity" in caught.value.reasons[0]
