@@ -9,13 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sandbox.aws.provider import compare, config, invokes, schema
-from sandbox.aws.provider.api import Api, AwsError, Tags, aws_errors
+from sandbox.aws.provider.api import Api, AwsError, aws_errors
 from sandbox.aws.provider.difference import below, differences, head, join
 from sandbox.aws.provider.resource_type import Change, ResourceType
 from sandbox.aws.provider.resource_types import RESOURCE_TYPES
 from sandbox.aws.provider.values import (
     UNKNOWN,
-    ChangeKind,
     CheckFailure,
     Created,
     DiffResult,
@@ -109,7 +108,7 @@ class AwsBackend:
     ) -> DiffResult:
         type_ = _resource_type(typ)
         old, new = _plain(old_inputs), _plain(inputs)
-        changes = _changes(type_, old, new, old_outputs)
+        changes = compare.changes(type_, schema.resource(typ).inputs, old, new, old_outputs)
         # Two objects cannot have one name: where the program chose it, the old one goes first.
         chosen = type_.name_prefix is not None and "name" not in inputs.get(_DEFAULTED, [])
         return DiffResult(changes, type_.force_new, chosen and "name" not in changes)
@@ -137,10 +136,9 @@ class AwsBackend:
             return None
         if not inputs and not outputs:
             return ReadResult(live["id"], compare.imported(type_, known.inputs, live) | _kept(live), live)
-        declared_tags = {name: value for name, value in declared.items() if name == "tagsAll"}
         rebuilt = compare.rebuilt(type_, known.inputs, declared, live)
         marks = {_DEFAULTED: inputs[_DEFAULTED]} if _DEFAULTED in inputs else {}
-        return ReadResult(live["id"], rebuilt | (_kept(live) if declared_tags else {}) | marks, live)
+        return ReadResult(live["id"], rebuilt | (_kept(live) if "tagsAll" in declared else {}) | marks, live)
 
     def update(
         self,
@@ -155,7 +153,7 @@ class AwsBackend:
     ) -> Properties:
         type_ = _resource_type(typ)
         old, new = _plain(old_inputs), _plain(inputs)
-        changes = _changes(type_, old, new, old_outputs)
+        changes = compare.changes(type_, schema.resource(typ).inputs, old, new, old_outputs)
         names = {head(path) for path in changes if not below(path, ignore_changes)}
         if preview:
             moving = dict.fromkeys(type_.volatile, UNKNOWN) if names - {"tags", "tagsAll"} else {}
@@ -163,17 +161,15 @@ class AwsBackend:
             return {**old_outputs, **kept, **moving}
         with aws_errors():
             if "tagsAll" in names:
-                self._retag(type_, id, old_outputs.get("tagsAll") or {}, new.get("tagsAll") or {})
+                before, after = old_outputs.get("tagsAll") or {}, new.get("tagsAll") or {}
+                changed = {key: value for key, value in after.items() if before.get(key) != value}
+                type_.retag(self._api, id, sorted(before.keys() - after.keys()), changed)
             change = Change(
                 type_.with_defaults({**old_outputs, **old}), type_.with_defaults(new), frozenset(names)
             )
             if names - {"tags", "tagsAll"}:
                 type_.update(self._api, id, change)
         return self._read_back(type_, id, {**_keep_local(type_, old_outputs), **type_.with_defaults(new)})
-
-    def _retag(self, type_: ResourceType, id: str, old: Tags, new: Tags) -> None:
-        changed = {key: value for key, value in new.items() if old.get(key) != value}
-        type_.retag(self._api, id, sorted(old.keys() - new.keys()), changed)
 
     def delete(self, typ: str, id: str, inputs: Properties, outputs: Properties) -> None:
         type_, state = _resource_type(typ), {**outputs, **_plain(inputs)}
@@ -232,12 +228,6 @@ def _resource_type(typ: str) -> ResourceType:
 
 def _plain(inputs: Properties) -> Properties:
     return {name: value for name, value in inputs.items() if name != _DEFAULTED and value is not None}
-
-
-def _changes(
-    type_: ResourceType, old: Properties, new: Properties, live: Properties
-) -> dict[str, ChangeKind]:
-    return compare.changes(type_, schema.resource(type_.token).inputs, old, new, live)
 
 
 def _unhandled(type_: ResourceType, shape: schema.Shape, declared: Properties, path: str = "") -> list[str]:

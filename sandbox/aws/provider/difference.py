@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
+from itertools import zip_longest
 from typing import Any
 
 from sandbox.aws.provider.values import ChangeKind
@@ -34,20 +35,15 @@ def below(path: str, roots: Collection[str]) -> bool:
 def differences(old: Any, new: Any, path: str = "") -> dict[str, ChangeKind]:
     """Every place where two values differ, at the deepest common level. A null is an absence."""
     if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(old.keys() | new.keys())
-        return _members([(key, old.get(key), new.get(key)) for key in keys], path)
-    if isinstance(old, list) and isinstance(new, list):
-        count = max(len(old), len(new))
-        pad = [None] * count
-        return _members(list(zip(range(count), old + pad, new + pad, strict=False)), path)
+        members = [(key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys())]
+    elif isinstance(old, list) and isinstance(new, list):
+        members = [(n, *pair) for n, pair in enumerate(zip_longest(old, new))]
     # To Python 1 == True; to the engine 1 == 1.0 only.
-    if old == new and isinstance(old, bool) == isinstance(new, bool):
+    elif old == new and isinstance(old, bool) == isinstance(new, bool):
         return {}
-    return {path: "add" if old is None else "delete" if new is None else "update"}
-
-
-def _members(members: list[Any], path: str) -> dict[str, ChangeKind]:
+    else:
+        return {path: "add" if old is None else "delete" if new is None else "update"}
     found: dict[str, ChangeKind] = {}
-    for key, old, new in members:
-        found.update(differences(old, new, join(path, key)))
+    for key, before, after in members:
+        found |= differences(before, after, join(path, key))
     return found

@@ -7,15 +7,13 @@ import asyncio
 import os
 import signal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import grpc.aio
 from pulumi.runtime.proto import provider_pb2_grpc
 
+from sandbox.aws.provider.backend import AwsBackend
 from sandbox.aws.provider.servicer import Servicer
-
-if TYPE_CHECKING:
-    from sandbox.aws.provider.backend import AwsBackend
 
 # Seconds that calls in flight get to finish after a request to stop.
 _GRACE = 10.0

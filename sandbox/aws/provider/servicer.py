@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -18,6 +18,7 @@ from pulumi.runtime import proto
 from pulumi.runtime.proto import status_pb2
 
 from sandbox.aws.provider import difference
+from sandbox.aws.provider.backend import AwsBackend
 from sandbox.aws.provider.codec import Secrets, decode, encode
 from sandbox.aws.provider.values import (
     ChangeKind,
@@ -28,9 +29,6 @@ from sandbox.aws.provider.values import (
     ProviderError,
     has_unknown,
 )
-
-if TYPE_CHECKING:  # a small backend is enough for the tests
-    from sandbox.aws.provider.backend import AwsBackend
 
 _Answer = TypeVar("_Answer")
 _Handler = Callable[["Servicer", Any, Any], Awaitable[Any]]
@@ -84,9 +82,7 @@ class Servicer(proto.ResourceProviderServicer):  # type: ignore[misc]  # the stu
     async def CheckConfig(self, request: Any, context: Any) -> Any:
         variables, secrets = decode(request.news)
         failures = await self._run(self._backend.check_config, _settings(variables))
-        return proto.CheckResponse(
-            inputs=encode(variables, secrets, unknowns=True), failures=_failures(failures)
-        )
+        return _check_response(variables, secrets, failures)
 
     @_refusals_as_status
     async def DiffConfig(self, request: Any, context: Any) -> Any:
@@ -110,9 +106,7 @@ class Servicer(proto.ResourceProviderServicer):  # type: ignore[misc]  # the stu
         new, secrets = decode(request.news)
         check, typ = self._backend.check, request.type
         inputs, failures = await self._run(check, request.urn, typ, old, new, request.randomSeed)
-        return proto.CheckResponse(
-            inputs=encode(inputs, secrets, unknowns=True), failures=_failures(failures)
-        )
+        return _check_response(inputs, secrets, failures)
 
     @_refusals_as_status
     async def Diff(self, request: Any, context: Any) -> Any:
@@ -160,16 +154,8 @@ class Servicer(proto.ResourceProviderServicer):  # type: ignore[misc]  # the stu
         new, secrets = decode(request.news)
         secrets = secrets.declared(self._backend.secret_outputs(typ))
         _require_known(new, request.preview)
-        updated = await self._run(
-            self._backend.update,
-            typ,
-            request.id,
-            old,
-            outputs,
-            new,
-            preview=request.preview,
-            ignore_changes=list(request.ignoreChanges),
-        )
+        options = {"preview": request.preview, "ignore_changes": list(request.ignoreChanges)}
+        updated = await self._run(self._backend.update, typ, request.id, old, outputs, new, **options)
         return proto.UpdateResponse(properties=encode(updated, secrets, unknowns=request.preview))
 
     @_refusals_as_status
@@ -194,8 +180,9 @@ def _settings(variables: Mapping[str, Any]) -> Properties:
     return {key: value for key, value in variables.items() if key not in own}
 
 
-def _failures(failures: list[CheckFailure]) -> list[Any]:
-    return [proto.CheckFailure(property=path, reason=reason) for path, reason in failures]
+def _check_response(inputs: Properties, secrets: Secrets, failures: list[CheckFailure]) -> Any:
+    failed = [proto.CheckFailure(property=path, reason=reason) for path, reason in failures]
+    return proto.CheckResponse(inputs=encode(inputs, secrets, unknowns=True), failures=failed)
 
 
 def _require_known(inputs: Properties, preview: bool) -> None:
