@@ -96,6 +96,11 @@ class Resource:
     inputs: Properties
     outputs: Properties
 
+    @property
+    def declared(self) -> Properties:
+        """What the program gave, without what `check` filled in."""
+        return {name: v for name, v in self.inputs.items() if name not in ("tagsAll", "__defaults")}
+
 
 @dataclass
 class Cloud:
@@ -132,8 +137,7 @@ class Cloud:
 
     def change(self, old: Resource, **inputs: Any) -> Resource:
         """Update in place."""
-        wanted = {k: v for k, v in {**old.inputs, **inputs}.items() if k not in ("tagsAll", "__defaults")}
-        checked = self._checked(old.urn, old.typ, old.inputs, wanted)
+        checked = self._checked(old.urn, old.typ, old.inputs, {**old.declared, **inputs})
         outputs = self.backend.update(
             old.typ, old.id, old.inputs, old.outputs, checked, preview=False, ignore_changes=[]
         )

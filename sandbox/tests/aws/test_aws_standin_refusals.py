@@ -12,32 +12,17 @@ import pytest
 
 from sandbox.aws.provider.backend import AwsBackend
 from sandbox.aws.provider.values import ProviderError
+from sandbox.tests.aws import aws_standin as aws
 from sandbox.tests.aws.aws_standin import (
     ACCOUNT,
-    ALIAS,
-    ASSOCIATION,
-    GATEWAY,
-    GROUP,
-    INGRESS,
-    INSTANCE,
-    INTERFACE,
-    KEY,
     NO_IMAGE,
-    PARAMETER,
-    PROFILE,
-    RESERVATION,
-    ROLE,
-    ROLE_POLICY,
     ROOT_ONLY,
-    SUBNET,
     TRUST,
-    VPC,
     Cloud,
     Resource,
     World,
     client,
     document,
-    settings,
     statement,
     unique,
 )
@@ -79,7 +64,7 @@ def where_gpus_are_not(world: World) -> dict[str, Any]:
     offers = ec2.describe_instance_type_offerings(LocationType="availability-zone", Filters=wanted)
     zone = min(zones - {offer["Location"] for offer in offers["InstanceTypeOfferings"]})
     subnet = {"vpcId": world.vpc.id, "cidrBlock": "10.20.8.0/22", "availabilityZone": zone}
-    there = world.cloud.make(SUBNET, subnet).id
+    there = world.cloud.make(aws.SUBNET, subnet).id
     return world.launch(instanceType="g4dn.xlarge", subnetId=there, privateIp="10.20.8.9")
 
 
@@ -130,63 +115,75 @@ def reservation(cidr: str) -> Make:
 USER_DATA = base64.b64encode(bytes(16385)).decode()
 STARTED_TYPE = "InvalidParameterValue: Invalid value 't9.huge' for InstanceType."
 TAKEN: list[tuple[str, Make, str]] = [
-    (RESERVATION, reservation("10.20.0.0/24"), "overlap"),
-    (ASSOCIATION, association, "Resource.AlreadyAssociated"),
-    (INTERFACE, interface("10.20.0.10"), "InvalidIPAddress.InUse: Address 10.20.0.10 is in"),
-    (INSTANCE, launch(), "InvalidIPAddress.InUse: Address 10.20.0.11 is in use."),
-    (INSTANCE, World.launch_on_interface, "InvalidNetworkInterface.InUse: .*eni-.* in use"),
-    (GROUP, lambda w: {"vpcId": w.vpc.id, "name": unique("g")}, "InvalidGroup.Duplicate"),
-    (INGRESS, rule(), "InvalidPermission.Duplicate"),
-    (INGRESS, rule(ipProtocol="-1", cidrIpv4="192.0.2.0/24"), "InvalidPermission.Duplicate"),
-    (INGRESS, of_itself, "InvalidPermission.Duplicate"),
-    (ROLE, trust(TRUST), "EntityAlreadyExists"),
-    (PROFILE, lambda w: {"name": unique("p")}, "EntityAlreadyExists"),
-    (ALIAS, alias, "AlreadyExistsException"),
-    (PARAMETER, parameter(), "ParameterAlreadyExists"),
+    (aws.RESERVATION, reservation("10.20.0.0/24"), "overlap"),
+    (aws.ASSOCIATION, association, "Resource.AlreadyAssociated"),
+    (aws.INTERFACE, interface("10.20.0.10"), "InvalidIPAddress.InUse: Address 10.20.0.10 is in"),
+    (aws.INSTANCE, launch(), "InvalidIPAddress.InUse: Address 10.20.0.11 is in use."),
+    (aws.INSTANCE, World.launch_on_interface, "InvalidNetworkInterface.InUse: .*eni-.* in use"),
+    (aws.GROUP, lambda w: {"vpcId": w.vpc.id, "name": unique("g")}, "InvalidGroup.Duplicate"),
+    (aws.INGRESS, rule(), "InvalidPermission.Duplicate"),
+    (aws.INGRESS, rule(ipProtocol="-1", cidrIpv4="192.0.2.0/24"), "InvalidPermission.Duplicate"),
+    (aws.INGRESS, of_itself, "InvalidPermission.Duplicate"),
+    (aws.ROLE, trust(TRUST), "EntityAlreadyExists"),
+    (aws.PROFILE, lambda w: {"name": unique("p")}, "EntityAlreadyExists"),
+    (aws.ALIAS, alias, "AlreadyExistsException"),
+    (aws.PARAMETER, parameter(), "ParameterAlreadyExists"),
 ]
 REFUSED: list[tuple[str, Make, str]] = [
-    (VPC, lambda w: {"cidrBlock": "10.0.0.0/8"}, "InvalidVpc.Range"),
-    (SUBNET, subnet(cidrBlock="10.20.1.0/24"), "InvalidSubnet.Conflict"),
-    (SUBNET, subnet(cidrBlock="10.99.0.0/24"), "InvalidSubnet.Range"),
-    (SUBNET, subnet(cidrBlock="10.20.8.0/24", availabilityZone="us-east-1q"), "availabilityZone is invalid"),
-    (RESERVATION, reservation("10.99.0.0/24"), "should be within subnet"),
-    (INTERFACE, interface("10.99.0.10"), "does not fall within the subnet"),
-    (INTERFACE, interface("10.20.0.3"), "reserved address range"),
-    (INTERFACE, interface("10.20.3.255"), "reserved address range"),
-    (INTERFACE, of_another_network, "InvalidParameter: .* different networks"),
-    (INSTANCE, launch(ami="ami-ubuntu"), 'InvalidAMIID.Malformed: Invalid id: "ami-ubuntu"'),
-    (INSTANCE, launch(ami=NO_IMAGE), "InvalidAMIID.NotFound"),
-    (INSTANCE, launch(instanceType="t9.huge"), STARTED_TYPE),
-    (INSTANCE, where_gpus_are_not, "Unsupported: .*g4dn.xlarge.*us-east-1"),
-    (INSTANCE, launch(iamInstanceProfile="nobody"), "InvalidParameterValue: .*Invalid IAM Instance Profile"),
+    (aws.VPC, lambda w: {"cidrBlock": "10.0.0.0/8"}, "InvalidVpc.Range"),
+    (aws.SUBNET, subnet(cidrBlock="10.20.1.0/24"), "InvalidSubnet.Conflict"),
+    (aws.SUBNET, subnet(cidrBlock="10.99.0.0/24"), "InvalidSubnet.Range"),
     (
-        INSTANCE,
+        aws.SUBNET,
+        subnet(cidrBlock="10.20.8.0/24", availabilityZone="us-east-1q"),
+        "availabilityZone is invalid",
+    ),
+    (aws.RESERVATION, reservation("10.99.0.0/24"), "should be within subnet"),
+    (aws.INTERFACE, interface("10.99.0.10"), "does not fall within the subnet"),
+    (aws.INTERFACE, interface("10.20.0.3"), "reserved address range"),
+    (aws.INTERFACE, interface("10.20.3.255"), "reserved address range"),
+    (aws.INTERFACE, of_another_network, "InvalidParameter: .* different networks"),
+    (aws.INSTANCE, launch(ami="ami-ubuntu"), 'InvalidAMIID.Malformed: Invalid id: "ami-ubuntu"'),
+    (aws.INSTANCE, launch(ami=NO_IMAGE), "InvalidAMIID.NotFound"),
+    (aws.INSTANCE, launch(instanceType="t9.huge"), STARTED_TYPE),
+    (aws.INSTANCE, where_gpus_are_not, "Unsupported: .*g4dn.xlarge.*us-east-1"),
+    (
+        aws.INSTANCE,
+        launch(iamInstanceProfile="nobody"),
+        "InvalidParameterValue: .*Invalid IAM Instance Profile",
+    ),
+    (
+        aws.INSTANCE,
         launch(userDataBase64=USER_DATA),
         "InvalidParameterValue: User data is limited to 16384 bytes",
     ),
-    (INSTANCE, launch(vpcSecurityGroupIds=["sg-0123456789abcdef0"]), "InvalidGroup.NotFound"),
-    (INSTANCE, lambda w: w.launch(vpcSecurityGroupIds=group_elsewhere(w)), "different networks"),
+    (aws.INSTANCE, launch(vpcSecurityGroupIds=["sg-0123456789abcdef0"]), "InvalidGroup.NotFound"),
+    (aws.INSTANCE, lambda w: w.launch(vpcSecurityGroupIds=group_elsewhere(w)), "different networks"),
     (
-        INSTANCE,
+        aws.INSTANCE,
         launch(rootBlockDevice={"volumeSize": 4}),
         "InvalidBlockDeviceMapping: .* smaller than snapshot",
     ),
-    (ROLE, trust(document({"Effect": "Allow", "Action": "sts:AssumeRole"})), "must contain principals"),
-    (ROLE, trust(document(statement(Principal="*"))), "Has prohibited field Resource"),
-    (ROLE_POLICY, inline(document({"Effect": "Allow", "Resource": "*"})), "must contain actions"),
-    (ROLE_POLICY, inline(document({"Effect": "Allow", "Action": "ssm:*"})), "must contain resources"),
-    (ROLE_POLICY, inline(document(statement(Principal="*"))), "should not specify a principal"),
-    (ROLE_POLICY, inline(document(statement(Resource=["x" * 100] * 110))), "Maximum policy size of 10240"),
-    (ROLE_POLICY, inline('{"Version": "2020-01-01", "Statement": []}'), "valid version"),
-    (PARAMETER, parameter(value="x" * 4097), "ValidationException: Standard tier .* maximum .* 4096"),
-    (PARAMETER, parameter(value="x" * 8193, tier="Advanced"), "maximum parameter value of 8192"),
-    (PARAMETER, parameter(value="{{ secret }}"), "Parameter value can't nest another parameter"),
-    (PARAMETER, parameter(value=""), "length greater than or equal to 1"),
-    (PARAMETER, parameter(name="a/b"), "must be a fully qualified name"),
-    (PARAMETER, parameter(name="/aws/x"), "AccessDeniedException|can't be prefixed with"),
-    (PARAMETER, parameter(name="/a" * 16), "HierarchyLevelLimitExceededException"),
-    (PARAMETER, parameter(type="SecureString", keyId="alias/none"), "InvalidKeyId"),
-    (PARAMETER, under_a_deleted_key, "InvalidKeyId: .* is not enabled"),
+    (aws.ROLE, trust(document({"Effect": "Allow", "Action": "sts:AssumeRole"})), "must contain principals"),
+    (aws.ROLE, trust(document(statement(Principal="*"))), "Has prohibited field Resource"),
+    (aws.ROLE_POLICY, inline(document({"Effect": "Allow", "Resource": "*"})), "must contain actions"),
+    (aws.ROLE_POLICY, inline(document({"Effect": "Allow", "Action": "ssm:*"})), "must contain resources"),
+    (aws.ROLE_POLICY, inline(document(statement(Principal="*"))), "should not specify a principal"),
+    (
+        aws.ROLE_POLICY,
+        inline(document(statement(Resource=["x" * 100] * 110))),
+        "Maximum policy size of 10240",
+    ),
+    (aws.ROLE_POLICY, inline('{"Version": "2020-01-01", "Statement": []}'), "valid version"),
+    (aws.PARAMETER, parameter(value="x" * 4097), "ValidationException: Standard tier .* maximum .* 4096"),
+    (aws.PARAMETER, parameter(value="x" * 8193, tier="Advanced"), "maximum parameter value of 8192"),
+    (aws.PARAMETER, parameter(value="{{ secret }}"), "Parameter value can't nest another parameter"),
+    (aws.PARAMETER, parameter(value=""), "length greater than or equal to 1"),
+    (aws.PARAMETER, parameter(name="a/b"), "must be a fully qualified name"),
+    (aws.PARAMETER, parameter(name="/aws/x"), "AccessDeniedException|can't be prefixed with"),
+    (aws.PARAMETER, parameter(name="/a" * 16), "HierarchyLevelLimitExceededException"),
+    (aws.PARAMETER, parameter(type="SecureString", keyId="alias/none"), "InvalidKeyId"),
+    (aws.PARAMETER, under_a_deleted_key, "InvalidKeyId: .* is not enabled"),
 ]
 
 
@@ -231,7 +228,7 @@ def _inventory() -> dict[str, int]:
 def test_a_network_has_one_gateway(cloud: Cloud, world: World):
     world.gateway()
     with pytest.raises(Exception, match="already has an internet gateway attached"):
-        cloud.make(GATEWAY, {"vpcId": world.vpc.id})
+        cloud.make(aws.GATEWAY, {"vpcId": world.vpc.id})
 
 
 def test_the_largest_values_are_accepted(cloud: Cloud, world: World):
@@ -259,14 +256,14 @@ ROOT = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
 def test_key_policies(cloud: Cloud, world: World, statements: list[dict[str, Any]], message: str):
     message = f"MalformedPolicyDocumentException: .*{message}"
     with pytest.raises(ProviderError, match=message):
-        cloud.make(KEY, {"policy": document(*statements)})
+        cloud.make(aws.KEY, {"policy": document(*statements)})
     with pytest.raises(ProviderError, match=message):
         cloud.change(world.key(), policy=document(*statements))
 
 
 def test_a_key_policy_may_name_a_role_that_exists(cloud: Cloud, world: World):
     extra = statement(Action="kms:Decrypt", Principal={"AWS": world.role().outputs["arn"]})
-    key = cloud.make(KEY, {"policy": document(*json.loads(ROOT_ONLY)["Statement"], extra)})
+    key = cloud.make(aws.KEY, {"policy": document(*json.loads(ROOT_ONLY)["Statement"], extra)})
     assert cloud.drift(key) == set()
 
 
@@ -298,8 +295,8 @@ def test_what_is_not_changed(
 
 def test_a_rule_does_not_become_another(cloud: Cloud, world: World):
     inputs = rule()(world)
-    cloud.make(INGRESS, inputs)
-    other = cloud.make(INGRESS, {**inputs, "toPort": 6444})
+    cloud.make(aws.INGRESS, inputs)
+    other = cloud.make(aws.INGRESS, {**inputs, "toPort": 6444})
     with pytest.raises(ProviderError, match=r"InvalidPermission\.Duplicate"):
         cloud.change(other, toPort=6443)
 
@@ -307,14 +304,14 @@ def test_a_rule_does_not_become_another(cloud: Cloud, world: World):
 def test_things_in_use_are_not_deleted(cloud: Cloud, world: World):
     group, other = world.group(), world.group()
     of_another = {"securityGroupId": other.id, "ipProtocol": "-1", "referencedSecurityGroupId": group.id}
-    cloud.make(INGRESS, of_another)
+    cloud.make(aws.INGRESS, of_another)
     held = world.interface(securityGroups=[other.id])
     gateway, address = world.gateway(), world.address()
     cloud.change(address, networkInterface=held.id)
     role = world.role()
-    cloud.make(ROLE_POLICY, inline(document(statement(Action="ssm:*")))(world) | {"role": role.id})
+    cloud.make(aws.ROLE_POLICY, inline(document(statement(Action="ssm:*")))(world) | {"role": role.id})
     launched = World(cloud).launch_on_interface()
-    cloud.make(INSTANCE, launched)
+    cloud.make(aws.INSTANCE, launched)
     with_gateway, with_group = World(cloud), World(cloud)
     with_gateway.gateway(), with_group.group()
     for each in (with_gateway, with_group):
@@ -332,30 +329,22 @@ def test_things_in_use_are_not_deleted(cloud: Cloud, world: World):
         with pytest.raises(ProviderError, match=code):
             cloud.delete(resource)
         assert cloud.refresh(resource) is not None
+    nic = launched["primaryNetworkInterface"]["networkInterfaceId"]
     with pytest.raises(Exception, match="is currently in use"):
-        client("ec2").delete_network_interface(**_interface_of(launched))
-
-
-def _interface_of(launched: dict[str, Any]) -> dict[str, str]:
-    return {"NetworkInterfaceId": launched["primaryNetworkInterface"]["networkInterfaceId"]}
+        client("ec2").delete_network_interface(NetworkInterfaceId=nic)
 
 
 def test_a_delete_waits_for_what_is_about_to_go(world: World):
-    backend = AwsBackend(delete_timeout=20)
-    backend.configure(settings())
-    held, subnet = world.interface(), world.subnet
-    later = threading.Timer(1, world.cloud.delete, [held])
+    later = threading.Timer(1, world.cloud.delete, [world.interface()])
     later.start()
-    backend.delete(subnet.typ, subnet.id, subnet.inputs, subnet.outputs)
+    Cloud(AwsBackend(delete_timeout=20)).delete(world.subnet)
     later.join()
-    assert world.cloud.refresh(subnet) is None
+    assert world.cloud.refresh(world.subnet) is None
 
 
 def test_a_cancelled_delete_stops_waiting(world: World):
-    backend = AwsBackend(delete_timeout=600)
-    backend.configure(settings())
+    cloud = Cloud(AwsBackend(delete_timeout=600))
     world.interface()
-    backend.cancel()
-    subnet = world.subnet
+    cloud.backend.cancel()
     with pytest.raises(ProviderError, match="DependencyViolation"):
-        backend.delete(subnet.typ, subnet.id, subnet.inputs, subnet.outputs)
+        cloud.delete(world.subnet)

@@ -152,7 +152,7 @@ def test_life_of_a_resource(cloud: Cloud, typ: str):
     assert shown.changes.keys() == sample.import_shows
 
     if sample.change:
-        assert cloud.changes(resource, {**_declared(resource.inputs), **sample.change})
+        assert cloud.changes(resource, {**resource.declared, **sample.change})
         assert not cloud.replaces(resource, **sample.change)
         before = resource.outputs.keys()
         resource = cloud.change(resource, **sample.change)
@@ -208,7 +208,7 @@ def test_rules_made_and_revoked_behind_the_back(cloud: Cloud):
     rule = cloud.make(
         aws.EGRESS, {"securityGroupId": group.id, "ipProtocol": "-1", "cidrIpv4": CIDR, "description": "x"}
     )
-    left = {name: value for name, value in _declared(rule.inputs).items() if name != "description"}
+    left = {name: value for name, value in rule.declared.items() if name != "description"}
     assert cloud.changes(rule, left) == {"description"}, "a removed property shows"
     ec2.revoke_security_group_egress(GroupId=group.id, SecurityGroupRuleIds=[rule.id])
     assert cloud.refresh(rule) is None
@@ -326,7 +326,3 @@ def test_functions_answer(cloud: Cloud):
     assert (found["names"], found["values"], found["types"]) == ([parameter.id], ["pending"], ["String"])
     one = invoke("aws:ssm/getParameter:getParameter", {"name": parameter.id})
     assert (one["value"], one["version"]) == ("pending", 1)
-
-
-def _declared(inputs: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in inputs.items() if name not in ("tagsAll", "__defaults")}
