@@ -14,6 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from sandbox.aws.awswire import Refusal
 from sandbox.aws.cloud import Cloud, Instance
 from sandbox.aws.statements import Call, Context
 from sandbox.config import ACCOUNT_ID
@@ -28,15 +29,6 @@ Parameters = Mapping[str, Any]
 
 class Unsupported(Exception):
     """What the request needs is not known here. The text names it."""
-
-
-class LookupRefused(Exception):
-    """What the request names cannot be looked up. The text begins with what was looked up."""
-
-    def __init__(self, what: str, code: str, message: str) -> None:
-        super().__init__(f"{what}: {code}: {message}")
-        self.code = code
-        self.message = message
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ def needed(cloud: Cloud, instance: Instance, operation: str, parameters: Paramet
 
     Lazy: what a later call depends on is looked up when the calls before it have been allowed, as the
     service itself does, so that nobody learns of a parameter by how it is refused.
-    Raises `Unsupported` and `LookupRefused`.
+    Raises `Unsupported`, and a `Refusal` where what the request names cannot be looked up.
     """
     if operation not in _NEEDED:
         raise Unsupported(operation)
@@ -98,7 +90,7 @@ class _Store:
         """For a start: EC2 uses the keys of the disks in the caller's name. (AWS answers well without that
         right, and the instance stops again: here it is refused.)"""
         here = [{"Name": "attachment.instance-id", "Values": [instance_id]}]
-        found = _look(f"volumes of {instance_id}", self.cloud.ec2.describe_volumes, Filters=here)
+        found = _look(self.cloud.ec2.describe_volumes, Filters=here)
         for arn in sorted({each["KmsKeyId"] for each in found["Volumes"] if each.get("KmsKeyId")}):
             context: Context = {
                 "kms:ResourceAliases": self.cloud.key_aliases(arn),
@@ -110,7 +102,7 @@ class _Store:
 
     def key_call(self, action: str, key: str, name: str) -> Call:
         """A call of KMS that Parameter Store makes for the caller, about the value of `name`."""
-        arn = _look(f"key {key}", self.cloud.key_arn, key=key)
+        arn = _look(self.cloud.key_arn, key=key)
         context: Context = {
             "kms:ResourceAliases": self.cloud.key_aliases(arn),
             "kms:ViaService": f"ssm.{self.cloud.region}.amazonaws.com",
@@ -139,7 +131,7 @@ class _Store:
         found: list[_Parameter] = []
         query: dict[str, Any] = {"ParameterFilters": [{"Key": key, "Option": option, "Values": [value]}]}
         while True:
-            page = _look(f"parameter {value}", self.cloud.ssm.describe_parameters, **query)
+            page = _look(self.cloud.ssm.describe_parameters, **query)
             found += [
                 _Parameter(each["Name"], each["Type"], each.get("KeyId", _AWS_KEY))
                 for each in page["Parameters"]
@@ -222,9 +214,10 @@ def _own(parameters: Parameters, field: str) -> dict[str, str]:
     return {field: str(_flag(parameters, field)).lower()} if field in parameters else {}
 
 
-def _look(what: str, method: Callable[..., Any], **arguments: Any) -> Any:
+def _look(method: Callable[..., Any], **arguments: Any) -> Any:
     try:
         return method(**arguments)
     except ClientError as error:
-        answer = error.response["Error"]
-        raise LookupRefused(what, answer["Code"], answer.get("Message", "")) from None
+        code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+        # What Parameter Store makes of an error of KMS.
+        raise Refusal("InvalidKeyId" if code == "NotFoundException" else code, message) from None

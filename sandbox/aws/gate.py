@@ -17,12 +17,12 @@ from werkzeug.wrappers import Request, Response
 
 from sandbox.aws.account import HTTPS, Account
 from sandbox.aws.awswire import AwsRequest, Refusal, parse, render_error
-from sandbox.aws.calls import LookupRefused, Unsupported, needed
+from sandbox.aws.calls import Unsupported, needed
 from sandbox.aws.cloud import CloudError, Instance
 from sandbox.aws.credentials import RoleKeys
 from sandbox.aws.decisions import Line, record
 from sandbox.aws.serve import NoAnswer
-from sandbox.aws.signature import AwsError, authorization, owner, verify
+from sandbox.aws.signature import authorization, owner, verify
 from sandbox.aws.statements import Call
 from sandbox.config import ACCOUNT_ID
 
@@ -30,14 +30,10 @@ _TARGETS = {
     "AmazonSSM": "ssm"
 }  # prefix of the target header -> service; EC2, by the query protocol, has none
 _JSON, _FORM = "application/x-amz-json-1.1", "application/x-www-form-urlencoded"
-# EC2's own code, with HTTP status 403. Source: the EC2 API reference, "Error codes".
-_UNAUTHORIZED = "UnauthorizedOperation"
 _LONGEST_BODY = 1 << 20
 # Headers that are between two neighbours, and those that only the gate has a use for.
 _NOT_FORWARDED = {"host", "connection", "keep-alive", "te", "transfer-encoding", "upgrade", "expect"}
 _NOT_FORWARDED |= {"content-length", "x-amz-security-token"}
-# What Parameter Store makes of an error of KMS.
-_LOOKUP_CODES = {"NotFoundException": "InvalidKeyId"}
 
 
 class Gate:
@@ -62,10 +58,9 @@ class Gate:
             response = self._answer(request, parsed)
         except RequestEntityTooLarge as error:
             response = Response(str(error), status=413, content_type="text/plain")
-        except AwsError as error:
-            content_type, text = render_error(parsed, Refusal(error.code, str(error)))
-            status = 403 if error.code == _UNAUTHORIZED else 400
-            response = Response(text, status=status, content_type=content_type)
+        except Refusal as error:
+            content_type, text = render_error(parsed, error)
+            response = Response(text, status=error.status, content_type=content_type)
         except CloudError as error:  # the emulator is away; clients try again
             response = Response(str(error), status=503, content_type="text/plain")
         answer: Iterable[bytes] = response(environ, start_response)
@@ -79,8 +74,6 @@ class Gate:
         try:
             for call in needed(self._account.cloud, instance, operation, parsed.params):
                 self._authorize(instance, call)
-        except LookupRefused as error:
-            raise AwsError(_LOOKUP_CODES.get(error.code, error.code), error.message) from None
         except Unsupported as error:
             raise self._unknown(instance, operation, str(error)) from None
         return self._forward(request)
@@ -96,7 +89,7 @@ class Gate:
                 self._record_error(instance_id, "-", operation, "NoAnswer")
                 raise NoAnswer("the instance is off, or no route or no rule lets its packets out")
             verify(request, claimed, secret, service, self._account.cloud.region, self._keys.now())
-        except AwsError as error:
+        except Refusal as error:
             self._record_error(instance_id, "-", operation, error.code)
             raise
         return instance
@@ -126,19 +119,19 @@ class Gate:
         )
         record(self._log, line)
         if not decision.allowed:
-            in_ec2 = call.action.startswith("ec2:")
-            raise AwsError(
-                _UNAUTHORIZED if in_ec2 else "AccessDeniedException",
-                ("You are not authorized to perform this operation. " if in_ec2 else "")
-                + f"User: arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{instance.id} is not authorized to "
-                f"perform: {call.action} on resource: {call.resource} {decision.why}",
-            )
+            session = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{instance.id}"
+            why = f"perform: {call.action} on resource: {call.resource} {decision.why}"
+            message = f"User: {session} is not authorized to {why}"
+            if call.action.startswith("ec2:"):
+                message = f"You are not authorized to perform this operation. {message}"
+                raise Refusal("UnauthorizedOperation", message, 403)  # the EC2 API reference, "Error codes"
+            raise Refusal("AccessDeniedException", message)
 
-    def _unknown(self, instance: Instance, operation: str, what: str) -> AwsError:
+    def _unknown(self, instance: Instance, operation: str, what: str) -> Refusal:
         """Denied because the sandbox does not know what AWS would want for it."""
         code = "AccessDeniedException"
         self._record_error(instance.id, self._role(instance), operation, code)
-        return AwsError(code, f"{operation}: the sandbox does not know which permissions this needs: {what}")
+        return Refusal(code, f"{operation}: the sandbox does not know which permissions this needs: {what}")
 
     def _record_error(self, instance_id: str, role: str, operation: str, code: str) -> None:
         record(self._log, Line(instance=instance_id, role=role, action=operation, error=code))

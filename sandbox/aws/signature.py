@@ -17,6 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from werkzeug.wrappers import Request
 
+from sandbox.aws.awswire import Refusal
 from sandbox.aws.credentials import RoleCredentials, RoleKeys
 
 SKEW = timedelta(minutes=5)
@@ -42,14 +43,6 @@ class _Resigner(SigV4Auth):  # type: ignore[misc]  # botocore has no types
         return request.headers
 
 
-class AwsError(Exception):
-    """The request is answered with an error of AWS: its code, and its message as the text."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 @dataclass(frozen=True)
 class Authorization:
     """The header, taken apart. `scope` is DATE/REGION/SERVICE/aws4_request."""
@@ -61,22 +54,22 @@ class Authorization:
 
 
 def authorization(request: Request) -> Authorization:
-    """Whose signature a request claims to have. Raises `AwsError`."""
+    """Whose signature a request claims to have. Raises `Refusal`."""
     text = request.headers.get("Authorization")
     if not text:
-        raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token")
+        raise Refusal("MissingAuthenticationTokenException", "Missing Authentication Token")
     parts = _AUTHORIZATION.fullmatch(text.strip())
     if parts is None:
-        raise AwsError(_INCOMPLETE, "Authorization is not of the form of AWS4-HMAC-SHA256.")
+        raise Refusal(_INCOMPLETE, "Authorization is not of the form of AWS4-HMAC-SHA256.")
     headers = frozenset(parts["headers"].split(";"))
     return Authorization(parts["key"], parts["scope"], headers, parts["signature"])
 
 
 def owner(claimed: Authorization, keys: RoleKeys) -> tuple[str, RoleCredentials]:
-    """The instance that the key was issued to, with the set. Raises `AwsError`."""
+    """The instance that the key was issued to, with the set. Raises `Refusal`."""
     found = keys.find(claimed.key)
     if found is None:
-        raise AwsError(*_INVALID_TOKEN)
+        raise Refusal(*_INVALID_TOKEN)
     return found
 
 
@@ -88,20 +81,20 @@ def verify(
     region: str,
     now: datetime,
 ) -> None:
-    """Raises `AwsError` unless the request was signed with `secret`, and not long ago.
+    """Raises `Refusal` unless the request was signed with `secret`, and not long ago.
 
     `service` and `region` are those that the request is for, not those that it claims to be signed for.
     """
     if not _same(request.headers.get("X-Amz-Security-Token", ""), secret.token):
-        raise AwsError(*_INVALID_TOKEN)
+        raise Refusal(*_INVALID_TOKEN)
     if now >= secret.expires:
-        raise AwsError("ExpiredTokenException", "The security token included in the request is expired")
+        raise Refusal("ExpiredTokenException", "The security token included in the request is expired")
     stamp = request.headers.get("X-Amz-Date", "")
     _check_date(stamp, now)
     _check_signed(request, claimed)
     scope, signature = _expected(request, claimed, stamp, secret, service, region)
     if not (_same(scope, claimed.scope) and _same(signature, claimed.signature)):
-        raise AwsError(_INVALID, _MISMATCH)
+        raise Refusal(_INVALID, _MISMATCH)
 
 
 def _check_date(stamp: str, now: datetime) -> None:
@@ -109,21 +102,21 @@ def _check_date(stamp: str, now: datetime) -> None:
         signed = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
     except ValueError:
         message = "Authorization header requires existence of a 'X-Amz-Date' header of the form of ISO 8601."
-        raise AwsError(_INCOMPLETE, message) from None
+        raise Refusal(_INCOMPLETE, message) from None
     limit = f"({now:{_STAMP}} {{}} 5 min.)"
     if signed < now - SKEW:
         early = f"{now - SKEW:{_STAMP}} {limit.format('-')}"
-        raise AwsError(_INVALID, f"Signature expired: {stamp} is now earlier than {early}")
+        raise Refusal(_INVALID, f"Signature expired: {stamp} is now earlier than {early}")
     if signed > now + SKEW:
         late = f"{now + SKEW:{_STAMP}} {limit.format('+')}"
-        raise AwsError(_INVALID, f"Signature not yet current: {stamp} is still later than {late}")
+        raise Refusal(_INVALID, f"Signature not yet current: {stamp} is still later than {late}")
 
 
 def _check_signed(request: Request, claimed: Authorization) -> None:
     """The host and every header that AWS acts on must be signed, or anybody could change them."""
     needed = {"host", *(name.lower() for name, _ in request.headers if name.lower().startswith("x-amz-"))}
     for name in sorted(needed - claimed.headers):
-        raise AwsError(_INVALID, f"'{name}' must be a 'SignedHeader' in the AWS Authorization.")
+        raise Refusal(_INVALID, f"'{name}' must be a 'SignedHeader' in the AWS Authorization.")
 
 
 def _expected(
@@ -139,7 +132,7 @@ def _expected(
     )
     # botocore believes this header where there is one.
     if resigned.headers.get(_BODY_HASH) not in (None, hashlib.sha256(body).hexdigest()):
-        raise AwsError(_INVALID, _MISMATCH)
+        raise Refusal(_INVALID, _MISMATCH)
     resigned.context["timestamp"] = stamp
     signer = _Resigner(Credentials(secret.access_key_id, secret.secret_access_key), service, region)
     text = signer.string_to_sign(resigned, signer.canonical_request(resigned))

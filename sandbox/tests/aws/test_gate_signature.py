@@ -14,8 +14,9 @@ from botocore.credentials import Credentials
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
+from sandbox.aws.awswire import Refusal
 from sandbox.aws.credentials import LIFETIME, RENEWAL, RoleCredentials, RoleKeys
-from sandbox.aws.signature import AwsError, authorization, owner, verify
+from sandbox.aws.signature import authorization, owner, verify
 from userdata.node import kp_aws
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -69,7 +70,7 @@ def caller(request: Request, keys: RoleKeys, clock: Clock) -> str:
         claimed = authorization(request)
         instance_id, secret = owner(claimed, keys)
         verify(request, claimed, secret, "ssm", REGION, clock())
-    except AwsError as error:
+    except Refusal as error:
         return error.code
     return instance_id
 
@@ -161,7 +162,7 @@ def test_headers_that_botocore_does_not_sign_may_be_signed(keys: RoleKeys, clock
 def test_a_clock_that_is_wrong(minutes: int, words: str, keys: RoleKeys) -> None:
     secret = keys.issue("i-1")
     request = received(signed(secret, at=NOW + timedelta(minutes=minutes)))
-    with pytest.raises(AwsError, match=words) as caught:
+    with pytest.raises(Refusal, match=words) as caught:
         verify(request, authorization(request), secret, "ssm", REGION, NOW)
     assert caught.value.code == "InvalidSignatureException"
     request = received(signed(secret, at=NOW + timedelta(minutes=minutes * 4 // 5)))
