@@ -16,6 +16,8 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
 
+from botocore.loaders import Loader
+
 # Authorization: AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]*/([^/]*)/([^/]*)/aws4_request")
 # S3's calls about buckets, by method and subresource. Source: botocore, data/s3/2006-03-01/service-2.json.
@@ -35,22 +37,11 @@ _BUCKET_CALLS = {
         for method, verb in (("GET", "Get"), ("PUT", "Put"), ("DELETE", "Delete"))
     },
 }
-# EventBridge Scheduler's calls, by method and path; what is in braces is an argument.
-# Source: botocore, data/scheduler/2021-06-30/service-2.json.
+# EventBridge Scheduler's calls by method and path, with the arguments that are in the path.
+_ARGUMENTS = {"Name": "(?P<Name>[^/]+)", "ResourceArn": "(?P<ResourceArn>.+)"}
 _SCHEDULER_CALLS = {
-    (method, re.compile(path)): verb + noun
-    for path, noun, verbs in (
-        ("/schedules/(?P<Name>[^/]+)", "Schedule", ("POST", "GET", "PUT", "DELETE")),
-        ("/schedule-groups/(?P<Name>[^/]+)", "ScheduleGroup", ("POST", "GET", "DELETE")),
-    )
-    for method, verb in (("POST", "Create"), ("GET", "Get"), ("PUT", "Update"), ("DELETE", "Delete"))
-    if method in verbs
-} | {
-    ("GET", re.compile("/schedules")): "ListSchedules",
-    ("GET", re.compile("/schedule-groups")): "ListScheduleGroups",
-    ("GET", re.compile("/tags/(?P<ResourceArn>.+)")): "ListTagsForResource",
-    ("POST", re.compile("/tags/(?P<ResourceArn>.+)")): "TagResource",
-    ("DELETE", re.compile("/tags/(?P<ResourceArn>.+)")): "UntagResource",
+    (call["http"]["method"], re.compile(call["http"]["requestUri"].format(**_ARGUMENTS))): name
+    for name, call in Loader().load_service_model("scheduler", "service-2")["operations"].items()
 }
 _SCHEDULER_QUERY = {"groupName": "GroupName"}  # what is written otherwise in the query string
 
