@@ -7,7 +7,7 @@ import json
 import urllib.request
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import boto3
 from botocore.config import Config
@@ -87,7 +87,6 @@ class Cloud:
             for name in ("ec2", "iam", "ssm", "kms")
         )
         self.endpoint = endpoint
-        self._changes_url = endpoint.rstrip("/") + config.CHANGES_PATH
         self._direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._seen: Versioned[dict[str, Instance]] = Versioned(lambda: self.version("ec2"))
         self._hardware: dict[str, Hardware] = {}
@@ -95,24 +94,25 @@ class Cloud:
 
     def version(self, service: str) -> Hashable:
         """Another value whenever something of the service may have changed. Raises a `CloudError`."""
-        try:
-            with self._direct.open(self._changes_url, timeout=5) as answer:
-                changes = json.load(answer)
-        except OSError as error:
-            raise EndpointConnectionError(endpoint_url=self._changes_url, error=error) from error
+        changes = self._control(config.CHANGES_PATH)
         return changes["epoch"], changes.get(service, 0)
+
+    def _control(self, path: str) -> Mapping[str, Any]:
+        """What the emulator says beside AWS's API. Raises a `CloudError`."""
+        url = self.endpoint.rstrip("/") + path
+        try:
+            with self._direct.open(url, timeout=5) as answer:
+                return cast(Mapping[str, Any], json.load(answer))
+        except OSError as error:
+            raise EndpointConnectionError(endpoint_url=url, error=error) from error
 
     def instances(self) -> dict[str, Instance]:
         """Every instance that the emulator knows, terminated ones too. Raises a `CloudError`."""
         return self._seen.get("", self._list_instances)
 
     def _list_instances(self, **wanted: Any) -> dict[str, Instance]:
-        found: dict[str, Instance] = {}
-        for page in self.ec2.get_paginator("describe_instances").paginate(**wanted):
-            for reservation in page["Reservations"]:
-                for each in reservation["Instances"]:
-                    found[each["InstanceId"]] = _instance(each)
-        return found
+        found = self.ec2.get_paginator("describe_instances").paginate(**wanted)
+        return {each["InstanceId"]: _instance(each) for each in found.search("Reservations[].Instances[]")}
 
     def instance(self, instance_id: str) -> Instance | None:
         """One instance now; None if the emulator does not know it. Raises a `CloudError`."""
@@ -131,13 +131,7 @@ class Cloud:
 
     def interruption(self, instance_id: str) -> dict[str, str] | None:
         """The notice of a Spot Instance that EC2 is about to stop. Raises a `CloudError`."""
-        url = self.endpoint.rstrip("/") + config.INTERRUPTIONS_PATH
-        try:
-            with self._direct.open(url, timeout=5) as answer:
-                notices: dict[str, dict[str, str]] = json.load(answer)
-        except OSError as error:
-            raise EndpointConnectionError(endpoint_url=url, error=error) from error
-        return notices.get(instance_id)
+        return self._control(config.INTERRUPTIONS_PATH).get(instance_id)
 
     def role(self, profile: str) -> str | None:
         """Name of the role behind an instance profile; None if there is none. Raises a `CloudError`."""

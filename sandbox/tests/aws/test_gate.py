@@ -385,8 +385,7 @@ def test_a_machine_that_is_off_is_not_answered(lab: World, tmp_path: Path) -> No
 
 
 def test_an_emulator_that_is_away_is_no_refusal(worker: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}/"
-    monkeypatch.setattr(worker.account.cloud, "_changes_url", nobody)
+    monkeypatch.setattr(worker.account.cloud, "endpoint", f"http://127.0.0.1:{free_port()}/")
     with pytest.raises(ClientError, match="503"):
         worker.client().get_parameter(Name="/demo/join", WithDecryption=True)
     assert worker.get(f"{worker.metadata_url}/latest/")[0] == 503
