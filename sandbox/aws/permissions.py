@@ -128,7 +128,9 @@ def _evaluate(candidates: tuple[Statement, ...], call: Call, policy: str) -> Dec
     found = [each for each in candidates if applies(each.body, call)]
     for each in found:
         if each.body["Effect"] == "Deny":
-            return Decision(False, each, each.pattern(call), f"with an explicit deny in {_article(policy)}")
+            article = "an" if policy[0] in "aeiou" else "a"
+            why = f"with an explicit deny in {article} {policy}"
+            return Decision(False, each, each.pattern(call), why)
     for each in found:
         return Decision(True, each, each.pattern(call))
     return _by_default(policy, call)
@@ -136,10 +138,6 @@ def _evaluate(candidates: tuple[Statement, ...], call: Call, policy: str) -> Dec
 
 def _by_default(policy: str, call: Call) -> Decision:
     return Decision(False, why=f"because no {policy} allows the {call.action} action")
-
-
-def _article(policy: str) -> str:
-    return f"{'an' if policy[0] in 'aeiou' else 'a'} {policy}"
 
 
 def _names(statement: Statement, principals: tuple[str, ...]) -> bool:

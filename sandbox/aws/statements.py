@@ -7,6 +7,7 @@ Sources: "IAM JSON policy elements: Condition operators", "Multivalued context k
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -111,8 +112,8 @@ def _holds(operator: str, key: str, wanted: list[str], context: Context) -> bool
 
 def _like(pattern: str, value: str) -> bool:
     """IAM wildcards: `*` any text, `?` one character, everything else as it is."""
-    parts = (".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)
-    return re.fullmatch("".join(parts), value, re.DOTALL) is not None
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, value, re.DOTALL) is not None
 
 
 def _arn_like(pattern: str, value: str) -> bool:
@@ -121,27 +122,24 @@ def _arn_like(pattern: str, value: str) -> bool:
     return len(wanted) == len(found) == 6 and all(map(_like, wanted, found))
 
 
-def _equal(pattern: str, value: str) -> bool:
-    return pattern == value
-
-
 def _equal_in_any_case(pattern: str, value: str) -> bool:
     return pattern.lower() == value.lower()
 
 
 # Operator -> how one wanted value is compared with one found, and whether none may match.
 _OPERATORS: Mapping[str, tuple[Callable[[str, str], bool], bool]] = {
-    "StringEquals": (_equal, False),
-    "StringNotEquals": (_equal, True),
-    "StringEqualsIgnoreCase": (_equal_in_any_case, False),
-    "StringNotEqualsIgnoreCase": (_equal_in_any_case, True),
-    "StringLike": (_like, False),
-    "StringNotLike": (_like, True),
-    "ArnEquals": (_arn_like, False),
-    "ArnNotEquals": (_arn_like, True),
-    "ArnLike": (_arn_like, False),
-    "ArnNotLike": (_arn_like, True),
     "Bool": (_equal_in_any_case, False),
+    **{
+        f"{kind}{negation}{name}": (match, negation == "Not")
+        for kind, name, match in (
+            ("String", "Equals", operator.eq),
+            ("String", "EqualsIgnoreCase", _equal_in_any_case),
+            ("String", "Like", _like),
+            ("Arn", "Equals", _arn_like),
+            ("Arn", "Like", _arn_like),
+        )
+        for negation in ("", "Not")
+    },
 }
 
 
