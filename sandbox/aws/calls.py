@@ -92,25 +92,23 @@ class _Store:
         here = [{"Name": "attachment.instance-id", "Values": [instance_id]}]
         found = _look(self.cloud.ec2.describe_volumes, Filters=here)
         for arn in sorted({each["KmsKeyId"] for each in found["Volumes"] if each.get("KmsKeyId")}):
-            context: Context = {
-                "kms:ResourceAliases": self.cloud.key_aliases(arn),
-                "kms:ViaService": f"ec2.{self.cloud.region}.amazonaws.com",
-                "kms:CallerAccount": ACCOUNT_ID,
-                "kms:GrantIsForAWSResource": "true",
-            }
-            yield Call("kms:CreateGrant", arn, {**self._always, **context})
+            yield self._key_call("kms:CreateGrant", arn, "ec2", {"kms:GrantIsForAWSResource": "true"})
 
     def key_call(self, action: str, key: str, name: str) -> Call:
         """A call of KMS that Parameter Store makes for the caller, about the value of `name`."""
-        arn = _look(self.cloud.key_arn, key=key)
-        context: Context = {
-            "kms:ResourceAliases": self.cloud.key_aliases(arn),
-            "kms:ViaService": f"ssm.{self.cloud.region}.amazonaws.com",
-            "kms:CallerAccount": ACCOUNT_ID,
+        own: Context = {
             "kms:EncryptionContextKeys": ("PARAMETER_ARN",),
             "kms:EncryptionContext:PARAMETER_ARN": self._arn(name),
         }
-        return Call(action, arn, {**self._always, **context})
+        return self._key_call(action, _look(self.cloud.key_arn, key=key), "ssm", own)
+
+    def _key_call(self, action: str, arn: str, service: str, own: Context) -> Call:
+        context: Context = {
+            "kms:ResourceAliases": self.cloud.key_aliases(arn),
+            "kms:ViaService": f"{service}.{self.cloud.region}.amazonaws.com",
+            "kms:CallerAccount": ACCOUNT_ID,
+        }
+        return Call(action, arn, {**self._always, **context, **own})
 
     def decryption(self, found: _Parameter, parameters: Parameters) -> Iterator[Call]:
         """What reading the value needs beside the read itself."""
@@ -121,24 +119,16 @@ class _Store:
             yield self.key_call("kms:Decrypt", found.key, found.name)
 
     def parameter(self, name: str) -> _Parameter | None:
-        (found, *_) = [*self._described("Name", "Equals", name), None]
-        return found
+        return next(iter(self._described("Name", "Equals", name)), None)
 
     def below(self, path: str, *, recursive: bool) -> list[_Parameter]:
         return self._described("Path", "Recursive" if recursive else "OneLevel", path)
 
     def _described(self, key: str, option: str, value: str) -> list[_Parameter]:
-        found: list[_Parameter] = []
-        query: dict[str, Any] = {"ParameterFilters": [{"Key": key, "Option": option, "Values": [value]}]}
-        while True:
-            page = _look(self.cloud.ssm.describe_parameters, **query)
-            found += [
-                _Parameter(each["Name"], each["Type"], each.get("KeyId", _AWS_KEY))
-                for each in page["Parameters"]
-            ]
-            if not page.get("NextToken"):
-                return found
-            query["NextToken"] = page["NextToken"]
+        here = [{"Key": key, "Option": option, "Values": [value]}]
+        pages = self.cloud.ssm.get_paginator("describe_parameters").paginate(ParameterFilters=here)
+        found = _look(pages.build_full_result)["Parameters"]
+        return [_Parameter(each["Name"], each["Type"], each.get("KeyId", _AWS_KEY)) for each in found]
 
     def _arn(self, name: str) -> str:
         slash = "" if name.startswith("/") else "/"
