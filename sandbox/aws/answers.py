@@ -40,15 +40,21 @@ def complete(request: AwsRequest, body: bytes) -> bytes:
         answer = json.loads(body)
         correct(stores, answer)
         return json.dumps(answer).encode()
-    model = get_service_model(request.service)
-    operation, protocol = model.operation_model(request.action), model.metadata["protocol"]
-    response = {"status_code": 200, "headers": {}, "body": body}
-    answer = create_parser(protocol).parse(response, operation.output_shape)
-    del answer["ResponseMetadata"]
+    answer = parsed(request, body)
     correct(stores, answer)
-    serializer = get_serializer_class(request.service, protocol)(operation)
-    text = serializer.serialize(answer)["body"]
+    model = get_service_model(request.service)
+    serializer = get_serializer_class(request.service, model.metadata["protocol"])
+    text = serializer(model.operation_model(request.action)).serialize(answer)["body"]
     return text.encode() if isinstance(text, str) else bytes(text)
+
+
+def parsed(request: AwsRequest, body: bytes) -> Answer:
+    """A successful answer of the query protocol as botocore gives it."""
+    model = get_service_model(request.service)
+    parser, operation = create_parser(model.metadata["protocol"]), model.operation_model(request.action)
+    answer: Answer = parser.parse({"status_code": 200, "headers": {}, "body": body}, operation.output_shape)
+    del answer["ResponseMetadata"]
+    return answer
 
 
 def _instances(aws: Stores, answer: Answer) -> None:

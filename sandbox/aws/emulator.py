@@ -140,36 +140,35 @@ class Front:
     def _aws(self, environ: dict[str, Any], body: bytes) -> Response:
         request = parse(environ, body)
         begin = time.monotonic()
-        refusal = strict.refuse(request) or self._refuse(request)
-        if refusal is not None:
+        try:
+            strict.refuse(request)
+            self._refuse(request)
+            response = self._answer(request, environ, body)
+        except Refusal as refusal:
             content_type, answer = render_error(request, refusal)
             response = Response(answer, status=refusal.status, content_type=content_type)
-        else:
-            sent = strict.for_moto(request, body)
-            passed = {**environ, "wsgi.input": BytesIO(sent), "CONTENT_LENGTH": str(len(sent))}
-            response = self._added(request) or Response.from_app(self._moto, passed, buffered=True)
-            if response.status_code < 300:
-                strict.after(request, response.get_data())
-                response.set_data(answers.complete(request, response.get_data()))
-                self._changes[request.service] += not request.action.startswith(READS)
+        if response.status_code < 300:
+            strict.after(request, response.get_data())
+            response.set_data(answers.complete(request, response.get_data()))
+            self._changes[request.service] += not request.action.startswith(READS)
         self._recorder.write(request, response.status_code, time.monotonic() - begin, response.get_data())
         return response
 
-    def _added(self, request: AwsRequest) -> Response | None:
-        """The answer to what moto does not know."""
-        try:
-            answer = self._additions.answer(request)
-        except Refusal as refusal:
-            content_type, text = render_error(request, refusal)
-            return Response(text, status=400, content_type=content_type)
-        return Response(answer, content_type="application/x-amz-json-1.1") if answer else None
+    def _answer(self, request: AwsRequest, environ: dict[str, Any], body: bytes) -> Response:
+        """moto's answer, or ours to what it does not know. Raises: Refusal."""
+        if answer := self._additions.answer(request):
+            return Response(answer, content_type="application/x-amz-json-1.1")
+        sent = strict.for_moto(request, body)
+        passed = {**environ, "wsgi.input": BytesIO(sent), "CONTENT_LENGTH": str(len(sent))}
+        return Response.from_app(self._moto, passed, buffered=True)
 
-    def _refuse(self, request: AwsRequest) -> Refusal | None:
-        """What a test has injected for this call."""
+    def _refuse(self, request: AwsRequest) -> None:
+        """What a test has injected for this call. Raises: Refusal."""
         meant = [row for row in self._injected if row.operation == request.operation]
         call = strict.arguments_of(request) if meant or request.service == "ec2" else {}
-        taken = next(filter(None, (row.take(request.operation, call) for row in meant)), None)
-        return taken or self._interruptions.refuse(request.operation, call)
+        for row in meant:
+            row.refuse(call)
+        self._interruptions.refuse(request.operation, call)
 
     def _get_epoch(self, environ: dict[str, Any], body: bytes) -> Response:
         return Response(self._epoch, content_type="text/plain")

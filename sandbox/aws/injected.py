@@ -26,14 +26,12 @@ class Injected:
     status: int = 400
     times: int | None = None
 
-    def take(self, operation: str, arguments: Mapping[str, Any]) -> Refusal | None:
-        """The refusal of this call, counted; None if another call is meant, or no further one."""
-        meant = operation == self.operation and self.arguments.items() <= arguments.items()
-        if not meant or self.times == 0:
-            return None
-        if self.times is not None:
-            self.times -= 1
-        return Refusal(self.code, self.message, self.status)
+    def refuse(self, arguments: Mapping[str, Any]) -> None:
+        """Raises: Refusal, counted, unless another call is meant, or no further one."""
+        if self.arguments.items() <= arguments.items() and self.times != 0:
+            if self.times is not None:
+                self.times -= 1
+            raise Refusal(self.code, self.message, self.status)
 
 
 def rows(document: Any) -> Sequence[Injected]:

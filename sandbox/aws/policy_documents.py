@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from sandbox.aws.awswire import Refusal
+from sandbox.aws.statements import listed
+from sandbox.aws.stores import Stores
+from sandbox.aws.strict_ec2 import Arguments, Check
+from sandbox.config import ACCOUNT_ID
 
 _MEMBERS = {"Version", "Id", "Statement"}
 _STATEMENT = {
@@ -22,8 +26,9 @@ _MALFORMED = "MalformedPolicyDocument"
 _INLINE_LIMIT = 10240  # characters of all inline policies of a role, white space not counted
 
 
-def require_identity_policy(text: str) -> None:
-    """A policy of a role or user: actions and resources, no principal."""
+def _role_policy(aws: Stores, call: Arguments) -> None:
+    """Actions and resources, no principal."""
+    text = call["PolicyDocument"]
     for statement in _statements(text, _MALFORMED, "Action", "Resource"):
         if "Principal" in statement or "NotPrincipal" in statement:
             raise Refusal(_MALFORMED, "Policy document should not specify a principal.")
@@ -31,41 +36,41 @@ def require_identity_policy(text: str) -> None:
         raise Refusal("LimitExceeded", f"Maximum policy size of {_INLINE_LIMIT} bytes exceeded")
 
 
-def require_trust_policy(text: str) -> None:
+def _trust_policy(aws: Stores, call: Arguments) -> None:
     """Who may assume a role: principals, no resource."""
+    text = call.get("AssumeRolePolicyDocument") or call["PolicyDocument"]
     for statement in _statements(text, _MALFORMED, "Action", "Principal"):
         if "Resource" in statement or "NotResource" in statement:
             raise Refusal(_MALFORMED, "Has prohibited field Resource")
 
 
-def require_bucket_policy(text: str, bucket: str) -> None:
-    """A policy of a bucket: principals, and resources in that bucket."""
-    code, own = "MalformedPolicy", f"arn:aws:s3:::{bucket}"
-    for statement in _statements(text, code, "Action", "Principal", "Resource"):
+def _bucket_policy(aws: Stores, call: Arguments) -> None:
+    """Principals, and resources in that bucket."""
+    code, own = "MalformedPolicy", f"arn:aws:s3:::{call['Bucket']}"
+    for statement in _statements(call.get("body", ""), code, "Action", "Principal", "Resource"):
         for resource in _listed(statement.get("Resource")):
             if resource != own and not resource.startswith(f"{own}/"):
                 raise Refusal(code, "Policy has invalid resource")
 
 
-def require_key_policy(text: str, account: str, exists: Callable[[str], bool], *, bypass: bool) -> None:
-    """A KMS key policy: principals that exist, and a way to change the policy again.
-
-    `exists` says whether the role or user of an ARN is there; `bypass` is the call's
-    BypassPolicyLockoutSafetyCheck."""
+def _key_policy(aws: Stores, call: Arguments) -> None:
+    """Principals that exist, and a way to change the policy again."""
+    if not call.get("Policy"):
+        return
     code = "MalformedPolicyDocumentException"
-    statements = _statements(text, code, "Action", "Principal", "Resource")
+    statements = _statements(call["Policy"], code, "Action", "Principal", "Resource")
+    known = {who.arn for who in (*aws.iam.get_roles(), *aws.iam.users.values())}
     for arn in (arn for statement in statements for arn in _principals(statement)):
-        if re.fullmatch(rf"arn:aws:iam::{account}:(role|user)/.+", arn) and not exists(arn):
+        if re.fullmatch(rf"arn:aws:iam::{ACCOUNT_ID}:(role|user)/.+", arn) and arn not in known:
             raise Refusal(code, "Policy contains a statement with one or more invalid principals.")
-    if not bypass and not any(_administers(statement, account) for statement in statements):
+    if not call.get("BypassPolicyLockoutSafetyCheck") and not any(map(_administers, statements)):
         raise Refusal(code, "The new key policy will not allow you to update the key policy in the future.")
 
 
-def _administers(statement: dict[str, Any], account: str) -> bool:
+def _administers(statement: dict[str, Any]) -> bool:
     actions = {action.lower() for action in _listed(statement.get("Action"))}
-    who = any(
-        arn in ("*", account) or arn.startswith(f"arn:aws:iam::{account}:") for arn in _principals(statement)
-    )
+    ours = f"arn:aws:iam::{ACCOUNT_ID}:"
+    who = any(arn in ("*", ACCOUNT_ID) or arn.startswith(ours) for arn in _principals(statement))
     changes_policy = not actions.isdisjoint({"*", "kms:*", "kms:put*", "kms:putkeypolicy"})
     return statement["Effect"] == "Allow" and who and changes_policy
 
@@ -101,4 +106,14 @@ def _statements(text: str, code: str, *needed: str) -> list[dict[str, Any]]:
 
 
 def _listed(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else [] if value is None else [str(value)]
+    return [str(each) for each in listed(value)]
+
+
+CHECKS: Mapping[str, Check] = {
+    "iam:CreateRole": _trust_policy,
+    "iam:PutRolePolicy": _role_policy,
+    "iam:UpdateAssumeRolePolicy": _trust_policy,
+    "kms:CreateKey": _key_policy,
+    "kms:PutKeyPolicy": _key_policy,
+    "s3:PutBucketPolicy": _bucket_policy,
+}

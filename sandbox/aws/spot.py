@@ -9,7 +9,6 @@ notices" and "Behavior of Spot Instance interruptions"; the EC2 API reference, S
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -25,7 +24,6 @@ from sandbox.aws.stores import Stores
 Arguments = Mapping[str, Any]
 _STOP = {"SpotInstanceType": "persistent", "InstanceInterruptionBehavior": "stop"}
 _INTERRUPTED = "Server.SpotInstanceShutdown"
-_INSTANCE = re.compile(r"<instanceId>(i-[0-9a-f]+)</instanceId>")
 
 
 def require_options(call: Arguments) -> None:
@@ -44,27 +42,24 @@ def require_options(call: Arguments) -> None:
         raise Refusal("UnsupportedOperation", f"not emulated: InstanceMarketOptions {asked}")
 
 
-def note_requests(aws: Stores, call: Arguments, answer: str) -> None:
-    """The request behind each Spot Instance of a launch, which moto does not make."""
-    if not call.get("InstanceMarketOptions"):
-        return
-    for instance_id in _INSTANCE.findall(answer):
-        request: Any = object.__new__(SpotInstanceRequest)  # to make one would launch an instance
-        vars(request).update(
-            ec2_backend=aws.ec2,
-            id=f"sir-{secrets.token_hex(4)}",
-            state="active",
-            _status_code="fulfilled",
-            status_message="Your Spot request is fulfilled.",
-            price=None,
-            type="persistent",
-            valid_from=None,
-            valid_until=None,
-            launch_group=None,
-            instance_interruption_behaviour="stop",
-            instance=aws.ec2.get_instance(instance_id),
-        )
-        aws.ec2.spot_instance_requests[request.id] = request
+def note_request(aws: Stores, instance: Any) -> None:
+    """The request behind a Spot Instance that was launched, which moto does not make."""
+    request: Any = object.__new__(SpotInstanceRequest)  # to make one would launch an instance
+    vars(request).update(
+        ec2_backend=aws.ec2,
+        id=f"sir-{secrets.token_hex(4)}",
+        state="active",
+        _status_code="fulfilled",
+        status_message="Your Spot request is fulfilled.",
+        price=None,
+        type="persistent",
+        valid_from=None,
+        valid_until=None,
+        launch_group=None,
+        instance_interruption_behaviour="stop",
+        instance=instance,
+    )
+    aws.ec2.spot_instance_requests[request.id] = request
 
 
 def request_of(aws: Stores, instance_id: str) -> Any:
@@ -73,11 +68,10 @@ def request_of(aws: Stores, instance_id: str) -> Any:
     return next((each for each in found if each.instance and each.instance.id == instance_id), None)
 
 
-def reopen_requests(aws: Stores, call: Arguments) -> None:
+def reopen_request(aws: Stores, instance_id: str) -> None:
     """A persistent request whose instance was terminated asks for another one: EC2 would launch it."""
-    for instance_id in call["InstanceIds"]:
-        if request := request_of(aws, instance_id):
-            request.state, request._status_code, request.instance = "open", "pending-evaluation", None
+    if request := request_of(aws, instance_id):
+        request.state, request._status_code, request.instance = "open", "pending-evaluation", None
 
 
 def keep_type(aws: Stores, call: Arguments) -> None:
@@ -126,16 +120,15 @@ class Interruptions:
                 changed += 1
         return changed
 
-    def refuse(self, operation: str, call: Arguments) -> Refusal | None:
-        """The start of an instance that EC2 has stopped."""
+    def refuse(self, operation: str, call: Arguments) -> None:
+        """The start of an instance that EC2 has stopped. Raises: Refusal."""
         stopped = self._stopped.intersection(call.get("InstanceIds") or ())
-        if operation != "ec2:StartInstances" or not stopped:
-            return None
-        return Refusal(
-            "IncorrectSpotRequestState",
-            f"You can't start the Spot Instance '{min(stopped)}' because the associated Spot Instance "
-            "request is not in an appropriate state to support start.",
-        )
+        if operation == "ec2:StartInstances" and stopped:
+            raise Refusal(
+                "IncorrectSpotRequestState",
+                f"You can't start the Spot Instance '{min(stopped)}' because the associated Spot Instance "
+                "request is not in an appropriate state to support start.",
+            )
 
 
 def _parsed(time: str) -> datetime:

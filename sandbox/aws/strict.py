@@ -10,17 +10,17 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from urllib.parse import urlencode
 
 from moto.core.exceptions import ServiceException
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.utils import get_service_model
 
-from sandbox.aws import policy_documents, spot, strict_ec2, strict_scheduler
+from sandbox.aws import answers, policy_documents, strict_ec2, strict_scheduler
 from sandbox.aws.awswire import AwsRequest, Refusal
 from sandbox.aws.stores import Stores
 from sandbox.aws.strict_ec2 import Arguments, Check
-from sandbox.config import ACCOUNT_ID
 
 # https://docs.aws.amazon.com/general/latest/gr/ssm.html (service quotas, characters)
 PARAMETER_LIMITS = {"Standard": 4096, "Advanced": 8192, "Intelligent-Tiering": 8192}
@@ -44,21 +44,15 @@ def arguments_of(request: AwsRequest) -> Arguments:
     return dict(parser.parse({"values": request.params}))
 
 
-def refuse(request: AwsRequest) -> Refusal | None:
-    """The error that AWS would give, or None to let moto answer."""
+def refuse(request: AwsRequest) -> None:
+    """Raises: Refusal with the error that AWS would give."""
     unknown = request.service == "scheduler" and " " in request.action
     if unknown or (request.service == "s3" and "Bucket" not in request.params):
-        return Refusal("NotImplemented", f"not emulated: {request.action}", 501)
+        raise Refusal("NotImplemented", f"not emulated: {request.action}", 501)
     check = _CHECKS.get(request.operation)
-    if check is None or not isinstance(request.params, dict):
-        return None
-    try:
-        check(Stores(request.region), arguments_of(request))
-    except Refusal as refusal:
-        return refusal
-    except ServiceException:
-        return None  # of something that does not exist: moto says so itself
-    return None
+    if check is not None and isinstance(request.params, dict):
+        with suppress(ServiceException):  # of something that does not exist: moto says so itself
+            check(Stores(request.region), arguments_of(request))
 
 
 def for_moto(request: AwsRequest, body: bytes) -> bytes:
@@ -72,16 +66,8 @@ def for_moto(request: AwsRequest, body: bytes) -> bytes:
 
 def after(request: AwsRequest, answer: bytes) -> None:
     """Bring moto's state to where AWS's would be after a call that succeeded with `answer`."""
-    if request.operation == "ec2:RunInstances":
-        call, text = arguments_of(request), answer.decode()
-        strict_ec2.own_interfaces(Stores(request.region), call, text)
-        strict_ec2.keep_protection(Stores(request.region), call, text)
-        spot.note_requests(Stores(request.region), call, text)
-    elif request.operation == "ec2:StartInstances":
-        strict_ec2.note_start(Stores(request.region), arguments_of(request), answer.decode())
-    elif request.operation == "ec2:TerminateInstances":
-        strict_ec2.release_interfaces(Stores(request.region), arguments_of(request))
-        spot.reopen_requests(Stores(request.region), arguments_of(request))
+    if effect := strict_ec2.EFFECTS.get(request.operation):
+        effect(Stores(request.region), arguments_of(request), answers.parsed(request, answer))
 
 
 def _put_parameter(aws: Stores, call: Arguments) -> None:
@@ -119,33 +105,9 @@ def _require_key(aws: Stores, name: str) -> None:
         raise Refusal("InvalidKeyId", f"{key.arn} is not enabled.")
 
 
-def _key_policy(aws: Stores, call: Arguments) -> None:
-    if call.get("Policy"):
-        known = {who.arn for who in (*aws.iam.get_roles(), *aws.iam.users.values())}
-        bypass = call.get("BypassPolicyLockoutSafetyCheck", False)
-        policy_documents.require_key_policy(call["Policy"], ACCOUNT_ID, known.__contains__, bypass=bypass)
-
-
-def _trust_policy(aws: Stores, call: Arguments) -> None:
-    policy_documents.require_trust_policy(call.get("AssumeRolePolicyDocument") or call["PolicyDocument"])
-
-
-def _bucket_policy(aws: Stores, call: Arguments) -> None:
-    policy_documents.require_bucket_policy(call.get("body", ""), call["Bucket"])
-
-
-def _role_policy(aws: Stores, call: Arguments) -> None:
-    policy_documents.require_identity_policy(call["PolicyDocument"])
-
-
 _CHECKS: Mapping[str, Check] = {
     **strict_ec2.CHECKS,
     **strict_scheduler.CHECKS,
-    "iam:CreateRole": _trust_policy,
-    "iam:PutRolePolicy": _role_policy,
-    "iam:UpdateAssumeRolePolicy": _trust_policy,
-    "kms:CreateKey": _key_policy,
-    "kms:PutKeyPolicy": _key_policy,
-    "s3:PutBucketPolicy": _bucket_policy,
+    **policy_documents.CHECKS,
     "ssm:PutParameter": _put_parameter,
 }

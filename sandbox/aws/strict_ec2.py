@@ -34,6 +34,7 @@ _FORGOTTEN = (
 
 Arguments = dict[str, Any]
 Check = Callable[[Stores, Arguments], None]
+Effect = Callable[[Stores, Arguments, Arguments], None]  # with the answer of the call
 
 
 # --- instances -------------------------------------------------------------------------------
@@ -133,16 +134,6 @@ def _modify_volume(aws: Stores, call: Arguments) -> None:
         raise Refusal("InvalidParameterValue", message)
 
 
-def own_interfaces(aws: Stores, call: Arguments, answer: str) -> None:
-    """An interface that RunInstances made ends with its instance unless the call says otherwise."""
-    interface = (call.get("NetworkInterfaces") or [{}])[0]
-    if interface.get("DeleteOnTermination") is False:
-        return
-    for instance_id in re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", answer):
-        for made in aws.ec2.get_instance_by_id(instance_id).nics.values():
-            made.delete_on_termination = made.id != interface.get("NetworkInterfaceId")
-
-
 def _terminate_instances(aws: Stores, call: Arguments) -> None:
     """One protected instance keeps all of the call (moto ends those before it; in AWS, of the same zone)."""
     for instance in aws.ec2.get_multi_instances_by_id(call["InstanceIds"]):
@@ -153,33 +144,41 @@ def _terminate_instances(aws: Stores, call: Arguments) -> None:
             raise Refusal("OperationNotPermitted", f"{message}instance attribute and try again.")
 
 
-def keep_protection(aws: Stores, call: Arguments, answer: str) -> None:
-    """Termination protection from the launch on; moto knows it from ModifyInstanceAttribute only."""
-    for instance_id in re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", answer):
-        instance = aws.ec2.get_instance_by_id(instance_id)
+def _launched(aws: Stores, call: Arguments, answer: Arguments) -> None:
+    """What moto forgets of a launch: that an interface which it made ends with its instance unless the call
+    says otherwise, termination protection (it knows that from ModifyInstanceAttribute only), and the request
+    of a Spot Instance."""
+    interface = (call.get("NetworkInterfaces") or [{}])[0]
+    for launched in answer["Instances"]:
+        instance = aws.ec2.get_instance(launched["InstanceId"])
         instance.disable_api_termination = bool(call.get("DisableApiTermination"))
+        if interface.get("DeleteOnTermination") is not False:
+            for made in instance.nics.values():
+                made.delete_on_termination = made.id != interface.get("NetworkInterfaceId")
+        if call.get("InstanceMarketOptions"):
+            spot.note_request(aws, instance)
 
 
-def note_start(aws: Stores, call: Arguments, answer: str) -> None:
+def _started(aws: Stores, call: Arguments, answer: Arguments) -> None:
     """LaunchTime is that of the last start. Source: the EC2 API reference, Instance, launchTime."""
-    for item in re.findall(r"<item>.*?</item>", answer, re.DOTALL):
-        instance_id = re.search(r"<instanceId>(i-[0-9a-f]+)</instanceId>", item)
-        if instance_id and re.search(r"<previousState>(?:(?!</previousState>).)*stopped", item, re.DOTALL):
-            aws.ec2.get_instance_by_id(instance_id[1]).launch_time = utcnow()
+    for started in answer["StartingInstances"]:
+        if started["PreviousState"]["Name"] == "stopped":
+            aws.ec2.get_instance(started["InstanceId"]).launch_time = utcnow()
 
 
-def release_interfaces(aws: Stores, call: Arguments) -> None:
+def _terminated(aws: Stores, call: Arguments, answer: Arguments) -> None:
     """A terminated instance gives back the interfaces that outlive it; moto keeps them `in-use`.
 
     moto asks a terminated instance for its first interface, so it keeps a copy to answer from.
     """
-    for instance in filter(None, map(aws.ec2.get_instance_by_id, call["InstanceIds"])):
+    for instance in map(aws.ec2.get_instance, call["InstanceIds"]):
         for index, interface in list(instance.nics.items()):
             cached = copy.copy(interface)
             cached.delete_on_termination = False
             if interface.id in aws.ec2.enis and interface.instance is instance:
                 instance.detach_eni(interface)
             instance.nics[index] = cached
+        spot.reopen_request(aws, instance.id)
 
 
 # --- network ---------------------------------------------------------------------------------
@@ -314,4 +313,9 @@ CHECKS: Mapping[str, Check] = {
     "ec2:ReplaceIamInstanceProfileAssociation": _change_profile,
     "ec2:RunInstances": _run_instances,
     "ec2:TerminateInstances": _terminate_instances,
+}
+EFFECTS: Mapping[str, Effect] = {
+    "ec2:RunInstances": _launched,
+    "ec2:StartInstances": _started,
+    "ec2:TerminateInstances": _terminated,
 }
