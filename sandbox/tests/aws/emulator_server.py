@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from sandbox.ports import free_port
 from sandbox.processes import Supervisor
@@ -30,15 +32,7 @@ class Emulator:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "requests.jsonl"
         self._supervisor = Supervisor(folder / "state.json", folder)
-        command = [
-            sys.executable,
-            "-m",
-            "sandbox.aws.emulator",
-            "--port",
-            str(self.port),
-            "--log",
-            str(self.log),
-        ]
+        command = [sys.executable, "-m", "sandbox.aws.emulator", f"--port={self.port}", f"--log={self.log}"]
         self._supervisor.start("emulator", command, cwd=ROOT, ready=self.healthy)
         self.call("/kubepark/images", "PUT", json.dumps(images).encode())
 
@@ -69,3 +63,22 @@ class Emulator:
     def recorded(self, action: str) -> list[Mapping[str, Any]]:
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [line for line in lines if line["action"] == action]
+
+
+def refusal(call: Any, **arguments: Any) -> tuple[str, str]:
+    """Code and text of the error that AWS answers with."""
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    error = caught.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+def error_code(call: Any, **arguments: Any) -> str:
+    return refusal(call, **arguments)[0]
+
+
+def described(ec2: Any, instance: str) -> dict[str, Any]:
+    """An instance as DescribeInstances shows it."""
+    (reservation,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"]
+    found: dict[str, Any] = reservation["Instances"][0]
+    return found

@@ -22,7 +22,7 @@ from sandbox.aws.cloud import Cloud
 from sandbox.aws.credentials import RoleKeys
 from sandbox.aws.gate import Gate
 from sandbox.aws.metadata import MetadataService
-from sandbox.aws.serve import Application, Serving, serve
+from sandbox.aws.serve import Application, serve
 from sandbox.config import REGION
 from sandbox.nodes.cloudinit import UserData, parse
 from sandbox.tests.nodes.boot_world import World
@@ -50,8 +50,7 @@ class Node:
         """The URL where the application answers until the node ends."""
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        serving: Serving = serve(application, listener)
-        self.stack.callback(serving.close)
+        self.stack.callback(serve(application, listener).close)
         return f"http://127.0.0.1:{port}"
 
     def _install(self) -> Path:
@@ -130,9 +129,7 @@ class Node:
 
     @property
     def lines(self) -> list[str]:
-        if not self.log_file.exists():
-            return []
-        return self.log_file.read_text(encoding="utf-8").splitlines()
+        return self.log_file.read_text(encoding="utf-8").splitlines() if self.log_file.exists() else []
 
     @property
     def decisions(self) -> list[dict[str, Any]]:

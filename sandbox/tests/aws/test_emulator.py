@@ -14,19 +14,17 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.config import ACCOUNT_ID, REFUSALS_PATH
-from sandbox.tests.aws.emulator_server import IMAGE, OTHER_IMAGE, ROOT, Emulator
+from sandbox.tests.aws.aws_standin import client, server
+from sandbox.tests.aws.emulator_server import IMAGE, ROOT, Emulator, described, error_code
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    made = Emulator(tmp_path_factory.mktemp("emulator"), IMAGE)
-    yield made
-    made.stop()
+def ec2():
+    return client("ec2")
 
 
 @pytest.fixture
-def subnet(emulator):
-    ec2 = emulator.client("ec2")
+def subnet(ec2):
     vpc = ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
     return ec2.create_subnet(VpcId=vpc, CidrBlock="10.20.0.0/22", AvailabilityZone="us-east-1a")["Subnet"][
         "SubnetId"
@@ -38,41 +36,34 @@ def launch(ec2, **more):
     return ec2.run_instances(**wanted)["Instances"][0]["InstanceId"]
 
 
-def error_code(call, **arguments):
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    return caught.value.response["Error"]["Code"]
+def test_the_account_is_the_one_that_the_stack_pins():
+    assert client("sts").get_caller_identity()["Account"] == ACCOUNT_ID
 
 
-def test_the_account_is_the_one_that_the_stack_pins(emulator):
-    assert emulator.client("sts").get_caller_identity()["Account"] == ACCOUNT_ID
-
-
-def test_requests_are_recorded_whole(emulator, subnet):
-    ssm, ec2 = emulator.client("ssm", key="AKIANODE"), emulator.client("ec2")
+def test_requests_are_recorded_whole(ec2, subnet):
+    ssm = server().client("ssm", key="AKIANODE")
     value = "token äöü " + "x" * 3000
     ssm.put_parameter(Name="/c/whole", Value=value, Type="SecureString")
-    line = emulator.recorded("PutParameter")[-1]
+    line = server().recorded("PutParameter")[-1]
     assert (line["service"], line["accessKey"], line["region"]) == ("ssm", "AKIANODE", "us-east-1")
     assert (line["status"], line["params"]["Value"]) == (200, value)
     assert line["time"].endswith("+00:00")
     launch(ec2, SubnetId=subnet, UserData=b"\x1f\x8b some bytes")
-    line = emulator.recorded("RunInstances")[-1]
+    line = server().recorded("RunInstances")[-1]
     assert base64.b64decode(line["params"]["UserData"]) == b"\x1f\x8b some bytes"
     assert line["params"]["SubnetId"] == subnet
 
 
-def test_refused_requests_are_recorded_too(emulator):
-    assert error_code(emulator.client("ec2").run_instances, ImageId="ami-deadbeef", MinCount=1, MaxCount=1)
-    line = emulator.recorded("RunInstances")[-1]
+def test_refused_requests_are_recorded_too(ec2):
+    assert error_code(ec2.run_instances, ImageId="ami-deadbeef", MinCount=1, MaxCount=1)
+    line = server().recorded("RunInstances")[-1]
     assert (line["status"], line["params"]["ImageId"]) == (400, "ami-deadbeef")
 
 
-def test_an_injected_error_meets_the_calls_that_are_meant_as_often_as_it_says(emulator, subnet):
-    ec2 = emulator.client("ec2")
+def test_an_injected_error_meets_the_calls_that_are_meant_as_often_as_it_says(ec2, subnet):
     row = {"operation": "ec2:RunInstances", "arguments": {"InstanceType": "g4dn.xlarge"}, "times": 1}
     row |= {"code": "InsufficientInstanceCapacity", "message": "none here", "status": 500}
-    emulator.call(REFUSALS_PATH, "PUT", json.dumps([row]).encode())
+    server().call(REFUSALS_PATH, "PUT", json.dumps([row]).encode())
     launch(ec2, SubnetId=subnet)
     wanted = {"SubnetId": subnet, "InstanceType": "g4dn.xlarge"}
     with pytest.raises(ClientError) as caught:
@@ -80,24 +71,23 @@ def test_an_injected_error_meets_the_calls_that_are_meant_as_often_as_it_says(em
     answer = caught.value.response
     assert answer["Error"] == {"Code": "InsufficientInstanceCapacity", "Message": "none here"}
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 500
-    assert emulator.recorded("RunInstances")[-1]["status"] == 500
+    assert server().recorded("RunInstances")[-1]["status"] == 500
     launch(ec2, **wanted)
-    emulator.call(REFUSALS_PATH, "PUT", json.dumps([row | {"times": None}]).encode())
+    server().call(REFUSALS_PATH, "PUT", json.dumps([row | {"times": None}]).encode())
     for _ in range(2):
         assert error_code(lambda: launch(ec2, **wanted)) == "InsufficientInstanceCapacity"
-    emulator.call(REFUSALS_PATH, "PUT", b"[]")
+    server().call(REFUSALS_PATH, "PUT", b"[]")
     launch(ec2, **wanted)
     for wrong in (b"{}", b'[{"code": "X"}]', b"["):
         with pytest.raises(urllib.error.HTTPError, match="400"):
-            emulator.call(REFUSALS_PATH, "PUT", wrong)
+            server().call(REFUSALS_PATH, "PUT", wrong)
 
 
-def test_the_record_is_private(emulator):
-    assert emulator.log.stat().st_mode & 0o077 == 0
+def test_the_record_is_private():
+    assert server().log.stat().st_mode & 0o077 == 0
 
 
-def test_an_interface_serves_one_instance_and_outlives_it(emulator, subnet):
-    ec2 = emulator.client("ec2")
+def test_an_interface_serves_one_instance_and_outlives_it(ec2, subnet):
     wanted = {"SubnetId": subnet, "PrivateIpAddress": "10.20.0.10"}
     interface = ec2.create_network_interface(**wanted)["NetworkInterface"]["NetworkInterfaceId"]
     assert error_code(ec2.create_network_interface, **wanted) == "InvalidIPAddress.InUse"
@@ -105,34 +95,30 @@ def test_an_interface_serves_one_instance_and_outlives_it(emulator, subnet):
     first = launch(ec2, **attached)
     assert error_code(lambda: launch(ec2, **attached)) == "InvalidNetworkInterface.InUse"
     ec2.terminate_instances(InstanceIds=[first])
-    described = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"][0]
-    assert described["Status"] == "available"
-    assert "Attachment" not in described
+    (found,) = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"]
+    assert (found["Status"], "Attachment" in found) == ("available", False)
     second = launch(ec2, **attached)
     ec2.terminate_instances(InstanceIds=[first])  # AWS takes it as done, and so must the second's interface
-    described = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"][0]
-    assert described["Attachment"]["InstanceId"] == second
+    (found,) = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"]
+    assert found["Attachment"]["InstanceId"] == second
     found = ec2.describe_instances(Filters=[{"Name": "instance-id", "Values": [first]}])["Reservations"]
     assert found[0]["Instances"][0]["State"]["Name"] == "terminated"
 
 
-def test_a_terminated_instance_gives_its_address_and_own_interface_back(emulator, subnet):
-    ec2 = emulator.client("ec2")
+def test_a_terminated_instance_gives_its_address_and_own_interface_back(ec2, subnet):
     here = [{"Name": "subnet-id", "Values": [subnet]}]
     first = launch(ec2, SubnetId=subnet, PrivateIpAddress="10.20.0.12")
     assert len(ec2.describe_network_interfaces(Filters=here)["NetworkInterfaces"]) == 1
     for _ in range(2):
         ec2.terminate_instances(InstanceIds=[first])
     assert ec2.describe_network_interfaces(Filters=here)["NetworkInterfaces"] == []
-    assert len(ec2.describe_instances(InstanceIds=[first])["Reservations"]) == 1
+    assert described(ec2, first)
     second = launch(ec2, SubnetId=subnet, PrivateIpAddress="10.20.0.12")
-    instance = ec2.describe_instances(InstanceIds=[second])["Reservations"][0]["Instances"][0]
-    assert instance["PrivateIpAddress"] == "10.20.0.12"
+    assert described(ec2, second)["PrivateIpAddress"] == "10.20.0.12"
 
 
 @pytest.mark.parametrize("at_launch", [True, False])
-def test_a_protected_instance_is_not_terminated_until_that_is_lifted(emulator, subnet, at_launch):
-    ec2 = emulator.client("ec2")
+def test_a_protected_instance_is_not_terminated_until_that_is_lifted(ec2, subnet, at_launch):
     kept = launch(ec2, SubnetId=subnet, **({"DisableApiTermination": True} if at_launch else {}))
     other = launch(ec2, SubnetId=subnet)
     if not at_launch:
@@ -140,39 +126,33 @@ def test_a_protected_instance_is_not_terminated_until_that_is_lifted(emulator, s
     asked = {"InstanceId": kept, "Attribute": "disableApiTermination"}
     assert ec2.describe_instance_attribute(**asked)["DisableApiTermination"] == {"Value": True}
     assert error_code(ec2.terminate_instances, InstanceIds=[other, kept]) == "OperationNotPermitted"
-    states = ec2.describe_instances(InstanceIds=[kept, other])["Reservations"]
-    assert {each["Instances"][0]["State"]["Name"] for each in states} == {"running"}, "none of them"
+    assert {described(ec2, each)["State"]["Name"] for each in (kept, other)} == {"running"}, "none of them"
     ec2.modify_instance_attribute(InstanceId=kept, DisableApiTermination={"Value": False})
     assert ec2.describe_instance_attribute(**asked)["DisableApiTermination"] == {"Value": False}
     ec2.terminate_instances(InstanceIds=[other, kept])
 
 
-def test_the_type_of_a_running_instance_stays(emulator, subnet):
-    ec2 = emulator.client("ec2")
+def test_the_type_of_a_running_instance_stays(ec2, subnet):
     instance = launch(ec2, SubnetId=subnet)
     wanted = {"InstanceId": instance, "InstanceType": {"Value": "m5.xlarge"}}
     assert error_code(ec2.modify_instance_attribute, **wanted) == "IncorrectInstanceState"
     ec2.stop_instances(InstanceIds=[instance])
     ec2.modify_instance_attribute(**wanted)
-    described = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]
-    assert described["InstanceType"] == "m5.xlarge"
+    assert described(ec2, instance)["InstanceType"] == "m5.xlarge"
 
 
-def test_pinned_images_exist_and_more_can_come(emulator):
-    ec2 = emulator.client("ec2")
-    other = OTHER_IMAGE
+def test_pinned_images_exist_and_more_can_come(ec2):
+    other = "ami-00112233445566778"
     assert error_code(ec2.describe_images, ImageIds=[other]) == "InvalidAMIID.NotFound"
-    emulator.call("/kubepark/images", "PUT", json.dumps([IMAGE, other]).encode())
+    server().call("/kubepark/images", "PUT", json.dumps([IMAGE, other]).encode())
     images = ec2.describe_images(ImageIds=[IMAGE, other])["Images"]
-    assert {(image["ImageId"], image["Architecture"]) for image in images} == {
-        (IMAGE, "x86_64"),
-        (other, "x86_64"),
-    }
+    assert {image["ImageId"]: image["Architecture"] for image in images} == dict.fromkeys(
+        (IMAGE, other), "x86_64"
+    )
 
 
-def test_many_callers_at_once_get_one_address_each(emulator, subnet):
+def test_many_callers_at_once_get_one_address_each(ec2, subnet):
     """moto alone lets two of them through, or breaks while one iterates and another adds."""
-    ec2 = emulator.client("ec2")
 
     def race(_):
         try:
@@ -201,41 +181,20 @@ def test_the_epoch_names_this_memory(tmp_path):
 
 
 def test_it_refuses_to_serve_other_machines():
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "sandbox.aws.emulator",
-            "--host",
-            "0.0.0.0",
-            "--port",
-            "1",
-            "--log",
-            "/dev/null",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    command = [sys.executable, "-m", "sandbox.aws.emulator", "--host=0.0.0.0", "--port=1", "--log=/dev/null"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "0.0.0.0 is not a loopback address" in done.stderr
 
 
-def test_an_instance_says_when_it_was_started_last(emulator, subnet):
+def test_an_instance_says_when_it_was_started_last(ec2, subnet):
     """And a start of one that runs is none."""
-    ec2 = emulator.client("ec2")
     instance = launch(ec2, SubnetId=subnet)
 
-    def launched():
-        (group,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"]
-        return group["Instances"][0]["LaunchTime"]
-
-    first = launched()
+    first = described(ec2, instance)["LaunchTime"]
     time.sleep(1)  # it has whole seconds
     ec2.start_instances(InstanceIds=[instance])
     ec2.stop_instances(InstanceIds=[instance])
-    assert launched() == first
+    assert described(ec2, instance)["LaunchTime"] == first
     ec2.start_instances(InstanceIds=[instance])
-    assert launched() > first
+    assert described(ec2, instance)["LaunchTime"] > first

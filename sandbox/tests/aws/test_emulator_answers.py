@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jmespath
@@ -20,19 +18,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.config import ACCOUNT_ID
-from sandbox.tests.aws.aws_standin import ROOT_ONLY, TRUST, document, statement
-from sandbox.tests.aws.emulator_server import IMAGE, REGION, Emulator
+from sandbox.tests.aws.aws_standin import ROOT_ONLY, TRUST, client, document, statement
+from sandbox.tests.aws.emulator_server import IMAGE, REGION, described
 
 TAGS = [{"Key": "kubepark:cluster", "Value": "lab"}]
 SCRIPT = b"\x1f\x8b#!/bin/sh"
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    folder: Path = tmp_path_factory.mktemp("answers")
-    made = Emulator(folder, IMAGE)
-    yield made
-    made.stop()
 
 
 def tagged(kind: str) -> dict[str, Any]:
@@ -40,9 +30,9 @@ def tagged(kind: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def made(emulator: Emulator) -> dict[str, str]:
+def made() -> dict[str, str]:
     """Ids of one resource of each type of the program: `{vpc}` in the rows below."""
-    ec2, iam, kms, ssm = (emulator.client(name) for name in ("ec2", "iam", "kms", "ssm"))
+    ec2, iam, kms, ssm = (client(name) for name in ("ec2", "iam", "kms", "ssm"))
     vpc = ec2.create_vpc(CidrBlock="10.20.0.0/16", **tagged("vpc"))["Vpc"]["VpcId"]
     ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
     subnet = ec2.create_subnet(
@@ -320,22 +310,17 @@ def fits(wanted: Any, found: Any) -> bool:
     ("service", "call", "arguments", "expected"), ROWS, ids=[f"{row[1]}-{n}" for n, row in enumerate(ROWS)]
 )
 def test_answers_have_what_the_provider_reads(
-    emulator: Emulator,
-    made: dict[str, str],
-    service: str,
-    call: str,
-    arguments: dict[str, Any],
-    expected: dict[str, Any],
+    made: dict[str, str], service: str, call: str, arguments: dict[str, Any], expected: dict[str, Any]
 ):
-    answer = getattr(emulator.client(service), call)(**filled(arguments, made))
+    answer = getattr(client(service), call)(**filled(arguments, made))
     for path, wanted in expected.items():
         found = jmespath.search(path, answer)
         assert fits(filled(wanted, made), found), f"{path}: {found}"
 
 
-def test_changes_show_in_the_answers(emulator: Emulator, made: dict[str, str]):
+def test_changes_show_in_the_answers(made: dict[str, str]):
     """moto shows for ever what a rule or an instance was made with."""
-    ec2, iam = emulator.client("ec2"), emulator.client("iam")
+    ec2, iam = client("ec2"), client("iam")
     change = {
         "IpProtocol": "udp", "FromPort": 4789, "ToPort": 4789, "ReferencedGroupId": made["group"],
         "Description": "VXLAN",
@@ -352,14 +337,13 @@ def test_changes_show_in_the_answers(emulator: Emulator, made: dict[str, str]):
     )
     ec2.stop_instances(InstanceIds=[made["worker"]])
     ec2.modify_instance_attribute(InstanceId=made["worker"], UserData={"Value": b"two"})
-    described = ec2.describe_instances(InstanceIds=[made["worker"]])["Reservations"][0]["Instances"][0]
-    assert described["IamInstanceProfile"]["Arn"].endswith("/other")
-    assert "Association" not in described["NetworkInterfaces"][0], "stopped: it has no public address"
+    found = described(ec2, made["worker"])
+    assert found["IamInstanceProfile"]["Arn"].endswith("/other")
+    assert "Association" not in found["NetworkInterfaces"][0], "stopped: it has no public address"
     data = ec2.describe_instance_attribute(InstanceId=made["worker"], Attribute="userData")["UserData"]
     assert base64.b64decode(data["Value"]) == b"two"
     ec2.terminate_instances(InstanceIds=[made["worker"]])
-    described = ec2.describe_instances(InstanceIds=[made["worker"]])["Reservations"][0]["Instances"][0]
-    assert described["State"]["Name"] == "terminated"
+    assert described(ec2, made["worker"])["State"]["Name"] == "terminated"
 
 
 @pytest.mark.parametrize(
@@ -375,6 +359,6 @@ def test_changes_show_in_the_answers(emulator: Emulator, made: dict[str, str]):
     ],
     ids=lambda option: next(iter(option)),
 )
-def test_a_launch_option_that_would_be_forgotten_is_refused(emulator: Emulator, option: dict[str, Any]):
+def test_a_launch_option_that_would_be_forgotten_is_refused(option: dict[str, Any]):
     with pytest.raises(ClientError, match=r"UnsupportedOperation.*not emulated"):
-        emulator.client("ec2").run_instances(ImageId=IMAGE, MinCount=1, MaxCount=1, **option)
+        client("ec2").run_instances(ImageId=IMAGE, MinCount=1, MaxCount=1, **option)

@@ -22,6 +22,7 @@ from sandbox.aws.credentials import RoleKeys
 from sandbox.aws.metadata import MetadataService
 from sandbox.config import REGION
 from sandbox.ports import free_port
+from sandbox.tests.aws.emulator_server import refusal
 from sandbox.tests.aws.gate_node import Node, gate_node
 from sandbox.tests.nodes.boot_world import World, world
 
@@ -38,25 +39,25 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def nodes(lab: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Node]]:
+def nodes(lab: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node]]:
     folder = tmp_path_factory.mktemp("nodes")
     with (
         gate_node(lab, "worker01", folder / "worker01") as worker,
         gate_node(lab, "master1", folder / "master1") as master,
     ):
-        yield {"worker": worker, "master": master}
+        yield worker, master
 
 
 @pytest.fixture
-def worker(nodes: dict[str, Node]) -> Node:
-    nodes["worker"].log_file.unlink(missing_ok=True)
-    return nodes["worker"]
+def worker(nodes: tuple[Node, Node]) -> Node:
+    nodes[0].log_file.unlink(missing_ok=True)
+    return nodes[0]
 
 
 @pytest.fixture
-def master(nodes: dict[str, Node]) -> Node:
-    nodes["master"].log_file.unlink(missing_ok=True)
-    return nodes["master"]
+def master(nodes: tuple[Node, Node]) -> Node:
+    nodes[1].log_file.unlink(missing_ok=True)
+    return nodes[1]
 
 
 def denied(node: Node, action: str, resource: str, why: str = "") -> str:
@@ -280,14 +281,6 @@ def test_keys_that_the_gate_did_not_issue_are_unknown(worker: Node, monkeypatch:
     assert worker.decisions[0]["error"] == "UnrecognizedClientException"
 
 
-def refusal(method: Any, **arguments: Any) -> tuple[str, str]:
-    """Code and text of AWS's error."""
-    with pytest.raises(ClientError) as caught:
-        method(**arguments)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
-
-
 def test_what_the_gate_cannot_decide_is_denied_and_named(worker: Node, lab: World) -> None:
     ssm = worker.client()
     with policy(lab, statement("*")):
@@ -334,14 +327,8 @@ def send(node: Node, path: str, body: bytes, headers: dict[str, str]) -> tuple[s
 
 
 def test_a_key_that_does_not_exist_is_told_as_parameter_store_does(master: Node) -> None:
-    code, message = refusal(
-        master.client().put_parameter,
-        Name="/demo/join",
-        Value="x",
-        Type="SecureString",
-        KeyId="alias/nobodys",
-        Overwrite=True,
-    )
+    secret = {"Name": "/demo/join", "Value": "x", "Type": "SecureString", "Overwrite": True}
+    code, message = refusal(master.client().put_parameter, **secret, KeyId="alias/nobodys")
     assert code == "InvalidKeyId"
     assert "alias/nobodys is not found" in message
 

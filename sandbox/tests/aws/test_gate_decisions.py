@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,15 +24,8 @@ POLICY = {
 
 
 def line(role: str, action: str, statement: str, allowed: bool = True) -> Line:
-    return Line(
-        instance="i-1",
-        role=role,
-        action=action,
-        resource=JOIN,
-        allowed=allowed,
-        statement=statement,
-        pattern=JOIN if allowed else "",
-    )
+    decided = {"statement": statement, "pattern": JOIN if allowed else ""}
+    return Line(instance="i-1", role=role, action=action, resource=JOIN, allowed=allowed, **decided)
 
 
 @pytest.fixture
@@ -86,9 +79,6 @@ def test_many_writers_do_not_mix_their_lines(tmp_path: Path) -> None:
         for _ in range(50):
             record(path, line(f"node{number}", "ssm:GetParameter", "ReadJoin"))
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
     assert [row.times for row in used(path.read_text(encoding="utf-8").splitlines())] == [50] * 8

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sandbox.aws.metadata import MetadataService
+from sandbox.tests.aws.emulator_server import described
 from sandbox.tests.aws.gate_node import Node, gate_node
 from sandbox.tests.nodes.boot_world import IMAGE, World, world
 
@@ -35,12 +36,6 @@ def options(lab: World, node: Node, **changed: Any) -> None:
     lab.ec2.modify_instance_metadata_options(InstanceId=node.instance, **changed)
 
 
-def described(lab: World, node: Node) -> dict[str, Any]:
-    answer = lab.ec2.describe_instances(InstanceIds=[node.instance])
-    found: dict[str, Any] = answer["Reservations"][0]["Instances"][0]
-    return found
-
-
 def token(node: Node) -> str:
     status, text = node.get(f"{node.metadata_url}/latest/api/token", "PUT", TTL)
     assert status == 200
@@ -62,7 +57,7 @@ def value(node: Node, path: str) -> str:
 
 
 def test_values_are_what_the_aws_api_says(lab: World, node: Node) -> None:
-    instance = described(lab, node)
+    instance = described(lab.ec2, node.instance)
     expected = {
         "ami-id": IMAGE,
         "ami-launch-index": "0",
@@ -136,8 +131,8 @@ def test_the_identity_document(lab: World, node: Node) -> None:
     assert status == 200
     found = json.loads(text)
     names = ("instanceId", "accountId", "imageId", "region", "privateIp")
-    expected = [node.instance, "123456789012", IMAGE, "us-east-1", described(lab, node)["PrivateIpAddress"]]
-    assert [found[name] for name in names] == expected
+    address = described(lab.ec2, node.instance)["PrivateIpAddress"]
+    assert [found[name] for name in names] == [node.instance, "123456789012", IMAGE, "us-east-1", address]
 
 
 def test_a_token_is_for_a_sensible_time_and_not_for_a_proxy(node: Node) -> None:
@@ -194,9 +189,11 @@ def test_the_instances_options_are_obeyed_at_once(lab: World, node: Node) -> Non
 
 def test_what_changes_in_ec2_is_seen_at_once(lab: World, node: Node) -> None:
     """A machine without a public address, without a role, without user data."""
-    answer = lab.ec2.run_instances(
-        ImageId=IMAGE, InstanceType="m6i.large", MinCount=1, MaxCount=1, SubnetId=second_subnet(lab)
-    )
+    away = lab.ec2.create_subnet(VpcId=lab.vpc, CidrBlock="10.20.8.0/24", AvailabilityZone="us-east-1b")[
+        "Subnet"
+    ]
+    launch = {"ImageId": IMAGE, "InstanceType": "m6i.large", "MinCount": 1, "MaxCount": 1}
+    answer = lab.ec2.run_instances(**launch, SubnetId=away["SubnetId"])  # one that gives no public address
     bare = answer["Instances"][0]["InstanceId"]
     own = node.serve(MetadataService(node.account.cloud, node.keys, bare))
     held = node.get(f"{own}/latest/api/token", "PUT", TTL)[1]
@@ -215,9 +212,3 @@ def test_what_changes_in_ec2_is_seen_at_once(lab: World, node: Node) -> None:
     lab.ec2.terminate_instances(InstanceIds=[bare])
     with pytest.raises(ConnectionError):
         ask("/latest/")
-
-
-def second_subnet(lab: World) -> str:
-    """A subnet whose instances get no public address."""
-    answer = lab.ec2.create_subnet(VpcId=lab.vpc, CidrBlock="10.20.8.0/24", AvailabilityZone="us-east-1b")
-    return str(answer["Subnet"]["SubnetId"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,9 +26,9 @@ BODY = json.dumps({"Name": "/lab/join", "WithDecryption": True}).encode()
 HEADERS = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "AmazonSSM.GetParameter"}
 
 
+@dataclass
 class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
+    now: datetime = NOW
 
     def __call__(self) -> datetime:
         return self.now
@@ -52,11 +52,8 @@ def signed(
     secret: RoleCredentials, region: str = REGION, at: datetime = NOW, more: dict[str, str] | None = None
 ) -> dict[str, str]:
     """Headers as the node's client sends them."""
-    named = {
-        "AccessKeyId": secret.access_key_id,
-        "SecretAccessKey": secret.secret_access_key,
-        "Token": secret.token,
-    }
+    named = {"AccessKeyId": secret.access_key_id, "SecretAccessKey": secret.secret_access_key}
+    named["Token"] = secret.token
     return kp_aws.sign(URL, {**HEADERS, **(more or {})}, BODY, region, named, stamp(at))
 
 
@@ -186,7 +183,6 @@ def test_credentials_are_renewed_before_they_end_and_good_until_then(keys: RoleK
 
 def test_secrets_do_not_show(keys: RoleKeys) -> None:
     secret = keys.issue("i-1")
-    assert secret.secret_access_key not in repr(secret)
-    assert secret.token not in repr(secret)
+    assert not any(each in repr(secret) for each in (secret.secret_access_key, secret.token))
     assert len(secret.access_key_id) == 20
     assert len(secret.secret_access_key) == 40

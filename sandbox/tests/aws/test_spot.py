@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from sandbox.aws import cloud
 from sandbox.aws.credentials import RoleKeys
 from sandbox.aws.metadata import MetadataService
 from sandbox.aws.serve import serve
 from sandbox.tests.aws.aws_standin import IMAGE, Cloud, World, client, server
+from sandbox.tests.aws.emulator_server import described, error_code
 from sandbox.tests.stack.injection import interrupted
 
 PERSISTENT = {"spotInstanceType": "persistent", "instanceInterruptionBehavior": "stop"}
@@ -46,25 +46,16 @@ def requests() -> dict[str, str]:
     return {each["SpotInstanceRequestId"]: each["State"] for each in found}
 
 
-def described(id: str) -> dict[str, Any]:
-    (group,) = client("ec2").describe_instances(InstanceIds=[id])["Reservations"]
-    found: dict[str, Any] = group["Instances"][0]
-    return found
-
-
-def refused(call: Any, **arguments: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    return str(caught.value.response["Error"]["Code"])
-
-
 def test_a_spot_instance_has_a_request_that_goes_with_it(lab: World) -> None:
     without = lab.launch(privateIp="10.20.0.21")
     made = lab.instance(privateIp="10.20.0.21", instanceMarketOptions=SPOT)
     assert made.outputs["instanceMarketOptions"] == SPOT
-    assert (made.outputs["instanceLifecycle"], described(made.id)["InstanceLifecycle"]) == ("spot", "spot")
+    assert (made.outputs["instanceLifecycle"], described(client("ec2"), made.id)["InstanceLifecycle"]) == (
+        "spot",
+        "spot",
+    )
     request = made.outputs["spotInstanceRequestId"]
-    assert described(made.id)["SpotInstanceRequestId"] == request
+    assert described(client("ec2"), made.id)["SpotInstanceRequestId"] == request
     assert requests()[request] == "active"
     assert lab.cloud.changes(made, {**without, "instanceMarketOptions": SPOT}) == set()
     assert lab.cloud.changes(made, without) == set(), "as the official provider: the trigger must do it"
@@ -90,18 +81,17 @@ def test_an_instance_becomes_a_spot_instance_by_being_made_anew(lab: World) -> N
         ),
     ],
 )
-def test_other_kinds_are_refused(options: dict[str, Any], code: str) -> None:
+def test_other_kinds_are_error_code(options: dict[str, Any], code: str) -> None:
     launch = {"ImageId": IMAGE, "InstanceType": "t3.large", "MinCount": 1, "MaxCount": 1}
-    assert refused(client("ec2").run_instances, **launch, InstanceMarketOptions=options) == code
+    assert error_code(client("ec2").run_instances, **launch, InstanceMarketOptions=options) == code
 
 
 def test_who_terminates_it_without_its_request_gets_another_one(lab: World) -> None:
     made = lab.instance(privateIp="10.20.0.23", instanceMarketOptions=SPOT)
+    request = made.outputs["spotInstanceRequestId"]
     client("ec2").terminate_instances(InstanceIds=[made.id])
-    assert requests()[made.outputs["spotInstanceRequestId"]] == "open"
-    client("ec2").cancel_spot_instance_requests(
-        SpotInstanceRequestIds=[made.outputs["spotInstanceRequestId"]]
-    )
+    assert requests()[request] == "open"
+    client("ec2").cancel_spot_instance_requests(SpotInstanceRequestIds=[request])
 
 
 def test_an_interruption_is_announced_and_stops_the_instance_and_only_ec2_starts_it(lab: World) -> None:
@@ -111,27 +101,24 @@ def test_an_interruption_is_announced_and_stops_the_instance_and_only_ec2_starts
     notice = "/latest/meta-data/spot/instance-action"
     assert [read(each.id, notice) for each in (made, plain)] == [(404, None)] * 2
     ec2.stop_instances(InstanceIds=[made.id])  # by its owner: who may start it again, too
-    assert refused(
-        ec2.modify_instance_attribute, InstanceId=made.id, InstanceType={"Value": "t3.xlarge"}
-    ) == ("UnsupportedOperation")
+    wanted = {"InstanceId": made.id, "InstanceType": {"Value": "t3.xlarge"}}
+    assert error_code(ec2.modify_instance_attribute, **wanted) == "UnsupportedOperation"
     ec2.start_instances(InstanceIds=[made.id])
 
     time = at(90)
     interrupted(server().url, {made.id: time, plain.id: time})
     assert read(made.id, notice) == (200, {"action": "stop", "time": time})
     assert read(plain.id, notice) == (404, None), "it is no Spot Instance"
-    assert described(made.id)["State"]["Name"] == "running"
+    assert described(client("ec2"), made.id)["State"]["Name"] == "running"
     before = json.loads(server().call("/kubepark/changes"))["ec2"]
     interrupted(server().url, {made.id: at(-1)})
-    found = described(made.id)
-    assert (found["State"]["Name"], found["StateReason"]["Code"]) == (
-        "stopped",
-        "Server.SpotInstanceShutdown",
-    )
+    found = described(client("ec2"), made.id)
+    assert found["State"]["Name"] == "stopped"
+    assert found["StateReason"]["Code"] == "Server.SpotInstanceShutdown"
     assert json.loads(server().call("/kubepark/changes"))["ec2"] > before, "whoever polls sees it"
-    assert refused(ec2.start_instances, InstanceIds=[made.id]) == "IncorrectSpotRequestState"
+    assert error_code(ec2.start_instances, InstanceIds=[made.id]) == "IncorrectSpotRequestState"
     interrupted(server().url)
-    found = described(made.id)
+    found = described(client("ec2"), made.id)
     assert (found["State"]["Name"], found["PrivateIpAddress"]) == ("running", address)
     for each in (made, plain):
         lab.cloud.delete(each)
