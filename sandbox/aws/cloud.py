@@ -166,33 +166,19 @@ class Cloud:
 
 
 def _instance(data: Mapping[str, Any]) -> Instance:
+    profile = data.get("IamInstanceProfile")
     return Instance(
         id=data["InstanceId"],
         state=data["State"]["Name"],
         type=data["InstanceType"],
         private_ip=data.get("PrivateIpAddress", ""),
-        public_ip=_public_ip(data),
+        public_ip=data.get("PublicIpAddress") or None,
         zone=data["Placement"]["AvailabilityZone"],
         subnet_id=data.get("SubnetId", ""),
         vpc_id=data.get("VpcId", ""),
-        # Groups belong to interfaces; the emulator does not repeat them on the instance as AWS does.
         groups=frozenset(
-            group["GroupId"]
-            for part in (data, *data.get("NetworkInterfaces", []))
-            for group in (*part.get("SecurityGroups", []), *part.get("Groups", []))
+            group["GroupId"] for each in data.get("NetworkInterfaces", []) for group in each["Groups"]
         ),
-        profile=data["IamInstanceProfile"]["Arn"].rsplit("/", 1)[-1]
-        if data.get("IamInstanceProfile")
-        else None,
+        profile=profile["Arn"].rsplit("/", 1)[-1] if profile else None,
         raw=data,
     )
-
-
-def _public_ip(data: Mapping[str, Any]) -> str | None:
-    """The instance's public address: its own field, else that of its first interface."""
-    if address := data.get("PublicIpAddress"):
-        return str(address)
-    for interface in data.get("NetworkInterfaces", [])[:1]:
-        if address := interface.get("Association", {}).get("PublicIp"):
-            return str(address)
-    return None

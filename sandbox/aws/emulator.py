@@ -31,7 +31,6 @@ MOTO_SETTINGS: Mapping[str, str] = {
 }
 os.environ.update(MOTO_SETTINGS)
 
-from moto.ec2.models import ec2_backends  # noqa: E402
 from moto.ec2.models.amis import Ami  # noqa: E402
 from moto.moto_server.werkzeug_app import (  # noqa: E402
     DomainDispatcherApplication,
@@ -46,7 +45,6 @@ from sandbox.aws.additions import Additions  # noqa: E402
 from sandbox.aws.awswire import AwsRequest, Refusal, parse, render_error  # noqa: E402
 from sandbox.aws.stores import Stores  # noqa: E402
 from sandbox.config import (  # noqa: E402
-    ACCOUNT_ID,
     CHANGES_PATH,
     EPOCH_PATH,
     HEALTH_PATH,
@@ -119,8 +117,8 @@ class Front:
         self._changes: Counter[str] = Counter()
         self._control: Mapping[str, Callable[[dict[str, Any], bytes], Response]] = {
             CHANGES_PATH: self._get_changes,
-            EPOCH_PATH: self._get_epoch,
-            HEALTH_PATH: self._get_health,
+            EPOCH_PATH: lambda environ, body: _text(self._epoch),
+            HEALTH_PATH: lambda environ, body: _text("ok"),
             IMAGES_PATH: self._put_images,
             INTERRUPTIONS_PATH: self._interrupt,
             REFUSALS_PATH: self._put_refusals,
@@ -170,21 +168,15 @@ class Front:
             row.refuse(call)
         self._interruptions.refuse(request.operation, call)
 
-    def _get_epoch(self, environ: dict[str, Any], body: bytes) -> Response:
-        return Response(self._epoch, content_type="text/plain")
-
     def _get_changes(self, environ: dict[str, Any], body: bytes) -> Response:
         """Who polls asks this first: to list instances costs the emulator fifty times as much."""
         counts = {"epoch": self._epoch, **self._changes}
         return Response(json.dumps(counts), content_type="application/json")
 
-    def _get_health(self, environ: dict[str, Any], body: bytes) -> Response:
-        return Response("ok", content_type="text/plain")
-
     def _put_images(self, environ: dict[str, Any], body: bytes) -> Response:
         """PUT a JSON list of AMI ids: they exist from now on, until the end of the process."""
         if environ.get("REQUEST_METHOD") != "PUT":
-            return Response("PUT a JSON list of AMI ids", status=405, content_type="text/plain")
+            return _text("PUT a JSON list of AMI ids", 405)
         for image in sorted(set(json.loads(body)) - self._images):
             self._register(image)
             self._images.add(image)
@@ -193,11 +185,11 @@ class Front:
     def _put_refusals(self, environ: dict[str, Any], body: bytes) -> Response:
         """PUT the rows of `sandbox.aws.injected` in place of those that are there."""
         if environ.get("REQUEST_METHOD") != "PUT":
-            return Response("PUT a JSON list of errors", status=405, content_type="text/plain")
+            return _text("PUT a JSON list of errors", 405)
         try:
             self._injected = injected.rows(json.loads(body))
         except (TypeError, ValueError) as error:
-            return Response(str(error), status=400, content_type="text/plain")
+            return _text(str(error), 400)
         return Response(status=204)
 
     def _interrupt(self, environ: dict[str, Any], body: bytes) -> Response:
@@ -206,13 +198,13 @@ class Front:
             try:
                 self._interruptions.announce(json.loads(body))
             except (TypeError, KeyError, ValueError) as error:
-                return Response(f"not a list of rows: {error}", status=400, content_type="text/plain")
+                return _text(f"not a list of rows: {error}", 400)
         return Response(json.dumps(self._interruptions.notices), content_type="application/json")
 
     def _register(self, image: str, region: str = "") -> None:
         """An image with a given id; AWS's own API only gives out random ones."""
         region = region or self._region
-        backend = ec2_backends[ACCOUNT_ID][region]
+        backend = Stores(region).ec2
         backend.amis[image] = Ami(
             backend,
             image,
@@ -234,6 +226,10 @@ class Front:
         for image in self._images:
             self._register(image)
         return response
+
+
+def _text(text: str, status: int = 200) -> Response:
+    return Response(text, status=status, content_type="text/plain")
 
 
 class QuietHandler(MotoRequestHandler):  # type: ignore[misc]  # moto has no types

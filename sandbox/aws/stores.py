@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from moto.ec2.models import ec2_backends
-from moto.elb.models import elb_backends
-from moto.elbv2.models import elbv2_backends
-from moto.iam.models import iam_backends
-from moto.kms.models import kms_backends
-from moto.scheduler.models import scheduler_backends
-from moto.ssm.models import ssm_backends
+from moto.backends import get_backend
 
 from sandbox.config import ACCOUNT_ID
 
@@ -22,28 +16,17 @@ class Stores:
 
     region: str
 
-    @property
-    def ec2(self) -> Any:
-        return ec2_backends[ACCOUNT_ID][self.region]
+    ec2 = property(lambda self: self._of("ec2"))
+    iam = property(lambda self: get_backend("iam")[ACCOUNT_ID]["aws"])  # it has no regions
+    kms = property(lambda self: self._of("kms"))
+    scheduler = property(lambda self: self._of("scheduler"))
+    ssm = property(lambda self: self._of("ssm"))
 
     @property
     def balancers(self) -> list[Any]:
         """Load balancers of both APIs."""
-        backends = elb_backends[ACCOUNT_ID][self.region], elbv2_backends[ACCOUNT_ID][self.region]
-        return [each for backend in backends for each in backend.load_balancers.values()]
+        stores = self._of("elb"), self._of("elbv2")
+        return [each for store in stores for each in store.load_balancers.values()]
 
-    @property
-    def iam(self) -> Any:
-        return iam_backends[ACCOUNT_ID]["aws"]
-
-    @property
-    def kms(self) -> Any:
-        return kms_backends[ACCOUNT_ID][self.region]
-
-    @property
-    def scheduler(self) -> Any:
-        return scheduler_backends[ACCOUNT_ID][self.region]
-
-    @property
-    def ssm(self) -> Any:
-        return ssm_backends[ACCOUNT_ID][self.region]
+    def _of(self, service: str) -> Any:
+        return get_backend(service)[ACCOUNT_ID][self.region]
