@@ -39,11 +39,6 @@ class _Parameter:
     type: str
     key: str
 
-    @property
-    def encrypted(self) -> bool:
-        """Whether its value is under a key that IAM policies decide about."""
-        return self.type == _SECRET and self.key != _AWS_KEY
-
 
 def needed(cloud: Cloud, instance: Instance, operation: str, parameters: Parameters) -> Iterator[Call]:
     """The calls behind `ssm:GetParameter` and the like, in the order in which AWS authorizes them.
@@ -115,16 +110,13 @@ class _Store:
         if found.type == _SECRET and not _flag(parameters, "WithDecryption"):
             # AWS would give the ciphertext; the emulator has none, only the value.
             raise Unsupported(f"the ciphertext of {found.name}")
-        if found.encrypted:
+        if found.type == _SECRET and found.key != _AWS_KEY:  # a key that IAM policies decide about
             yield self.key_call("kms:Decrypt", found.key, found.name)
 
     def parameter(self, name: str) -> _Parameter | None:
-        return next(iter(self._described("Name", "Equals", name)), None)
+        return next(iter(self.parameters("Name", "Equals", name)), None)
 
-    def below(self, path: str, *, recursive: bool) -> list[_Parameter]:
-        return self._described("Path", "Recursive" if recursive else "OneLevel", path)
-
-    def _described(self, key: str, option: str, value: str) -> list[_Parameter]:
+    def parameters(self, key: str, option: str, value: str) -> list[_Parameter]:
         here = [{"Key": key, "Option": option, "Values": [value]}]
         pages = self.cloud.ssm.get_paginator("describe_parameters").paginate(ParameterFilters=here)
         found = _look(pages.build_full_result)["Parameters"]
@@ -147,7 +139,7 @@ def _get_parameters_by_path(store: _Store, parameters: Parameters) -> Iterator[C
     """A caller who may read a path may read all below it, even what it is denied by name."""
     path, recursive = _text(parameters, "Path"), _flag(parameters, "Recursive")
     yield store.call("ssm:GetParametersByPath", path, **_own(parameters, "Recursive"))
-    for found in store.below(path, recursive=recursive):
+    for found in store.parameters("Path", "Recursive" if recursive else "OneLevel", path):
         yield from store.decryption(found, parameters)
 
 

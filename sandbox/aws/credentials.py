@@ -23,10 +23,6 @@ _KEY_ID_LETTERS = string.ascii_uppercase + "234567"
 Clock = Callable[[], datetime]
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True)
 class RoleCredentials:
     """One temporary set. Its secrets are kept out of tracebacks and logs."""
@@ -41,7 +37,7 @@ class RoleCredentials:
 class RoleKeys:
     """Issues and finds the sets of all instances. A set that was renewed is good until it expires."""
 
-    def __init__(self, now: Clock = utc_now) -> None:
+    def __init__(self, now: Clock = lambda: datetime.now(UTC)) -> None:
         self.now = now
         self._lock = threading.Lock()
         self._sets: dict[str, deque[RoleCredentials]] = {}  # instance id -> the one before, the live one
@@ -57,11 +53,8 @@ class RoleKeys:
     def find(self, access_key_id: str) -> tuple[str, RoleCredentials] | None:
         """Whose key this is, and the set; expired ones are found too, so that they can be told apart."""
         with self._lock:
-            for instance_id, issued in self._sets.items():
-                for each in issued:
-                    if each.access_key_id == access_key_id:
-                        return instance_id, each
-        return None
+            held = ((instance_id, each) for instance_id, issued in self._sets.items() for each in issued)
+            return next((found for found in held if found[1].access_key_id == access_key_id), None)
 
 
 def _made(now: datetime) -> RoleCredentials:

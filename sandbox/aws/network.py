@@ -57,11 +57,9 @@ class Network:
 
     def _routes(self, vpc_id: str, subnet_id: str) -> list[Mapping[str, Any]]:
         """Routes of the table that the subnet is associated with, else of the VPC's main table."""
-        tables = self.ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc_id]}])[
-            "RouteTables"
-        ]
+        here = [{"Name": "vpc-id", "Values": [vpc_id]}]
         main: list[Mapping[str, Any]] = []
-        for table in tables:
+        for table in self.ec2.describe_route_tables(Filters=here)["RouteTables"]:
             for association in table["Associations"]:
                 if association.get("SubnetId") == subnet_id:
                     return list(table["Routes"])
@@ -95,9 +93,8 @@ class PortRange:
         if "*" in (self.protocol, other.protocol):
             return other if self.protocol == "*" else self
         low, high = max(self.low, other.low), min(self.high, other.high)
-        return (
-            PortRange(self.protocol, low, high) if self.protocol == other.protocol and low <= high else None
-        )
+        both = self.protocol == other.protocol and low <= high
+        return PortRange(self.protocol, low, high) if both else None
 
 
 def port_range(rule: Rule) -> PortRange | None:
