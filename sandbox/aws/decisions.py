@@ -5,29 +5,17 @@ Lines name actions and resources; no value of a parameter and no secret is ever 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.files import append_json
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One decision. `statement` is the Sid of what decided, `pattern` the resource that it names.
+def record(log: Path, *, instance: str, role: str, action: str, allowed: bool = False, **found: str) -> None:
+    """Add one decision to the log of one sandbox. Gates of all machines write to it at once.
 
-    Both are empty where nothing spoke; `error` is AWS's code of a request that was never evaluated.
+    `found`: the `resource`; `statement`, the Sid of what decided, and `pattern`, the resource that it
+    names; or `error`, AWS's code of a request that was never evaluated. What is empty, as where nothing
+    spoke, is left out.
     """
-
-    instance: str
-    role: str
-    action: str
-    resource: str = ""
-    allowed: bool = False
-    statement: str = ""
-    pattern: str = ""
-    error: str = ""
-
-
-def record(log: Path, line: Line) -> None:
-    """Add a line to the log of one sandbox. Gates of all machines write to it at once."""
-    append_json(log, {name: value for name, value in vars(line).items() if value != ""})
+    known = {name: value for name, value in found.items() if value}
+    append_json(log, {"instance": instance, "role": role, "action": action, "allowed": allowed, **known})

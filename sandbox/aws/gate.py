@@ -20,20 +20,21 @@ from sandbox.aws.awswire import AwsRequest, Refusal, parse, render_error
 from sandbox.aws.calls import Unsupported, needed
 from sandbox.aws.cloud import CloudError, Instance
 from sandbox.aws.credentials import RoleKeys
-from sandbox.aws.decisions import Line, record
+from sandbox.aws.decisions import record
 from sandbox.aws.serve import NoAnswer
-from sandbox.aws.signature import authorization, owner, verify
+from sandbox.aws.signature import authorization, verify
 from sandbox.aws.statements import Call
 from sandbox.config import ACCOUNT_ID
 
-_TARGETS = {
-    "AmazonSSM": "ssm"
-}  # prefix of the target header -> service; EC2, by the query protocol, has none
+# Prefix of the target header -> service; EC2, by the query protocol, has none.
+_TARGETS = {"AmazonSSM": "ssm"}
 _JSON, _FORM = "application/x-amz-json-1.1", "application/x-www-form-urlencoded"
 _LONGEST_BODY = 1 << 20
 # Headers that are between two neighbours, and those that only the gate has a use for.
 _NOT_FORWARDED = {"host", "connection", "keep-alive", "te", "transfer-encoding", "upgrade", "expect"}
 _NOT_FORWARDED |= {"content-length", "x-amz-security-token"}
+# Headers of an answer that the server of this gate writes itself.
+_NOT_PASSED_ON = {"connection", "transfer-encoding", "content-length", "date", "server"}
 
 
 class Gate:
@@ -70,45 +71,39 @@ class Gate:
         service = _service(request, parsed)
         operation = f"{service}:{parsed.action}"
         instance = self._caller(request, service, operation)
-        self._check_form(request, parsed, instance, operation)
         try:
+            _check_form(request, parsed, service)
             for call in needed(self._account.cloud, instance, operation, parsed.params):
                 self._authorize(instance, call)
-        except Unsupported as error:
-            raise self._unknown(instance, operation, str(error)) from None
+        except Unsupported as error:  # denied: the sandbox does not know what AWS would want for it
+            code = "AccessDeniedException"
+            self._record_error(instance.id, self._role(instance), operation, code)
+            message = f"{operation}: the sandbox does not know which permissions this needs: {error}"
+            raise Refusal(code, message) from None
         return self._forward(request)
 
     def _caller(self, request: Request, service: str, operation: str) -> Instance:
         """The instance that signed the request, if its packet gets here at all."""
         instance_id = "-"
         try:
-            claimed = authorization(request)
-            instance_id, secret = owner(claimed, self._keys)
+            claimed = authorization(request, self._keys)
+            instance_id = claimed.instance_id
             instance = self._account.cloud.running(instance_id)
             if instance is None or not self._account.network.reaches_internet(instance, HTTPS):
                 self._record_error(instance_id, "-", operation, "NoAnswer")
                 raise NoAnswer("the instance is off, or no route or no rule lets its packets out")
-            verify(request, claimed, secret, service, self._account.cloud.region, self._keys.now())
+            verify(request, claimed, service, self._account.cloud.region, self._keys.now())
         except Refusal as error:
             self._record_error(instance_id, "-", operation, error.code)
             raise
         return instance
 
-    def _check_form(self, request: Request, parsed: AwsRequest, instance: Instance, operation: str) -> None:
-        """Only requests that can be read in one way: what is authorized must be what the emulator does."""
-        form = (request.method, request.path, request.query_string, request.mimetype)
-        if operation.startswith("ec2:") and not parsed.is_json:
-            named = [name for name, _ in parse_qsl(request.get_data(as_text=True), keep_blank_values=True)]
-            if form != ("POST", "/", b"", _FORM) or len(named) > len(set(named)):
-                raise self._unknown(instance, operation, "a request that is not of the query protocol")
-        elif form != ("POST", "/", b"", _JSON) or not isinstance(parsed.params, dict) or not parsed.is_json:
-            raise self._unknown(instance, operation, "a request that is not of the JSON 1.1 protocol")
-
     def _authorize(self, instance: Instance, call: Call) -> None:
         """The role's policies, as they are now, must allow the call."""
         decision = self._account.permissions.evaluate(instance.profile, call)
         role = self._role(instance)
-        line = Line(
+        record(
+            self._log,
             instance=instance.id,
             role=role,
             action=call.action,
@@ -117,7 +112,6 @@ class Gate:
             statement=decision.statement.name if decision.statement else "",
             pattern=decision.pattern,
         )
-        record(self._log, line)
         if not decision.allowed:
             session = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{instance.id}"
             why = f"perform: {call.action} on resource: {call.resource} {decision.why}"
@@ -127,14 +121,8 @@ class Gate:
                 raise Refusal("UnauthorizedOperation", message, 403)  # the EC2 API reference, "Error codes"
             raise Refusal("AccessDeniedException", message)
 
-    def _unknown(self, instance: Instance, operation: str, what: str) -> Refusal:
-        """Denied because the sandbox does not know what AWS would want for it."""
-        code = "AccessDeniedException"
-        self._record_error(instance.id, self._role(instance), operation, code)
-        return Refusal(code, f"{operation}: the sandbox does not know which permissions this needs: {what}")
-
     def _record_error(self, instance_id: str, role: str, operation: str, code: str) -> None:
-        record(self._log, Line(instance=instance_id, role=role, action=operation, error=code))
+        record(self._log, instance=instance_id, role=role, action=operation, error=code)
 
     def _role(self, instance: Instance) -> str:
         role = self._account.permissions.role(instance.profile)
@@ -144,12 +132,11 @@ class Gate:
         """The emulator's answer. Raises `NoAnswer` when it is gone, and the cloud with it."""
         connection = http.client.HTTPConnection(*self._upstream, timeout=30)
         try:
-            headers = {
-                name: value for name, value in request.headers.items() if name.lower() not in _NOT_FORWARDED
-            }
-            connection.request(request.method, "/", request.get_data(), headers)
+            sent = dict(_without(_NOT_FORWARDED, request.headers.items()))
+            connection.request(request.method, "/", request.get_data(), sent)
             answer = connection.getresponse()
-            return Response(answer.read(), status=answer.status, headers=_passed_on(answer.headers.items()))
+            headers = _without(_NOT_PASSED_ON, answer.headers.items())
+            return Response(answer.read(), status=answer.status, headers=headers)
         except OSError as error:
             raise NoAnswer(f"the emulator: {error}") from None
         finally:
@@ -162,7 +149,16 @@ def _service(request: Request, parsed: AwsRequest) -> str:
     return _TARGETS.get(target, target or parsed.service or "-")
 
 
-def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The emulator's headers without those that the server of this gate writes itself."""
-    own = {"connection", "transfer-encoding", "content-length", "date", "server"}
-    return [(name, value) for name, value in headers if name.lower() not in own]
+def _check_form(request: Request, parsed: AwsRequest, service: str) -> None:
+    """Only requests that can be read in one way: what is authorized must be what the emulator does."""
+    form = (request.method, request.path, request.query_string, request.mimetype)
+    if service == "ec2" and not parsed.is_json:
+        named = [name for name, _ in parse_qsl(request.get_data(as_text=True), keep_blank_values=True)]
+        if form != ("POST", "/", b"", _FORM) or len(named) > len(set(named)):
+            raise Unsupported("a request that is not of the query protocol")
+    elif form != ("POST", "/", b"", _JSON) or not isinstance(parsed.params, dict) or not parsed.is_json:
+        raise Unsupported("a request that is not of the JSON 1.1 protocol")
+
+
+def _without(names: set[str], headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in headers if name.lower() not in names]

@@ -45,15 +45,16 @@ class _Resigner(SigV4Auth):  # type: ignore[misc]  # botocore has no types
 
 @dataclass(frozen=True)
 class Authorization:
-    """The header, taken apart. `scope` is DATE/REGION/SERVICE/aws4_request."""
+    """The header, taken apart, and whose its key is. `scope` is DATE/REGION/SERVICE/aws4_request."""
 
-    key: str
+    instance_id: str
+    secret: RoleCredentials
     scope: str
     headers: frozenset[str]
     signature: str
 
 
-def authorization(request: Request) -> Authorization:
+def authorization(request: Request, keys: RoleKeys) -> Authorization:
     """Whose signature a request claims to have. Raises `Refusal`."""
     text = request.headers.get("Authorization")
     if not text:
@@ -61,38 +62,25 @@ def authorization(request: Request) -> Authorization:
     parts = _AUTHORIZATION.fullmatch(text.strip())
     if parts is None:
         raise Refusal(_INCOMPLETE, "Authorization is not of the form of AWS4-HMAC-SHA256.")
-    headers = frozenset(parts["headers"].split(";"))
-    return Authorization(parts["key"], parts["scope"], headers, parts["signature"])
-
-
-def owner(claimed: Authorization, keys: RoleKeys) -> tuple[str, RoleCredentials]:
-    """The instance that the key was issued to, with the set. Raises `Refusal`."""
-    found = keys.find(claimed.key)
+    found = keys.find(parts["key"])
     if found is None:
         raise Refusal(*_INVALID_TOKEN)
-    return found
+    return Authorization(*found, parts["scope"], frozenset(parts["headers"].split(";")), parts["signature"])
 
 
-def verify(
-    request: Request,
-    claimed: Authorization,
-    secret: RoleCredentials,
-    service: str,
-    region: str,
-    now: datetime,
-) -> None:
-    """Raises `Refusal` unless the request was signed with `secret`, and not long ago.
+def verify(request: Request, claimed: Authorization, service: str, region: str, now: datetime) -> None:
+    """Raises `Refusal` unless the request was signed with the secret that it claims, and not long ago.
 
     `service` and `region` are those that the request is for, not those that it claims to be signed for.
     """
-    if not _same(request.headers.get("X-Amz-Security-Token", ""), secret.token):
+    if not _same(request.headers.get("X-Amz-Security-Token", ""), claimed.secret.token):
         raise Refusal(*_INVALID_TOKEN)
-    if now >= secret.expires:
+    if now >= claimed.secret.expires:
         raise Refusal("ExpiredTokenException", "The security token included in the request is expired")
     stamp = request.headers.get("X-Amz-Date", "")
     _check_date(stamp, now)
     _check_signed(request, claimed)
-    scope, signature = _expected(request, claimed, stamp, secret, service, region)
+    scope, signature = _expected(request, claimed, stamp, service, region)
     if not (_same(scope, claimed.scope) and _same(signature, claimed.signature)):
         raise Refusal(_INVALID, _MISMATCH)
 
@@ -120,7 +108,7 @@ def _check_signed(request: Request, claimed: Authorization) -> None:
 
 
 def _expected(
-    request: Request, claimed: Authorization, stamp: str, secret: RoleCredentials, service: str, region: str
+    request: Request, claimed: Authorization, stamp: str, service: str, region: str
 ) -> tuple[str, str]:
     """Scope and signature as botocore makes them of the headers that the caller says it signed."""
     body = request.get_data()
@@ -134,7 +122,8 @@ def _expected(
     if resigned.headers.get(_BODY_HASH) not in (None, hashlib.sha256(body).hexdigest()):
         raise Refusal(_INVALID, _MISMATCH)
     resigned.context["timestamp"] = stamp
-    signer = _Resigner(Credentials(secret.access_key_id, secret.secret_access_key), service, region)
+    credentials = Credentials(claimed.secret.access_key_id, claimed.secret.secret_access_key)
+    signer = _Resigner(credentials, service, region)
     text = signer.string_to_sign(resigned, signer.canonical_request(resigned))
     return signer.credential_scope(resigned), signer.signature(text, resigned)
 

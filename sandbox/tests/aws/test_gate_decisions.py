@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.aws.decisions import Line, record
+from sandbox.aws.decisions import record
 from sandbox.aws.statements import statements
 from sandbox.tests.program.permission_table import Unused, Used, unused, used
 
@@ -23,23 +23,21 @@ POLICY = {
 }
 
 
-def line(role: str, action: str, statement: str, allowed: bool = True) -> Line:
-    decided = {"statement": statement, "pattern": JOIN if allowed else ""}
-    return Line(instance="i-1", role=role, action=action, resource=JOIN, allowed=allowed, **decided)
+def decide(log: Path, role: str, action: str, statement: str) -> None:
+    """A denied call is one without a statement."""
+    decided = {"allowed": bool(statement), "statement": statement, "pattern": JOIN if statement else ""}
+    record(log, instance="i-1", role=role, action=action, resource=JOIN, **decided)
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> list[str]:
     path = tmp_path / "logs" / "calls.jsonl"
-    for each in (
-        line("worker01", "ssm:GetParameter", "ReadJoin"),
-        line("worker01", "ssm:GetParameter", "ReadJoin"),
-        line("worker01", "kms:Decrypt", "node#3"),
-        line("master1", "ssm:PutParameter", "Write"),
-        line("worker01", "ssm:PutParameter", "", allowed=False),
-        Line(instance="-", role="-", action="ssm:GetParameter", error="UnrecognizedClientException"),
-    ):
-        record(path, each)
+    decide(path, "worker01", "ssm:GetParameter", "ReadJoin")
+    decide(path, "worker01", "ssm:GetParameter", "ReadJoin")
+    decide(path, "worker01", "kms:Decrypt", "node#3")
+    decide(path, "master1", "ssm:PutParameter", "Write")
+    decide(path, "worker01", "ssm:PutParameter", "")
+    record(path, instance="-", role="-", action="ssm:GetParameter", error="UnrecognizedClientException")
     assert path.stat().st_mode & 0o777 == 0o600
     return path.read_text(encoding="utf-8").splitlines()
 
@@ -77,7 +75,7 @@ def test_many_writers_do_not_mix_their_lines(tmp_path: Path) -> None:
 
     def write(number: int) -> None:
         for _ in range(50):
-            record(path, line(f"node{number}", "ssm:GetParameter", "ReadJoin"))
+            decide(path, f"node{number}", "ssm:GetParameter", "ReadJoin")
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Request
 
 from sandbox.aws.awswire import Refusal
 from sandbox.aws.credentials import LIFETIME, RENEWAL, RoleCredentials, RoleKeys
-from sandbox.aws.signature import authorization, owner, verify
+from sandbox.aws.signature import authorization, verify
 from userdata.node import kp_aws
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -64,12 +64,11 @@ def received(headers: dict[str, str], body: bytes = BODY, path: str = "/") -> Re
 def caller(request: Request, keys: RoleKeys, clock: Clock) -> str:
     """The instance, or the code of the refusal."""
     try:
-        claimed = authorization(request)
-        instance_id, secret = owner(claimed, keys)
-        verify(request, claimed, secret, "ssm", REGION, clock())
+        claimed = authorization(request, keys)
+        verify(request, claimed, "ssm", REGION, clock())
     except Refusal as error:
         return error.code
-    return instance_id
+    return claimed.instance_id
 
 
 def test_the_nodes_own_client_is_recognised(keys: RoleKeys, clock: Clock) -> None:
@@ -160,10 +159,10 @@ def test_a_clock_that_is_wrong(minutes: int, words: str, keys: RoleKeys) -> None
     secret = keys.issue("i-1")
     request = received(signed(secret, at=NOW + timedelta(minutes=minutes)))
     with pytest.raises(Refusal, match=words) as caught:
-        verify(request, authorization(request), secret, "ssm", REGION, NOW)
+        verify(request, authorization(request, keys), "ssm", REGION, NOW)
     assert caught.value.code == "InvalidSignatureException"
     request = received(signed(secret, at=NOW + timedelta(minutes=minutes * 4 // 5)))
-    verify(request, authorization(request), secret, "ssm", REGION, NOW)
+    verify(request, authorization(request, keys), "ssm", REGION, NOW)
 
 
 def test_credentials_are_renewed_before_they_end_and_good_until_then(keys: RoleKeys, clock: Clock) -> None:
