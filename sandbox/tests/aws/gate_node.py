@@ -30,6 +30,19 @@ from sandbox.tests.nodes.boot_world import World
 CLIENT = "/usr/local/lib/kubepark/kp-aws"
 
 
+def fetch(
+    url: str, method: str = "GET", headers: dict[str, str] | None = None, body: bytes | None = None
+) -> tuple[int, bytes]:
+    """Status and body of an answer; a `ConnectionError` if there is none."""
+    request = urllib.request.Request(url, body, headers or {}, method=method)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
 class Node:
     """One running instance. `keys` are the gate's; `metadata_url` may be put elsewhere by a test."""
 
@@ -108,23 +121,9 @@ class Node:
             aws_session_token=change.get("token", secret.token),
         )
 
-    def fetch(
-        self, url: str, method: str = "GET", headers: dict[str, str] | None = None, body: bytes | None = None
-    ) -> tuple[int, bytes]:
-        """Status and body of an answer; a `ConnectionError` if there is none."""
-        request = urllib.request.Request(url, body, headers or {}, method=method)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=10) as answer:
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read()
-
-    def get(
-        self, url: str, method: str = "GET", headers: dict[str, str] | None = None, body: bytes | None = None
-    ) -> tuple[int, str]:
+    def get(self, url: str, *request: Any, **more: Any) -> tuple[int, str]:
         """As `fetch`, as text."""
-        status, data = self.fetch(url, method, headers, body)
+        status, data = fetch(url, *request, **more)
         return status, data.decode()
 
     @property

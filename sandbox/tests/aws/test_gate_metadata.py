@@ -12,7 +12,7 @@ import pytest
 
 from sandbox.aws.metadata import MetadataService
 from sandbox.tests.aws.emulator_server import described
-from sandbox.tests.aws.gate_node import Node, gate_node
+from sandbox.tests.aws.gate_node import Node, fetch, gate_node
 from sandbox.tests.nodes.boot_world import IMAGE, World, world
 
 TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
@@ -110,7 +110,7 @@ def test_nothing_is_aws_own_page(path: str, node: Node) -> None:
 def test_user_data_are_the_bytes_that_ec2_has(node: Node) -> None:
     wanted = node.account.cloud.user_data(node.instance)
     assert wanted[:2] == b"\x1f\x8b"
-    found = node.fetch(f"{node.metadata_url}/latest/user-data", headers=held_by(token(node)))
+    found = fetch(f"{node.metadata_url}/latest/user-data", headers=held_by(token(node)))
     assert found == (200, wanted)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +17,7 @@ from sandbox.aws.metadata import MetadataService
 from sandbox.aws.serve import serve
 from sandbox.tests.aws.aws_standin import IMAGE, Cloud, World, client, server
 from sandbox.tests.aws.emulator_server import described, error_code
+from sandbox.tests.aws.gate_node import fetch
 from sandbox.tests.stack.injection import interrupted
 
 PERSISTENT = {"spotInstanceType": "persistent", "instanceInterruptionBehavior": "stop"}
@@ -130,15 +130,9 @@ def read(instance: str, path: str) -> tuple[int, Any]:
     serving = serve(MetadataService(cloud.Cloud(server().url), RoleKeys(), instance), listener)
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        ttl = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-        with urllib.request.urlopen(
-            urllib.request.Request(f"{base}/latest/api/token", headers=ttl, method="PUT"), timeout=10
-        ) as answer:
-            held = {"X-aws-ec2-metadata-token": answer.read().decode()}
-        with urllib.request.urlopen(urllib.request.Request(base + path, headers=held), timeout=10) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, None
+        _, token = fetch(f"{base}/latest/api/token", "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+        status, text = fetch(base + path, headers={"X-aws-ec2-metadata-token": token.decode()})
+        return status, json.loads(text) if status == 200 else None
     finally:
         serving.close()
 
