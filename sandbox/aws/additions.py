@@ -78,14 +78,9 @@ class Additions:
         if not _UBUNTU.fullmatch(name):
             return None
         self._register(_NEWEST_UBUNTU, request.region)
-        found = {
-            "Name": name,
-            "Type": "String",
-            "Value": _NEWEST_UBUNTU,
-            "Version": 1,
-            "DataType": "aws:ec2:image",
-        }
-        return {"Parameter": {**found, "ARN": f"arn:aws:ssm:{request.region}::parameter{name}"}}
+        found = {"Name": name, "Type": "String", "Value": _NEWEST_UBUNTU, "Version": 1}
+        arn = f"arn:aws:ssm:{request.region}::parameter{name}"
+        return {"Parameter": {**found, "DataType": "aws:ec2:image", "ARN": arn}}
 
     def _start_session(self, request: AwsRequest, call: Mapping[str, Any]) -> Answer:
         document, ports = call.get("DocumentName"), call.get("Parameters") or {}
