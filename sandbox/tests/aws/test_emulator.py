@@ -26,9 +26,8 @@ def ec2():
 @pytest.fixture
 def subnet(ec2):
     vpc = ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
-    return ec2.create_subnet(VpcId=vpc, CidrBlock="10.20.0.0/22", AvailabilityZone="us-east-1a")["Subnet"][
-        "SubnetId"
-    ]
+    made = ec2.create_subnet(VpcId=vpc, CidrBlock="10.20.0.0/22", AvailabilityZone="us-east-1a")
+    return made["Subnet"]["SubnetId"]
 
 
 def launch(ec2, **more):

@@ -90,11 +90,8 @@ def test_a_worker_does_everything_that_its_scripts_do(worker: Node, lab: World) 
 
 
 def test_a_master_does_everything_that_its_scripts_do(master: Node, lab: World) -> None:
-    for name in (
-        lab.naming.join_parameter,
-        lab.naming.kubeconfig_parameter,
-        lab.naming.encryption_key_parameter,
-    ):
+    naming = lab.naming
+    for name in (naming.join_parameter, naming.kubeconfig_parameter, naming.encryption_key_parameter):
         before = lab.parameter(name)
         master.says("put-parameter", name, "--secure", given=f"of {name}")
         assert lab.parameter(name) == f"of {name}"
@@ -127,10 +124,8 @@ def test_what_is_not_a_nodes_business_is_refused(
 ) -> None:
     sender: Node = request.getfixturevalue(node)
     line = sender.complaint(*words.split(), given="forged")
-    assert said(line) == {
-        "__type": "AccessDeniedException",
-        "message": denied(sender, action, f"{ARN}{name}"),
-    }
+    message = denied(sender, action, f"{ARN}{name}")
+    assert said(line) == {"__type": "AccessDeniedException", "message": message}
     (decision,) = sender.decisions
     assert (decision["allowed"], decision["action"], decision["resource"]) == (False, action, f"{ARN}{name}")
     assert decision["role"] == sender.name
@@ -193,10 +188,8 @@ def test_the_key_is_the_one_that_has_our_alias(worker: Node, master: Node, lab: 
     put = master.client().put_parameter
     secret = {"Name": lab.naming.join_parameter, "Value": "x", "Type": "SecureString", "Overwrite": True}
     for key in (other["Arn"], theirs):
-        assert refusal(put, **secret, KeyId=key) == (
-            "AccessDeniedException",
-            denied(master, "kms:Encrypt", other["Arn"]),
-        )
+        found = refusal(put, **secret, KeyId=key)
+        assert found == ("AccessDeniedException", denied(master, "kms:Encrypt", other["Arn"]))
     lab.kms.delete_alias(AliasName=ours)
     try:
         line = worker.complaint("get-parameter", lab.naming.join_parameter)
@@ -388,9 +381,8 @@ def test_the_log_holds_no_value_and_tells_which_statement_allowed_a_call(
     text = "".join([*master.lines, *worker.lines])
     assert "planted" not in text
     assert "pending" not in text
-    assert [
-        (each["action"], each["statement"]) for each in master.decisions + worker.decisions if each["allowed"]
-    ] == [
+    allowed = [each for each in master.decisions + worker.decisions if each["allowed"]]
+    assert [(each["action"], each["statement"]) for each in allowed] == [
         ("ssm:PutParameter", "Write"),
         ("kms:Encrypt", "Key"),
         ("ssm:GetParametersByPath", "ReadHosts"),
