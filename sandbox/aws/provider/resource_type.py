@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,7 +24,7 @@ class Change:
         return not self.names.isdisjoint(names)
 
 
-class ResourceType:
+class ResourceType(ABC):
     """One resource type. Subclasses say what is particular; `AwsBackend` does what is common."""
 
     token: ClassVar[str]
@@ -68,16 +69,18 @@ class ResourceType:
             *checks.ranges(inputs, self.ranges),
         ]
 
+    @abstractmethod
     def create(self, api: Api, inputs: Properties) -> str:
         """The one call that makes the object, with its tags, so that an interrupted create can be
         found by them. Returns the id."""
-        raise NotImplementedError
 
     def finish(self, api: Api, id: str, inputs: Properties) -> None:
         """Calls that complete a new object. If one fails, the object is recorded as half made."""
+        return  # most need none
 
     def find(self, api: Api, id: str) -> Any:
-        """The object as AWS answers with it; None: gone."""
+        """The object as AWS answers with it; None: gone. For `read` alone: a type that finds its object by
+        the last state has a `read` of its own, and not this."""
         raise NotImplementedError
 
     def read(self, api: Api, id: str, known: Properties) -> Properties | None:
@@ -98,13 +101,16 @@ class ResourceType:
         return {}
 
     def update(self, api: Api, id: str, change: Change) -> None:
-        """Everything but tags. The default is for types that can only be replaced or retagged."""
+        """Everything but tags."""
+        return  # of types that can only be replaced or retagged
 
     def retag(self, api: Api, id: str, removed: list[str], tags: Tags) -> None:
+        """Of types with tags: no other is asked."""
         raise NotImplementedError
 
+    @abstractmethod
     def delete(self, api: Api, id: str, state: Properties) -> None:
-        raise NotImplementedError
+        """The call that ends it, if there is one."""
 
     def canonical_id(self, id: str) -> str:
         """The id that an import names, as it is in state."""

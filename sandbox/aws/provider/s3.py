@@ -6,6 +6,7 @@ Source: hashicorp/terraform-provider-aws, internal/service/s3/bucket*.go.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -88,9 +89,9 @@ class _Setting(ResourceType):
         call: Callable[..., Any] = getattr(api.s3, f"{verb}_{self.noun}")
         return call
 
+    @abstractmethod
     def request(self, inputs: Properties) -> dict[str, Any]:
         """The arguments that put it on a bucket."""
-        raise NotImplementedError
 
     def create(self, api: Api, inputs: Properties) -> str:
         self.call(api, "put")(Bucket=inputs["bucket"], **self.request(inputs))
