@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import secrets
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cli import private
@@ -117,7 +115,7 @@ def _of_pulumi(resource: Resource) -> bool:
 @contextmanager
 def _copy(cli: Pulumi, document: Mapping[str, Any]) -> Iterator[Pulumi]:
     """The CLI on a stack of the same name with this state, with another key and backend."""
-    with private.folder(Path(tempfile.gettempdir())) as made:
+    with private.folder() as made:
         folder = made.path
         (folder / "backend").mkdir()
         project = {"name": PROJECT, "runtime": "python"}

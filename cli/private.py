@@ -26,8 +26,9 @@ class Private:
 
 
 @contextmanager
-def folder(parent: Path) -> Iterator[Private]:
-    """A folder below `parent` that only the user may read. Raises: OSError."""
+def folder(parent: Path | None = None) -> Iterator[Private]:
+    """A folder that only the user may read, below `parent` or among temporary files. Raises: OSError."""
+    parent = parent or Path(tempfile.gettempdir())
     for left in parent.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):  # another user's, or another process sweeps it too
             _sweep(left)

@@ -130,7 +130,7 @@ class Pulumi:
         """With a folder for temporary files, gone afterwards, and what the CLI holds it by: the
         Kubernetes provider writes the kubeconfig, an administrator's, into another file at each start and
         leaves it there (pulumi-kubernetes 4, provider/pkg/provider/util.go)."""
-        with private.folder(Path(tempfile.gettempdir())) as temporary:
+        with private.folder() as temporary:
             given = {**self.variables, **variables, "TMPDIR": str(temporary.path)}
             told = given.keys() & _PACKING
             defaults = {name: value for name, value in _DEFAULTS.items() if not (told and name in _PACKING)}

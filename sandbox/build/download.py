@@ -34,11 +34,13 @@ def fetch(asset: Asset, folder: Path, report: Report, stopped: threading.Event) 
 
     Raises `DownloadError`; then `folder` may hold a part of them.
     """
-    wanted = checksum(_text(asset.checksums), asset.name)
+    web = Web()
+    with _answer(web, asset.checksums) as answer:
+        wanted = checksum(answer.read(1 << 20).decode("utf-8", "replace"), asset.name)
     if wanted is None:
         raise DownloadError(f"{asset.checksums} names no SHA-256 of {asset.name}")
     archive = folder / f".{asset.name}"
-    got = _download(asset.url, archive, report, stopped)
+    got = _download(web, asset.url, archive, report, stopped)
     if got != wanted:
         archive.unlink()
         raise DownloadError(f"{asset.url}: its SHA-256 is {got}, and {asset.checksums} says {wanted}")
@@ -72,15 +74,10 @@ def _unpack(archive: Path, asset: Asset, folder: Path) -> None:
         raise DownloadError(f"{asset.url} does not hold {', '.join(map(str, wanted))}")
 
 
-def _text(url: str) -> str:
-    with _answer(url) as answer:
-        return answer.read(1 << 20).decode("utf-8", "replace")
-
-
-def _download(url: str, target: Path, report: Report, stopped: threading.Event) -> str:
+def _download(web: Web, url: str, target: Path, report: Report, stopped: threading.Event) -> str:
     """The SHA-256 of what was written to `target`."""
     digest, done = hashlib.sha256(), 0
-    with _answer(url) as answer, target.open("wb") as file:
+    with _answer(web, url) as answer, target.open("wb") as file:
         size = int(answer.headers.get("Content-Length") or 0)
         for chunk in answer.stream(CHUNK, decode_content=False):
             if stopped.is_set():
@@ -93,9 +90,9 @@ def _download(url: str, target: Path, report: Report, stopped: threading.Event) 
 
 
 @contextmanager
-def _answer(url: str) -> Iterator[urllib3.BaseHTTPResponse]:
+def _answer(web: Web, url: str) -> Iterator[urllib3.BaseHTTPResponse]:
     try:
-        with reading(Web().ask("GET", url), urlsplit(url).netloc) as answer:
+        with reading(web.ask("GET", url), urlsplit(url).netloc) as answer:
             if answer.status >= 400:
                 raise DownloadError(f"{url}: {answer.status} {answer.reason}")
             yield answer

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.files import exclusive, link_or_copy
+from sandbox.build.staged import make_once
+from sandbox.files import link_or_copy
 from sandbox.nodes.real.packages import ARCHIVE, BINARIES, Package, Repository, repositories
 from sandbox.nodes.real.rootfs import RootFs
 from sandbox.processes import output
@@ -69,18 +68,13 @@ def ensure(every: list[Package], rootfs: RootFs, cache: Path, upstream: tuple[st
     made = [package for package in every if package.repository.host not in upstream]
     recipe = repr((_HEAD, _CERTIFICATE, rootfs.root.parent.name, made, hosts))
     target = cache / f"mirrors-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
-    with exclusive(cache / "mirrors.lock"):
-        if not target.exists():
-            for leftover in cache.glob(".mirrors-*"):  # of one that was killed; we hold the lock
-                shutil.rmtree(leftover)
-            with (
-                tempfile.TemporaryDirectory(dir=cache, prefix=".mirrors-") as folder,
-                step("making package repositories", "made package repositories"),
-            ):
-                staged = Path(folder) / "made"
-                staged.mkdir(mode=0o755)
-                _make(made, rootfs, staged, hosts)
-                staged.rename(target)
+
+    def fill(staged: Path) -> None:
+        with step("making package repositories", "made package repositories"):
+            staged.mkdir(mode=0o755)
+            _make(made, rootfs, staged, hosts)
+
+    make_once(target, "mirrors", ".mirrors-", fill)
     return Mirrors(target, hosts, upstream)
 
 

@@ -7,7 +7,6 @@ import json
 import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,11 @@ from sandbox.build.images.catalogue import IMAGES, Catalogue, Kind, pack
 from sandbox.build.images.netfilter import PACKAGES
 from sandbox.build.images.pulled import FOLDER, Cache, limit
 from sandbox.build.images.upstream import base_url
+from sandbox.build.staged import make_once
 from sandbox.build.toolchain import ensure_programs
 from sandbox.build.web import Web
 from sandbox.errors import SandboxError
-from sandbox.files import atomic_write, cache_dir, exclusive, link_or_copy
+from sandbox.files import atomic_write, cache_dir, link_or_copy
 from sandbox.nodes import choice
 from sandbox.nodes.real import repository, rootfs
 from sandbox.nodes.real.packages import PROGRAMS, UPSTREAM_HOSTS, VERSIONS
@@ -89,15 +89,14 @@ def _binaries(programs: Mapping[str, Path], cache: Path) -> Path:
     sources = {name: programs[name] for name in PROGRAMS}
     key = hashlib.sha256(repr((versions, sorted(map(str, sources.values())))).encode()).hexdigest()
     target = cache / f"machine-{key[:12]}"
-    with exclusive(cache / "machine.lock"):
-        if not target.exists():
-            with tempfile.TemporaryDirectory(dir=cache, prefix=".machine-") as folder:
-                staged = Path(folder) / "bin"
-                staged.mkdir(mode=0o755)
-                for name, source in sources.items():
-                    link_or_copy(source, staged / name)  # machines mount this folder alone
-                (staged / VERSIONS).write_text(json.dumps(versions), encoding="utf-8")
-                staged.rename(target)
+
+    def fill(staged: Path) -> None:
+        staged.mkdir(mode=0o755)
+        for name, source in sources.items():
+            link_or_copy(source, staged / name)  # machines mount this folder alone
+        (staged / VERSIONS).write_text(json.dumps(versions), encoding="utf-8")
+
+    make_once(target, "machine", ".machine-", fill)
     return target
 
 
