@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sandbox.nodes.api import STRATEGIC
 from sandbox.nodes.kubelet import INSTALLATION, OPERATOR, running_operator
 from sandbox.nodes.simulated.operator import make_crds
 from sandbox.tests.engine_project import EngineProject
@@ -12,6 +13,7 @@ from sandbox.tests.program.apiserver import start_apiserver
 from sandbox.tests.tools import tool
 
 pytestmark = pytest.mark.sandbox
+PODS = "/api/v1/namespaces/tigera-operator/pods"
 
 PROGRAM = """
 import pulumi
@@ -68,11 +70,8 @@ def _deployment(*arguments: str) -> dict:
 
 
 def _available(server):
-    """As the controllers say once a node runs the pod."""
-    status = {"replicas": 1, "readyReplicas": 1, "availableReplicas": 1}
-
-    def written():
-        server.api.patch(f"{OPERATOR}/status", {"status": status})
-        return running_operator(server.api)
-
-    until("the Deployment is available", written)
+    """As a node's kubelet says, in the pod: what the controllers say of it they would put right again."""
+    (pod,) = until("the operator has a pod", lambda: server.api.get(PODS)["items"])
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    server.api.patch(f"{PODS}/{pod['metadata']['name']}/status", {"status": ready}, STRATEGIC)
+    until("the Deployment is available", lambda: running_operator(server.api))
