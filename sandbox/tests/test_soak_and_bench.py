@@ -6,6 +6,8 @@ from itertools import islice
 
 import pytest
 
+from components.incluster.crds import slim
+from sandbox.tests.bench.definitions import ISTIO, ISTIO_SHAPE, Shape, definition, shape, size
 from sandbox.tests.bench.floor import rows
 from sandbox.tests.bench.measure import Row, Sample, middle, table
 from sandbox.tests.soak import checks
@@ -83,3 +85,14 @@ def test_the_floor_has_the_same_parents_providers_and_dependencies():
         ("network", False, None, None, ()),
         ("leaf", True, 1, 0, (0,)),
     ]
+
+
+def test_generated_definitions_are_as_large_and_as_deep_as_the_real_ones():
+    assert shape({"a": {"b": [1, 2]}, "c": "d"}) == Shape(values=6, objects=2, nested=6 + 4)
+    full = [definition("net.example.org", f"Istio{n:02d}", *kilobytes) for n, kilobytes in enumerate(ISTIO)]
+    bare = [slim(each) for each in full]
+    assert size(full) == pytest.approx(1000 * sum(described for described, _ in ISTIO), rel=0.1)
+    assert size(bare) == pytest.approx(1000 * sum(without for _, without in ISTIO), rel=0.1)
+    found = sum(map(shape, bare), start=Shape())
+    for field in ("values", "objects", "nested"):
+        assert getattr(found, field) == pytest.approx(getattr(ISTIO_SHAPE, field), rel=0.1), field
