@@ -66,7 +66,7 @@ class LanguageHost(LanguageServer):
     def RunPlugin(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         """A policy pack: its first line of output is its port."""
         pack = subprocess.Popen(
-            [sys.executable, "-u", "-m", "pulumi.policy", request.args[0], request.info.program_directory],
+            [sys.executable, "-u", "-m", "pulumi.policy", *request.args, request.info.program_directory],
             cwd=request.pwd or None,
             env=os.environ | dict(pair.split("=", 1) for pair in request.env),
             stdout=subprocess.PIPE,

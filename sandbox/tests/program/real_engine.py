@@ -7,7 +7,7 @@ outcome.ok, outcome.output, outcome.resources
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,20 @@ class Outcome:
 
 
 def engine_run(
-    folder: Path, program: str, verb: str, pack: Path | None = None, config: Mapping[str, Any] | None = None
+    folder: Path,
+    program: str,
+    verb: str,
+    pack: Path | None = None,
+    config: Mapping[str, Any] | None = None,
+    more: Sequence[str] = (),
 ) -> Outcome:
     """`verb`: preview, up or destroy. The stack lives in `folder` and survives between calls. `config`: the
-    pack's, by rule."""
+    pack's, by rule. `more`: flags of the CLI."""
     module, _, function = program.partition(":")
     text = f"from {module} import {function}\n{function}()\n"
     echo = "sandbox.tests.program.echo_provider"
     project = EngineProject(folder, text, {"aws": echo, "kubernetes": echo})
-    flags = [] if verb == "preview" else ["--yes", "--skip-preview"]
+    flags = [*more] if verb == "preview" else [*more, "--yes", "--skip-preview"]
     if pack:
         flags += ["--policy-pack", str(pack)]
     if config is not None:

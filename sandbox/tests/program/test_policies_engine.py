@@ -79,6 +79,13 @@ def test_violations_stop_the_preview_and_are_all_listed(tmp_path):
     assert engine_run(tmp_path, f"{HERE}:violating", "preview").ok
 
 
+def test_the_pack_starts_while_the_cli_logs_and_traces(tmp_path):
+    flags = ("--logtostderr", "--logflow", "-v=1", "--otel-traces", f"file://{tmp_path / 'trace.json'}")
+    preview = engine_run(tmp_path, f"{HERE}:compliant", "preview", PACK, more=flags)
+    assert preview.ok, preview.output
+    assert "kubepark@v1.0.0" in preview.output
+
+
 def test_one_preview_names_every_planted_violation_and_nothing_else(tmp_path):
     """One for each rule but that about waivers: resources, and what only the whole stack shows."""
     preview = engine_run(tmp_path, "sandbox.tests.program.planted:planted", "preview", PACK, CONFIG)
