@@ -17,7 +17,7 @@ _CONTROL_PLANE = "etcd, Kubernetes control plane"
 REAL = {
     "simulated": f"Pulumi engine, program and Kubernetes provider, kubeadm's phases, {_CONTROL_PLANE}",
     "real": "Pulumi engine, program and Kubernetes provider, user data as each node runs it, kubeadm, "
-    f"{_CONTROL_PLANE}, kubelets, containerd, runc, kube-proxy, CoreDNS",
+    f"{_CONTROL_PLANE}, kubelets, containerd, runc, kube-proxy, CoreDNS, Dex",
 }
 NODES = {
     "simulated": ["nodes (simulated with KWOK: containers do not run)"],
@@ -28,7 +28,7 @@ NODES = {
 }
 # What the sandbox's own manifest of Calico asks for is in no registry.
 IMAGES = {
-    "standins": "images of Dex, Calico's operator, the device plugin and CUDA",
+    "standins": "images of Calico's operator, the device plugin and CUDA",
     "upstream": f"the image of Calico's operator with the tag {OWN_TAG}",
 }
 PACKAGES = {

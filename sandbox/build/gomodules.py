@@ -101,6 +101,7 @@ MODULES: Mapping[str, ToolModule] = {
             "crictl", "sigs.k8s.io/cri-tools", ("sigs.k8s.io/cri-tools/pkg/version.Version",), seconds=25
         ),
         ToolModule("coredns", "github.com/coredns/coredns", seconds=45),
+        ToolModule("dex", "github.com/dexidp/dex", seconds=60),
         ToolModule("standins", None, seconds=5),
     )
 }
@@ -109,7 +110,7 @@ SANDBOX_MODULES = ("pulumi", "pulumi-kubernetes", "kubernetes", "etcd", "kwok")
 # What the engine needs, whatever the nodes are.
 ENGINE_MODULES = ("pulumi", "pulumi-kubernetes", "kubernetes", "etcd")
 # What real nodes need in addition.
-REAL_NODE_MODULES = ("containerd", "runc", "cni", "crictl", "coredns", "standins")
+REAL_NODE_MODULES = ("containerd", "runc", "cni", "crictl", "coredns", "dex", "standins")
 
 
 @dataclass(frozen=True)

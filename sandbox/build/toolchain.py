@@ -44,7 +44,7 @@ def ensure_programs(names: Collection[str], packages: Sequence[Sequence[str]] = 
     are sets of Debian packages that `sandbox.build.debian.unpacked` will be asked for: fetched meanwhile.
     """
     cache, given = cache_dir(), os.environ.get(OVERRIDE_VARIABLE)
-    items = [plan(MODULES[name]) for name in names]
+    items = [plan(MODULES[name]) for name in dict.fromkeys(names)]
     found: dict[str, Path] = {}
     if not given and "pulumi" in names and (own := path_pulumi()):
         found["pulumi"] = own

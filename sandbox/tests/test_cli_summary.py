@@ -76,6 +76,6 @@ def test_images_that_are_not_stand_ins_are_told_here_and_by_status(workspace, mo
     workspace.config.state_file.write_text(json.dumps({"nodes": "real", "images": "upstream"}))
     said = text(workspace, {})
     assert "Images          upstream, of their registries\n" in said
-    assert "images of Dex" not in said
+    assert "images of Calico's operator, the device" not in said
     monkeypatch.setattr(cli, "ROOT", workspace.config.root)
     assert "images: upstream" in cli.Sandbox("sandbox").described()

@@ -1,6 +1,6 @@
 """The images that the sandbox makes itself, and what each really is.
 
-Kubernetes' own images are packed from programs that were built from their projects' sources. The
+Kubernetes' own images and Dex are packed from programs that were built from their projects' sources. The
 others cannot be had without their registries; a program of ours stands in for each, under the name
 that the image's pod calls, unless `sandbox:images` leaves them to their registries. No image is known by
 two tags: a version that changes in the program has to change here as well.
@@ -21,6 +21,7 @@ from sandbox.processes import output
 
 KUBERNETES_REGISTRY = "registry.k8s.io"
 COREDNS = f"{KUBERNETES_REGISTRY}/coredns/coredns"
+DEX = "ghcr.io/dexidp/dex"
 OWN_REGISTRY = "kubepark.local"  # there is no such host
 OWN_TAG = "sandbox"  # no registry has an image with it
 
@@ -73,6 +74,7 @@ IMAGES: tuple[Image, ...] = (
     ),
     _kubernetes("etcd", "etcd", "/usr/local/bin/etcd"),
     _kubernetes("coredns/coredns", "coredns", "/coredns"),
+    Image(DEX, {"/usr/local/bin/dex": "dex"}, Start(("/usr/local/bin/dex",)), tag="v2.45.1"),
     Image(
         f"{KUBERNETES_REGISTRY}/pause",
         {"/pause": "pause"},
@@ -93,7 +95,6 @@ IMAGES: tuple[Image, ...] = (
         "NVIDIA's CUDA sample",
         _ALL_GPUS,
     ),
-    _stand_in("ghcr.io/dexidp/dex:v2.45.1", "dex", "/usr/local/bin/dex", "Dex"),
     _stand_in(
         f"quay.io/tigera/operator:{OWN_TAG}", "operator", "/usr/local/bin/operator", "Calico's operator"
     ),

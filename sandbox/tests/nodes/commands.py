@@ -24,14 +24,14 @@ def once(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[
 
 
 @contextmanager
-def running(*command: str | Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that is told to end when the block is left, and has to: well, and soon."""
+def running(*command: str | Path, code: int = 0, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that is told to end when the block is left, and has to: with this code, and soon."""
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, env={**os.environ, **variables}, **streams) as process:
         try:
             yield process
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=SECONDS) == 0, process.stdout.read()
+            assert process.wait(timeout=SECONDS) == code, process.stdout.read()
         finally:
             process.kill()
 

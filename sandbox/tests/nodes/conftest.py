@@ -11,5 +11,5 @@ from sandbox.build.toolchain import ensure_programs
 
 @pytest.fixture(scope="session")
 def programs() -> dict[str, Path]:
-    """Our own programs in images, by name."""
-    return ensure_programs(["standins"])
+    """Dex and our own programs in images, by name."""
+    return ensure_programs(["dex", "standins"])

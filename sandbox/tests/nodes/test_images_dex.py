@@ -1,41 +1,40 @@
-"""The stand-in for Dex, with the program's own configuration: as strict, and as healthy as its storage."""
+"""The real Dex with the program's own configuration: who gets in, and what it needs to start."""
 
 from __future__ import annotations
 
+import base64
 import shutil
-import urllib.error
-import urllib.request
 from dataclasses import replace
 
+import bcrypt
 import pytest
+import urllib3
 import yaml
 
 from components.incluster import dex_config
 from components.incluster.dex import plan_dex
 from config.model import Connector
+from config.people import user_id
 from sandbox.ports import free_port
+from sandbox.tests.dex_login import login
 from sandbox.tests.nodes.commands import once, root, running, until
 from sandbox.tests.program.apiserver import start_apiserver
+from sandbox.workspace import BCRYPT_COST
 from tests.unit.incluster_stack import person, settings
 
 pytestmark = pytest.mark.sandbox
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-PUBLIC = "https://kubeflow.acme.org/dex"
-CONNECTORS = (
-    Connector(type="github", id="gh", name="GitHub", config={"clientID": "a", "orgs": [{"name": "acme"}]}),
-    Connector(type="google", id="g", name="g", config={"clientID": "b", "hostedDomains": ["acme.org"]}),
-    Connector(
-        type="oidc", id="corp", name="corp", config={"clientID": "c", "issuer": "https://login.acme.org"}
-    ),
+# Of the three types of connectors the one that asks nobody when Dex starts.
+GITHUB = Connector(
+    type="github", id="gh", name="GitHub", config={"clientID": "a", "orgs": [{"name": "acme"}]}
 )
 STACK = settings(
     people=(replace(person("ana"), groups=("research",)), person("bob-lee")),
-    connectors=CONNECTORS,
-    connector_secrets={each.id: "planted" for each in CONNECTORS},
-    oidc_issuer=PUBLIC,
+    connectors=(GITHUB,),
+    connector_secrets={GITHUB.id: "planted"},
 )
+CLIENT = (STACK.oidc_client_id, STACK.oidc_client_secret)
+PASSWORDS = {"ana": "the password of ana", "bob-lee": "another password"}
+ENDED = 2  # its exit code after SIGTERM
 IN_CLUSTER = {"type": "kubernetes", "config": {"inCluster": True, "crdHandling": "check"}}
 
 
@@ -48,106 +47,95 @@ def apiserver(tmp_path_factory):
 @pytest.fixture
 def variables():
     """What the program's Secrets put into Dex's environment."""
-    hashes = STACK.password_hashes
+    salted = {
+        name: bcrypt.hashpw(each.encode(), bcrypt.gensalt(BCRYPT_COST)) for name, each in PASSWORDS.items()
+    }
     return {
-        dex_config.CLIENT_ID_VARIABLE: STACK.oidc_client_id,
-        dex_config.CLIENT_SECRET_VARIABLE: STACK.oidc_client_secret,
-        **{dex_config.password_variable(person.key): hashes[person.key] for person in STACK.people},
-        **{dex_config.connector_variable(name): secret for name, secret in STACK.connector_secrets.items()},
+        **dict(zip((dex_config.CLIENT_ID_VARIABLE, dex_config.CLIENT_SECRET_VARIABLE), CLIENT, strict=True)),
+        **{dex_config.password_variable(name): hashed.decode() for name, hashed in salted.items()},
+        dex_config.connector_variable(GITHUB.id): "planted",
     }
 
 
 @pytest.fixture
-def config(tmp_path):
-    """The program's own file, on loopback and with storage that needs no cluster; a function changes it."""
-    content = yaml.safe_load(dex_config.dex_config(STACK.people, STACK.connectors, PUBLIC))
-    content["storage"] = {"type": "memory"}
+def start(programs, tmp_path, variables):
+    """Dex with the program's own file, on loopback and with storage that needs no cluster: its command, and
+    where it listens. `changes`: of the file."""
 
-    def write(name="config", **changes):
-        content["web"]["http"] = f"127.0.0.1:{free_port()}"
-        content.update(changes)
-        path = tmp_path / f"{name}.yaml"
+    def command(**changes):
+        address = f"127.0.0.1:{free_port()}"
+        content = yaml.safe_load(
+            dex_config.dex_config(STACK.people, STACK.connectors, f"http://{address}/dex")
+        )
+        content |= {"storage": {"type": "memory"}, "web": {"http": address}, **changes}
+        path = tmp_path / f"{address}.yaml"
         path.write_text(yaml.safe_dump(content))
-        return path
+        return [programs["dex"], "serve", path], f"http://{address}/dex"
 
-    write.content = content
-    return write
+    return command
 
 
-def ask(url):
-    """Status and body; None when nobody listens."""
+def ask(url, method="GET"):
+    """Status, body and where it leads; None when nobody listens."""
     try:
-        with _direct.open(url, timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except urllib.error.URLError:
+        answer = urllib3.request(method, url, redirect=False, retries=False, timeout=10)
+    except urllib3.exceptions.HTTPError:
         return None
+    return answer.status, answer.data.decode(), answer.headers.get("Location", "")
 
 
-def test_dex_serves_what_its_probes_and_clients_ask_for(programs, config, variables):
-    telemetry = f"127.0.0.1:{free_port()}"
-    path = config(telemetry={"http": telemetry})
-    base = f"http://{config.content['web']['http']}/dex"
-    with running(programs["dex"], "serve", path, **variables):
-        until("dex listens", lambda: ask(f"{base}/healthz"))
-        assert ask(f"{base}/healthz") == (200, "Health check passed")
-        for check in ("live", "ready"):
-            assert ask(f"{base}/healthz/{check}")[0] == 404, "the real one has them on the other address only"
-        for check in ("", "/live", "/ready"):
-            assert ask(f"http://{telemetry}/healthz{check}")[0] == 200
+def healthy(base):
+    return (ask(f"{base}/healthz") or (0,))[0] == 200
+
+
+def test_people_get_in_with_their_own_password_and_with_no_other(start, variables):
+    command, base = start()
+    with running(*command, code=ENDED, **variables):
+        until("dex is healthy", lambda: healthy(base))
+        for each in STACK.people:
+            claims = login(base, CLIENT, each.email, PASSWORDS[each.key])
+            assert claims is not None
+            assert (claims["iss"], claims["aud"], claims["email"]) == (base, CLIENT[0], each.email)
+            assert (claims["name"], tuple(claims.get("groups", ()))) == (each.display_name, each.groups)
+            assert user_id(each.key).encode() in base64.b64decode(claims["sub"] + "==")
+        ana, bob = STACK.people
+        assert login(base, CLIENT, bob.email, PASSWORDS[ana.key]) is None
+        assert login(base, CLIENT, "carol@example.org", PASSWORDS[ana.key]) is None
+
+
+def test_dex_sends_people_to_a_connector_and_offers_no_grant_but_ours(start, variables):
+    command, base = start()
+    asked = f"client_id={CLIENT[0]}&redirect_uri=/oauth2/callback&response_type=code&scope=openid"
+    with running(*command, code=ENDED, **variables):
+        until("dex is healthy", lambda: healthy(base))
+        status, _, there = ask(f"{base}/auth/{GITHUB.id}?{asked}")
+        assert (status, there.partition("?")[0]) == (302, "https://github.com/login/oauth/authorize")
         document = yaml.safe_load(ask(f"{base}/.well-known/openid-configuration")[1])
-        assert document["issuer"] == PUBLIC
-        assert document["token_endpoint"] == f"{PUBLIC}/token"
         assert document["grant_types_supported"] == ["authorization_code", "refresh_token"]
-        assert yaml.safe_load(ask(f"{base}/keys")[1]) == {"keys": []}
-        assert ask(f"{base}/token") == (501, "stand-in for Dex: nobody can log in\n")
-        assert ask(f"{base}/nonsense")[0] == 404
+        assert "unsupported_grant_type" in ask(f"{base}/token?grant_type=password", "POST")[1]
+    command, base = start(issuer="http://elsewhere/dex")
+    with running(*command, code=ENDED, **variables):
+        until("dex is healthy", lambda: healthy(base))
+        assert ask(f"{base}/auth/{GITHUB.id}?{asked}")[0] == 500, "its callback is its issuer's"
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"frontend": {}}, "field frontend not found"),
-        ({"issuer": "dex"}, 'issuer "dex" is not a URL'),
-        ({"web": {}}, "no web.http address to listen on"),
-        ({"storage": {"type": "sqlite3"}}, 'storage "sqlite3" is not known to the stand-in'),
-        ({"enablePasswordDB": False}, "cannot specify static passwords without enabling password db"),
-        ({"staticClients": [{"id": "a", "name": "Kubeflow", "redirectURIs": ["/"]}]}, 'client "Kubeflow" has no secret'),
-        ({"storage": IN_CLUSTER}, "KUBERNETES_SERVICE_HOST"),
-        ({"storage": {"type": "memory", "config": {"crdHandling": "never"}}}, 'invalid crdHandling value "never"'),
-        ({"oauth2": {"grantTypes": ["magic"]}}, 'grant type "magic" is not known'),
-        ({"issuer": dex_config.ISSUER}, f'expected callback URL "{dex_config.ISSUER}/callback" did not match the URL in the config "{PUBLIC}/callback"'),
-        ({"connectors": [{"type": "saml", "id": "a", "name": "a", "config": {}}]}, 'unknown connector type "saml"'),
-        ({"connectors": [{"type": "oidc", "id": "a", "name": "a"}]}, 'no config field for connector "a"'),
-        ({"connectors": [{"type": "oidc", "id": "a", "config": {"issuers": ""}}]}, "field issuers not found"),
-    ],
-)  # fmt: skip
-def test_dex_refuses_a_configuration_that_dex_could_not_start_with(
-    programs, config, variables, changes, words
-):
-    variables["KUBERNETES_SERVICE_HOST"] = ""
-    answer = once(programs["dex"], "serve", config(**changes), **variables)
-    assert answer.returncode == 2
-    assert words in answer.stderr
-
-
-@pytest.mark.parametrize("value", ["", "$2a$10$short"])
-def test_dex_refuses_a_missing_or_malformed_hash(programs, config, variables, value):
+    ("value", "words"), [("", "no password hash provided"), ("$2a$10$short", "malformed bcrypt hash")]
+)
+def test_dex_refuses_a_missing_or_malformed_hash(start, variables, value, words):
     variables[dex_config.password_variable("ana")] = value
-    answer = once(programs["dex"], "serve", config(), **variables)
-    assert answer.returncode == 2
-    assert "malformed bcrypt hash of ana@example.org" in answer.stderr
-    assert "bob-lee" not in answer.stderr
+    answer = once(*start()[0], **variables)
+    assert answer.returncode != 0
+    assert words in answer.stderr
+    assert variables[dex_config.password_variable("bob-lee")] not in answer.stderr
 
 
 @root
 def test_two_of_dex_start_together_where_the_program_has_made_what_they_need(
-    programs, config, variables, apiserver, account
+    start, variables, apiserver, account
 ):
-    """Its definitions, and no right to make any; the storage is looked at from time to time."""
-    paths = [config(storage=IN_CLUSTER), config(storage=IN_CLUSTER, name="other")]
-    urls = [f"http://{yaml.safe_load(path.read_text())['web']['http']}/dex/healthz" for path in paths]
+    """Its definitions, and no right to make any. Who began to log in at one may go on at the other."""
+    started = [start(storage=IN_CLUSTER), start(storage=IN_CLUSTER)]
     planned = plan_dex(STACK)
     needed = [item for item in planned if item["kind"] not in ("Deployment", "Secret", "ConfigMap")]
     apiserver.kubectl("create", "namespace", "auth")
@@ -156,11 +144,11 @@ def test_two_of_dex_start_together_where_the_program_has_made_what_they_need(
         "KUBERNETES_SERVICE_HOST": "127.0.0.1",
         "KUBERNETES_SERVICE_PORT": str(apiserver.port),
         "KUBERNETES_POD_NAMESPACE": "auth",
-        "STANDIN_HEALTH_PERIOD": "200ms",
     }
-    commands = [[*account(), programs["dex"], "serve", path] for path in paths]
+    commands = [[*account(), *command] for command, _ in started]
     answer = once(*commands[0], **where)
-    assert (answer.returncode, "failed to list connectors" in answer.stderr) == (2, True)
+    assert answer.returncode != 0
+    assert "failed to list connectors" in answer.stderr
     applied = apiserver.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", manifests=needed)
     assert applied.returncode == 0, applied.stderr
     names = [item["metadata"]["name"] for item in needed if item["kind"] == "CustomResourceDefinition"]
@@ -169,16 +157,13 @@ def test_two_of_dex_start_together_where_the_program_has_made_what_they_need(
     # For a moment the server answers 429, which kubectl waits for and Dex does not.
     served = apiserver.kubectl("get", "connectors.dex.coreos.com,authrequests.dex.coreos.com", "-n", "auth")
     assert served.returncode == 0, served.stderr
-    with running(*commands[0], **where), running(*commands[1], **where):
-        for url in urls:
-            until("dex is healthy", lambda url=url: ask(url) == (200, "Health check passed"))
-        apiserver.kubectl("delete", "rolebinding", "dex", "-n", "auth")
-        for url in urls:
-            until("dex has looked", lambda url=url: ask(url) == (500, "Health check failed.\n"))
-        apiserver.kubectl("apply", "--server-side", "-f", "-", manifests=needed)
-        until("dex has looked again", lambda: ask(urls[0])[0] == 200)
-        apiserver.stop()
-        until("dex has seen its storage go", lambda: ask(urls[0])[0] == 500)
+    with running(*commands[0], code=ENDED, **where), running(*commands[1], code=ENDED, **where):
+        ana = STACK.people[0]
+        for _, base in started:
+            until("dex is healthy", lambda base=base: healthy(base))
+            assert login(base, CLIENT, ana.email, PASSWORDS[ana.key])
+        keys = [yaml.safe_load(ask(f"{base}/keys")[1])["keys"] for _, base in started]
+        assert keys[0] == keys[1] != []
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,10 +17,13 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
+from components.incluster.dex import CLIENT_SECRET
+from components.incluster.dex_config import CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE, NAMESPACE
 from sandbox.aws.statements import statements
 from sandbox.nodes.cloudinit import parse
 from sandbox.nodes.real.backend import prefix_of
 from sandbox.processes import runs
+from sandbox.tests.dex_login import login
 from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.program.permission_table import page, unused, used
 from sandbox.tests.stack import upkeep
@@ -51,7 +55,7 @@ def machines(project: Project) -> Machines:
 def test_up_ends_in_a_cluster_of_real_nodes_and_a_completed_job(empty: Project) -> None:
     said = empty.ok("up", timeout=UP_SECONDS)
     assert empty.verified in said
-    assert "containerd, runc, kube-proxy, CoreDNS" in said
+    assert "containerd, runc, kube-proxy, CoreDNS, Dex" in said
     assert "package mirrors (programs built from source)" in said
     found = nodes(empty)
     assert set(found) == set(ADDRESSES)
@@ -106,12 +110,46 @@ def test_pods_reach_services_by_name_on_other_nodes_and_can_be_looked_into(machi
         "exec", "probe", "--", "/bin/probe", "get", f"{issuer}/.well-known/openid-configuration"
     )
     assert json.loads(page)["issuer"] == issuer
-    assert "listening on 0.0.0.0:5556" in project.kubectl("logs", "-n", "auth", "-l", "app=dex")
+    assert 'msg="listening on" server=http address=0.0.0.0:5556' in project.kubectl(
+        "logs", "-n", "auth", "-l", "app=dex"
+    )
     with project.forwarded("service/dex", 5556, "-n", "auth") as port:
         url = f"http://127.0.0.1:{port}/dex/.well-known/openid-configuration"
         page = urlopen(url, timeout=10).read()
     assert json.loads(page)["issuer"] == issuer
     project.kubectl("delete", "pod", "probe", "--grace-period=1")
+
+
+def test_people_log_in_at_dex_with_the_password_that_they_have_and_while_they_are_there(
+    machines: Machines,
+) -> None:
+    project = machines.project
+    noted = [line.split() for line in (project.state / "passwords.txt").read_text().splitlines()]
+    passwords = {person: password for stack, person, password in noted if stack == project.stack}
+    assert set(passwords) == {"ana", "bo", "chris"}
+    assert logins(project, passwords) == {"ana", "bo", "chris"}
+    assert logins(project, dict.fromkeys(passwords, passwords["ana"])) == {"ana"}
+    project.ok("people", "suspend", "bo", "--yes", "--no-preview")
+    project.ok("people", "passwd", "chris", "--no-preview", given="another password\n")
+    project.ok("up", *QUICK)
+    assert logins(project, passwords) == {"ana"}
+    assert logins(project, dict.fromkeys(passwords, "another password")) == {"chris"}
+
+
+def logins(project: Project, passwords: Mapping[str, str]) -> set[str]:
+    """Whom Dex lets in with these, through its Service."""
+    data = project.get("secret", CLIENT_SECRET, "-n", NAMESPACE)["data"]
+    client, secret = (
+        base64.b64decode(data[each]).decode() for each in (CLIENT_ID_VARIABLE, CLIENT_SECRET_VARIABLE)
+    )
+    with project.forwarded("service/dex", 5556, "-n", NAMESPACE) as port:
+        base = f"http://127.0.0.1:{port}/dex"
+        found = {
+            each: login(base, (client, secret), f"{each}@example.org", password)
+            for each, password in passwords.items()
+        }
+    assert all(claims["email"] == f"{each}@example.org" for each, claims in found.items() if claims)
+    return {each for each, claims in found.items() if claims}
 
 
 def test_a_pod_with_an_image_of_another_registry_runs(machines: Machines, team_image: str) -> None:

@@ -3,7 +3,6 @@ module kubepark.local/tools/standins
 go 1.26.0
 
 tool (
-	kubepark.local/tools/standins/cmd/dex
 	kubepark.local/tools/standins/cmd/nvidia-container-runtime
 	kubepark.local/tools/standins/cmd/nvidia-device-plugin
 	kubepark.local/tools/standins/cmd/operator
@@ -14,7 +13,6 @@ tool (
 )
 
 require (
-	golang.org/x/crypto v0.59.0
 	google.golang.org/grpc v1.79.3
 	gopkg.in/yaml.v3 v3.0.1
 	k8s.io/kubelet v0.36.4
