@@ -35,7 +35,7 @@ def draw(found: Found) -> str:
     rows = [*status.pools.items()]
     below = TOP + ROW * (len(rows) + 1)
     words = [*_hour_words(status)]
-    height = below + ((_HEIGHT + 40 + 18 * len(words)) if words else 0)
+    height = below + ((_HEIGHT + 64 + 18 * len(words)) if words else 0)
     title = f"{found.stack}, {found.region}, {moment(found.now)}"
     said = [f"{name}: {_figures(cost)}" for name, cost in (*rows, ("all", status.sum))]
     described = " ".join([f"USD a month. {'; '.join(said)}.", *words])
@@ -95,5 +95,7 @@ def _days(status: Status, ground: int, words: Sequence[str]) -> Iterator[str]:
             yield f'<rect x="{x}" y="{ground - tall:.1f}" {size} class="hours"/>'
     yield f'<line x1="{LABEL}" y1="{ground}" x2="{LABEL + DAYS * _COLUMN}" y2="{ground}" class="ground"/>'
     yield f'<text x="{LABEL - 12}" y="{ground - 4}" class="left">GPU nodes ran</text>'
+    yield f'<text x="{LABEL}" y="{ground + 18}">{DAYS} days ago</text>'
+    yield f'<text x="{LABEL + DAYS * _COLUMN}" y="{ground + 18}" class="left">now</text>'
     for place, line in enumerate(words):
-        yield f'<text x="16" y="{ground + 24 + 18 * place}">{escape(line)}</text>'
+        yield f'<text x="16" y="{ground + 48 + 18 * place}">{escape(line)}</text>'
