@@ -16,7 +16,6 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from sandbox.build import download
-from sandbox.build.debian import unpacked, unpacked_folder
 from sandbox.build.gobuild import Commands, build
 from sandbox.build.gomodules import MODULES, TOOLS_DIR, Plan
 from sandbox.build.releases import RELEASES, Asset, assets, available
@@ -36,15 +35,14 @@ def programs(item: Plan, cache: Path) -> Path | None:
     return next((folder / "bin" for folder in folders if folder.exists()), None)
 
 
-def obtain(items: Sequence[Plan], packages: Sequence[Sequence[str]], cache: Path) -> None:
-    """Put the programs of every module, and the files of each set of Debian packages, into the cache.
+def obtain(items: Sequence[Plan], beside: Sequence[Callable[[], object]], cache: Path) -> None:
+    """Put the programs of every module into the cache, and do other work that there is meanwhile.
 
     Says first what it will do and how long that takes. Raises `SandboxError` for the first that cannot be
     had; the others are stopped, as by Ctrl-C, and what is whole stays.
     """
     missing = [item for item in items if programs(item, cache) is None]
-    fetched = [names for names in packages if not unpacked_folder(names, cache).exists()]
-    if not missing and not fetched:
+    if not missing and not beside:
         return
     offered = {item.module: found for item in missing if (found := _published(item))}
     silent = download.unreachable(asset for found in offered.values() for asset in found)
@@ -57,7 +55,8 @@ def obtain(items: Sequence[Plan], packages: Sequence[Sequence[str]], cache: Path
     _announce(missing, offered, silent, weights)
     try:
         with board("first run", sum(weights.values())), _Workers() as workers:
-            workers.beside(lambda: [unpacked(names, cache) for names in fetched])
+            for work in beside:
+                workers.beside(work)
             # The small first: the others' modules are downloaded meanwhile.
             for item in sorted(missing, key=lambda item: weights[item.module]):
                 if item.module in offered:

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from sandbox.build.gomodules import MODULES, SANDBOX_MODULES, Plan, plan
@@ -37,11 +37,11 @@ def ensure_tools(names: Collection[str] | None = None) -> Path:
     return _link_farm({"kubectl": _kubectl(), **found}, cache_dir())
 
 
-def ensure_programs(names: Collection[str], packages: Sequence[Sequence[str]] = ()) -> dict[str, Path]:
+def ensure_programs(names: Collection[str], beside: Sequence[Callable[[], object]] = ()) -> dict[str, Path]:
     """Each executable of the modules `names` by its name, as `ensure_tools` finds or obtains them.
 
-    For what must not go on PATH: a CNI plugin is called `bridge`, as a command of the system is. `packages`
-    are sets of Debian packages that `sandbox.build.debian.unpacked` will be asked for: fetched meanwhile.
+    For what must not go on PATH: a CNI plugin is called `bridge`, as a command of the system is. `beside`:
+    other work that is to be done, meanwhile.
     """
     cache, given = cache_dir(), os.environ.get(OVERRIDE_VARIABLE)
     items = [plan(MODULES[name]) for name in dict.fromkeys(names)]
@@ -49,7 +49,7 @@ def ensure_programs(names: Collection[str], packages: Sequence[Sequence[str]] = 
     if not given and "pulumi" in names and (own := path_pulumi()):
         found["pulumi"] = own
         items = [item for item in items if item.module != "pulumi"]
-    obtain([] if given else items, packages, cache)
+    obtain([] if given else items, beside, cache)
     for item in items:
         folder = _checked(Path(given), item) if given else programs(item, cache)
         assert folder is not None

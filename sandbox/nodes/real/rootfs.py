@@ -89,19 +89,23 @@ class Distribution:
 def ensure(cache: Path) -> RootFs:
     """The root file system: what is there, else Ubuntu's, else the host's. Raises `SandboxError`."""
     host = _of_host()
-    choices = [host] if host.name == _UBUNTU.name else [_UBUNTU, host]
     with exclusive(cache / "rootfs.lock"):
         for leftover in cache.glob(".rootfs-*"):  # of one that was killed; we hold the lock
             shutil.rmtree(leftover)
-        for made_of in choices:
-            if (target := _target(cache, made_of)).exists():
-                return RootFs(target)
-        if len(choices) > 1 and _answers():
+        if made := find(cache):
+            return made
+        if host.name != _UBUNTU.name and _answers():
             try:
                 return _make(_UBUNTU, cache)
             except SandboxError as error:  # it answers, and does not serve what is needed
                 note(f"the machines' root file system will be {host.name}'s, not Ubuntu's: {error}")
         return _make(host, cache)
+
+
+def find(cache: Path) -> RootFs | None:
+    """The root file system if there is one: Ubuntu's before the host's."""
+    targets = [_target(cache, made_of) for made_of in (_UBUNTU, _of_host())]
+    return next((RootFs(target) for target in targets if target.exists()), None)
 
 
 def _of_host() -> Distribution:

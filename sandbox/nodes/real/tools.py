@@ -7,11 +7,12 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from sandbox.build.debian import unpacked
+from sandbox.build.debian import unpacked, unpacked_folder
 from sandbox.build.gomodules import ENGINE_MODULES, MODULES, REAL_NODE_MODULES, plan
 from sandbox.build.images.catalogue import IMAGES, Catalogue, Kind, pack
 from sandbox.build.images.netfilter import PACKAGES
@@ -52,13 +53,21 @@ def ensure(images: Kind, packages: Kind) -> RealTools:
     """Obtain what is not there yet; progress goes to standard error. Raises `SandboxError`."""
     cache = cache_dir()
     pulled = Cache(cache / FOLDER, limit())
-    fetched = [PACKAGES] if shutil.which("nft") else [PACKAGES, _NFT]
-    programs = ensure_programs((*ENGINE_MODULES, *REAL_NODE_MODULES), fetched)
+    programs = ensure_programs((*ENGINE_MODULES, *REAL_NODE_MODULES), [*_beside(cache)])
     programs["kubectl"] = (Path(sys.prefix) / "bin" / "kubectl").resolve()
     binaries, root = _binaries(programs, cache), rootfs.ensure(cache)
     upstream = UPSTREAM_HOSTS if packages == "upstream" else ()
     mirrors = repository.ensure(made(binaries), root, cache, upstream)
     return RealTools(root, mirrors, binaries, nft(cache), pack(programs, cache, images), pulled)
+
+
+def _beside(cache: Path) -> Iterator[Callable[[], object]]:
+    """What is missing beside programs, and waits for none of them."""
+    for names in (PACKAGES,) if shutil.which("nft") else (PACKAGES, _NFT):
+        if not unpacked_folder(names, cache).exists():
+            yield partial(unpacked, names, cache)
+    if rootfs.find(cache) is None:
+        yield partial(rootfs.ensure, cache)
 
 
 def require_upstream(images: Kind, packages: Kind) -> None:

@@ -34,7 +34,7 @@ done
 """
 RUN = """
 import platform, sys
-from sandbox.build import obtain
+from sandbox.build import debian, obtain
 from sandbox.build.gomodules import MODULES, plan
 from sandbox.files import cache_dir
 platform.machine = lambda: "x86_64"
@@ -159,9 +159,9 @@ DPKG = """#!/bin/sh
 mkdir -p "$3/usr"; echo whole > "$3/usr/thing"
 """
 FETCH = """
-from sandbox.build import obtain
+from sandbox.build import debian, obtain
 from sandbox.files import cache_dir
-obtain.obtain([], [["thing"]], cache_dir())
+obtain.obtain([], [lambda: debian.unpacked(["thing"], cache_dir())], cache_dir())
 """
 PACK = """
 import sys
