@@ -75,6 +75,8 @@ def _daemon_set(config: str | None) -> Object:
     return _object(
         "apps/v1",
         "DaemonSet",
+        # Its end does not wait for its pods: one on a node that is parked would not end in ten minutes.
+        annotations={"pulumi.com/deletionPropagationPolicy": "background"},
         spec={
             "selector": {"matchLabels": dict(_LABELS)},
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},

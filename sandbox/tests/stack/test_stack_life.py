@@ -251,6 +251,7 @@ def test_a_removed_worker_an_absent_gpu_and_tags_touch_nothing_else_and_both_com
     project: Project,
 ) -> None:
     before, generation = ids(project, "worker03", "gpu01"), dex_generation(project)
+    project.ok("park", "gpu")  # the device plugin's pod stays there, on a machine that is off
     gone = sorted([*of_worker("worker03"), *GPU_ONLY])
     project.set("kubepark:workers", {"nodes": {"worker01": {}, "worker02": {}}})
     project.set("kubepark:gpu", {"power": "absent"})
