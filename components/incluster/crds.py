@@ -30,16 +30,18 @@ def is_complete(spec: Any) -> bool:
 
 
 def slim(definition: Object) -> Object:
-    """A complete CRD without the texts that `kubectl explain` shows; what the API server checks stays."""
+    """A complete CRD without the texts about its fields and columns; what the API server checks stays."""
     spec = definition["spec"]
     return {**definition, "spec": {**spec, "versions": [_slim_version(each) for each in spec["versions"]]}}
 
 
 def _slim_version(version: Mapping[str, Any]) -> Mapping[str, Any]:
-    schema = version.get("schema")
-    if not isinstance(schema, Mapping):
-        return version
-    return {**version, "schema": {key: _slim(value) for key, value in schema.items()}}
+    found = dict(version)
+    if isinstance(schema := version.get("schema"), Mapping):
+        found["schema"] = {key: _slim(value) for key, value in schema.items()}
+    if isinstance(columns := version.get("additionalPrinterColumns"), list):
+        found["additionalPrinterColumns"] = [_slim(each) for each in columns]
+    return found
 
 
 def _slim(schema: Any) -> Any:

@@ -114,8 +114,13 @@ def test_descriptions_go_and_everything_that_is_checked_stays() -> None:
         },
     }
     whole = definition("widgets", "example.org", "Widget", schema)
-    assert slim(whole) == definition("widgets", "example.org", "Widget", bare)
+    bare_definition = definition("widgets", "example.org", "Widget", bare)
+    assert slim(whole) == bare_definition
     assert slim(OTHERS) == OTHERS, "a version without a schema"
+    column = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+    for each, columns in ((whole, [{**column, **text}]), (bare_definition, [column])):
+        each["spec"]["versions"][0]["additionalPrinterColumns"] = columns
+    assert slim(whole) == bare_definition
     problems: list[str] = []
     assert normalise([whole], "upstream", problems) == (slim(whole),)
     assert problems == []
