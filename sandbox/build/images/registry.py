@@ -106,7 +106,7 @@ class Registry:
     def _pulled_blob(self, request: Request, name: str, digest: str) -> Response:
         try:
             if request.method == "HEAD":
-                return _content((), _BYTES, self.elsewhere.blob_size(name, digest), digest)
+                return _content(iter(()), _BYTES, self.elsewhere.blob_size(name, digest), digest)
             blob = self.elsewhere.blob(name, digest)
         except WebError as error:
             if error.status == 404:
@@ -132,7 +132,8 @@ def _route(request: Request) -> tuple[str, dict[str, str]]:
 
 
 def _content(body: Iterable[bytes], media_type: str, size: int | None, digest: str) -> Response:
-    """To HEAD it answers without the body, which is closed."""
+    """To HEAD it answers without the body, which is closed. `size` None: not known; a sequence as body would
+    have its length told."""
     response = _response(body, media_type)
     response.direct_passthrough = True
     if size is not None:

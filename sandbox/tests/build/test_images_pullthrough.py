@@ -193,6 +193,9 @@ def test_what_can_be_no_name_is_not_asked_for(client, upstream, host, path):
 
 def test_a_head_of_a_blob_says_its_size_and_fetches_nothing(client, cache, upstream, host):
     digest = upstream.put(APP, b"content", "application/octet-stream")
+    upstream.contents[APP, digest].length = None
+    assert "Content-Length" not in client.head(BLOB.format(digest, host)).headers, "its registry does not say"
+    upstream.contents[APP, digest].length = 7
     for _ in "before", "after it was pulled":
         head = client.head(BLOB.format(digest, host))
         assert (head.status_code, head.headers["Content-Length"], head.data) == (200, "7", b"")
