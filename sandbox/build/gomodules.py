@@ -101,6 +101,7 @@ MODULES: Mapping[str, ToolModule] = {
             "crictl", "sigs.k8s.io/cri-tools", ("sigs.k8s.io/cri-tools/pkg/version.Version",), seconds=25
         ),
         ToolModule("coredns", "github.com/coredns/coredns", seconds=45),
+        # The commit of its tag v2.45.1: a module path without /v2 has no such version.
         ToolModule("dex", "github.com/dexidp/dex", seconds=60),
         ToolModule("standins", None, seconds=5),
     )

@@ -134,7 +134,7 @@ def test_dex_refuses_a_missing_or_malformed_hash(start, variables, value, words)
 def test_two_of_dex_start_together_where_the_program_has_made_what_they_need(
     start, variables, apiserver, account
 ):
-    """Its definitions, and no right to make any. Who began to log in at one may go on at the other."""
+    """Its definitions, and no right to make any. Both sign with the same keys."""
     started = [start(storage=IN_CLUSTER), start(storage=IN_CLUSTER)]
     planned = plan_dex(STACK)
     needed = [item for item in planned if item["kind"] not in ("Deployment", "Secret", "ConfigMap")]
