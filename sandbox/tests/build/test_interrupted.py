@@ -86,8 +86,6 @@ def run(machine, code=RUN, *arguments):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A shell starts what it puts in the background with Ctrl-C ignored, and tests may be there.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
