@@ -25,14 +25,14 @@ def login(base: str, client: tuple[str, str], email: str, password: str) -> dict
     page, form = _follow(base, f"{base}/auth/local?{asked}")
     action = re.search(r'<form method="post" action="([^"]+)"', form)
     assert action, form
-    answer = _request("POST", urljoin(page, html.unescape(action[1])), {"login": email, "password": password})
+    answer = request("POST", urljoin(page, html.unescape(action[1])), {"login": email, "password": password})
     ended, page = _follow(base, answer.headers["Location"]) if answer.status == 303 else ("", _text(answer))
     if urlsplit(ended).path != CALLBACK:
         assert "Invalid Email Address and password" in page, page
         return None
     (code,) = parse_qs(urlsplit(ended).query)["code"]
     grant = {"grant_type": "authorization_code", "redirect_uri": CALLBACK, "code": code}
-    given = _request("POST", f"{base}/token", grant, urllib3.make_headers(basic_auth=":".join(client)))
+    given = request("POST", f"{base}/token", grant, urllib3.make_headers(basic_auth=":".join(client)))
     assert given.status == 200, _text(given)
     payload = json.loads(given.data)["id_token"].split(".")[1]
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -46,16 +46,17 @@ def _follow(base: str, location: str) -> tuple[str, str]:
         if parts.path == CALLBACK:
             return location, ""
         url = urljoin(base, f"{parts.path}?{parts.query}")
-        answer = _request("GET", url)
+        answer = request("GET", url)
         if not 300 <= answer.status < 400:
             return url, _text(answer)
         location = answer.headers["Location"]
     raise AssertionError(f"{location} is one redirect too many")
 
 
-def _request(
+def request(
     method: str, url: str, fields: dict[str, str] | None = None, headers: dict[str, str] | None = None
 ) -> urllib3.BaseHTTPResponse:
+    """One answer, a redirect as it is. Raises `urllib3.exceptions.HTTPError`."""
     body = {"body": urlencode(fields)} if fields else {}
     form = {"Content-Type": "application/x-www-form-urlencoded"} if fields else {}
     return urllib3.request(

@@ -34,7 +34,7 @@ done
 """
 RUN = """
 import platform, sys
-from sandbox.build import debian, obtain
+from sandbox.build import obtain
 from sandbox.build.gomodules import MODULES, plan
 from sandbox.files import cache_dir
 platform.machine = lambda: "x86_64"

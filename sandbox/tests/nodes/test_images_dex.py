@@ -16,7 +16,7 @@ from components.incluster.dex import plan_dex
 from config.model import Connector
 from config.people import user_id
 from sandbox.ports import free_port
-from sandbox.tests.dex_login import login
+from sandbox.tests.dex_login import login, request
 from sandbox.tests.nodes.commands import once, root, running, until
 from sandbox.tests.program.apiserver import start_apiserver
 from sandbox.workspace import BCRYPT_COST
@@ -34,7 +34,7 @@ STACK = settings(
 )
 CLIENT = (STACK.oidc_client_id, STACK.oidc_client_secret)
 PASSWORDS = {"ana": "the password of ana", "bob-lee": "another password"}
-ENDED = 2  # its exit code after SIGTERM
+ENDED = 2  # its exit code after each error, which SIGTERM is to it
 IN_CLUSTER = {"type": "kubernetes", "config": {"inCluster": True, "crdHandling": "check"}}
 
 
@@ -78,14 +78,19 @@ def start(programs, tmp_path, variables):
 def ask(url, method="GET"):
     """Status, body and where it leads; None when nobody listens."""
     try:
-        answer = urllib3.request(method, url, redirect=False, retries=False, timeout=10)
+        answer = request(method, url)
     except urllib3.exceptions.HTTPError:
         return None
     return answer.status, answer.data.decode(), answer.headers.get("Location", "")
 
 
 def healthy(base):
-    return (ask(f"{base}/healthz") or (0,))[0] == 200
+    return ask(f"{base}/healthz") == (200, "Health check passed", "")
+
+
+def failing(base):
+    status, page, _ = ask(f"{base}/healthz")
+    return status == 500 and "Health check failed." in page
 
 
 def test_people_get_in_with_their_own_password_and_with_no_other(start, variables):
@@ -101,6 +106,20 @@ def test_people_get_in_with_their_own_password_and_with_no_other(start, variable
         ana, bob = STACK.people
         assert login(base, CLIENT, bob.email, PASSWORDS[ana.key]) is None
         assert login(base, CLIENT, "carol@example.org", PASSWORDS[ana.key]) is None
+
+
+def test_dex_serves_what_its_probes_and_clients_ask_for(start, variables):
+    telemetry = f"127.0.0.1:{free_port()}"
+    command, base = start(telemetry={"http": telemetry})
+    with running(*command, code=ENDED, **variables):
+        until("dex is healthy", lambda: healthy(base))
+        for check in ("live", "ready"):
+            assert ask(f"{base}/healthz/{check}")[0] == 404, "they are on the other address only"
+        for check in ("", "/live", "/ready"):
+            assert ask(f"http://{telemetry}/healthz{check}")[0] == 200
+        document = yaml.safe_load(ask(f"{base}/.well-known/openid-configuration")[1])
+        assert (document["issuer"], document["token_endpoint"]) == (base, f"{base}/token")
+        assert ask(f"{base}/nonsense")[0] == 404
 
 
 def test_dex_sends_people_to_a_connector_and_offers_no_grant_but_ours(start, variables):
@@ -125,8 +144,9 @@ def test_dex_sends_people_to_a_connector_and_offers_no_grant_but_ours(start, var
 def test_dex_refuses_a_missing_or_malformed_hash(start, variables, value, words):
     variables[dex_config.password_variable("ana")] = value
     answer = once(*start()[0], **variables)
-    assert answer.returncode != 0
+    assert answer.returncode == ENDED
     assert words in answer.stderr
+    assert "bob-lee" not in answer.stderr
     assert variables[dex_config.password_variable("bob-lee")] not in answer.stderr
 
 
@@ -147,8 +167,7 @@ def test_two_of_dex_start_together_where_the_program_has_made_what_they_need(
     }
     commands = [[*account(), *command] for command, _ in started]
     answer = once(*commands[0], **where)
-    assert answer.returncode != 0
-    assert "failed to list connectors" in answer.stderr
+    assert (answer.returncode, "failed to list connectors" in answer.stderr) == (ENDED, True)
     applied = apiserver.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", manifests=needed)
     assert applied.returncode == 0, applied.stderr
     names = [item["metadata"]["name"] for item in needed if item["kind"] == "CustomResourceDefinition"]
@@ -164,6 +183,13 @@ def test_two_of_dex_start_together_where_the_program_has_made_what_they_need(
             assert login(base, CLIENT, ana.email, PASSWORDS[ana.key])
         keys = [yaml.safe_load(ask(f"{base}/keys")[1])["keys"] for _, base in started]
         assert keys[0] == keys[1] != []
+        apiserver.kubectl("delete", "rolebinding", "dex", "-n", "auth")
+        for _, base in started:  # it looks every 15 s
+            until("dex has looked", lambda base=base: failing(base), 40)
+        apiserver.kubectl("apply", "--server-side", "-f", "-", manifests=needed)
+        until("dex has looked again", lambda: healthy(started[0][1]), 40)
+        apiserver.stop()
+        until("dex has seen its storage go", lambda: failing(started[0][1]), 40)
 
 
 @pytest.fixture
