@@ -21,7 +21,6 @@ from sandbox.processes import output
 
 KUBERNETES_REGISTRY = "registry.k8s.io"
 COREDNS = f"{KUBERNETES_REGISTRY}/coredns/coredns"
-DEX = "ghcr.io/dexidp/dex"
 OWN_REGISTRY = "kubepark.local"  # there is no such host
 OWN_TAG = "sandbox"  # no registry has an image with it
 
@@ -74,7 +73,12 @@ IMAGES: tuple[Image, ...] = (
     ),
     _kubernetes("etcd", "etcd", "/usr/local/bin/etcd"),
     _kubernetes("coredns/coredns", "coredns", "/coredns"),
-    Image(DEX, {"/usr/local/bin/dex": "dex"}, Start(("/usr/local/bin/dex",)), tag="v2.45.1"),
+    Image(
+        "ghcr.io/dexidp/dex",
+        {"/usr/local/bin/dex": "dex"},
+        Start(("/usr/local/bin/dex",)),
+        tag="v2.45.1",
+    ),
     Image(
         f"{KUBERNETES_REGISTRY}/pause",
         {"/pause": "pause"},
