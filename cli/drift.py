@@ -19,9 +19,9 @@ from config import kubeconfig as operator
 
 DRIFT = 10  # exit code
 _GONE, _CHANGED = "delete", "update"
-# `refresh`: only outputs differ, which no settings say (a parked instance's state, say).
-_NOTHING = ("same", "read", "refresh")
+_NOTHING = ("same", "read")
 _INDEX = re.compile(r"\[\d+\]$")
+_HEAD = re.compile(r"[.\[]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def drift(stack: str, found: Refreshed) -> Drift:
     if errors := of_digest(found.digest).errors:
         raise CommandError("\n".join([f"stack {stack} cannot be compared:", *errors]))
     differences = []
-    for step in found.digest.get("steps") or []:
+    for step in found.digest["steps"]:
         if step["op"] in _NOTHING:
             continue
         if step["op"] not in (_GONE, _CHANGED):
@@ -107,11 +107,16 @@ def _reach(cli: Pulumi) -> None:
 
 def _difference(found: Mapping[str, Any]) -> Difference:
     old, new = (_state(found.get(name)) for name in ("oldState", "newState"))
+    # Not the version of a parameter that a node wrote, nor the address of an instance that was started again.
+    settable = {
+        name for state in ("oldState", "newState") for name in (found.get(state) or {}).get("inputs", ())
+    }
     paths = sorted({_INDEX.sub("", path) for path in found.get("detailedDiff") or {}})
     own = [
         path
         for path in paths
-        if not path.startswith("tagsAll") or path.replace("tagsAll", "tags", 1) not in paths
+        if _HEAD.split(path)[0] in settable
+        and (not path.startswith("tagsAll") or path.replace("tagsAll", "tags", 1) not in paths)
     ]
     kind = str((found.get("oldState") or {})["type"])
     step = Step(operation=found["op"], urn=str(found["urn"]), type=kind, old=old, new=new, changed=tuple(own))

@@ -17,7 +17,7 @@ from typing import Any
 from cli import private
 from cli.errors import CommandError
 from cli.pulumi import Pulumi
-from cli.review_preview import SECRET, of_digest, plain
+from cli.review_preview import SECRET, STREAMED, of_digest, of_events, plain
 from cli.urns import name_of, type_of
 from config import ROOT
 from config.kubeconfig import FOLDER
@@ -33,6 +33,8 @@ _OF_THE_STACK = (
     "PULUMI_OPTION_CONFIG_FILE",
     "PULUMI_STACK",
 )
+# Source: pulumi/pulumi-terraform-bridge, pkg/tfbridge/rawstate.go.
+_RAW_STATE = "__pulumi_raw_state_delta"
 _PARAMETER = "aws:ssm/parameter:Parameter"
 SECRET_PARAMETERS = "parameters that hold the cluster's secrets"
 IN_CLUSTER = "objects in the cluster"
@@ -42,7 +44,7 @@ SECRET_OBJECTS = "objects in the cluster that hold a secret"
 
 @dataclass(frozen=True, kw_only=True)
 class Refreshed:
-    """`digest`: what `pulumi refresh --preview-only --json` prints. `not_compared`: how many of what."""
+    """`digest`: see `digest_of`. `not_compared`: how many of what."""
 
     digest: Mapping[str, Any]
     compared: int
@@ -63,13 +65,13 @@ def refreshed(cli: Pulumi, *, in_cluster: bool) -> Refreshed:
     partly = [SECRET_VALUES for each in compared if _has_secret(each["inputs"])]
     with _copy(cli, {**document, "deployment": without_secrets(deployment)}) as copied:
         excluded = [word for urn in left_out for word in ("--exclude", urn)]
-        code, printed = copied.collect("refresh", "--preview-only", "--json", "--non-interactive", *excluded)
-    try:
-        digest = json.loads(printed)
-    except ValueError:
-        raise CommandError(f"`pulumi refresh` ended with code {code} and showed nothing: see above") from None
+        options = ("--preview-only", "--json", "--non-interactive", *excluded)
+        code, printed = copied.collect("refresh", *options, **STREAMED)
+    if not printed:
+        raise CommandError(f"`pulumi refresh` ended with code {code} and showed nothing: see above")
+    digest = digest_of(printed)
     if not of_digest(digest).errors:
-        read = {step["urn"] for step in digest.get("steps") or []}
+        read = {step["urn"] for step in digest["steps"]}
         unread = sorted(name_of(each["urn"]) for each in compared if each["urn"] not in read)
         if code != 0 or unread:
             raise CommandError(
@@ -83,13 +85,41 @@ def refreshed(cli: Pulumi, *, in_cluster: bool) -> Refreshed:
     )
 
 
+def digest_of(printed: str) -> dict[str, Any]:
+    """The events of a refresh in the form of `pulumi preview --json`, with what was found of each resource.
+
+    Of a refresh that form itself leaves out what a provider does not tell in detail (Pulumi's
+    pkg/backend/display/json.go): every change of a type with Terraform's plugin framework, as a rule's.
+    """
+    events = [json.loads(line) for line in printed.splitlines()]
+    found = [event["resOutputsEvent"]["metadata"] for event in events if "resOutputsEvent" in event]
+    steps = [
+        {
+            "op": each["op"],
+            "urn": each["urn"],
+            "oldState": plain(each.get("old")),
+            "newState": plain(each.get("new")),
+            "detailedDiff": each.get("detailedDiff") or dict.fromkeys(each.get("diffs") or ()),
+        }
+        for each in found
+    ]
+    return {**of_events(events).digest, "steps": steps}
+
+
 def without_secrets(deployment: Mapping[str, Any]) -> dict[str, Any]:
-    """The state with `SECRET` in place of what is encrypted, and without what a killed update left."""
-    return {
+    """The state with `SECRET` in place of what is encrypted, and without what a killed update left.
+
+    Nor with the provider's notes of how its own state differs from the outputs: parts of those are encrypted
+    as well, a provider that cannot read them refuses the resource, and one that has none does without.
+    """
+    kept = {
         key: plain(value)
         for key, value in deployment.items()
         if key not in ("secrets_providers", "pending_operations")
     }
+    for each in kept.get("resources") or ():
+        each.get("outputs", {}).pop(_RAW_STATE, None)
+    return kept
 
 
 def _left_out(resource: Resource, in_cluster: bool) -> str:

@@ -20,6 +20,8 @@ from typing import Any
 import boto3
 import yaml
 
+from cli.drift_run import digest_of
+from cli.review_preview import STREAMED
 from sandbox.ports import free_port
 from sandbox.tests.tools import tool
 
@@ -203,9 +205,9 @@ class Project:
         assert done.stdout, f"kubepark {' '.join(words)} exited {done.returncode}:\n{done.stderr}"
         return done.stdout
 
-    def _printed(self, command: list[str]) -> str:
+    def _printed(self, command: list[str], **env: str) -> str:
         """What a command that succeeds prints, without what it says on standard error."""
-        done = self._captured(command)
+        done = self._captured(command, **env)
         assert done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -224,13 +226,15 @@ class Project:
     def drift(self) -> dict[str, list[str]]:
         """What `refresh --preview-only` shows: resource name -> changed properties, or ["gone"]."""
         found: dict[str, list[str]] = {}
-        for step in self.json_of("refresh", "--preview-only", "--json")["steps"]:
-            if step["op"] in ("same", "refresh"):
-                continue
-            # A set is named by index, and which index changed says nothing.
-            paths = [re.sub(r"\[\d+\]$", "", path) for path in step.get("detailedDiff") or {}]
+        command = [str(self.root / "bin" / "kubepark"), "refresh", "--preview-only", "--json"]
+        for step in digest_of(self._printed(command, **STREAMED))["steps"]:
+            # A set is named by index, and which index changed says nothing; of outputs the program says nothing.
+            paths = {re.sub(r"\[\d+\]$", "", path) for path in step["detailedDiff"]}
+            given = (step["oldState"] or {}).get("inputs") or {}
+            paths = {path for path in paths if re.split(r"[.\[]", path)[0] in given}
             name = step["urn"].rpartition("::")[2]
-            found[name] = ["gone"] if step["op"] == "delete" else sorted(set(paths))
+            if step["op"] == "delete" or paths:
+                found[name] = ["gone"] if step["op"] == "delete" else sorted(paths)
         return found
 
     def steps(self) -> dict[str, list[str]]:
