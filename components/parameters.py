@@ -18,8 +18,9 @@ from config.naming import Naming
 
 # Whatever of a parameter changes, except its tags, the AWS provider puts the whole of it: with the value
 # in its state (the placeholder) over the live one, or with an empty one for `value_wo`. So all that is
-# given to a parameter that nodes write holds at its creation only.
-_CREATE_ONLY = ["value", "value_wo_version", "description", "type", "tier", "key_id"]
+# given to a parameter that nodes write holds at its creation only. Nor is its version looked at, an output
+# which the provider takes for changed once an update, of tags, has read the live value beside the given one.
+_CREATE_ONLY = ["value", "value_wo_version", "description", "type", "tier", "key_id", "version"]
 _HOSTS_CHUNK = 4000  # characters; the limit of a standard parameter is 4,096
 PENDING = "pending"
 

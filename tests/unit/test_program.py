@@ -156,7 +156,7 @@ def test_node_written_parameters_keep_their_values_and_have_constant_faces() -> 
     assert {item.name for item in written} >= {f"parameters-status-{node}" for node in NODES}
     for parameter in written:
         assert set(parameter.ignore_changes) == {
-            *("value", "valueWoVersion", "description", "type", "tier", "keyId")
+            *("value", "valueWoVersion", "description", "type", "tier", "keyId", "version")
         }
         assert parameter.inputs["tier"] == "Standard"
     secret = [item.inputs for item in written if item.inputs["type"] == "SecureString"]
