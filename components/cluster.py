@@ -259,7 +259,8 @@ class Cluster(pulumi.ComponentResource):
         try:
             found = await pulumi.runtime.invoke_async(f"aws:ssm/{function}:{function}", arguments, options)
         except Exception as error:  # noqa: BLE001 - the SDK raises bare Exception for a failed call
-            raise pulumi.RunError(str(error)) from None
+            one_line = " ".join(str(error).split())  # the provider's is a list
+            raise pulumi.RunError(one_line) from None
         return found or {}
 
 
