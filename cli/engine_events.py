@@ -68,4 +68,6 @@ def without_capacity(event: Event) -> tuple[str, str] | None:
     if said.get("severity") != "error" or not str(said.get("urn")).partition("::")[2]:
         return None
     urn, found = str(said["urn"]), _NO_CAPACITY.search(str(said.get("message")))
-    return (name_of(urn), " ".join(found[0].split())) if found and type_of(urn) == _INSTANCE else None
+    if found is None or type_of(urn) != _INSTANCE:
+        return None
+    return name_of(urn), " ".join(found[0].split()).removesuffix(".")

@@ -102,9 +102,9 @@ def diagnostic(message: str, urn: str = URN, severity: str = "error") -> dict[st
     [
         (
             diagnostic("creating EC2 Instance: api error InsufficientInstanceCapacity: We have none.\n\n"),
-            ("gpu01", "InsufficientInstanceCapacity: We have none."),
+            ("gpu01", "InsufficientInstanceCapacity: We have none"),
         ),
-        (diagnostic("api error Unsupported: not in this zone."), ("gpu01", "Unsupported: not in this zone.")),
+        (diagnostic("api error Unsupported: not in this zone."), ("gpu01", "Unsupported: not in this zone")),
         (diagnostic("api error UnsupportedOperation: no"), None),
         (diagnostic("api error VcpuLimitExceeded: 0"), None),
         (diagnostic(NONE_LEFT, severity="warning"), None),
