@@ -110,9 +110,16 @@ def plan(
             lines.append(f"{what}: its creation was interrupted before it existed; it will be created")
             continue
         adopted[urn] = free[0]
-        _adopt({**resource, "id": free[0], "outputs": {}}, by_urn.get(urn), resources)
+        _adopt({**resource, "id": free[0], "outputs": _as_made(resource)}, by_urn.get(urn), resources)
     result["resources"] = resources
     return result, adopted, unsettled, lines
+
+
+def _as_made(resource: Resource) -> Resource:
+    """What the AWS provider knows of a thing while it makes it. What it knows nothing of counts as imported,
+    and an instance's user data as text then, which the next update would take from it.
+    """
+    return dict(resource.get("inputs") or {}) if resource["type"].startswith("aws:") else {}
 
 
 def _replaces(present: Resource, pending: Resource) -> bool:

@@ -60,6 +60,17 @@ def test_what_exists_is_adopted_with_its_id():
     assert (unsettled, lines) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("kind", "known"), [("aws:ec2/vpc:Vpc", True), ("kubernetes:core/v1:ConfigMap", False)]
+)
+def test_the_aws_provider_reads_what_is_adopted_as_its_own_and_not_as_imported(kind: str, known: bool):
+    """Else it takes an instance's user data for text, and the next update takes it from the instance."""
+    wanted = {"userDataBase64": "H4sI"}
+    pending = vpc("a", type=kind, inputs=wanted, outputs={})
+    after, *_ = plan(deployment(pending=[creating(pending)]), Found(["vpc-1"]))
+    assert after["resources"][-1]["outputs"] == (wanted if known else {})
+
+
 def test_what_the_state_has_already_is_not_adopted_twice():
     before = deployment(vpc("b", id="vpc-1"), pending=[creating(vpc("a"))])
     after, adopted, _, lines = plan(before, Found(["vpc-1"]))
