@@ -150,7 +150,9 @@ class Pulumi:
                 text=True,
             )
         if done.returncode != 0:
-            raise CommandError(f"`pulumi {' '.join(arguments[:2])}` failed: {done.stderr.strip()}")
+            # What the engine has to say is there, under this heading.
+            said = done.stderr.strip() or done.stdout.partition("Diagnostics:\n")[2].strip()
+            raise CommandError(f"`pulumi {' '.join(arguments[:2])}` failed: {said}")
         return done.stdout
 
     def outputs(self) -> dict[str, Any]:
