@@ -6,7 +6,7 @@ POLICY_CONFIG ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 KUBEPARK := bin/kubepark
-TOOL_MODULES := pulumi pulumi-kubernetes kubernetes etcd kwok actionlint dex standins
+TOOL_MODULES := pulumi pulumi-kubernetes pulumi-aws kubernetes etcd kwok actionlint dex standins
 # Tests often wait for machines, so four keep two cores busy; those of one file share a cluster.
 PYTEST_FLAGS ?= -q -n 4 --dist loadfile --no-loadscope-reorder
 # Every program built, those of real nodes where they can run.

@@ -48,7 +48,7 @@ def main() -> None:
 def provider(settings: Settings) -> aws.Provider:
     """The one AWS provider: it refuses another account, and tags whatever it makes."""
     url = settings.aws.endpoint
-    everywhere = aws.ProviderEndpointArgs(ec2=url, iam=url, kms=url, s3=url, ssm=url, sts=url)
+    everywhere = aws.ProviderEndpointArgs(ec2=url, iam=url, kms=url, s3=url, s3control=url, ssm=url, sts=url)
     return aws.Provider(
         "aws",
         region=settings.aws.region,

@@ -83,7 +83,6 @@ class Sandbox:
         lines = [
             *(f"{name:<30} {f'pid {pid}' if pid else 'has died'}" for name, pid in cloud.processes.items()),
             f"emulator {self.workspace.config.aws.url}: {'answers' if cloud.epoch else 'does not answer'}",
-            f"provider aws: {cloud.aws_provider}",
             *([] if cloud.images == "standins" else [f"images: {cloud.images}"]),
             f"stack {self.workspace.stack}: {resources} resources in state",
             *([f"{pending} operations were interrupted: `make up` resolves them"] if pending else []),

@@ -47,7 +47,6 @@ class Status:
 
     processes: dict[str, int | None]
     epoch: str | None  # of the emulator's memory; None when it does not answer
-    aws_provider: str  # official or standin, as of the last `prepare`
     nodes: str  # real or simulated, as of the last `prepare`
     why_nodes: str  # why they are of that kind, "" when nothing stood in the way of real ones
     images: str  # standins or upstream, as of the last `prepare`
@@ -69,10 +68,9 @@ def prepare(config: SandboxConfig) -> None:
 
         real_tools.ensure(**contents)  # the engine's programs as well, all at the same time
     tools = ensure_tools(SANDBOX_MODULES if nodes == "simulated" else ENGINE_MODULES)
-    aws = plugins.aws_provider()
-    plugins.install(config, tools, aws)
+    plugins.install(config, tools)
     with supervisor(config).edit() as state:
-        state["aws_provider"], state["nodes"], state["why_nodes"] = aws, nodes, why
+        state["nodes"], state["why_nodes"] = nodes, why
         state.update(contents)
 
 
@@ -147,8 +145,7 @@ def stop(config: SandboxConfig) -> list[str]:
 
 def status(config: SandboxConfig) -> Status:
     processes = supervisor(config)
-    defaults = {"aws_provider": "standin", "nodes": "simulated", "why_nodes": ""}
-    defaults |= dict.fromkeys(choice.CONTENTS, "standins")
+    defaults = {"nodes": "simulated", "why_nodes": "", **dict.fromkeys(choice.CONTENTS, "standins")}
     state = processes.load()
     return Status(
         processes={name: processes.pid(name) for name in processes.records()},

@@ -1,60 +1,36 @@
 """What Pulumi's CLI finds in a sandbox: `.sandbox/bin`, first on PATH, and the plugin folder of its home.
 
-The Kubernetes provider is the official one, built like the other tools, in the place of the version that the
-SDK asks for. The AWS provider is ours, because no package registry has the official one;
-`KUBEPARK_PROVIDERS=official` leaves it to the CLI, which downloads it where it can.
+Both providers are built like the other tools, and in the place of the versions that the SDKs ask for.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 from sandbox.config import SandboxConfig
-from sandbox.errors import SandboxError
 from sandbox.files import atomic_write, link_or_copy
 
-VARIABLE = "KUBEPARK_PROVIDERS"
 LANGUAGE_HOST = "pulumi-language-python"
-KUBERNETES = "pulumi-resource-kubernetes"
-AWS = "pulumi-resource-aws"
-
-AwsProvider = Literal["official", "standin"]
+PROVIDERS = ("aws", "kubernetes")
 
 
-def aws_provider() -> AwsProvider:
-    """Which AWS provider is asked for. Raises `SandboxError` for an unknown one."""
-    match os.environ.get(VARIABLE, ""):
-        case "official":
-            return "official"
-        case "" | "standin":
-            return "standin"
-        case other:
-            raise SandboxError(f'{VARIABLE}="{other}": accepted: standin (the default) or official')
-
-
-def install(config: SandboxConfig, tools: Path, aws: AwsProvider) -> None:
+def install(config: SandboxConfig, tools: Path) -> None:
     """Make both folders hold what `tools` has, and nothing that an earlier run put there besides."""
     config.bin_dir.mkdir(parents=True, exist_ok=True)
     links = {tool.name: tool.resolve() for tool in tools.iterdir()}
-    provider, pulumi = links.pop(KUBERNETES), links.pop("pulumi")
+    providers = {name: links.pop(f"pulumi-resource-{name}") for name in PROVIDERS}
+    pulumi = links.pop("pulumi")
     for stale in config.bin_dir.iterdir():
         if stale.name not in {*links, "pulumi", LANGUAGE_HOST}:
             stale.unlink()
     for name, target in links.items():
         _link(config.bin_dir / name, target)
     install_cli(config.bin_dir, pulumi, config.root)
-    _link(_plugin(config, "kubernetes") / KUBERNETES, provider)
-    place = _plugin(config, "aws") / AWS
-    if aws == "standin":
-        _script(place, stand_in(config.root))
-    elif place.exists() and b"sandbox.aws.provider" in place.read_bytes()[:500]:
-        shutil.rmtree(place.parent)
+    for name, provider in providers.items():
+        _link(_plugin(config, name) / f"pulumi-resource-{name}", provider)
 
 
 def install_cli(folder: Path, pulumi: Path, root: Path) -> None:
@@ -69,11 +45,6 @@ def install_cli(folder: Path, pulumi: Path, root: Path) -> None:
         return
     executable.unlink(missing_ok=True)
     link_or_copy(pulumi, executable)
-
-
-def stand_in(root: Path) -> str:
-    """The script that runs our AWS provider, whatever folder and environment the CLI starts it in."""
-    return _python(root, "sandbox.aws.provider")
 
 
 def _python(root: Path, module: str) -> str:

@@ -15,8 +15,8 @@ from sandbox.workspace import Workspace
 GPU = "nvidia.com/gpu"
 _CONTROL_PLANE = "etcd, Kubernetes control plane"
 REAL = {
-    "simulated": f"Pulumi engine, program and Kubernetes provider, kubeadm's phases, {_CONTROL_PLANE}",
-    "real": "Pulumi engine, program and Kubernetes provider, user data as each node runs it, kubeadm, "
+    "simulated": f"Pulumi engine, program and providers, kubeadm's phases, {_CONTROL_PLANE}",
+    "real": "Pulumi engine, program and providers, user data as each node runs it, kubeadm, "
     f"{_CONTROL_PLANE}, kubelets, containerd, runc, kube-proxy, CoreDNS, Dex",
 }
 NODES = {
@@ -68,7 +68,7 @@ def summary(
         "Outdated nodes": ", ".join(outputs.get("outdated_nodes") or ()) or "none",
         "Kubeconfig": workspace.config.kubeconfig,
         "Passwords": workspace.passwords_file if workspace.passwords_file.exists() else "as configured",
-        "Real": REAL[status.nodes] + (", AWS provider" if status.aws_provider == "official" else ""),
+        "Real": REAL[status.nodes],
         "Images": None if status.images == "standins" else f"{status.images}, of their registries",
         "Packages": None if status.packages == "standins" else f"{status.packages}, of Kubernetes and Docker",
         "Stand-ins": ", ".join(stand_ins(status)),
@@ -80,9 +80,8 @@ def summary(
 
 def stand_ins(status: local_cloud.Status) -> list[str]:
     """What is not the real thing in this sandbox."""
-    provider = ["provider aws"] if status.aws_provider == "standin" else []
     contents = [IMAGES[status.images], PACKAGES[status.packages]] if status.nodes == "real" else []
-    return ["AWS (moto emulator)", *NODES[status.nodes], *contents, *_why(status), *provider]
+    return ["AWS (moto emulator)", *NODES[status.nodes], *contents, *_why(status)]
 
 
 def _why(status: local_cloud.Status) -> list[str]:

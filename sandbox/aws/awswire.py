@@ -12,43 +12,19 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
-
-from botocore.loaders import Loader
 
 # Authorization: AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/[^/]*/([^/]*)/([^/]*)/aws4_request")
-# S3's calls about buckets, by method and subresource. Source: botocore, data/s3/2006-03-01/service-2.json.
-_BUCKET_CALLS = {
-    ("PUT", ""): "CreateBucket",
-    ("HEAD", ""): "HeadBucket",
-    ("DELETE", ""): "DeleteBucket",
-    **{
-        (method, subresource): verb + name
-        for subresource, name in (
-            ("encryption", "BucketEncryption"),
-            ("policy", "BucketPolicy"),
-            ("publicAccessBlock", "PublicAccessBlock"),
-            ("tagging", "BucketTagging"),
-            ("versioning", "BucketVersioning"),
-        )
-        for method, verb in (("GET", "Get"), ("PUT", "Put"), ("DELETE", "Delete"))
-    },
-}
-# EventBridge Scheduler's calls by method and path, with the arguments that are in the path.
-_ARGUMENTS = {"Name": "(?P<Name>[^/]+)", "ResourceArn": "(?P<ResourceArn>.+)"}
-_SCHEDULER_CALLS = {
-    (call["http"]["method"], re.compile(call["http"]["requestUri"].format(**_ARGUMENTS))): name
-    for name, call in Loader().load_service_model("scheduler", "service-2")["operations"].items()
-}
-_SCHEDULER_QUERY = {"groupName": "GroupName"}  # what is written otherwise in the query string
+S3_CONTROL = "/v20180820/"  # the calls of S3 Control are signed as S3's
 
 
 @dataclass(frozen=True)
 class AwsRequest:
-    """One call. `params` is everything the body and the query string say, nothing left out."""
+    """One call. `params`: all that body and query string say; of S3 and the Scheduler what the API knows."""
 
     service: str
     action: str
@@ -84,38 +60,31 @@ def parse(environ: Mapping[str, Any], body: bytes) -> AwsRequest:
         action = target.rpartition(".")[2]
     elif isinstance(params, dict) and "Action" in params:
         action = str(params["Action"])
-    elif service == "scheduler" and (call := _scheduler_call(environ, params, body)):
+    elif service in ("s3", "scheduler") and (call := _rest_call(service, environ, body)):
         action, params = call
-    elif service == "s3" and (named := _bucket_call(environ, params)):
-        action, params = named, {"Bucket": environ["PATH_INFO"].strip("/"), **params}
     else:
         action = f"{environ.get('REQUEST_METHOD', '')} {environ.get('PATH_INFO', '')}"
     agent = environ.get("HTTP_USER_AGENT", "")
     return AwsRequest(service, action, region, key, agent, params, bool(target))
 
 
-def _bucket_call(environ: Mapping[str, Any], params: Mapping[str, Any]) -> str | None:
-    """What a request about a bucket is called; None for others, about objects or with further parameters."""
-    path, asked = environ.get("PATH_INFO", "").strip("/"), [name for name in params if name != "body"]
-    if not path or "/" in path or len(asked) > 1:
+def _rest_call(service: str, environ: Mapping[str, Any], body: bytes) -> tuple[str, dict[str, Any]] | None:
+    """The call that method and path name, with its arguments as the API's reference has them; None for calls
+    about objects, which nothing here makes, and what is no call."""
+    from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
+    from moto.core.request import Request
+    from moto.core.routing import NotFound, get_service_router
+
+    request = Request({**environ, "wsgi.input": BytesIO(body)})
+    try:
+        operation, found = get_service_router(service).match(request)
+        if "Key" in found or request.path.startswith(S3_CONTROL):
+            return None
+        parser = PROTOCOL_PARSERS[operation.service_model.metadata["protocol"]](operation)
+        said = {"values": request.args, "headers": request.headers, "body": body, "url_params": found}
+        return operation.name, dict(parser.parse(said))
+    except (NotFound, NotImplementedError, RequestParserError, AttributeError):  # the last: JSON, no object
         return None
-    return _BUCKET_CALLS.get((environ.get("REQUEST_METHOD", ""), "".join(asked)))
-
-
-def _scheduler_call(
-    environ: Mapping[str, Any], params: Mapping[str, Any], body: bytes
-) -> tuple[str, dict[str, Any]] | None:
-    """A call of EventBridge Scheduler with its arguments as the API's reference names them."""
-    path = unquote(environ.get("PATH_INFO", ""))
-    for (method, pattern), action in _SCHEDULER_CALLS.items():
-        found = pattern.fullmatch(path)
-        if found and method == environ.get("REQUEST_METHOD"):
-            query = {_SCHEDULER_QUERY.get(key, key): value for key, value in params.items() if key != "body"}
-            try:
-                return action, {**query, **json.loads(body or b"{}"), **found.groupdict()}
-            except ValueError:
-                return None
-    return None
 
 
 def _params(environ: Mapping[str, Any], body: bytes, is_json: bool) -> Any:
@@ -138,6 +107,10 @@ def render_error(request: AwsRequest, refusal: Refusal) -> tuple[str, bytes]:
         return "application/x-amz-json-1.1", json.dumps(answer).encode()
     error = f"<Error><Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message></Error>"
     if request.service == "s3":
-        return "application/xml", error.encode()
-    identity = f"<RequestID>{uuid.uuid4()}</RequestID>"
-    return "text/xml", f"<Response><Errors>{error}</Errors>{identity}</Response>".encode()
+        wrapped = f"<ErrorResponse>{error}</ErrorResponse>" if S3_CONTROL in request.action else error
+        return "application/xml", wrapped.encode()
+    if request.service == "ec2":
+        identity = f"<RequestID>{uuid.uuid4()}</RequestID>"
+        return "text/xml", f"<Response><Errors>{error}</Errors>{identity}</Response>".encode()
+    identity = f"<RequestId>{uuid.uuid4()}</RequestId>"
+    return "text/xml", f"<ErrorResponse>{error}{identity}</ErrorResponse>".encode()

@@ -91,7 +91,7 @@ class Recorder:
         }
         if status < 300 and request.action.startswith(MAKES):
             line["made"] = sorted(set(_IDS.findall(answer.decode())) - set(_IDS.findall(str(request.params))))
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
         self._file.flush()
 
 

@@ -47,7 +47,7 @@ def _trust_policy(aws: Stores, call: Arguments) -> None:
 def _bucket_policy(aws: Stores, call: Arguments) -> None:
     """Principals, and resources in that bucket."""
     code, own = "MalformedPolicy", f"arn:aws:s3:::{call['Bucket']}"
-    for statement in _statements(call.get("body", ""), code, "Action", "Principal", "Resource"):
+    for statement in _statements(call["Policy"], code, "Action", "Principal", "Resource"):
         for resource in _listed(statement.get("Resource")):
             if resource != own and not resource.startswith(f"{own}/"):
                 raise Refusal(code, "Policy has invalid resource")

@@ -19,6 +19,7 @@ class Stores:
     ec2 = property(lambda self: self._of("ec2"))
     iam = property(lambda self: get_backend("iam")[ACCOUNT_ID]["aws"])  # it has no regions
     kms = property(lambda self: self._of("kms"))
+    s3 = property(lambda self: get_backend("s3")[ACCOUNT_ID]["aws"])
     scheduler = property(lambda self: self._of("scheduler"))
     ssm = property(lambda self: self._of("ssm"))
 

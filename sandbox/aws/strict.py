@@ -18,7 +18,7 @@ from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.utils import get_service_model
 
 from sandbox.aws import answers, policy_documents, strict_ec2, strict_scheduler
-from sandbox.aws.awswire import AwsRequest, Refusal
+from sandbox.aws.awswire import S3_CONTROL, AwsRequest, Refusal
 from sandbox.aws.stores import Stores
 from sandbox.aws.strict_ec2 import Arguments, Check
 
@@ -46,6 +46,9 @@ def arguments_of(request: AwsRequest) -> Arguments:
 
 def refuse(request: AwsRequest) -> None:
     """Raises: Refusal with the error that AWS would give."""
+    if request.service == "s3" and S3_CONTROL in request.action:
+        # In a region without it, which the provider takes as a reason to ask for a bucket's tags by name.
+        raise Refusal("MethodNotAllowed", f"not emulated: {request.action}", 405)
     unknown = request.service == "scheduler" and " " in request.action
     if unknown or (request.service == "s3" and "Bucket" not in request.params):
         raise Refusal("NotImplemented", f"not emulated: {request.action}", 501)
@@ -56,18 +59,34 @@ def refuse(request: AwsRequest) -> None:
 
 
 def for_moto(request: AwsRequest, body: bytes) -> bytes:
-    """The body as moto wants it. It decodes the user data of ModifyInstanceAttribute twice."""
-    name = "UserData.Value"
-    if request.operation != "ec2:ModifyInstanceAttribute" or name not in request.params:
+    """The body as moto wants it. It decodes the user data of ModifyInstanceAttribute twice, and wants ports
+    of a rule for all protocols, which has none."""
+    if not isinstance(request.params, dict):
         return body
-    twice = base64.b64encode(request.params[name].encode()).decode()
-    return urlencode({**request.params, name: twice}).encode()
+    changes = {}
+    if request.operation == "ec2:ModifyInstanceAttribute" and (data := request.params.get("UserData.Value")):
+        changes["UserData.Value"] = base64.b64encode(data.encode()).decode()
+    if request.operation == "ec2:ModifySecurityGroupRules":
+        for name in [name for name, value in request.params.items() if name.endswith(".IpProtocol")]:
+            if request.params[name] == "-1":
+                changes |= dict.fromkeys(
+                    (name.replace("IpProtocol", f"{end}Port") for end in ("From", "To")), "-1"
+                )
+    return urlencode({**request.params, **changes}).encode() if changes else body
 
 
 def after(request: AwsRequest, answer: bytes) -> None:
     """Bring moto's state to where AWS's would be after a call that succeeded with `answer`."""
+    if request.operation == "s3:CreateBucket":
+        _tag_bucket(Stores(request.region), request.params)
     if effect := strict_ec2.EFFECTS.get(request.operation):
         effect(Stores(request.region), arguments_of(request), answers.parsed(request, answer))
+
+
+def _tag_bucket(aws: Stores, call: Arguments) -> None:
+    """Tags can be given at creation since August 2025, which moto does not read."""
+    if tags := call.get("CreateBucketConfiguration", {}).get("Tags"):
+        aws.s3.put_bucket_tagging(call["Bucket"], {each["Key"]: each["Value"] for each in tags})
 
 
 def _put_parameter(aws: Stores, call: Arguments) -> None:

@@ -41,7 +41,7 @@ Effect = Callable[[Stores, Arguments, Arguments], None]  # with the answer of th
 
 
 def _run_instances(aws: Stores, call: Arguments) -> None:
-    if forgotten := [name for name in _FORGOTTEN if call.get(name)]:
+    if forgotten := [name for name in _FORGOTTEN if _asks(call.get(name))]:
         raise Refusal("UnsupportedOperation", f"not emulated: {', '.join(forgotten)}")
     spot.require_options(call)
     _require_images(aws, call)
@@ -62,6 +62,11 @@ def _run_instances(aws: Stores, call: Arguments) -> None:
     _require_groups(aws, subnet, interface.get("Groups") or call.get("SecurityGroupIds"))
     for mapping in call.get("BlockDeviceMappings") or []:
         _require_size(aws, call["ImageId"], mapping)
+
+
+def _asks(options: Arguments | None) -> bool:
+    """Whether launch options are other than what every instance has; see `answers` for what that is."""
+    return any(value not in (False, "unlimited") for value in (options or {}).values())
 
 
 def _require_type(aws: Stores, name: str | None, zone: str | None) -> None:
@@ -139,9 +144,9 @@ def _terminate_instances(aws: Stores, call: Arguments) -> None:
     for instance in aws.ec2.get_multi_instances_by_id(call["InstanceIds"]):
         if instance.disable_api_termination:
             message = (
-                f"The instance '{instance.id}' may not be terminated. Modify its 'disableApiTermination' "
+                f"The instance '{instance.id}' may not be terminated. Modify its 'disableApiTermination'"
             )
-            raise Refusal("OperationNotPermitted", f"{message}instance attribute and try again.")
+            raise Refusal("OperationNotPermitted", f"{message} instance attribute and try again.")
 
 
 def _launched(aws: Stores, call: Arguments, answer: Arguments) -> None:
@@ -185,7 +190,9 @@ def _terminated(aws: Stores, call: Arguments, answer: Arguments) -> None:
 
 
 def _create_interface(aws: Stores, call: Arguments) -> None:
-    _require_address(aws, call["SubnetId"], call.get("PrivateIpAddress"))
+    listed = [each.get("PrivateIpAddress") for each in call.get("PrivateIpAddresses") or ()]
+    for address in (call.get("PrivateIpAddress"), *listed):
+        _require_address(aws, call["SubnetId"], address)
     _require_groups(aws, call["SubnetId"], call.get("Groups"))
 
 
@@ -258,6 +265,14 @@ def _modify_rules(aws: Stores, call: Arguments) -> None:
                 raise Refusal("InvalidPermission.Duplicate", f"the specified rule {wanted} already exists")
 
 
+def _revoke_rules(aws: Stores, call: Arguments) -> None:
+    for group in filter(None, [aws.ec2.get_security_group_by_name_or_id(call.get("GroupId"))]):
+        known = {rule.id for rule in (*group.ingress_rules, *group.egress_rules)}
+        for name in sorted(set(call.get("SecurityGroupRuleIds") or ()) - known):
+            message = f"The security group rule ID '{name}' does not exist"
+            raise Refusal("InvalidSecurityGroupRuleId.NotFound", message)
+
+
 def _identity(rule: Any) -> tuple[Any, ...]:
     ports = (-1, -1) if rule.ip_protocol == "-1" else (rule.from_port, rule.to_port)
     return (rule.ip_protocol, *ports, rule.cidr_ipv4, rule.source_group.get("GroupId"))
@@ -290,10 +305,8 @@ def _detach_gateway(aws: Stores, call: Arguments) -> None:
 def _associate_table(aws: Stores, call: Arguments) -> None:
     for table in aws.ec2.route_tables.values():
         if call.get("SubnetId") in table._associations.values():
-            message = (
-                f"the specified association for route table {table.id} conflicts with an existing association"
-            )
-            raise Refusal("Resource.AlreadyAssociated", message)
+            message = f"the specified association for route table {table.id} conflicts"
+            raise Refusal("Resource.AlreadyAssociated", f"{message} with an existing association")
 
 
 CHECKS: Mapping[str, Check] = {
@@ -311,6 +324,8 @@ CHECKS: Mapping[str, Check] = {
     "ec2:ModifySecurityGroupRules": _modify_rules,
     "ec2:ModifyVolume": _modify_volume,
     "ec2:ReplaceIamInstanceProfileAssociation": _change_profile,
+    "ec2:RevokeSecurityGroupEgress": _revoke_rules,
+    "ec2:RevokeSecurityGroupIngress": _revoke_rules,
     "ec2:RunInstances": _run_instances,
     "ec2:TerminateInstances": _terminate_instances,
 }

@@ -12,9 +12,10 @@ import json
 import re
 import zoneinfo
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
+from moto.core.utils import utcnow
 from moto.iam.exceptions import NotFoundException
 
 from sandbox.aws.awswire import Refusal
@@ -69,8 +70,7 @@ def _require_schedule(aws: Stores, call: Arguments) -> None:
     if call["FlexibleTimeWindow"] != {"Mode": "OFF"}:
         raise Refusal("NotImplemented", f"not emulated: the window {call['FlexibleTimeWindow']}", 501)
     start = call.get("StartDate")
-    oldest = datetime.now(UTC) - _OLDEST_START
-    if start and _CRON.fullmatch(expression) and datetime.fromtimestamp(start, UTC) < oldest:
+    if start and _CRON.fullmatch(expression) and start < utcnow() - _OLDEST_START:
         raise Refusal(_INVALID, "The StartDate you specify cannot be earlier than 5 minutes ago.")
     _require_target(aws, call["Target"])
 

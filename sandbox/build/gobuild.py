@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tempfile
 import threading
@@ -134,9 +135,11 @@ def _overlay(item: Plan, source: Path, download: Callable[[str], str]) -> dict[s
     folders = {module: Path(json.loads(download(module))["Dir"]) for module in modules}
     replace = {}
     for ours, (module, path) in item.overlay.items():
-        theirs = folders[module] / path
-        for file in sorted(theirs.glob("*.go")) if theirs.is_dir() else [theirs]:
-            own = source / ours / file.name if theirs.is_dir() else source / ours
-            if not own.exists():
+        theirs = folders[module] / path.removesuffix("/...").lstrip("/")
+        pattern = "**/*" if path.endswith("/...") else "*.go"
+        found = [file for file in theirs.glob(pattern) if file.is_file()] if theirs.is_dir() else [theirs]
+        for file in sorted(found):
+            own = source / ours / file.relative_to(theirs)
+            if not own.exists() and not re.search(item.without, file.as_posix()):
                 replace[str(own)] = str(file)
     return replace

@@ -26,8 +26,9 @@ class ToolModule:
     element to a better name. Programs are static and without cgo, unless `c_library` names the Debian
     package of a static C library that they link; `tags` are Go build tags. `overlay` lays files of other
     modules beside ours: path below our module to MODULE:PATH, a file, or a folder whose Go files are meant
-    where ours has none of that name. `seconds` is what building takes on two cores, after those before it
-    in `MODULES`, whose packages it shares.
+    where ours has none of that name (with /... all of its files, however deep), but none that `without`, a
+    regular expression, finds. `seconds` is what building takes on two cores, after those before it in
+    `MODULES`, whose packages it shares.
     """
 
     name: str
@@ -37,11 +38,13 @@ class ToolModule:
     tags: tuple[str, ...] = ()
     c_library: str | None = None
     overlay: Mapping[str, str] | None = None
+    without: str = r"_test\.go$"
     seconds: int = 60
 
 
 _PROVIDER = "github.com/pulumi/pulumi-kubernetes/provider/v4"
 _PROVIDERS_SDK = "github.com/pulumi/pulumi-kubernetes/sdk/v4"
+_TERRAFORM_AWS = "github.com/hashicorp/terraform-provider-aws"
 MODULES: Mapping[str, ToolModule] = {
     module.name: module
     for module in (
@@ -66,6 +69,19 @@ MODULES: Mapping[str, ToolModule] = {
                 for name in ("", "/utilities", "/helm/v4", "/yaml/v2")
             },
             seconds=100,
+        ),
+        ToolModule(
+            # All services' clients would take half an hour, so the lists of services are ours. The commit is
+            # the one that the proxy has, of June 2026, between v6.47 and v6.48.
+            "pulumi-aws",
+            _TERRAFORM_AWS,
+            overlay={
+                f"provider/{name}": f"{_TERRAFORM_AWS}:{name}/..."
+                for name in ("internal", "names", "version")
+            }
+            | {"smithy": "github.com/aws/smithy-go:/..."},
+            without=r"(_test|/sweep[^/]*)\.go$|/testdata/",  # sweepers need a test framework
+            seconds=180,
         ),
         ToolModule(
             "kubernetes",
@@ -107,9 +123,9 @@ MODULES: Mapping[str, ToolModule] = {
     )
 }
 # What `make up` needs; linters are built where the tests ask for them.
-SANDBOX_MODULES = ("pulumi", "pulumi-kubernetes", "kubernetes", "etcd", "kwok")
+SANDBOX_MODULES = ("pulumi", "pulumi-kubernetes", "pulumi-aws", "kubernetes", "etcd", "kwok")
 # What the engine needs, whatever the nodes are.
-ENGINE_MODULES = ("pulumi", "pulumi-kubernetes", "kubernetes", "etcd")
+ENGINE_MODULES = ("pulumi", "pulumi-kubernetes", "pulumi-aws", "kubernetes", "etcd")
 # What real nodes need in addition.
 REAL_NODE_MODULES = ("containerd", "runc", "cni", "crictl", "coredns", "dex", "standins")
 
@@ -125,6 +141,7 @@ class Plan:
     go: tuple[int, ...]  # the oldest Go that go.mod admits
     c_library: str | None
     overlay: Mapping[str, tuple[str, str]]  # path below our module -> MODULE@VERSION, path below it
+    without: str
     digest: str
 
     @property
@@ -148,7 +165,7 @@ def plan(module: ToolModule, tools_dir: Path = TOOLS_DIR) -> Plan:
     digest = hashlib.sha256(text.encode())
     digest.update((source / "go.sum").read_bytes())
     digest.update(repr((flags, sorted(packages.items()))).encode())
-    digest.update(repr(overlay).encode() if overlay else b"")
+    digest.update(repr((overlay, module.without)).encode() if overlay else b"")
     for file in sorted([*source.rglob("*.go"), *source.glob("*/go.mod")]):
         digest.update(file.relative_to(source).as_posix().encode() + b"\0" + file.read_bytes())
     go = re.search(r"^go (\d+(?:\.\d+)*)", text, re.MULTILINE)
@@ -161,6 +178,7 @@ def plan(module: ToolModule, tools_dir: Path = TOOLS_DIR) -> Plan:
         go=oldest,
         c_library=module.c_library,
         overlay=overlay,
+        without=module.without,
         digest=digest.hexdigest()[:12],
     )
 

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.config import ACCOUNT_ID, REFUSALS_PATH
-from sandbox.tests.aws.aws_standin import client, server
+from sandbox.tests.aws.aws_provider import client, server
 from sandbox.tests.aws.emulator_server import IMAGE, ROOT, Emulator, described, error_code
 
 

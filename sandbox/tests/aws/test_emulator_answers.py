@@ -18,7 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.config import ACCOUNT_ID
-from sandbox.tests.aws.aws_standin import ROOT_ONLY, TRUST, client, document, statement
+from sandbox.tests.aws.aws_provider import ROOT_ONLY, TRUST, client, document, statement
 from sandbox.tests.aws.emulator_server import IMAGE, REGION, described
 
 TAGS = [{"Key": "kubepark:cluster", "Value": "lab"}]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sandbox.config import REFUSALS_PATH
-from sandbox.tests.aws.aws_standin import client, server
+from sandbox.tests.aws.aws_provider import client, server
 from sandbox.tests.aws.emulator_server import error_code
 
 

@@ -1,16 +1,16 @@
-"""S3 in the emulator and in the provider: what a request is called, and what is refused."""
+"""Calls that method and path name, S3's and the Scheduler's, in the emulator: their names, and what is refused."""
 
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.aws.provider.api import SERVICES
-from sandbox.aws.provider.values import UNKNOWN, ProviderError
-from sandbox.tests.aws.aws_standin import Cloud, client, server, settings, unique
-from sandbox.tests.aws.standin_foundation import BUCKET, PROVIDER, SAMPLES, only_tls
+from sandbox.tests.aws.aws_provider import client, server, unique
+from sandbox.tests.aws.foundation_samples import only_tls
 
 
 def refused(call, **arguments):
@@ -46,45 +46,29 @@ def test_a_policy_is_about_its_own_bucket_and_says_who_may_what(bucket):
 
 def test_what_nothing_here_needs_is_refused(bucket):
     s3 = client("s3")
-    for call, arguments in ((s3.put_object, {"Key": "a", "Body": b"b"}), (s3.get_bucket_acl, {})):
-        code, message, status = refused(call, Bucket=bucket, **arguments)
+    for call, arguments in (
+        (s3.put_object, {"Bucket": bucket, "Key": "a", "Body": b"b"}),
+        (s3.list_buckets, {}),
+    ):
+        code, message, status = refused(call, **arguments)
         assert (code, status) == ("NotImplemented", 501)
         assert message.startswith("not emulated: ")
 
 
 @pytest.mark.parametrize(
-    ("typ", "inputs", "reason"),
+    ("service", "method", "path", "body"),
     [
-        (BUCKET, {}, "no automatic names"),
-        (BUCKET, {"bucket": "Upper_case"}, "'Upper_case' is not the name of a bucket"),
-        (BUCKET, {"bucket": "a..b"}, "is not the name of a bucket"),
-        (BUCKET, {"bucket": "a" * 64}, "is not the name of a bucket"),
-        (BUCKET, {"bucket": "state", "forceDestroy": True}, "not implemented"),
-        (BUCKET, {"bucket": "state", "acl": "private"}, "not implemented"),
-        ("aws:s3/bucketVersioning:BucketVersioning", {"bucket": "b"}, "missing required property"),
-        (
-            "aws:s3/bucketVersioning:BucketVersioning",
-            {"bucket": "b", "versioningConfiguration": {"status": "On"}},
-            "expected Enabled or Suspended, got On",
-        ),
-        ("aws:s3/bucketPolicy:BucketPolicy", {"bucket": "b", "policy": "{"}, "invalid JSON policy"),
-        (PROVIDER, {"url": "http://example.com", "clientIdLists": ["a"]}, "expected an https URL"),
+        ("scheduler", "GET", "/nothing/like/it", None),
+        ("scheduler", "POST", "/schedules/x", b"[]"),
+        ("s3", "PUT", "/bucket", b"<x"),
     ],
 )
-def test_the_provider_refuses_what_it_would_have_to_ignore(typ, inputs, reason):
-    assert any(reason in why for _, why in Cloud().check(typ, inputs))
-
-
-@pytest.mark.parametrize("typ", sorted(SAMPLES))
-def test_what_is_not_known_yet_passes(typ):
-    names = {name for name, _ in Cloud().check(typ, {"nothing": 1}) if name != "nothing"}
-    assert Cloud().check(typ, {**dict.fromkeys(names or {"bucket"}, UNKNOWN)}) == []
-
-
-def test_a_program_that_names_no_endpoint_for_s3_reaches_none():
-    cloud = Cloud()
-    cloud.backend.configure(settings(endpoints=[dict.fromkeys(SERVICES, server().url)]))
-    with pytest.raises(
-        ProviderError, match="no endpoint for s3: the stand-in provider never calls AWS itself"
-    ):
-        cloud.make(BUCKET, {"bucket": unique("none")})
+def test_what_is_no_call_is_refused(service, method, path, body):
+    signed = f"AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/{service}/aws4_request"
+    asked = urllib.request.Request(
+        server().url + path, data=body, headers={"Authorization": signed}, method=method
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(asked, timeout=10)
+    assert caught.value.code == 501
+    assert f"not emulated: {method} {path}" in caught.value.read().decode()

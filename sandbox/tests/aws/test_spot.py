@@ -15,7 +15,7 @@ from sandbox.aws import cloud
 from sandbox.aws.credentials import RoleKeys
 from sandbox.aws.metadata import MetadataService
 from sandbox.aws.serve import serve
-from sandbox.tests.aws.aws_standin import IMAGE, Cloud, World, client, server
+from sandbox.tests.aws.aws_provider import IMAGE, Cloud, World, client, server
 from sandbox.tests.aws.emulator_server import described, error_code
 from sandbox.tests.aws.gate_node import fetch
 from sandbox.tests.stack.injection import interrupted
@@ -49,7 +49,8 @@ def requests() -> dict[str, str]:
 def test_a_spot_instance_has_a_request_that_goes_with_it(lab: World) -> None:
     without = lab.launch(privateIp="10.20.0.21")
     made = lab.instance(privateIp="10.20.0.21", instanceMarketOptions=SPOT)
-    assert made.outputs["instanceMarketOptions"] == SPOT
+    options = made.outputs["instanceMarketOptions"]["spotOptions"]
+    assert {key: options[key] for key in PERSISTENT} == PERSISTENT
     assert (made.outputs["instanceLifecycle"], described(client("ec2"), made.id)["InstanceLifecycle"]) == (
         "spot",
         "spot",

@@ -110,7 +110,7 @@ def test_every_module_in_the_tree_is_known_and_builds_what_the_sandbox_runs():
     assert {folder.name for folder in TOOLS_DIR.iterdir()} == set(MODULES)
     names = {name for module in SANDBOX_MODULES for name in plan(MODULES[module]).packages}
     assert names == {
-        "pulumi", "pulumi-resource-kubernetes", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubeadm",
+        "pulumi", "pulumi-resource-aws", "pulumi-resource-kubernetes", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubeadm",
         "kubelet", "etcd", "kwok",
     }  # fmt: skip
 
@@ -124,6 +124,8 @@ def test_real_nodes_need_more_and_no_name_is_built_twice():
     }  # fmt: skip
     every = [name for module in MODULES.values() for name in plan(module).packages]
     assert len(every) == len(set(every))
+    ours = {folder.name for folder in TOOLS_DIR.glob("*/cmd/*")}
+    assert ours <= set(every), "and no source of ours is left that nothing is built of"
 
 
 def test_the_control_plane_is_what_the_program_installs():

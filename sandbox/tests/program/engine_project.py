@@ -23,13 +23,13 @@ PROJECT, STACK = "kubepark", "sandbox"
 
 
 class EngineProject:
-    """One stack with a backend in `folder`, where a later one finds it. `plugins`: provider -> its module."""
+    """One stack with a backend in `folder`, where a later one finds it. `plugins`: provider -> its module or program."""
 
     def __init__(
         self,
         folder: Path,
         program: str,
-        plugins: Mapping[str, str],
+        plugins: Mapping[str, str | Path],
         project: str = PROJECT,
         **variables: str,
     ) -> None:
@@ -44,7 +44,8 @@ class EngineProject:
         install_cli(binaries, tool("pulumi"), ROOT)
         for name, module in plugins.items():
             plugin = binaries / f"pulumi-resource-{name}"
-            plugin.write_text(f'#!/bin/sh\nexec "{sys.executable}" -u -m {module} "$@"\n')
+            command = str(module) if isinstance(module, Path) else f'{sys.executable}" -u -m "{module}'
+            plugin.write_text(f'#!/bin/sh\nexec "{command}" "$@"\n')
             plugin.chmod(0o755)
         (self.root / "Pulumi.yaml").write_text(f"name: {project}\nruntime: python\n")
         self.program = self.root / "__main__.py"

@@ -56,7 +56,7 @@ def operators(lines: Iterable[str]) -> Iterator[Line]:
 
 
 def _is_operators(line: Line) -> bool:
-    return line["userAgent"].startswith("Botocore/") or "kubepark-cli" in line["userAgent"]
+    return any(name in line["userAgent"] for name in ("terraform-provider-aws", "kubepark-cli"))
 
 
 class Replay:
@@ -242,7 +242,7 @@ class Replay:
         elif action == "AddRoleToInstanceProfile":
             self._roles[given["InstanceProfileName"]] = given["RoleName"]
         elif action == "PutParameter" and given.get("Type") == "SecureString":
-            self._secrets[given["Name"]] = given["KeyId"]
+            self._secrets.setdefault(given["Name"], given.get("KeyId", ""))  # an update names none
 
 
 def _call(action: str, resource: str, **context: str | None) -> Call:

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.tests.aws.emulator_server import ROOT, Emulator
 from sandbox.tests.engine_project import EngineProject
+from sandbox.tests.tools import tool
 
 FOLDER = ROOT / "foundation"
 PROGRAM = f"import runpy\nrunpy.run_path({str(FOLDER / '__main__.py')!r}, run_name='__main__')\n"
@@ -30,7 +31,9 @@ def emulator(tmp_path):
 def project(tmp_path: Path, emulator: Emulator) -> EngineProject:
     """The stack file of the sandbox, at this emulator."""
     keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
-    made = EngineProject(tmp_path, PROGRAM, {"aws": "sandbox.aws.provider"}, "kubepark-foundation", **keys)
+    made = EngineProject(
+        tmp_path, PROGRAM, {"aws": tool("pulumi-resource-aws")}, "kubepark-foundation", **keys
+    )
     kept = yaml.safe_load(made.stack_file.read_text(encoding="utf-8")) or {}
     stack = yaml.safe_load((FOLDER / "Pulumi.sandbox.yaml").read_text(encoding="utf-8"))
     stack["config"]["kubepark:aws"]["endpoint"] = emulator.url

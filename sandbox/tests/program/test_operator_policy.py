@@ -1,6 +1,6 @@
 """The policy of `kubepark permissions` against what deploying, changing and destroying the program asks of AWS.
 
-Every resource that the program registers is made, read, changed and deleted by the AWS provider's stand-in, and
+Every resource that the program registers is made, read, changed and deleted by the AWS provider, and
 what `kubepark` asks by itself is asked; the emulator's log is then replayed against the policy.
 """
 
@@ -33,9 +33,8 @@ from config.model import NodeSettings
 from config.naming import Naming
 from config.prices import load
 from config.versions import AMI_PARAMETERS
-from sandbox.aws.provider.api import SERVICES
-from sandbox.tests.aws import aws_standin as types
-from sandbox.tests.aws.aws_standin import ACCOUNT, Cloud, Resource, settings
+from sandbox.tests.aws import aws_provider as types
+from sandbox.tests.aws.aws_provider import ACCOUNT, SERVICES, Cloud, Resource, settings
 from sandbox.tests.aws.emulator_server import IMAGE, REGION, Emulator
 from sandbox.tests.program.operator_calls import TAG, judge, operators
 from tests.configuration import HOURS, configuration
@@ -43,15 +42,15 @@ from tests.program import run
 
 CLUSTER = "lab"  # of the configuration that tests run the program with
 USER = "kubepark"  # whom sessions of the emulator belong to
-_OFFICIAL = "the official provider calls it (JamesWoolfenden/pike), its stand-in does not"
+_PROFILE = "a node has lost its profile, or is to have none (service/ec2/ec2_instance.go)"
 _ANEW = "what it names was made anew, after somebody deleted it by hand"
 # Why an action is allowed that nothing here used.
 REASONS: dict[tuple[str, str], str] = {
     ("KeyUse", "kms:ReEncrypt*"): "EC2 may, for an encrypted root disk (EBS guide)",
     ("Make", "ec2:ReplaceRoute"): _ANEW,
     ("Make", "ec2:ReplaceRouteTableAssociation"): _ANEW,
-    ("Own", "ec2:AssociateIamInstanceProfile"): _OFFICIAL,
-    ("Own", "ec2:DisassociateIamInstanceProfile"): _OFFICIAL,
+    ("Own", "ec2:AssociateIamInstanceProfile"): _PROFILE,
+    ("Own", "ec2:DisassociateIamInstanceProfile"): _PROFILE,
     ("OwnSessions", "ssm:ResumeSession"): "session-manager-plugin, when its connection breaks",
     ("OwnSessions", "ssmmessages:OpenDataChannel"): "session-manager-plugin (Systems Manager guide)",
 }
@@ -61,9 +60,8 @@ class Deployment:
     """The AWS resources of the program in an emulator."""
 
     def __init__(self, emulator: Emulator) -> None:
-        self.cloud = Cloud()
-        endpoints = [dict.fromkeys((*SERVICES, "scheduler"), emulator.url)]
-        self.cloud.backend.configure(settings(endpoints=endpoints, defaultTags={"tags": {TAG: CLUSTER}}))
+        endpoints = [dict.fromkeys(SERVICES, emulator.url)]
+        self.cloud = Cloud(settings(endpoints=endpoints, defaultTags={"tags": {TAG: CLUSTER}}))
         self._ids: dict[str, str] = {}  # as the recording engine gave them out -> as AWS did
         self.made: list[Resource] = []
 
@@ -73,11 +71,9 @@ class Deployment:
                 made = self.cloud.make(item.type, self._real(copy.deepcopy(item.inputs)))
                 self._ids[item.id] = made.id
                 self.made.append(made)
-        for token, args in (
-            ("aws:ssm/getParametersByPath:getParametersByPath", {"path": f"/{CLUSTER}/status"}),
-            ("aws:ssm/getParameter:getParameter", {"name": f"/{CLUSTER}/kubeconfig", "withDecryption": True}),
-        ):
-            self.cloud.backend.invoke(token, args)
+        invoke = self.cloud.invoke
+        invoke("aws:ssm/getParametersByPath:getParametersByPath", path=f"/{CLUSTER}/status")
+        invoke("aws:ssm/getParameter:getParameter", name=f"/{CLUSTER}/kubeconfig", withDecryption=True)
 
     def spot(self) -> None:
         """One more GPU node, a Spot Instance, made and deleted."""
@@ -90,7 +86,7 @@ class Deployment:
 
     def change(self) -> None:
         for place, each in enumerate(self.made):
-            assert self.cloud.refresh(each) is not None
+            assert self.cloud.read(each) is not None
             tags = each.inputs.get("tags") or {}
             wanted = [{"tags": {**tags, "team": "ml"}}, {"tags": tags}] if "tagsAll" in each.outputs else []
             for change in [*wanted, *self._changes(each)]:

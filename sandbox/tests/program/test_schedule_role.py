@@ -12,8 +12,8 @@ from components.schedule import role_policy, trust_policy
 from config.naming import Naming
 from sandbox.aws.account import Account
 from sandbox.aws.cloud import Cloud as Seen
-from sandbox.tests.aws import aws_standin as types
-from sandbox.tests.aws.aws_standin import ACCOUNT, REGION, Cloud, Resource, World, client, server, unique
+from sandbox.tests.aws import aws_provider as types
+from sandbox.tests.aws.aws_provider import ACCOUNT, REGION, Cloud, Resource, World, client, server, unique
 from sandbox.tests.program.scheduler import NotDone, Scheduler
 from tests.userdata_sample import SETTINGS
 

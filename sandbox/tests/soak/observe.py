@@ -135,7 +135,4 @@ def all_processes(project: Project) -> list[psutil.Process]:
 
 def _is_of_engine(process: psutil.Process) -> bool:
     words = " ".join(cmdline(process))
-    return any(
-        part in words
-        for part in ("/pulumi", "pulumi ", "pulumi.policy", "language_host", "sandbox.aws.provider")
-    )
+    return any(part in words for part in ("/pulumi", "pulumi ", "pulumi.policy", "language_host"))

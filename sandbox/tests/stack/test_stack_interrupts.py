@@ -127,7 +127,7 @@ def orphans(project: Project) -> list[str]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             words = " ".join(process.cmdline())
-            of_engine = "sandbox.aws.provider" in words or "/pulumi" in words or "pulumi.policy" in words
+            of_engine = "/pulumi" in words or "pulumi.policy" in words
             if of_engine and str(project.root) in words + process.environ().get("PULUMI_HOME", ""):
                 found.append(words)
     return found

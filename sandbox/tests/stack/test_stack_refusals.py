@@ -152,12 +152,12 @@ def test_addresses_outside_this_machine_are_refused_before_anything_starts(proje
 
 def test_another_account_than_the_pinned_one_is_refused(project: Project) -> None:
     with project.changed("kubepark:aws.accountId", "999999999999"):
-        (line,) = refused(project)
+        *_, line = refused(project)
     assert line.endswith("AWS account ID not allowed: 123456789012")
     assert resources(project) == []
 
 
-# -- what the stand-in provider does not know --------------------------------------------------------
+# -- what the provider does not know -----------------------------------------------------------------
 
 STRANGE = """
 import pulumi
@@ -183,12 +183,12 @@ match config["case"]:
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("type", "unknown resource type aws:ec2/nothing:Nothing"),
+        ("type", "aws:ec2/nothing:Nothing"),
         ("property", "colour"),
-        ("function", "unknown function aws:ec2/getNothing:getNothing"),
+        ("function", "aws:ec2/getNothing:getNothing"),
     ],
 )
-def test_the_stand_in_refuses_what_it_does_not_know(project: Project, case: str, words: str) -> None:
+def test_what_is_not_known_is_refused(project: Project, case: str, words: str) -> None:
     program = project.root / "__main__.py"
     with project.edited(program, STRANGE), project.changed("kubepark:aws.case", case):
         requested = mutations(project)

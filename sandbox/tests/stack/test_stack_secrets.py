@@ -224,7 +224,7 @@ def test_the_processes_of_the_sandbox_were_sampled(watched: Watched) -> None:
         assert watched.arguments.of(watched.state) >= {*programs, "kwok"}
     else:  # inside their machines they have other paths
         assert [name for name in programs if name.encode() not in modules] == []
-    for module in (b"sandbox.nodes", b"sandbox.aws.emulator", b"sandbox.aws.provider"):
+    for module in (b"sandbox.nodes", b"sandbox.aws.emulator", b"pulumi-resource-aws"):
         assert module in modules
 
 

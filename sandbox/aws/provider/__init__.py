@@ -1,1 +1,0 @@
-"""The AWS stand-in: the provider's types over the AWS API of a local emulator."""

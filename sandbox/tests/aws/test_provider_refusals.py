@@ -1,0 +1,342 @@
+"""What AWS would refuse is refused: with AWS's code and message, and with nothing changed."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sandbox.tests.aws import aws_provider as aws
+from sandbox.tests.aws.aws_provider import (
+    ACCOUNT,
+    NO_IMAGE,
+    ROOT_ONLY,
+    TRUST,
+    Cloud,
+    ProviderError,
+    Resource,
+    World,
+    client,
+    document,
+    statement,
+    unique,
+)
+from sandbox.tests.aws.emulator_server import error_code, refusal
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Cloud:
+    return Cloud()
+
+
+@pytest.fixture
+def world(cloud: Cloud) -> World:
+    return World(cloud)
+
+
+Make = Callable[[World], dict[str, Any]]
+
+
+def interface(address: str) -> Make:
+    return lambda w: {"subnetId": w.subnet.id, "privateIps": [address]}
+
+
+def launch(**change: Any) -> Make:
+    return lambda w: w.launch(**change)
+
+
+def group_elsewhere(world: World) -> list[str]:
+    return [World(world.cloud).group().id]
+
+
+def of_another_network(world: World) -> dict[str, Any]:
+    return {"subnetId": world.subnet.id, "securityGroups": group_elsewhere(world)}
+
+
+def where_gpus_are_not(world: World) -> dict[str, Any]:
+    ec2 = client("ec2")
+    zones = {zone["ZoneName"] for zone in ec2.describe_availability_zones()["AvailabilityZones"]}
+    wanted = [{"Name": "instance-type", "Values": ["g4dn.xlarge"]}]
+    offers = ec2.describe_instance_type_offerings(LocationType="availability-zone", Filters=wanted)
+    zone = min(zones - {offer["Location"] for offer in offers["InstanceTypeOfferings"]})
+    subnet = {"vpcId": world.vpc.id, "cidrBlock": "10.20.8.0/22", "availabilityZone": zone}
+    there = world.cloud.make(aws.SUBNET, subnet).id
+    return world.launch(instanceType="g4dn.xlarge", subnetId=there, privateIp="10.20.8.9")
+
+
+def rule(**change: Any) -> Make:
+    tcp = {"ipProtocol": "tcp", "fromPort": 6443, "toPort": 6443, "cidrIpv4": "192.0.2.0/24"}
+    return lambda w: {"securityGroupId": w.group().id, **(change or tcp)}
+
+
+def of_itself(world: World) -> dict[str, Any]:
+    group = world.group().id
+    return {"securityGroupId": group, "ipProtocol": "-1", "referencedSecurityGroupId": group}
+
+
+def parameter(**change: Any) -> Make:
+    return lambda w: {"name": f"/{unique('c')}/x", "type": "String", "value": "v", **change}
+
+
+def under_a_deleted_key(world: World) -> dict[str, Any]:
+    key = world.key()
+    world.cloud.delete(key)
+    return parameter(type="SecureString", keyId=key.outputs["arn"])(world)
+
+
+def inline(policy: str) -> Make:
+    return lambda w: {"role": w.role().id, "name": "p", "policy": policy}
+
+
+def trust(policy: str) -> Make:
+    return lambda w: {"name": unique("r"), "assumeRolePolicy": policy}
+
+
+def subnet(**inputs: Any) -> Make:
+    return lambda w: {"vpcId": w.vpc.id, **inputs}
+
+
+def association(world: World) -> dict[str, Any]:
+    return {"routeTableId": world.table().id, "subnetId": world.subnet.id}
+
+
+def alias(world: World) -> dict[str, Any]:
+    return {"name": f"alias/{unique('a')}", "targetKeyId": world.key().id}
+
+
+def reservation(cidr: str) -> Make:
+    return lambda w: {"subnetId": w.subnet.id, "reservationType": "explicit", "cidrBlock": cidr}
+
+
+USER_DATA = base64.b64encode(bytes(16385)).decode()
+STARTED_TYPE = "InvalidParameterValue: Invalid value 't9.huge' for InstanceType."
+TAKEN: list[tuple[str, Make, str]] = [
+    (aws.RESERVATION, reservation("10.20.0.0/24"), "overlap"),
+    (aws.ASSOCIATION, association, "Resource.AlreadyAssociated"),
+    (aws.INTERFACE, interface("10.20.0.10"), "InvalidIPAddress.InUse: Address 10.20.0.10 is in"),
+    (aws.INSTANCE, launch(), "InvalidIPAddress.InUse: Address 10.20.0.11 is in use."),
+    (aws.INSTANCE, World.launch_on_interface, "InvalidNetworkInterface.InUse: .*eni-.* in use"),
+    (aws.GROUP, lambda w: {"vpcId": w.vpc.id, "name": unique("g")}, "InvalidGroup.Duplicate"),
+    (aws.INGRESS, rule(), "InvalidPermission.Duplicate"),
+    (aws.INGRESS, rule(ipProtocol="-1", cidrIpv4="192.0.2.0/24"), "InvalidPermission.Duplicate"),
+    (aws.INGRESS, of_itself, "InvalidPermission.Duplicate"),
+    (aws.ROLE, trust(TRUST), "EntityAlreadyExists"),
+    (aws.PROFILE, lambda w: {"name": unique("p")}, "EntityAlreadyExists"),
+    (aws.ALIAS, alias, "AlreadyExistsException"),
+    (aws.PARAMETER, parameter(), "ParameterAlreadyExists"),
+]
+REFUSED: list[tuple[str, Make, str]] = [
+    (aws.VPC, lambda w: {"cidrBlock": "10.0.0.0/8"}, "network Value with between 16 and 28 significant bits"),
+    (aws.SUBNET, subnet(cidrBlock="10.20.1.0/24"), "InvalidSubnet.Conflict"),
+    (aws.SUBNET, subnet(cidrBlock="10.99.0.0/24"), "InvalidSubnet.Range"),
+    (
+        aws.SUBNET,
+        subnet(cidrBlock="10.20.8.0/24", availabilityZone="us-east-1q"),
+        "availabilityZone is invalid",
+    ),
+    (aws.RESERVATION, reservation("10.99.0.0/24"), "should be within subnet"),
+    (aws.INTERFACE, interface("10.99.0.10"), "does not fall within the subnet"),
+    (aws.INTERFACE, interface("10.20.0.3"), "reserved address range"),
+    (aws.INTERFACE, interface("10.20.3.255"), "reserved address range"),
+    (aws.INTERFACE, of_another_network, "InvalidParameter: .* different networks"),
+    (aws.INSTANCE, launch(ami="ami-ubuntu"), 'InvalidAMIID.Malformed: Invalid id: "ami-ubuntu"'),
+    (aws.INSTANCE, launch(ami=NO_IMAGE), "couldn't find resource"),
+    (aws.INSTANCE, launch(instanceType="t9.huge"), STARTED_TYPE),
+    (aws.INSTANCE, where_gpus_are_not, "Unsupported: .*g4dn.xlarge.*us-east-1"),
+    (
+        aws.INSTANCE,
+        launch(userDataBase64=USER_DATA),
+        "InvalidParameterValue: User data is limited to 16384 bytes",
+    ),
+    (aws.INSTANCE, launch(vpcSecurityGroupIds=["sg-0123456789abcdef0"]), "InvalidGroup.NotFound"),
+    (aws.INSTANCE, lambda w: w.launch(vpcSecurityGroupIds=group_elsewhere(w)), "different networks"),
+    (
+        aws.INSTANCE,
+        launch(rootBlockDevice={"volumeSize": 4}),
+        "InvalidBlockDeviceMapping: .* smaller than snapshot",
+    ),
+    (aws.ROLE, trust(document({"Effect": "Allow", "Action": "sts:AssumeRole"})), "must contain principals"),
+    (aws.ROLE, trust(document(statement(Principal="*"))), "Has prohibited field Resource"),
+    (aws.ROLE_POLICY, inline(document({"Effect": "Allow", "Resource": "*"})), "must contain actions"),
+    (aws.ROLE_POLICY, inline(document({"Effect": "Allow", "Action": "ssm:*"})), "must contain resources"),
+    (aws.ROLE_POLICY, inline(document(statement(Principal="*"))), "should not specify a principal"),
+    (
+        aws.ROLE_POLICY,
+        inline(document(statement(Resource=["x" * 100] * 110))),
+        "Maximum policy size of 10240",
+    ),
+    (aws.ROLE_POLICY, inline('{"Version": "2020-01-01", "Statement": []}'), "valid version"),
+    (aws.PARAMETER, parameter(value="x" * 4097), "ValidationException: Standard tier .* maximum .* 4096"),
+    (aws.PARAMETER, parameter(value="x" * 8193, tier="Advanced"), "maximum parameter value of 8192"),
+    (aws.PARAMETER, parameter(value="{{ secret }}"), "Parameter value can't nest another parameter"),
+    (aws.PARAMETER, parameter(value=""), "length greater than or equal to 1"),
+    (aws.PARAMETER, parameter(name="a/b"), "must be a fully qualified name"),
+    (aws.PARAMETER, parameter(name="/aws/x"), "AccessDeniedException|can't be prefixed with"),
+    (aws.PARAMETER, parameter(name="/a" * 16), "HierarchyLevelLimitExceededException"),
+    (aws.PARAMETER, parameter(type="SecureString", keyId="alias/none"), "InvalidKeyId"),
+    (aws.PARAMETER, under_a_deleted_key, "InvalidKeyId: .* is not enabled"),
+]
+
+
+@pytest.mark.parametrize(("typ", "make", "message"), TAKEN)
+def test_what_there_is_already(cloud: Cloud, world: World, typ: str, make: Make, message: str):
+    inputs = make(world)
+    cloud.make(typ, inputs)
+    _is_refused(cloud, typ, inputs, message)
+
+
+@pytest.mark.parametrize(("typ", "make", "message"), REFUSED)
+def test_what_is_not_made(cloud: Cloud, world: World, typ: str, make: Make, message: str):
+    _is_refused(cloud, typ, make(world), message)
+
+
+def _is_refused(cloud: Cloud, typ: str, inputs: dict[str, Any], message: str) -> None:
+    before = _inventory()
+    with pytest.raises(ProviderError, match=message) as caught:
+        cloud.make(typ, inputs)
+    assert _inventory() == before
+    value = inputs.get("value")  # of a parameter: it may be a secret
+    assert not value or len(value) < 6 or value not in str(caught.value)
+
+
+def _inventory() -> dict[str, int]:
+    ec2, iam = client("ec2"), client("iam")
+    return {
+        "vpcs": len(ec2.describe_vpcs()["Vpcs"]),
+        "subnets": len(ec2.describe_subnets()["Subnets"]),
+        "interfaces": len(ec2.describe_network_interfaces()["NetworkInterfaces"]),
+        "instances": len(ec2.describe_instances()["Reservations"]),
+        "groups": len(ec2.describe_security_groups()["SecurityGroups"]),
+        "rules": len(ec2.describe_security_group_rules()["SecurityGroupRules"]),
+        "keys": len(client("kms").list_keys()["Keys"]),
+        "aliases": len(client("kms").list_aliases()["Aliases"]),
+        "parameters": len(client("ssm").describe_parameters()["Parameters"]),
+        "roles": len(iam.list_roles()["Roles"]),
+        "profiles": len(iam.list_instance_profiles()["InstanceProfiles"]),
+    }
+
+
+def test_a_network_has_one_gateway(cloud: Cloud, world: World):
+    world.gateway()
+    with pytest.raises(Exception, match="already has an internet gateway attached"):
+        cloud.make(aws.GATEWAY, {"vpcId": world.vpc.id})
+
+
+def test_the_largest_values_are_accepted(cloud: Cloud, world: World):
+    text = base64.b64encode(bytes(16384)).decode()
+    assert world.instance(userDataBase64=text).outputs["userDataBase64"] == text
+    for size, tier in ((4096, "Standard"), (8192, "Advanced")):
+        assert len(world.parameter(value="x" * size, tier=tier).outputs["value"]) == size
+
+
+NOBODY = {"AWS": f"arn:aws:iam::{ACCOUNT}:role/nobody"}
+ROOT = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+
+
+@pytest.mark.parametrize(
+    ("statements", "message"),
+    [
+        ([statement(Action="kms:*")], "Policy statement must contain principals"),
+        ([statement(Action="kms:*", Principal=NOBODY)], "invalid principals"),
+        ([statement(Action="kms:Decrypt", Principal=ROOT)], "will not allow you to update the key policy"),
+        ([statement(Effect="Permit", Principal="*")], "effect Allow or Deny"),
+        ([statement(Principals="*")], "Syntax errors in policy"),
+        ([], "Syntax errors in policy"),
+    ],
+)
+def test_key_policies(world: World, statements: list[dict[str, Any]], message: str):
+    """Asked without the provider, which tries again for minutes: a principal may have been made just now."""
+    kms, text = client("kms"), document(*statements)
+    changed = {"KeyId": world.key().id, "PolicyName": "default"}
+    for call, arguments in ((kms.create_key, {}), (kms.put_key_policy, changed)):
+        code, words = refusal(call, **arguments, Policy=text)
+        assert (code, message in words) == ("MalformedPolicyDocumentException", True), words
+
+
+def test_an_instance_profile_that_is_not_there(world: World):
+    """Without the provider as well."""
+    ec2, instance = client("ec2"), world.instance()
+    profile = {"IamInstanceProfile": {"Name": "nobody"}}
+    for call, arguments in (
+        (ec2.run_instances, {"ImageId": aws.IMAGE, "InstanceType": "t3.large", "MinCount": 1, "MaxCount": 1}),
+        (ec2.associate_iam_instance_profile, {"InstanceId": instance.id}),
+    ):
+        assert "Invalid IAM Instance Profile name" in refusal(call, **arguments, **profile)[1]
+
+
+def test_a_parameter_stays_in_its_tier(world: World):
+    name = world.parameter(tier="Advanced").id
+    asked = {"Name": name, "Value": "x", "Tier": "Standard", "Overwrite": True}
+    assert "You can't downgrade" in refusal(client("ssm").put_parameter, **asked)[1]
+
+
+def test_a_key_policy_may_name_a_role_that_exists(cloud: Cloud, world: World):
+    extra = statement(Action="kms:Decrypt", Principal={"AWS": world.role().outputs["arn"]})
+    key = cloud.make(aws.KEY, {"policy": document(*json.loads(ROOT_ONLY)["Statement"], extra)})
+    assert cloud.drift(key) == set()
+
+
+DISK = {"encrypted": True, "volumeType": "gp3", "volumeSize": 20}
+
+
+@pytest.mark.parametrize(
+    ("make", "change", "message"),
+    [
+        (World.instance, {"rootBlockDevice": DISK}, "New size cannot be smaller than existing size"),
+        (World.instance, {"instanceType": "t9.huge"}, STARTED_TYPE),
+        (World.role, {"assumeRolePolicy": document(statement(Principal="*"))}, "prohibited field Resource"),
+        (World.gateway, {"vpcId": "vpc-0123456789abcdef0"}, "InvalidVpcID.NotFound"),
+    ],
+)
+def test_what_is_not_changed(
+    cloud: Cloud, world: World, make: Callable[[World], Resource], change: dict[str, Any], message: str
+):
+    with pytest.raises(ProviderError, match=message):
+        cloud.change(make(world), **change)
+
+
+def test_a_rule_does_not_become_another(cloud: Cloud, world: World):
+    inputs = rule()(world)
+    cloud.make(aws.INGRESS, inputs)
+    other = cloud.make(aws.INGRESS, {**inputs, "toPort": 6444})
+    with pytest.raises(ProviderError, match=r"InvalidPermission\.Duplicate"):
+        cloud.change(other, toPort=6443)
+
+
+def test_things_in_use_are_not_deleted(cloud: Cloud, world: World):
+    """Asked without the provider, which would try again for twenty minutes."""
+    ec2, iam = client("ec2"), client("iam")
+    group, other = world.group(), world.group()
+    of_another = {"securityGroupId": other.id, "ipProtocol": "-1", "referencedSecurityGroupId": group.id}
+    cloud.make(aws.INGRESS, of_another)
+    held = world.interface(securityGroups=[other.id])
+    gateway, address = world.gateway(), world.address()
+    cloud.change(address, networkInterface=held.id)
+    role = world.role()
+    cloud.make(aws.ROLE_POLICY, inline(document(statement(Action="ssm:*")))(world) | {"role": role.id})
+    launched = World(cloud).launch_on_interface()
+    cloud.make(aws.INSTANCE, launched)
+    with_gateway, with_group = World(cloud), World(cloud)
+    with_gateway.gateway(), with_group.group()
+    for each in (with_gateway, with_group):
+        cloud.delete(each.subnet)
+    nic = launched["primaryNetworkInterface"]["networkInterfaceId"]
+    rows: list[tuple[Any, dict[str, str], str]] = [
+        (ec2.delete_vpc, {"VpcId": world.vpc.id}, "DependencyViolation"),
+        (ec2.delete_vpc, {"VpcId": with_gateway.vpc.id}, "DependencyViolation"),
+        (ec2.delete_vpc, {"VpcId": with_group.vpc.id}, "DependencyViolation"),
+        (ec2.delete_subnet, {"SubnetId": world.subnet.id}, "DependencyViolation"),
+        (ec2.delete_security_group, {"GroupId": group.id}, "DependencyViolation"),
+        (ec2.delete_security_group, {"GroupId": other.id}, "DependencyViolation"),
+        (
+            ec2.detach_internet_gateway,
+            {"InternetGatewayId": gateway.id, "VpcId": world.vpc.id},
+            "DependencyViolation",
+        ),
+        (iam.delete_role, {"RoleName": role.id}, "DeleteConflict"),
+        (ec2.delete_network_interface, {"NetworkInterfaceId": nic}, "InvalidParameterValue"),
+    ]
+    assert [error_code(call, **arguments) for call, arguments, _ in rows] == [code for *_, code in rows]
