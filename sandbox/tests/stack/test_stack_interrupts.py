@@ -157,6 +157,7 @@ def test_an_up_that_is_cancelled_and_killed_again_and_again_ends_in_exactly_one_
     kill_while_creating(project, "kubernetes:apps/v1:Deployment")
     output = project.ok("up", *QUICK, timeout=400)
     assert "Traceback" not in output
+    assert requests(project, "ModifyInstanceAttribute") == 0, "user data of what was adopted stays as it is"
     assert len(project.aws("ec2").describe_addresses()["Addresses"]) == 1
     for node in ("master1", "worker01", "worker02", "worker03", "gpu01"):
         project.instance(node)  # fails unless there is exactly one
