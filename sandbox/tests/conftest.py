@@ -7,9 +7,12 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from sandbox.build.toolchain import ensure_programs
 
 # Whole files go to one worker (they share a cluster), so the longest must not come last.
 _LONGEST_FIRST = (
@@ -62,3 +65,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for kind, count in sorted(counts.items()):
             terminalreporter.write_line(f"{count:>5}  {kind}")
         terminalreporter.write_line(f"{counts.total():>5}  together")
+
+
+@pytest.fixture(scope="session")
+def programs() -> dict[str, Path]:
+    """Dex and our own programs in images, by name."""
+    return ensure_programs(["dex", "standins"])

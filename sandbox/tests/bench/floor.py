@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.tests.engine_project import EngineProject
+from sandbox.tests.program.engine_project import EngineProject
 
 ROWS = "rows.json"
 _STACK_TYPE = "pulumi:pulumi:Stack"

@@ -18,7 +18,7 @@ from typing import Any
 from sandbox.plugins import install_cli
 from sandbox.tests.tools import tool
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROJECT, STACK = "kubepark", "sandbox"
 
 

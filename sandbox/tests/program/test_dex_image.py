@@ -16,9 +16,9 @@ from components.incluster.dex import plan_dex
 from config.model import Connector
 from config.people import user_id
 from sandbox.ports import free_port
-from sandbox.tests.dex_login import login, request
 from sandbox.tests.nodes.commands import once, root, running, until
 from sandbox.tests.program.apiserver import start_apiserver
+from sandbox.tests.program.dex_login import login, request
 from sandbox.workspace import BCRYPT_COST
 from tests.unit.incluster_stack import person, settings
 

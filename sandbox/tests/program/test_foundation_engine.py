@@ -10,7 +10,7 @@ import yaml
 from botocore.exceptions import ClientError
 
 from sandbox.tests.aws.emulator_server import ROOT, Emulator
-from sandbox.tests.engine_project import EngineProject
+from sandbox.tests.program.engine_project import EngineProject
 from sandbox.tests.tools import tool
 
 FOLDER = ROOT / "foundation"

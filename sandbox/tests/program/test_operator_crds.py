@@ -7,9 +7,9 @@ import pytest
 from sandbox.nodes.api import STRATEGIC
 from sandbox.nodes.kubelet import INSTALLATION, OPERATOR, running_operator
 from sandbox.nodes.simulated.operator import make_crds
-from sandbox.tests.engine_project import EngineProject
 from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.program.apiserver import start_apiserver
+from sandbox.tests.program.engine_project import EngineProject
 from sandbox.tests.tools import tool
 
 pytestmark = pytest.mark.sandbox

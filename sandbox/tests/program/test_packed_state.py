@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.pulumi import Pulumi
-from sandbox.tests.engine_project import STACK, EngineProject
+from sandbox.tests.program.engine_project import STACK, EngineProject
 
 pytestmark = pytest.mark.sandbox
 PROGRAM = "import pulumi; pulumi.export('text', '{}' * 5000)"

@@ -16,7 +16,7 @@ import pytest
 
 from cli.pulumi import Pulumi
 from cli.recovery import resolve_pending
-from sandbox.tests.engine_project import ROOT, STACK, EngineProject
+from sandbox.tests.program.engine_project import ROOT, STACK, EngineProject
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
@@ -45,7 +45,7 @@ class Project(EngineProject):
     def __init__(self, folder: Path) -> None:
         self.cloud = folder / "cloud"
         self.cloud.mkdir()
-        provider = "sandbox.tests.tiny_provider"
+        provider = "sandbox.tests.program.tiny_provider"
         plugins = {"tiny": provider, "kubernetes": provider}
         super().__init__(folder, PROGRAM, plugins, TINY_CLOUD=str(self.cloud))
 

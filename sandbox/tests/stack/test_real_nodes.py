@@ -23,8 +23,8 @@ from sandbox.aws.statements import statements
 from sandbox.nodes.cloudinit import parse
 from sandbox.nodes.real.backend import prefix_of
 from sandbox.processes import runs
-from sandbox.tests.dex_login import login
 from sandbox.tests.nodes.boot_world import until
+from sandbox.tests.program.dex_login import login
 from sandbox.tests.program.permission_table import page, unused, used
 from sandbox.tests.stack import upkeep
 from sandbox.tests.stack.machines import OBSTACLE, Machines
