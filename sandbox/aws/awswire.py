@@ -78,12 +78,15 @@ def _rest_call(service: str, environ: Mapping[str, Any], body: bytes) -> tuple[s
     request = Request({**environ, "wsgi.input": BytesIO(body)})
     try:
         operation, found = get_service_router(service).match(request)
-        if "Key" in found or request.path.startswith(S3_CONTROL):
-            return None
-        parser = PROTOCOL_PARSERS[operation.service_model.metadata["protocol"]](operation)
-        said = {"values": request.args, "headers": request.headers, "body": body, "url_params": found}
+    except (NotFound, NotImplementedError):  # another path, another content type
+        return None
+    if "Key" in found or request.path.startswith(S3_CONTROL):
+        return None
+    parser = PROTOCOL_PARSERS[operation.service_model.metadata["protocol"]](operation)
+    said = {"values": request.args, "headers": request.headers, "body": body, "url_params": found}
+    try:
         return operation.name, dict(parser.parse(said))
-    except (NotFound, NotImplementedError, RequestParserError, AttributeError):  # the last: JSON, no object
+    except (RequestParserError, AttributeError):  # the latter of JSON that is no object
         return None
 
 
