@@ -109,7 +109,7 @@ def test_create_only_settings_and_another_account_are_refused_and_change_nothing
     ]
     assert [line.rpartition(" ")[2] for line in found] == ["10.20.0.0/16", "192.168.0.0/16"], "the fixes"
     with project.changed("kubepark:aws.accountId", "999999999999"):
-        *_, line = refused(project)
+        _, line = refused(project)
     assert line.endswith("AWS account ID not allowed: 123456789012")
     assert resources(project) == state
 

@@ -152,7 +152,7 @@ def test_addresses_outside_this_machine_are_refused_before_anything_starts(proje
 
 def test_another_account_than_the_pinned_one_is_refused(project: Project) -> None:
     with project.changed("kubepark:aws.accountId", "999999999999"):
-        *_, line = refused(project)
+        _, line = refused(project)
     assert line.endswith("AWS account ID not allowed: 123456789012")
     assert resources(project) == []
 
@@ -183,9 +183,9 @@ match config["case"]:
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("type", "aws:ec2/nothing:Nothing"),
-        ("property", "colour"),
-        ("function", "aws:ec2/getNothing:getNothing"),
+        ("type", "Resource type 'aws:ec2/nothing:Nothing' not found"),
+        ("property", r"unknown key\. Examine values at 'odd\.colour'"),
+        ("function", "Invoke 'aws:ec2/getNothing:getNothing' not found"),
     ],
 )
 def test_what_is_not_known_is_refused(project: Project, case: str, words: str) -> None:
