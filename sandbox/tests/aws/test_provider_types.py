@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from pulumi.runtime.proto import provider_pb2
 
 from sandbox.build.gomodules import TOOLS_DIR
 from sandbox.tests.aws import aws_provider as aws
@@ -314,6 +316,12 @@ def test_functions_answer(cloud: Cloud):
     assert (found["names"], found["values"], found["types"]) == ([parameter.id], ["pending"], ["String"])
     one = cloud.invoke("aws:ssm/getParameter:getParameter", name=parameter.id)
     assert (one["value"], one["version"]) == ("pending", 1)
+
+
+def test_settings_with_an_endpoint_are_checked_at_once(cloud: Cloud):
+    begin = time.monotonic()
+    cloud.ask("CheckConfig", provider_pb2.CheckRequest(urn="x", news=aws.struct(settings())))
+    assert time.monotonic() - begin < 1
 
 
 def test_another_account_is_refused() -> None:
