@@ -81,7 +81,7 @@ MODULES: Mapping[str, ToolModule] = {
             }
             | {"smithy": "github.com/aws/smithy-go:/..."},
             without=r"(_test|/sweep[^/]*)\.go$|/testdata/",  # sweepers need a test framework
-            seconds=180,
+            seconds=150,
         ),
         ToolModule(
             "kubernetes",
@@ -90,7 +90,7 @@ MODULES: Mapping[str, ToolModule] = {
             seconds=230,
         ),
         ToolModule("etcd", "go.etcd.io/etcd/server/v3", renamed={"server": "etcd"}, seconds=45),
-        ToolModule("kwok", "sigs.k8s.io/kwok", seconds=60),
+        ToolModule("kwok", "sigs.k8s.io/kwok", seconds=35),
         ToolModule("actionlint", "github.com/rhysd/actionlint", seconds=10),
         ToolModule(
             "containerd",
@@ -114,11 +114,11 @@ MODULES: Mapping[str, ToolModule] = {
             seconds=5,
         ),
         ToolModule(
-            "crictl", "sigs.k8s.io/cri-tools", ("sigs.k8s.io/cri-tools/pkg/version.Version",), seconds=25
+            "crictl", "sigs.k8s.io/cri-tools", ("sigs.k8s.io/cri-tools/pkg/version.Version",), seconds=20
         ),
-        ToolModule("coredns", "github.com/coredns/coredns", seconds=45),
+        ToolModule("coredns", "github.com/coredns/coredns", seconds=20),
         # The commit of its tag v2.45.1: a module path without /v2 has no such version.
-        ToolModule("dex", "github.com/dexidp/dex", seconds=60),
+        ToolModule("dex", "github.com/dexidp/dex", seconds=45),
         ToolModule("standins", None, seconds=5),
     )
 }
