@@ -16,8 +16,8 @@ from sandbox.tests.stack.project import Project
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 GIVEN = int(os.environ.get("KUBEPARK_SEED") or 0)
-# The last changes people while no worker runs.
-SEEDS = range(GIVEN, GIVEN + 3) if GIVEN else (1, 2, 23)
+# One is enough here, since `make soak` takes forty: it changes people while no worker runs.
+SEEDS = range(GIVEN, GIVEN + 3) if GIVEN else (23,)
 
 
 @pytest.fixture(scope="module")
