@@ -11,6 +11,13 @@ from sandbox.build.images.oci import Store
 from sandbox.tests.build.upstream_registry import UpstreamRegistry, served
 
 
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    """None of the person's."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture
 def script(tmp_path, monkeypatch):
     """Puts a program on PATH, before those of the system."""

@@ -24,17 +24,13 @@ HOSTS = ("github.com", "dl.k8s.io")
 class Publishers(Rules):
     """The WSGI application: `files` by URL. `cut` gives that many bytes."""
 
-    folder: Path
+    certificate: Path
     files: dict[str, bytes | Path] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
     slow: dict[str, float] = field(default_factory=dict)  # seconds before the body
     asked: list[str] = field(default_factory=list)
     proxy: str = ""
-
-    @property
-    def certificate(self) -> Path:
-        return self.folder / "ca.pem"
 
     def variables(self) -> dict[str, str]:
         """The environment in which the hosts are found here."""
@@ -43,18 +39,15 @@ class Publishers(Rules):
     def publish(self, found: Sequence[Asset], programs: Mapping[str, bytes | Path]) -> None:
         """Put the files of a release where they belong, with their checksums."""
         for asset in found:
-            packed = pack(asset, programs)
-            self.files[asset.url] = packed
-            line = f"{digest(packed)}  {asset.name}\n".encode()
-            before = self.files.get(asset.checksums, b"")
-            assert isinstance(before, bytes)
-            self.files[asset.checksums] = before + line
+            packed = self.files[asset.url] = pack(asset, programs)
+            line = f"{hashlib.sha256(read(packed)).hexdigest()}  {asset.name}\n".encode()
+            self.files[asset.checksums] = read(self.files.get(asset.checksums, b"")) + line
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         url = f"https://{environ['HTTP_HOST']}{environ['REQUEST_URI']}"
         self.asked.append(f"{environ['REQUEST_METHOD']} {url}")
         content = self.files.get(url)
-        data = content.read_bytes() if isinstance(content, Path) else content or b""
+        data = read(content or b"")
         answer = Response(self._body(url, data), 404 if content is None else 200)
         answer.content_length = len(data)
         if target := self.redirects.get(url):
@@ -72,33 +65,27 @@ def pack(asset: Asset, programs: Mapping[str, bytes | Path]) -> bytes | Path:
     if None in asset.members.values():
         (program,) = asset.members
         return programs[program]
+    found = {path: read(programs[program]) for program, path in asset.members.items() if path}
+    found["README.md"] = b"read me"
+    if asset.others:
+        found[f"{asset.others}beside"] = b"#!/bin/sh\n"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
-        add(tar, "README.md", b"read me")
-        for program, path in asset.members.items():
-            assert path is not None
-            content = programs[program]
-            add(tar, path, content if isinstance(content, bytes) else content.read_bytes())
-        if asset.others:
-            add(tar, f"{asset.others}beside", b"#!/bin/sh\n")
+        for path, content in found.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
 
 
-def add(tar: tarfile.TarFile, path: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(path)
-    entry.size = len(content)
-    tar.addfile(entry, io.BytesIO(content))
-
-
-def digest(content: bytes | Path) -> str:
-    data = content if isinstance(content, bytes) else content.read_bytes()
-    return hashlib.sha256(data).hexdigest()
+def read(content: bytes | Path) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
 
 
 @contextmanager
 def publishers(folder: Path, hosts: Sequence[str] = HOSTS) -> Iterator[Publishers]:
     """The hosts, until the block ends."""
-    shown = Publishers(folder)
+    shown = Publishers(folder / "ca.pem")
     with proxied(shown, hosts, shown.certificate, shown) as proxy:
         shown.proxy = f"http://{proxy.address}"
         yield shown

@@ -193,8 +193,6 @@ def test_a_kubeadm_that_wants_other_images_is_refused(programs, tmp_path, lines,
 def registry(catalogue, tmp_path, monkeypatch):
     """No other registry answers here."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    monkeypatch.delenv("https_proxy", raising=False)
-    monkeypatch.setenv("NO_PROXY", "")
     elsewhere = PullThrough(Cache(tmp_path / "pulled", 1 << 30), Upstream())
     return Registry(catalogue, elsewhere, tmp_path / "registry.jsonl")
 
