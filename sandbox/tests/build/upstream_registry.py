@@ -19,12 +19,11 @@ from urllib.parse import urlencode
 from werkzeug.wrappers import Request, Response
 
 from sandbox.aws.serve import Serving, serve
-from sandbox.build.images.oci import MANIFEST_TYPE, Packed, Store
+from sandbox.build.images.oci import Packed, Store
 from sandbox.build.images.registry import Registry
 from sandbox.build.images.upstream import MANIFEST_TYPES
 
 SERVICE = "registry.test"
-INDEX_TYPE = MANIFEST_TYPES[0]
 
 
 def digest_of(content: bytes) -> str:
@@ -49,7 +48,6 @@ class Content:
 class UpstreamRegistry:
     """The WSGI application. `asked` are the requests: method and path, in order."""
 
-    tokens: bool = True
     says_digest: bool = True
     realm: str = ""  # where tokens are given, if not here
     blobs_at: str = ""  # the origin to which requests for blobs are redirected
@@ -88,10 +86,12 @@ class UpstreamRegistry:
         repository, _, reference = rest.rpartition("/")
         repository, _, kind = repository.rpartition("/")
         scope = f"repository:{repository}:pull"
-        if self.tokens and self.valid.get(request.headers.get("Authorization", "")) != scope:
-            return self._challenge(request, scope if repository else "")
-        if not rest:
-            return Response("{}", content_type="application/json")
+        if self.valid.get(request.headers.get("Authorization", "")) != scope:
+            response = _error(401, "UNAUTHORIZED", "authentication required")
+            realm = self.realm or f"{request.host_url}token"
+            said = f'Bearer realm="{realm}",service="{SERVICE}"'
+            response.headers["WWW-Authenticate"] = f'{said},scope="{scope}"' if repository else said
+            return response
         if kind == "blobs" and self.blobs_at:
             return Response(status=307, headers={"Location": f"{self.blobs_at}/v2/{rest}"})
         return self.content(request, repository, kind, reference)
@@ -117,13 +117,6 @@ class UpstreamRegistry:
         yield found.sent[half:]
         if len(found.sent) < (found.length or 0):
             raise ConnectionError("cut off, as the test wants it")
-
-    def _challenge(self, request: Request, scope: str) -> Response:
-        realm = self.realm or f"{request.host_url}token"
-        said = f'Bearer realm="{realm}",service="{SERVICE}"' + (f',scope="{scope}"' if scope else "")
-        response = _error(401, "UNAUTHORIZED", "authentication required")
-        response.headers["WWW-Authenticate"] = said
-        return response
 
     def _token(self, request: Request) -> Response:
         scope = request.args.get("scope", "")
@@ -163,10 +156,3 @@ def served(application: Any) -> tuple[Serving, str]:
     """Serve on loopback: what to close, and `127.0.0.1:PORT`."""
     listener = socket.create_server(("127.0.0.1", 0))
     return serve(application, listener), f"127.0.0.1:{listener.getsockname()[1]}"
-
-
-def index_of(manifest: bytes) -> bytes:
-    """An image index with one manifest for this kind of machine; without its optional media type."""
-    entry = {"mediaType": MANIFEST_TYPE, "digest": digest_of(manifest), "size": len(manifest)}
-    platform = {"os": "linux", "architecture": "amd64"}
-    return json.dumps({"schemaVersion": 2, "manifests": [entry | {"platform": platform}]}).encode()
