@@ -34,11 +34,10 @@ def run(*command, cwd, path, **variables):
 def clone(tmp_path):
     """What `make` reads, in a folder of its own."""
     folder = tmp_path / "clone"
-    (folder / "sandbox").mkdir(parents=True)
+    (folder / "sandbox" / "build").mkdir(parents=True)
     (folder / ".ci").mkdir()
     for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "requirements-uv.txt", ".ci/run"):
         shutil.copy(ROOT / name, folder / name)
-    (folder / "sandbox" / "build").mkdir()
     for name in ("__init__", "errors", "files", "progress", "build/__init__", "build/venv"):
         shutil.copy(ROOT / "sandbox" / f"{name}.py", folder / "sandbox" / f"{name}.py")
     return folder
@@ -50,8 +49,7 @@ def path(tmp_path):
     folder = tmp_path / "path"
     folder.mkdir()
     for name in ("sh", "bash", "env", "make", "git", "sed", "test", "echo", "dirname", "id", "readlink"):
-        found = shutil.which(name)
-        if found:
+        if found := shutil.which(name):
             (folder / name).symlink_to(found)
     return folder
 
@@ -59,6 +57,14 @@ def path(tmp_path):
 def script(path, text):
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
+
+
+def stub_python(folder, body="exit 0"):
+    (folder / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
+    (folder / ".venv" / ".stamp").write_text("of other pins")
+    log = folder / "python.log"
+    script(folder / ".venv" / "bin" / "python", f'echo "$@" >> "{log}"; {body}')
+    return log
 
 
 def test_make_alone_lists_every_target(clone, path):
@@ -81,11 +87,8 @@ def test_no_python_that_is_new_enough(clone, path):
 def test_the_first_python_that_is_new_enough_is_taken(clone, path):
     script(path / "python3", "exit 1")  # too old
     script(path / "python3.12", f'exec {sys.executable} "$@"')
-    (clone / ".venv" / "bin").mkdir(parents=True)
-    (clone / ".venv" / ".stamp").write_text("of other pins")
+    log = stub_python(clone)
     os.utime(clone / ".venv" / ".stamp", (0, 0))
-    log = clone / "pip.log"
-    script(clone / ".venv" / "bin" / "python", f'echo "$@" >> "{log}"')
     done = run("make", "venv", cwd=clone, path=path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
@@ -97,14 +100,6 @@ def test_the_first_python_that_is_new_enough_is_taken(clone, path):
     assert all("--require-hashes -r" in call for call in calls)
     again = run("make", "venv", cwd=clone, path=path)
     assert "installing" not in again.stderr
-
-
-def stub_python(folder, body="exit 0"):
-    (folder / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
-    (folder / ".venv" / ".stamp").write_text("of other pins")
-    log = folder / "python.log"
-    script(folder / ".venv" / "bin" / "python", f'echo "$@" >> "{log}"; {body}')
-    return log
 
 
 def test_an_unchanged_checkout_installs_nothing_and_a_changed_pin_does(clone, capsys):
@@ -192,7 +187,7 @@ def test_ci_runs_all_tests_and_fails_if_any_do(clone, path, broken):
     (path / "make").unlink()
     fails = f'[ "$1" != {broken} ] || exit 7'
     script(path / "make", f'echo "make $*"; read -r line && echo "had input"; {fails}')
-    done = run("bash", clone / ".ci" / "run", cwd="/", path=path)
+    done = run(clone / ".ci" / "run", cwd="/", path=path)
     assert done.returncode == 7
     assert done.stdout.splitlines() == [
         f"make {target} PYTHON=python3" for target in ("test-real", "test-slow", "test")
@@ -205,7 +200,7 @@ def test_ci_installs_what_is_missing_where_apt_and_root_can(clone, path):
            f'printf "#!/bin/sh\\nexit 0\\n" > "{path}/make"; /bin/chmod +x "{path}/make"; '
            f'printf "#!/bin/sh\\nexit 0\\n" > "{path}/python3"; /bin/chmod +x "{path}/python3"')  # fmt: skip
     script(path / "sudo", 'shift; exec "$@"')
-    done = run("bash", clone / ".ci" / "run", cwd="/", path=path)
+    done = run(clone / ".ci" / "run", cwd="/", path=path)
     assert done.returncode == 0, done.stderr
     update, install = (clone / "apt.log").read_text().splitlines()
     assert update.startswith("update")
@@ -214,11 +209,6 @@ def test_ci_installs_what_is_missing_where_apt_and_root_can(clone, path):
 
 def test_ci_says_what_is_missing_where_it_cannot_be_installed(clone, path):
     (path / "make").unlink()
-    done = run("bash", clone / ".ci" / "run", cwd="/", path=path)
+    done = run(clone / ".ci" / "run", cwd="/", path=path)
     assert done.returncode == 1
     assert done.stderr.startswith("error: missing: make python3-venv (Python must be 3.11 or newer")
-
-
-def test_the_entry_points_are_executable():
-    for name in (".ci/run", "bin/kubepark"):
-        assert os.access(ROOT / name, os.X_OK)
