@@ -60,15 +60,13 @@ class _Connect(BaseHTTPRequestHandler):
             self.send_error(403)
             return
         self.close_connection = True
+        self.send_response(200)
+        self.end_headers()
         if name in rules.silent:
-            self.send_response(200)
-            self.end_headers()
             self.rfile.read(1 << 16)
             return
         target = proxy.target if name in proxy.names else (name, int(port))
         with socket.create_connection(target, timeout=30) as other:
-            self.send_response(200)
-            self.end_headers()
             ends = {self.connection: other, other: self.connection}
             while readable := select.select(list(ends), [], [], 60)[0]:
                 for end in readable:
@@ -91,13 +89,10 @@ def proxied(
     certificate.write_bytes(authority.cert_pem.bytes() + trusted)
     listener = socket.create_server(("127.0.0.1", 0))
     serving = serve(application, listener, context)
-    proxy = Proxy(names, listener.getsockname(), rules or Rules())
-    thread = threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-        thread.join()
-        serving.close()
+    with Proxy(names, listener.getsockname(), rules or Rules()) as proxy:
+        threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            yield proxy
+        finally:
+            proxy.shutdown()
+            serving.close()
