@@ -14,7 +14,7 @@ from sandbox.aws.serve import serve
 from sandbox.build.images.upstream import Upstream, base_url
 from sandbox.build.web import Memory, Unreachable, Web, WebError
 from sandbox.tests.build.proxied import proxied
-from sandbox.tests.build.upstream_registry import Elsewhere, served
+from sandbox.tests.build.upstream_registry import served
 
 NAME = "registry.test"  # reserved by RFC 2606, as are its kind: nobody has it
 CONTENT = b"content"
@@ -135,11 +135,10 @@ def test_a_registry_that_leads_astray_is_not_followed(upstream, host, digest, ch
 @pytest.fixture
 def proxy(upstream, tmp_path, monkeypatch):
     """The environment's: it leads to the registry, its token service and its blobs by HTTPS."""
-    elsewhere = Elsewhere(upstream)
 
     def application(environ, start_response):
         to_cdn = environ["HTTP_HOST"].startswith("cdn.test")
-        return (elsewhere if to_cdn else upstream)(environ, start_response)
+        return (upstream.elsewhere if to_cdn else upstream)(environ, start_response)
 
     upstream.realm, upstream.blobs_at = "https://auth.test/token", "https://cdn.test"
     with proxied(application, (NAME, "auth.test", "cdn.test"), tmp_path / "ca.pem") as made:
