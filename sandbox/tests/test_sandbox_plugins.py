@@ -9,6 +9,7 @@ import pytest
 
 from sandbox import plugins
 from sandbox.config import Endpoint, SandboxConfig
+from sandbox.tests.tools import executable
 
 
 @pytest.fixture
@@ -28,13 +29,6 @@ def tools(tmp_path):
     for name in ("etcd", "pulumi", "pulumi-resource-aws", "pulumi-resource-kubernetes"):
         (folder / name).symlink_to(executable(tmp_path / "built" / name / name))
     return folder
-
-
-def executable(path, text="#!/bin/sh\n"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o755)
-    return path
 
 
 def plugin(config, name):

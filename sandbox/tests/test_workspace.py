@@ -21,7 +21,7 @@ from sandbox import checkpoint, config
 from sandbox.cli import app
 from sandbox.errors import SandboxError
 from sandbox.plugins import install_cli
-from sandbox.tests.tools import tool
+from sandbox.tests.tools import executable, tool
 from sandbox.workspace import Workspace
 
 pytestmark = pytest.mark.sandbox
@@ -38,11 +38,9 @@ class Project:
         self.people("ana", "bo")
         bin_dir = folder / ".sandbox" / "bin"
         install_cli(bin_dir.parent / "cli", tool("pulumi"), ROOT)
-        bin_dir.mkdir()
         calls, cli = (shlex.quote(str(path)) for path in (self.calls, bin_dir.parent / "cli"))
         script = f'#!/bin/sh\nprintf "%s\\n" "$*" >> {calls}\nexec {cli}/pulumi "$@"\n'
-        (bin_dir / "pulumi").write_text(script)
-        (bin_dir / "pulumi").chmod(0o755)
+        executable(bin_dir / "pulumi", script)
         self.workspace = Workspace(config.load(folder))
 
     def people(self, *names: str) -> None:

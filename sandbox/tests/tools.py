@@ -1,4 +1,4 @@
-"""Where tests find the programs that the sandbox runs, and the processes of them that run.
+"""Programs that the sandbox runs, stand-ins for them, and the processes of them that run.
 
 Other tests' processes begin and end meanwhile: one that has ended is no error here.
 """
@@ -26,6 +26,13 @@ def tool(name: str) -> Path:
         if os.access(folder / name, os.X_OK):
             return folder / name
     return ensure_tools() / name
+
+
+def executable(path: Path, text: str = "#!/bin/sh\n") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+    return path
 
 
 def kill(process: psutil.Process, seconds: float = 10) -> None:

@@ -9,6 +9,7 @@ from werkzeug.test import Client
 
 from sandbox.build.images.oci import Store
 from sandbox.tests.build.upstream_registry import UpstreamRegistry, served
+from sandbox.tests.tools import executable
 
 
 @pytest.fixture(autouse=True)
@@ -22,15 +23,9 @@ def _no_proxy(monkeypatch):
 def script(tmp_path, monkeypatch):
     """Puts a program on PATH, before those of the system."""
     folder = tmp_path / "path"
-    folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
 
-    def put(name, text):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-        return folder / name
-
-    return put
+    return lambda name, text: executable(folder / name, text)
 
 
 @pytest.fixture

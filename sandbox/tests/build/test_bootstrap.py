@@ -13,6 +13,7 @@ import pytest
 
 from sandbox.build import venv
 from sandbox.errors import SandboxError
+from sandbox.tests.tools import executable
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -55,15 +56,13 @@ def path(tmp_path):
 
 
 def script(path, text):
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
+    executable(path, f"#!/bin/sh\n{text}\n")
 
 
 def stub_python(folder, body="exit 0"):
-    (folder / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
-    (folder / ".venv" / ".stamp").write_text("of other pins")
     log = folder / "python.log"
     script(folder / ".venv" / "bin" / "python", f'echo "$@" >> "{log}"; {body}')
+    (folder / ".venv" / ".stamp").write_text("of other pins")
     return log
 
 

@@ -23,6 +23,7 @@ from sandbox.build.images.registry import Registry, hosts_toml
 from sandbox.build.images.upstream import Upstream
 from sandbox.errors import SandboxError
 from sandbox.tests.build.upstream_registry import digest_of, lines
+from sandbox.tests.tools import executable
 
 START = Start(("/bin/one",), {"HOME": "/"}, user="7")
 
@@ -106,18 +107,16 @@ def kubeadm_tags(coredns=None):
 
 def fake_kubeadm(path, does):
     wanted = f"config images list --kubernetes-version {plan(MODULES['kubernetes']).version}"
-    path.write_text(f'#!/bin/sh\n[ "$*" = "{wanted}" ] || exit 9\n{does}\n')
-    path.chmod(0o755)
+    executable(path, f'#!/bin/sh\n[ "$*" = "{wanted}" ] || exit 9\n{does}\n')
 
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
     """Everything that images are made from, but iptables."""
     folder = tmp_path / "programs"
-    folder.mkdir()
     names = {name for image in IMAGES for name in image.programs.values()}
     for name in names:
-        (folder / name).write_text(f"#!/bin/sh\necho {name}\n")
+        executable(folder / name, f"#!/bin/sh\necho {name}\n")
     fake_kubeadm(folder / "kubeadm", f"echo '{kubeadm_tags()}'")
     monkeypatch.setattr(catalogues, "iptables", lambda cache: Files())
     return {name: folder / name for name in (*names, "kubeadm")}

@@ -20,6 +20,7 @@ from sandbox.build.gomodules import MODULES, TOOLS_DIR, ToolModule, plan
 from sandbox.build.obtain import ensure_built
 from sandbox.build.toolchain import ensure_programs, ensure_tools
 from sandbox.errors import SandboxError
+from sandbox.tests.tools import executable
 
 ROOT = Path(__file__).resolve().parents[3]
 GO_MOD = """module example/tools
@@ -233,10 +234,8 @@ def test_an_old_go_is_passed_over_for_the_wheel(cache, fake_go, monkeypatch):
 
     def pip(command, **_):
         seen.append(command)
-        target = Path(command[command.index("--target") + 1]) / "go" / "bin"
-        target.mkdir(parents=True)
-        (target / "go").write_text("#!/bin/sh\necho go1.26.6\n")
-        (target / "go").chmod(0o755)
+        target = Path(command[command.index("--target") + 1])
+        executable(target / "go" / "bin" / "go", "#!/bin/sh\necho go1.26.6\n")
         return subprocess.CompletedProcess(command, 0)
 
     real = subprocess.run
@@ -284,11 +283,9 @@ def test_each_module_says_which_go_it_needs():
 def given(tmp_path, monkeypatch):
     """A folder that has every tool, named by KUBEPARK_TOOLS."""
     folder = tmp_path / "given"
-    folder.mkdir()
     for module in MODULES.values():
         for name in plan(module).packages:
-            (folder / name).write_text("#!/bin/sh\n")
-            (folder / name).chmod(0o755)
+            executable(folder / name)
     monkeypatch.setenv("KUBEPARK_TOOLS", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     return folder
