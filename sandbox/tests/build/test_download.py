@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +16,7 @@ from sandbox.build.download import DownloadError, fetch
 from sandbox.build.gomodules import MODULES, plan
 from sandbox.build.obtain import programs
 from sandbox.build.releases import RELEASES, assets, checksum
-from sandbox.tests.build.publishers import publishers
+from sandbox.tests.build.publishers import pack, publishers
 
 MODULES_WITH_RELEASES = sorted(RELEASES)
 ETCD, KUBERNETES = plan(MODULES["etcd"]), plan(MODULES["kubernetes"])
@@ -117,34 +119,24 @@ def test_what_nobody_publishes_is_built_and_all_where_that_is_asked_for(hosts, c
     assert hosts.asked == []
 
 
-def another_archive(hosts):
-    """What it lacks are the programs; its checksum is right."""
-    (other,) = assets(plan(MODULES["crictl"]), RELEASES["crictl"], "x86_64")
-    hosts.files[ETCD_FILE.url] = hosts.files[other.url]
-    listed = checksum(hosts.files[other.checksums].decode(), other.name)
-    hosts.files[ETCD_FILE.checksums] = f"{listed} *{ETCD_FILE.name}\n".encode()
+MISPLACED = pack(replace(ETCD_FILE, members={"etcd": "elsewhere/etcd"}), content(ETCD))
+SUM_OF_IT = hashlib.sha256(MISPLACED).hexdigest().encode()
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("what", "change", "words"),
     [
-        (
-            lambda hosts: hosts.files.update({ETCD_FILE.url: b"something else"}),
-            f"{ETCD_FILE.url}: its SHA-256 is ",
-        ),
-        (another_archive, "does not hold etcd-"),
-        (
-            lambda hosts: hosts.cut.update({ETCD_FILE.url: 40}),
-            "stopped answering: IncompleteRead(40 bytes read, ",
-        ),
-        (lambda hosts: hosts.files.pop(ETCD_FILE.url), "404"),
-        (lambda hosts: hosts.files.pop(ETCD_FILE.checksums), "404"),
-        (lambda hosts: hosts.files.update({ETCD_FILE.checksums: b"no sums today\n"}), "names no SHA-256 of"),
-        (lambda hosts: hosts.redirects.update({ETCD_FILE.url: "http://github.com/x"}), "is not https"),
+        ("files", {ETCD_FILE.url: b"something else"}, f"{ETCD_FILE.url}: its SHA-256 is "),
+        ("files", {ETCD_FILE.url: MISPLACED, ETCD_FILE.checksums: SUM_OF_IT}, "does not hold etcd-"),
+        ("cut", {ETCD_FILE.url: 40}, "stopped answering: IncompleteRead(40 bytes read, "),
+        ("files", {ETCD_FILE.url: None}, f"{ETCD_FILE.url}: 404"),
+        ("files", {ETCD_FILE.checksums: None}, f"{ETCD_FILE.checksums}: 404"),
+        ("files", {ETCD_FILE.checksums: b"no sums today\n"}, "names no SHA-256 of"),
+        ("redirects", {ETCD_FILE.url: "http://github.com/x"}, "is not https"),
     ],
 )
-def test_what_goes_wrong_is_said_and_nothing_is_kept(hosts, cache, built, capsys, spoil, words):
-    spoil(hosts)
+def test_what_goes_wrong_is_said_and_nothing_is_kept(hosts, cache, built, capsys, what, change, words):
+    getattr(hosts, what).update(change)
     found = get(["etcd"], cache)
     assert found["etcd"].read_bytes() == b"built"
     assert built == ["etcd"]

@@ -124,8 +124,6 @@ class UpstreamRegistry:
         if gated and self.gate is not None:
             assert self.gate.wait(30)
         yield found.sent[half:]
-        if len(found.sent) < (found.length or 0):
-            raise ConnectionError("cut off, as the test wants it")
 
     def _token(self, request: Request) -> Response:
         scope = request.args.get("scope", "")
