@@ -68,12 +68,6 @@ def test_bars_move_on_a_terminal():
         assert re.search(rf"\[ 0:\d\d\] {re.escape(text)}", shown), text
 
 
-def test_no_color_is_honored_on_a_terminal():
-    shown = on_terminal(NO_COLOR="1")
-    assert not COLOR.search(shown)
-    assert "%" in shown
-
-
 def test_a_dumb_terminal_gets_lines():
     shown = on_terminal(TERM="dumb")
     assert "\x1b" not in shown
