@@ -12,7 +12,7 @@ import pytest
 
 from sandbox.aws.serve import serve
 from sandbox.build.images.upstream import Upstream, base_url
-from sandbox.build.web import Memory, Unreachable, Web, WebError
+from sandbox.build.web import Unreachable, Web, WebError
 from sandbox.tests.build.proxied import proxied
 from sandbox.tests.build.upstream_registry import served
 
@@ -89,15 +89,6 @@ def test_a_host_that_goes_silent_is_looked_at_anew_and_found_once_it_is_back(ups
         serving = serve(upstream, listener)
         assert fetch(client, host, digest) == CONTENT
         serving.close()
-
-
-def test_what_is_remembered_is_forgotten_in_time():
-    memory = Memory[str](0.05)
-    memory.put("a", "one")
-    memory.put("b", "two", 60)
-    assert (memory.get("a"), memory.get("b"), memory.get("c")) == ("one", "two", None)
-    time.sleep(0.1)
-    assert (memory.get("a"), memory.get("b")) == (None, "two")
 
 
 # -- tokens and redirects ----------------------------------------------------------------------------
