@@ -22,7 +22,7 @@ from sandbox.build.images.pullthrough import PullThrough
 from sandbox.build.images.registry import Registry, hosts_toml
 from sandbox.build.images.upstream import Upstream
 from sandbox.errors import SandboxError
-from sandbox.tests.build.upstream_registry import digest_of, lines
+from sandbox.tests.build.upstream_registry import digest_of, lines, pull
 from sandbox.tests.tools import executable
 
 START = Start(("/bin/one",), {"HOME": "/"}, user="7")
@@ -167,23 +167,14 @@ def registry(catalogue, tmp_path, monkeypatch):
 
 
 def test_a_pull_by_tag_gets_every_part(client, registry, catalogue):
-    path = "/v2/dexidp/dex/{}?ns=ghcr.io"
-    head = client.head(path.format("manifests/v2.45.1"))
-    digest = head.headers["Docker-Content-Digest"]
-    assert head.status_code == 200
-    assert head.content_type == MANIFEST_TYPE
-    assert head.data == b""
-    manifest = client.get(path.format(f"manifests/{digest}"))
-    assert int(head.headers["Content-Length"]) == len(manifest.data)
-    assert digest_of(manifest.data) == digest
-    for part in (manifest.json["config"], *manifest.json["layers"]):
-        answer = client.get(path.format(f"blobs/{part['digest']}"))
-        assert answer.content_type == part["mediaType"]
-        assert (digest_of(answer.data), len(answer.data)) == (part["digest"], part["size"])
+    digest = pull(client, "ghcr.io", "dexidp/dex", "v2.45.1")
     assert [(line["method"], line["name"], line["status"]) for line in lines(registry)] == [
         ("HEAD", "ghcr.io/dexidp/dex", 200), *[("GET", "ghcr.io/dexidp/dex", 200)] * 3,
     ]  # fmt: skip
-    assert lines(registry)[0]["reference"] == "v2.45.1"
+    assert [line["reference"] for line in lines(registry)[:2]] == ["v2.45.1", digest]
+    for blob, media_type in catalogue.packed[DEX].blobs.items():
+        kind = "manifests" if blob == digest else "blobs"
+        assert client.head(f"/v2/dexidp/dex/{kind}/{blob}?ns=ghcr.io").content_type == media_type
 
 
 DEX = "ghcr.io/dexidp/dex:v2.45.1"

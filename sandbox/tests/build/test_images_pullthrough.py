@@ -16,7 +16,7 @@ from sandbox.build.images.pulled import Cache
 from sandbox.build.images.pullthrough import PullThrough
 from sandbox.build.images.registry import Registry
 from sandbox.build.images.upstream import MANIFEST_TYPES, Upstream
-from sandbox.tests.build.upstream_registry import digest_of, lines, served
+from sandbox.tests.build.upstream_registry import lines, pull, served
 
 GIB = 1 << 30
 APP = "team/app"
@@ -57,22 +57,6 @@ def later(registry):
 def said(answer):
     (error,) = answer.json["errors"]
     return error["message"]
-
-
-def pull(client, host, tag="1"):
-    """As containerd does: the digest of the tag, then everything by digest. Gives the manifest's."""
-    head = client.head(MANIFEST.format(tag, host))
-    assert head.status_code == 200, client.get(MANIFEST.format(tag, host)).text
-    digest = head.headers["Docker-Content-Digest"]
-    manifest = client.get(MANIFEST.format(digest, host))
-    assert (digest_of(manifest.data), manifest.content_type) == (digest, head.content_type)
-    assert int(head.headers["Content-Length"]) == len(manifest.data)
-    for part in (manifest.json["config"], *manifest.json["layers"]):
-        blob = client.get(BLOB.format(part["digest"], host))
-        assert blob.status_code == 200, blob.text
-        assert (digest_of(blob.data), len(blob.data)) == (part["digest"], part["size"])
-        assert blob.headers["Docker-Content-Digest"] == part["digest"]
-    return digest
 
 
 def test_what_was_pulled_once_costs_one_look_at_its_tag_which_may_have_moved(registry, upstream, host, add):

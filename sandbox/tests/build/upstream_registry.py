@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
 from sandbox.aws.serve import Serving, serve
@@ -33,6 +34,23 @@ def digest_of(content: bytes) -> str:
 def lines(registry: Registry) -> list[dict[str, Any]]:
     """What the registry under test has logged."""
     return [json.loads(line) for line in registry.log.read_text().splitlines()]
+
+
+def pull(client: Client, host: str, repository: str = "team/app", tag: str = "1") -> str:
+    """From the registry under test as containerd does: the tag's digest, then all by digest. Gives it."""
+    path = f"/v2/{repository}/{{}}/{{}}?ns={host}"
+    head = client.head(path.format("manifests", tag))
+    assert head.status_code == 200, client.get(path.format("manifests", tag)).text
+    digest = str(head.headers["Docker-Content-Digest"])
+    manifest = client.get(path.format("manifests", digest))
+    assert (digest_of(manifest.data), manifest.content_type) == (digest, head.content_type)
+    assert (int(head.headers["Content-Length"]), head.data) == (len(manifest.data), b"")
+    for part in (manifest.json["config"], *manifest.json["layers"]):
+        blob = client.get(path.format("blobs", part["digest"]))
+        assert blob.status_code == 200, blob.text
+        assert (digest_of(blob.data), len(blob.data)) == (part["digest"], part["size"])
+        assert blob.headers["Docker-Content-Digest"] == part["digest"]
+    return digest
 
 
 @dataclass
