@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 from pathlib import Path
 
@@ -49,6 +51,12 @@ def test_started_once_restarted_and_stopped(config):
     assert status.processes == first
     born = status.epoch
     assert born
+    assert local_cloud.pinned_images(config) == IMAGES
+    ec2 = boto3.client(
+        "ec2", endpoint_url=config.aws.url, region_name=config.region,
+        aws_access_key_id="testing", aws_secret_access_key="testing",
+    )  # fmt: skip
+    assert len(ec2.describe_images(ImageIds=IMAGES)["Images"]) == 2
 
     local_cloud.start(config)
     assert pids(config) == first
@@ -76,23 +84,14 @@ def test_started_once_restarted_and_stopped(config):
     assert (ended.processes, ended.epoch) == ({}, None)
 
 
-def test_the_images_that_the_stack_file_pins_exist(config):
-    assert local_cloud.pinned_images(config) == IMAGES
-    local_cloud.start(config)
-    ec2 = boto3.client(
-        "ec2", endpoint_url=config.aws.url, region_name=config.region,
-        aws_access_key_id="testing", aws_secret_access_key="testing",
-    )  # fmt: skip
-    assert len(ec2.describe_images(ImageIds=IMAGES)["Images"]) == 2
-
-
 @pytest.mark.parametrize("endpoint", ["aws", "api"])
 def test_a_port_in_use_is_left_to_its_holder_and_another_one_remembered(config, endpoint, capfd):
     port = getattr(config, endpoint).port
     with socket.create_server(("127.0.0.1", port)):
         started = local_cloud.start(config)
     other = getattr(started, endpoint).port
-    assert f"port {port} is held by" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert re.search(rf"port {port} is held by .* \(pid {os.getpid()}\)", said), said
     assert other != port
     assert local_cloud.healthy(started.aws)
     before = pids(started)
