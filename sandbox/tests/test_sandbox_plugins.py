@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from importlib.metadata import version
 
 import pytest
 
 from sandbox import plugins
 from sandbox.config import Endpoint, SandboxConfig
+from sandbox.processes import output
 from sandbox.tests.tools import executable
 
 
@@ -77,11 +77,5 @@ def test_the_language_host_runs_from_any_folder_with_its_arguments(config, tools
         (folder / "__init__.py").touch()
     (package / "language_host.py").write_text("import sys; print(sys.argv[1:])")
     plugins.install(config, tools)
-    done = subprocess.run(
-        [config.bin_dir / plugins.LANGUAGE_HOST, "a b", "c"],
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "['a b', 'c']\n"
+    said = output([config.bin_dir / plugins.LANGUAGE_HOST, "a b", "c"], cwd="/")
+    assert said == "['a b', 'c']\n"
