@@ -44,43 +44,43 @@ def of(text: str = TEXT) -> Foreign:
     return adapted(text, "Pulumi.dev.yaml", Path("/nowhere"))
 
 
+def secrets_of(text: str = TEXT) -> dict[str, str]:
+    found = of(text).secrets
+    assert found is not None
+    return found
+
+
 def dumped(found: Foreign) -> dict[str, Any]:
     return yaml.safe_load(stackfile.dump(found.document))
 
 
 def test_every_encrypted_value_has_a_stand_in_of_the_right_form() -> None:
-    found = of()
-    assert found.secrets is not None
-    assert set(found.secrets) == {
+    secrets = secrets_of()
+    assert set(secrets) == {
         'kubepark:passwordHashes["ana"]',
         'kubepark:passwordHashes["bo"]',
         "kubepark:oidcClientSecret",
         'kubepark:connectors[0]["clientId"]',
         'kubepark:connectorSecrets["github"]',
     }
-    hashes = [value for path, value in found.secrets.items() if "passwordHashes" in path]
-    assert all(BCRYPT.fullmatch(value) for value in hashes)
-    assert len(set(found.secrets.values())) == 5
-    assert all(len(value) >= 32 for value in found.secrets.values())
-    text = stackfile.dump(found.document)
+    assert all(BCRYPT.fullmatch(value) for path, value in secrets.items() if "passwordHashes" in path)
+    assert len(set(secrets.values())) == 5
+    assert all(len(value) >= 32 for value in secrets.values())
+    text = stackfile.dump(of().document)
     assert "secure" not in text
-    assert "cipher-of" not in text + str(found.secrets)
+    assert "cipher-of" not in text + str(secrets)
 
 
 def test_a_ciphertext_decides_and_nothing_else() -> None:
-    one, same = of().secrets, of(TEXT.replace("eu-central-1", "us-east-1")).secrets
-    other = of(TEXT.replace("cipher-of-bo", "cipher-of-bo-again")).secrets
-    assert one == same
-    assert one is not None
-    assert other is not None
+    one, other = secrets_of(), secrets_of(TEXT.replace("cipher-of-bo", "cipher-of-bo-again"))
+    assert secrets_of(TEXT.replace("eu-central-1", "us-east-1")) == one
     assert {path for path in one if one[path] != other[path]} == {'kubepark:passwordHashes["bo"]'}
 
 
 def test_hashes_that_are_encrypted_as_a_whole_are_one_for_each_person() -> None:
     start = TEXT.index("    ana: {secure")
     end = TEXT.index("  kubepark:oidcClientSecret")
-    found = of(TEXT[:start] + "    secure: cipher-of-hashes\n" + TEXT[end:]).secrets
-    assert found is not None
+    found = secrets_of(TEXT[:start] + "    secure: cipher-of-hashes\n" + TEXT[end:])
     names = [f'kubepark:passwordHashes["{name}"]' for name in ("ana", "bo")]
     assert all(BCRYPT.fullmatch(found[name]) for name in names)
     assert found[names[0]] != found[names[1]]

@@ -7,8 +7,8 @@ import os
 import shlex
 import signal
 import stat
-import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +17,13 @@ import bcrypt
 import pytest
 from typer.testing import CliRunner
 
-from sandbox import checkpoint, config
+from sandbox import checkpoint, config, stackfile
 from sandbox.cli import app
 from sandbox.errors import SandboxError
+from sandbox.foreign import adapted
 from sandbox.plugins import install_cli
+from sandbox.processes import output
+from sandbox.tests.test_foreign import TEXT
 from sandbox.tests.tools import executable, tool
 from sandbox.workspace import Workspace
 
@@ -53,18 +56,13 @@ class Project:
 
     def prepare(self) -> list[str]:
         """Prepare; gives the verbs of the CLI calls that it took."""
-        before = self.calls.read_text().splitlines() if self.calls.exists() else []
+        self.calls.write_text("")
         self.workspace.prepare()
-        after = self.calls.read_text().splitlines() if self.calls.exists() else []
-        return [line.partition("never ")[2].split()[0] for line in after[len(before) :]]
+        return [line.partition("never ")[2].split()[0] for line in self.calls.read_text().splitlines()]
 
     def pulumi(self, *words: str, given: str | None = None) -> str:
         """As `kubepark` calls the CLI: in the project's own folder, in the environment."""
-        done = subprocess.run(
-            ["pulumi", *words], cwd=self.root, env=self.workspace.environment(), input=given,
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        return done.stdout
+        return output(["pulumi", *words], cwd=self.root, env=self.workspace.environment(), input=given)
 
     def config(self, key: str) -> Any:
         found = json.loads(self.pulumi("config", "get", "--json", "--path", f"kubepark:{key}"))
@@ -142,34 +140,22 @@ def test_a_stack_file_with_encryption_of_its_own_is_refused(project: Project) ->
         project.prepare()
 
 
-def test_the_environment_has_nothing_of_the_persons_own(project: Project, monkeypatch) -> None:
-    for name in ("AWS_PROFILE", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_OPTION_YES"):
-        monkeypatch.setenv(name, "theirs")
-    monkeypatch.setenv("no_proxy", "internal.example.org")
-    environment = project.workspace.environment()
-    assert "theirs" not in environment.values()
-    assert environment["no_proxy"] == environment["NO_PROXY"] == "internal.example.org,127.0.0.1,localhost"
-
-
-def test_what_env_prints_leaves_a_shell_as_the_command_s_own_environment(
+def test_what_env_prints_leaves_a_shell_as_the_command_s_own_environment_without_the_person_s(
     project: Project, monkeypatch
 ) -> None:
     """A proxy, another account's profile or another stack's passphrase would lead a plain pulumi elsewhere."""
     workspace = project.workspace
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_OPTION_COLOR"):
+    for name in ("AWS_PROFILE", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_OPTION_YES"):
         monkeypatch.setenv(name, "theirs")
     monkeypatch.setenv("no_proxy", "internal.example.org")
     monkeypatch.setattr("sandbox.local_cloud.prepare", lambda config: None)
     monkeypatch.setattr("sandbox.cli.Sandbox", lambda stack: SimpleNamespace(workspace=workspace))
     monkeypatch.setattr(Workspace, "prepare", lambda self: None)
     said = CliRunner().invoke(app, ["env"]).stdout
-    shell = subprocess.run(
-        ["sh", "-c", f'{said}\neval "$1"\nexec "$2" -c "import json, os; print(json.dumps(dict(os.environ)))"',
-         "sh", said, sys.executable],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    shown = json.loads(shell.stdout)
+    python = 'exec "$2" -c "import json, os; print(json.dumps(dict(os.environ)))"'
+    shown = json.loads(output(["sh", "-c", f'{said}\neval "$1"\n{python}', "sh", said, sys.executable]))
     assert "theirs" not in shown.values()
+    assert shown["no_proxy"] == shown["NO_PROXY"] == "internal.example.org,127.0.0.1,localhost"
     shells = ("_", "SHLVL", "OLDPWD")
     expected = {name: value for name, value in workspace.environment().items() if name not in shells}
     assert {name: shown[name] for name in expected} == expected
@@ -221,3 +207,23 @@ def test_people_in_a_file_of_their_own_get_passwords_and_a_broken_file_is_left_t
     listed.write_text("- {broken")
     project.prepare()
     assert set(project.passwords()) == {"eve"}
+
+
+def test_two_programs_have_their_own_secrets_in_one_state(project: Project) -> None:
+    """They are given to the workspace in place of generated ones."""
+    seen = []
+    for text in (TEXT, TEXT.replace("cipher-of-bo", "another"), TEXT):
+        found = adapted(text, "Pulumi.sandbox.yaml", project.root)
+        file = project.root / "adapted.yaml"
+        file.write_text(stackfile.dump(found.document), encoding="utf-8")
+        project.workspace = Workspace(replace(project.workspace.config, stack_file=file), found.secrets)
+        project.prepare()
+        seen.append({key: project.config(key) for key in ("passwordHashes", "oidcClientSecret")})
+        given = found.secrets
+        assert given is not None
+        assert seen[-1]["passwordHashes"]["bo"] == given['kubepark:passwordHashes["bo"]']
+        assert project.config("connectors[0].clientId") == given['kubepark:connectors[0]["clientId"]']
+        assert project.config("connectorSecrets")["github"] == given['kubepark:connectorSecrets["github"]']
+    assert seen[0] == seen[2]
+    assert seen[0] != seen[1]
+    assert project.passwords() == {}, "nothing was generated"
