@@ -31,11 +31,6 @@ def tools(tmp_path):
     return folder
 
 
-def plugin(config, name):
-    folder = config.pulumi_home / "plugins" / f"resource-{name}-v{version(f'pulumi-{name}')}"
-    return folder / f"pulumi-resource-{name}"
-
-
 def times(config):
     files = [path for path in config.state_dir.rglob("*") if not path.is_dir()]
     return {path: path.lstat().st_mtime_ns for path in files}
@@ -46,9 +41,11 @@ def test_providers_are_where_the_sdks_versions_are_looked_for(config, tools):
     plugins.install(config, tools)
     names = sorted(path.name for path in config.bin_dir.iterdir())
     assert names == ["etcd", "pulumi", "pulumi-language-python"]
-    for provider in (plugin(config, "kubernetes"), plugin(config, "aws")):
-        assert provider.resolve() == (tools / provider.name).resolve()
-        assert not provider.parent.is_symlink(), "the CLI follows no links to plugin folders"
+    for name in ("kubernetes", "aws"):
+        folder = config.pulumi_home / "plugins" / f"resource-{name}-v{version(f'pulumi-{name}')}"
+        assert not folder.is_symlink(), "the CLI follows no links to plugin folders"
+        provider = f"pulumi-resource-{name}"
+        assert (folder / provider).resolve() == (tools / provider).resolve()
     before = times(config)
     plugins.install(config, tools)
     assert times(config) == before, "nothing is written anew without need"
@@ -57,8 +54,7 @@ def test_providers_are_where_the_sdks_versions_are_looked_for(config, tools):
 def test_a_cli_with_a_language_host_of_its_own_is_only_linked(config, tools):
     plugins.install(config, tools)
     assert not (config.bin_dir / "pulumi").is_symlink()
-    host = (tools / "pulumi").resolve().with_name("pulumi-language-python")
-    executable(host)
+    host = executable((tools / "pulumi").resolve().with_name("pulumi-language-python"))
     plugins.install(config, tools)
     assert (config.bin_dir / "pulumi").resolve() == (tools / "pulumi").resolve()
     assert not (config.bin_dir / "pulumi-language-python").exists()
@@ -70,12 +66,10 @@ def test_a_cli_with_a_language_host_of_its_own_is_only_linked(config, tools):
     assert (config.bin_dir / "pulumi-language-python").exists()
 
 
-def test_the_language_host_runs_from_any_folder_with_its_arguments(config, tools, tmp_path):
-    package = config.root / "sandbox" / "build"
-    package.mkdir(parents=True)
-    for folder in (package.parent, package):
-        (folder / "__init__.py").touch()
-    (package / "language_host.py").write_text("import sys; print(sys.argv[1:])")
+def test_the_language_host_runs_from_any_folder_with_its_arguments(config, tools):
+    for name in ("__init__.py", "build/__init__.py"):
+        executable(config.root / "sandbox" / name, "")
+    executable(config.root / "sandbox/build/language_host.py", "import sys; print(sys.argv[1:])")
     plugins.install(config, tools)
     said = output([config.bin_dir / plugins.LANGUAGE_HOST, "a b", "c"], cwd="/")
     assert said == "['a b', 'c']\n"
