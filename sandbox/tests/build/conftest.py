@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import platform
 
 import pytest
 from werkzeug.test import Client
 
+from sandbox.build.gomodules import MODULES, plan
 from sandbox.build.images.oci import Store
+from sandbox.build.obtain import BUILD_VARIABLE
+from sandbox.build.releases import RELEASES, assets
+from sandbox.tests.build.publishers import MACHINE, content, publishers
 from sandbox.tests.build.upstream_registry import UpstreamRegistry, served
 from sandbox.tests.tools import executable
 
@@ -26,6 +31,20 @@ def script(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
 
     return lambda name, text: executable(folder / name, text)
+
+
+@pytest.fixture
+def hosts(tmp_path, monkeypatch):
+    """Those of all releases, for a machine as this one seems to be, and where the environment leads to."""
+    monkeypatch.setattr(platform, "machine", lambda: MACHINE)
+    monkeypatch.delenv(BUILD_VARIABLE, raising=False)
+    with publishers(tmp_path) as found:
+        for name, value in found.variables().items():
+            monkeypatch.setenv(name, value)
+        for name, release in RELEASES.items():
+            item = plan(MODULES[name])
+            found.publish(assets(item, release, MACHINE), content(item))
+        yield found
 
 
 @pytest.fixture

@@ -14,10 +14,13 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from sandbox.build.releases import Asset
+from sandbox.build.gomodules import MODULES, Plan, plan
+from sandbox.build.releases import RELEASES, Asset, assets
 from sandbox.tests.build.proxied import Rules, proxied
 
 HOSTS = ("github.com", "dl.k8s.io")
+MACHINE = "x86_64"
+(ETCD_FILE,) = assets(plan(MODULES["etcd"]), RELEASES["etcd"], MACHINE)
 
 
 @dataclass
@@ -80,6 +83,11 @@ def pack(asset: Asset, programs: Mapping[str, bytes | Path]) -> bytes | Path:
 
 def read(content: bytes | Path) -> bytes:
     return content if isinstance(content, bytes) else content.read_bytes()
+
+
+def content(item: Plan) -> dict[str, bytes]:
+    """What the programs of a module are here."""
+    return {name: f"#!/bin/sh\necho {name}\n".encode() for name in item.packages}
 
 
 @contextmanager

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.build.gomodules import MODULES, plan
-from sandbox.build.releases import RELEASES, assets
-from sandbox.tests.build.publishers import publishers
+from sandbox.tests.build.publishers import ETCD_FILE, content
 
 ROOT = Path(__file__).resolve().parents[3]
 # Its `go build` writes half of a program, waits for as long as the file is there, then writes the rest.
@@ -54,17 +53,6 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
-ETCD = b"#!/bin/sh\necho etcd\n" * 100_000
-
-
-@pytest.fixture
-def hosts(tmp_path):
-    with publishers(tmp_path) as found:
-        item = plan(MODULES["etcd"])
-        (asset,) = assets(item, RELEASES["etcd"], "x86_64")
-        found.publish([asset], {"etcd": os.urandom(1 << 20) + ETCD})
-        found.archive = asset.url
-        yield found
 
 
 @pytest.fixture
@@ -74,11 +62,9 @@ def machine(tmp_path, hosts, script):
         script(name, text)
     return {
         **os.environ,
-        **hosts.variables(),
         "PYTHONPATH": str(ROOT),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "MARKS": str(tmp_path),
-        "KUBEPARK_BUILD": "",
     }
 
 
@@ -107,7 +93,7 @@ def until(what, happened, process):
 
 PHASES = {
     "looking for the hosts": lambda hosts, marks: bool(hosts.asked),
-    "downloading": lambda hosts, marks: f"GET {hosts.archive}" in hosts.asked,
+    "downloading": lambda hosts, marks: f"GET {ETCD_FILE.url}" in hosts.asked,
     "building": lambda hosts, marks: (marks / "go-begun").exists(),
     "fetching packages": lambda hosts, marks: (marks / "apt-begun").exists(),
 }
@@ -118,7 +104,7 @@ PHASES = {
 def test_an_interrupted_first_run_is_repeated(hosts, machine, cache, tmp_path, phase, number):
     waits = tmp_path / ("apt-waits" if phase == "fetching packages" else "go-waits")
     waits.touch()
-    hosts.slow[hosts.archive] = 1.0
+    hosts.slow[ETCD_FILE.url] = 1.0
     first = run(machine)
     until(phase, lambda: PHASES[phase](hosts, tmp_path), first)
     # A terminal's Ctrl-C reaches the whole group, and a kill -9 whoever it is meant for.
@@ -137,7 +123,7 @@ def test_an_interrupted_first_run_is_repeated(hosts, machine, cache, tmp_path, p
     _, error = again.communicate(timeout=60)
     assert again.returncode == 0, error
     (etcd,), (kwok,) = cache.glob("etcd-*/bin/etcd"), cache.glob("kwok-*/bin/kwok")
-    assert etcd.read_bytes().endswith(ETCD)
+    assert etcd.read_bytes() == content(plan(MODULES["etcd"]))["etcd"]
     assert kwok.read_text() == "#!/bin/sh\necho whole\n"
     (thing,) = cache.glob("debian-*/usr/thing")
     assert thing.read_text() == "whole\n"
