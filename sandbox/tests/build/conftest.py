@@ -16,6 +16,32 @@ from sandbox.tests.build.publishers import MACHINE, content, publishers
 from sandbox.tests.build.upstream_registry import UpstreamRegistry, served
 from sandbox.tests.tools import executable
 
+# Stands for the compiler. A build writes half of a program, waits for as long as `go-waits` is there, then
+# writes the rest.
+GO = """#!/bin/sh
+if [ "$1" = env ]; then echo "${FAKE_VERSION:-go1.26.9}"; exit; fi
+echo "$GOTOOLCHAIN $GOFLAGS $CGO_ENABLED $*" >> "$MARKS/go.log"
+if [ "$1" = list ]; then echo example.org/thing/a; echo example.org/thing/b; exit; fi
+case "$*" in *" -v "*) echo example.org/thing/a >&2; exit ;; esac
+if [ "$CGO_ENABLED" = 1 ]; then
+    for question in "--cflags -- libthing" "--libs -- libthing" "--libs -- libother"; do
+        "$PKG_CONFIG" $question >> "$MARKS/go.log" 2>&1
+    done
+fi
+while [ "$1" != -o ]; do shift; done
+folder=$2; shift 2
+for package in "$@"; do
+    name=${package%/v[0-9]}; name=${name##*/}
+    echo half > "$folder/$name"
+    touch "$MARKS/go-begun"
+    sleep "${FAKE_SECONDS:-0}"
+    while [ -e "$MARKS/go-waits" ]; do sleep 0.05; done
+    if [ -n "$FAKE_FAILURE" ]; then echo "$FAKE_FAILURE" >&2; exit 1; fi
+    printf '#!/bin/sh\\necho whole\\n' > "$folder/$name"
+    chmod +x "$folder/$name"
+done
+"""
+
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch):
@@ -31,6 +57,14 @@ def script(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
 
     return lambda name, text: executable(folder / name, text)
+
+
+@pytest.fixture
+def fake_go(tmp_path, script, monkeypatch):
+    """A `go` on PATH. Gives the log of its arguments."""
+    monkeypatch.setenv("MARKS", str(tmp_path))
+    script("go", GO)
+    return tmp_path / "go.log"
 
 
 @pytest.fixture

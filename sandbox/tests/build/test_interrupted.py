@@ -15,23 +15,7 @@ from sandbox.build.gomodules import MODULES, plan
 from sandbox.tests.build.publishers import ETCD_FILE, content
 
 ROOT = Path(__file__).resolve().parents[3]
-# Its `go build` writes half of a program, waits for as long as the file is there, then writes the rest.
-GO = """#!/bin/sh
-case $1 in
-env) echo go1.26.9; exit 0 ;;
-list) exit 0 ;;
-esac
-while [ "$1" != -o ]; do shift; done
-folder=$2; shift 2
-for package in "$@"; do
-    echo half > "$folder/${package##*/}"
-    touch "$MARKS/go-begun"
-    while [ -e "$MARKS/go-waits" ]; do sleep 0.05; done
-    printf '#!/bin/sh\\necho whole\\n' > "$folder/${package##*/}"
-    chmod +x "$folder/${package##*/}"
-done
-"""
-# Waits as well, but once: it is called again where it has failed.
+# Waits as our `go` does, but once: it is called again where it has failed.
 APT = """#!/bin/sh
 case "$*" in *" update") exit 0 ;; esac
 touch thing_1_all.deb
@@ -56,16 +40,11 @@ except KeyboardInterrupt:
 
 
 @pytest.fixture
-def machine(tmp_path, hosts, script):
+def machine(tmp_path, hosts, fake_go, script):
     """The environment of a machine with our Go and our apt on PATH and an empty cache."""
-    for name, text in (("go", GO), ("apt-get", APT), ("dpkg", DPKG)):
-        script(name, text)
-    return {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "MARKS": str(tmp_path),
-    }
+    script("apt-get", APT)
+    script("dpkg", DPKG)
+    return {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
 
 @pytest.fixture

@@ -51,28 +51,6 @@ def tools_dir(tmp_path):
 
 
 @pytest.fixture
-def fake_go(tmp_path, script):
-    """A `go` on PATH that logs its arguments, and whose builds take `$FAKE_SECONDS`."""
-    log = tmp_path / "go.log"
-    script(
-        "go",
-        "#!/bin/sh\n"
-        'if [ "$1" = env ]; then echo "${FAKE_VERSION:-go1.26.3}"; exit 0; fi\n'
-        f'echo "$GOTOOLCHAIN $GOFLAGS $CGO_ENABLED $*" >> "{log}"\n'
-        f'if [ "$CGO_ENABLED" = 1 ]; then "$PKG_CONFIG" --cflags -- libthing >> "{log}"; '
-        f'"$PKG_CONFIG" --libs -- libthing >> "{log}"; "$PKG_CONFIG" --libs -- libother 2>> "{log}"; fi\n'
-        'if [ "$1" = list ]; then echo example.org/thing/a; echo example.org/thing/b; exit 0; fi\n'
-        'case "$*" in *" -v "*) echo example.org/thing/a >&2; exit 0;; esac\n'
-        'while [ "$1" != -o ]; do shift; done; folder=$2; shift 2\n'
-        'echo half > "$folder/alpha"; sleep "${FAKE_SECONDS:-0}"\n'
-        'if [ -n "$FAKE_FAILURE" ]; then echo "$FAKE_FAILURE" >&2; exit 1; fi\n'
-        'for package in "$@"; do name=${package%/v[0-9]}; name=${name##*/}\n'
-        '  echo "#!/bin/sh" > "$folder/$name"; chmod +x "$folder/$name"; done\n',
-    )
-    return log
-
-
-@pytest.fixture
 def build(tools_dir, cache, fake_go):
     """Builds a module's plan with the fake `go`."""
     return lambda module=THING: ensure_built(plan(module, tools_dir), cache, tools_dir)
