@@ -263,24 +263,18 @@ def given(tmp_path, monkeypatch):
     return folder
 
 
-def test_one_folder_of_links(given, tmp_path):
+def test_one_folder_of_links_and_those_that_lead_nowhere_go_when_another_is_made(given, tmp_path):
     folder = ensure_tools(["etcd", "kwok"])
     assert folder.parent == tmp_path / "xdg" / "kubepark" / "tools"
     assert sorted(item.name for item in folder.iterdir()) == ["etcd", "kubectl", "kwok"]
     assert (folder / "etcd").resolve() == given / "etcd"
-    assert ensure_tools(["etcd", "kwok"]) == folder
-    assert ensure_tools(["etcd"]) != folder
-
-
-def test_folders_of_links_that_lead_nowhere_go_when_another_is_made(given, tmp_path):
-    kept = ensure_tools(["etcd"])
-    gone = kept.with_name("bin-0123456789ab")
+    gone = folder.with_name("bin-0123456789ab")
     gone.mkdir()
     (gone / "etcd").symlink_to(tmp_path / "removed-checkout" / "etcd")
-    assert ensure_tools(["etcd"]) == kept
+    assert ensure_tools(["etcd", "kwok"]) == folder
     assert gone.exists()
-    ensure_tools(["etcd", "kwok"])
-    assert kept.exists()
+    assert ensure_tools(["etcd"]) != folder
+    assert folder.exists()
     assert not gone.exists()
 
 
