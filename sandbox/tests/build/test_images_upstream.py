@@ -30,9 +30,6 @@ def fetch(client, host, digest):
         return response.read()
 
 
-# -- hosts that do not answer ------------------------------------------------------------------------
-
-
 @pytest.fixture
 def mute():
     """A host that takes connections and never says a word."""
@@ -91,9 +88,6 @@ def test_a_host_that_goes_silent_is_looked_at_anew_and_found_once_it_is_back(ups
         serving.close()
 
 
-# -- tokens and redirects ----------------------------------------------------------------------------
-
-
 def test_a_token_that_has_expired_is_replaced(upstream, host, digest):
     client = Upstream()
     assert fetch(client, host, digest) == CONTENT
@@ -118,9 +112,6 @@ def test_a_registry_that_leads_astray_is_not_followed(upstream, host, digest, ch
         setattr(upstream, name, f"http://{host}" if value == "HERE" else value)
     with pytest.raises(WebError, match=why):
         fetch(Upstream(), host, digest)
-
-
-# -- TLS through a proxy -----------------------------------------------------------------------------
 
 
 @pytest.fixture
