@@ -20,7 +20,6 @@ _LONGEST_FIRST = (
     "test_stack_failures",
     "test_stack_people",
     "test_stack_readme",
-    "test_boot_failures",
     "test_stack_interrupts",
     "test_boot_cluster",
     "test_userdata_boot",

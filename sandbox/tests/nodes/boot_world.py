@@ -11,49 +11,42 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
-
-import boto3
 
 import userdata
 from components.iam import ASSUME_BY_EC2, node_policy
 from config.model import NodePlan, Settings
 from config.naming import Naming
 from config.nodes import plan_nodes
-from sandbox import local_cloud
-from sandbox.config import ACCESS_KEY_ID, IMAGES_PATH, REGION, SECRET_ACCESS_KEY, Endpoint
+from sandbox.config import REGION
 from sandbox.files import atomic_write
 from sandbox.nodes.api import Api, ApiError, Unavailable, with_server
 from sandbox.ports import free_port
 from sandbox.processes import Supervisor
+from sandbox.tests.aws.emulator_server import IMAGE, ROOT, Emulator
 from sandbox.tests.nodes.commands import until
 from sandbox.tests.tools import tool
 from tests.userdata_sample import SETTINGS
 
-ROOT = Path(__file__).parents[3]
 SUBNET = IPv4Network("10.20.0.0/22")
-IMAGE = "ami-0123456789abcdef0"
 
 
 class World:
     """The account and the boot process."""
 
-    def __init__(self, endpoint: str, state_dir: Path) -> None:
-        self.endpoint = endpoint
+    def __init__(self, emulator: Emulator, state_dir: Path) -> None:
+        self.endpoint = emulator.url
         self.state_dir = state_dir
         self.api_port = free_port()
-        session = boto3.session.Session(ACCESS_KEY_ID, SECRET_ACCESS_KEY, region_name=REGION)
-        self.ec2, self.iam, self.ssm, self.kms = (
-            session.client(name, endpoint_url=endpoint) for name in ("ec2", "iam", "ssm", "kms")
-        )
+        self.ec2, self.iam, self.ssm, self.kms = map(emulator.client, ("ec2", "iam", "ssm", "kms"))
         self.settings: Settings = replace(
             SETTINGS,
             cluster="demo",
-            aws=replace(SETTINGS.aws, region=REGION, endpoint=endpoint),
+            aws=replace(SETTINGS.aws, region=REGION, endpoint=self.endpoint),
             network=replace(SETTINGS.network, availability_zone=f"{REGION}a"),
             control_plane=replace(SETTINGS.control_plane, api_endpoint=f"https://127.0.0.1:{self.api_port}"),
         )
@@ -63,9 +56,9 @@ class World:
         self._network()
         self._parameters()
 
-    def plan(self, name: str, generation: int = 1) -> NodePlan:
+    def plan(self, name: str) -> NodePlan:
         (found,) = (node for node in plan_nodes(self.settings, SUBNET) if node.name == name)
-        return replace(found, generation=generation)
+        return found
 
     # -- what Pulumi would create ------------------------------------------------------------------
 
@@ -79,11 +72,8 @@ class World:
         self.table = self.ec2.create_route_table(VpcId=self.vpc)["RouteTable"]["RouteTableId"]
         self.ec2.associate_route_table(RouteTableId=self.table, SubnetId=self.subnet)
         self.add_route()
-        self.groups = {
-            name: self.ec2.create_security_group(GroupName=name, Description=name, VpcId=self.vpc)["GroupId"]
-            for name in ("master", "node")
-        }
-        self.allow_api()
+        group = self.ec2.create_security_group(GroupName="nodes", Description="nodes", VpcId=self.vpc)
+        self.group = group["GroupId"]
 
     def add_route(self) -> None:
         everywhere = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": self.gateway}
@@ -91,18 +81,6 @@ class World:
 
     def remove_route(self) -> None:
         self.ec2.delete_route(RouteTableId=self.table, DestinationCidrBlock="0.0.0.0/0")
-
-    @property
-    def _api_rule(self) -> dict[str, Any]:
-        pair = {"GroupId": self.groups["node"]}
-        rule = {"IpProtocol": "tcp", "FromPort": 6443, "ToPort": 6443, "UserIdGroupPairs": [pair]}
-        return {"GroupId": self.groups["master"], "IpPermissions": [rule]}
-
-    def allow_api(self) -> None:
-        self.ec2.authorize_security_group_ingress(**self._api_rule)
-
-    def forbid_api(self) -> None:
-        self.ec2.revoke_security_group_ingress(**self._api_rule)
 
     def _parameters(self) -> None:
         key = self.kms.create_key()["KeyMetadata"]
@@ -135,12 +113,9 @@ class World:
         policy = node_policy(self.plan(name), self.settings.aws, self.naming)
         self.iam.put_role_policy(RoleName=name, PolicyName="node", PolicyDocument=json.dumps(policy))
 
-    def revoke(self, name: str) -> None:
-        self.iam.delete_role_policy(RoleName=name, PolicyName="node")
-
-    def launch(self, name: str, generation: int = 1, user_data: bytes | None = None) -> str:
+    def launch(self, name: str, user_data: bytes | None = None) -> str:
         """Run the instance of a node as the program would; its id."""
-        node = self.plan(name, generation)
+        node = self.plan(name)
         answer = self.ec2.run_instances(
             ImageId=IMAGE,
             InstanceType=node.instance_type,
@@ -148,7 +123,7 @@ class World:
             MaxCount=1,
             SubnetId=self.subnet,
             PrivateIpAddress=node.private_ip,
-            SecurityGroupIds=[self.groups["master" if name == "master1" else "node"]],
+            SecurityGroupIds=[self.group],
             IamInstanceProfile={"Name": name},
             UserData=userdata.render(node, self.settings) if user_data is None else user_data,
         )
@@ -189,6 +164,9 @@ class World:
 
     # -- what can be seen --------------------------------------------------------------------------
 
+    def disk(self, node: str) -> Path:
+        return self.state_dir / "nodes" / self.instances[node]
+
     def parameter(self, name: str) -> str:
         answer = self.ssm.get_parameter(Name=name, WithDecryption=True)
         return str(answer["Parameter"]["Value"])
@@ -226,18 +204,9 @@ class World:
 @contextmanager
 def world(folder: Path) -> Iterator[World]:
     """A world whose processes end with the block."""
-    where = Endpoint("http", "127.0.0.1", free_port())
-    supervisor = Supervisor(folder / "emulator.json", folder)
-    command = [sys.executable, "-m", "sandbox.aws.emulator", "--port", str(where.port)]
-    command += ["--log", str(folder / "requests.jsonl")]
-    try:
-        supervisor.start("emulator", command, cwd=ROOT, ready=lambda: local_cloud.healthy(where))
-        images = json.dumps([IMAGE]).encode()
-        assert local_cloud._request(where, IMAGES_PATH, "PUT", images) is not None
-        made = World(where.url, folder / "state")
-        try:
-            yield made
-        finally:
-            made.close()
-    finally:
-        supervisor.stop_all(grace=3)
+    with ExitStack() as ends:
+        emulator = Emulator(folder, IMAGE)
+        ends.callback(emulator.stop)
+        made = World(emulator, folder / "state")
+        ends.callback(made.close)
+        yield made
