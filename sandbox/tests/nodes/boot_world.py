@@ -172,7 +172,8 @@ class World:
         return str(answer["Parameter"]["Value"])
 
     def status(self, node: str) -> dict[str, Any]:
-        return json.loads(self.parameter(self.naming.status_parameter(node)))
+        found: dict[str, Any] = json.loads(self.parameter(self.naming.status_parameter(node)))
+        return found
 
     def reached(self, node: str, phase: str, seconds: float = 30.0, attempt: int = 0) -> dict[str, Any]:
         """The node's record once it has this phase, from its current instance."""
@@ -196,9 +197,10 @@ class World:
 
     def node(self, name: str) -> dict[str, Any] | None:
         try:
-            return self.api().find(f"/api/v1/nodes/{name}")
+            found: dict[str, Any] | None = self.api().find(f"/api/v1/nodes/{name}")
         except (Unavailable, ApiError):
             return None
+        return found
 
 
 @contextmanager

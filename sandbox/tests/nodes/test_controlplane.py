@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from cryptography import x509
 
 from sandbox.errors import SandboxError
 from sandbox.nodes.api import with_server
-from sandbox.nodes.simulated.controlplane import ControlPlane, configuration, pin
+from sandbox.nodes.simulated.controlplane import ADMINS, OPERATOR, ControlPlane, configuration, pin
 from sandbox.nodes.simulated.staticpods import API_SERVER, COMPONENTS, PORTS, arguments
 from sandbox.ports import free_port
 from sandbox.processes import Supervisor
@@ -61,8 +60,8 @@ def test_addresses_are_moved_to_loopback(tmp_path: Path) -> None:
     server = manifest("kube-apiserver", *addresses, "--etcd-servers=https://127.0.0.1:2379")
     for pod in (etcd, server):
         flags = dict(flag.split("=", 1) for flag in arguments(pod, tmp_path, ALL_PORTS)[1:])
-        addresses = [value for name, value in flags.items() if name != "--advertise-address"]
-        assert not [value for value in addresses if "10.20." in value or "2379" in value or "2380" in value]
+        moved = [value for name, value in flags.items() if name != "--advertise-address"]
+        assert not [value for value in moved if "10.20." in value or "2379" in value or "2380" in value]
     assert flags["--advertise-address"] == "10.20.0.10"
     assert flags["--etcd-servers"] == f"https://127.0.0.1:{ALL_PORTS['etcd']}"
 
@@ -74,26 +73,24 @@ def test_missing_host_path_stops_the_pod_as_the_kubelet_would(tmp_path: Path, ki
         arguments(pod, tmp_path, ALL_PORTS)
 
 
-def document(**cluster: Any) -> str:
-    kind = {"apiVersion": "kubeadm.k8s.io/v1beta4"}
-    init = {
-        **kind,
-        "kind": "InitConfiguration",
-        "localAPIEndpoint": {"advertiseAddress": "10.20.0.10", "bindPort": 6443},
-        "nodeRegistration": {"name": "m", "criSocket": "unix:///run/containerd/containerd.sock"},
-        "skipPhases": ["addon"],
-    }
-    config = {
-        **kind,
-        "kind": "ClusterConfiguration",
-        "kubernetesVersion": "v1.36.0",
-        "controlPlaneEndpoint": "api.demo.internal:6443",
-        "encryptionAlgorithm": "ECDSA-P256",
-        "apiServer": {"certSANs": ["127.0.0.1"]},
-        "networking": {"podSubnet": "192.168.0.0/16"},
-        **cluster,
-    }
-    return yaml.safe_dump_all([init, config])
+DOCUMENT = f"""\
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+localAPIEndpoint: {{advertiseAddress: 10.20.0.10, bindPort: 6443}}
+nodeRegistration: {{name: m, criSocket: unix:///run/containerd/containerd.sock}}
+skipPhases: [addon]
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: v1.36.0
+controlPlaneEndpoint: api.demo.internal:6443
+encryptionAlgorithm: ECDSA-P256
+networking: {{podSubnet: 192.168.0.0/16}}
+apiServer:
+  certSANs: [127.0.0.1]
+  extraArgs: [{{name: audit-policy-file, value: {AUDIT}}}]
+  extraVolumes: [{{name: audit, hostPath: {AUDIT}, mountPath: {AUDIT}, pathType: File, readOnly: true}}]
+"""
 
 
 @pytest.fixture
@@ -106,18 +103,33 @@ def plane(tmp_path: Path) -> Iterator[ControlPlane]:
 
 
 @pytest.mark.sandbox
-def test_initialise_stop_and_start_again(plane: ControlPlane) -> None:
+def test_a_start_that_fails_says_why_and_one_that_does_not_is_clean_and_keeps_its_data(
+    plane: ControlPlane,
+) -> None:
+    with pytest.raises(SandboxError, match="encryptionAlgorithm"):  # in kubeadm's own words
+        plane.initialise(DOCUMENT.replace("ECDSA-P256", "ROT13"))
+    with pytest.raises(SandboxError, match=f"{AUDIT} is not a file"):
+        plane.initialise(DOCUMENT)
     assert not plane.initialised
-    plane.initialise(document())
+    first = plane.ca_hash()
+    policy = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None}]\n"
+    (plane.root / AUDIT.lstrip("/")).write_text(policy)
+    plane.initialise(DOCUMENT)
     assert plane.initialised
     assert plane.ready()
+    assert plane.ca_hash() == pin((plane.etc / "pki/ca.crt").read_bytes()) != first
     api = plane.api("admin")  # has its rights from the binding, not from system:masters
-    assert plane.ca_hash() == pin((plane.etc / "pki/ca.crt").read_bytes())
-    assert api.get("/apis/apps/v1/namespaces/kube-system/deployments")["items"] == []  # addons were skipped
+    assert api.get("/apis/apps/v1/namespaces/kube-system/deployments")["items"] == []
+
     kubeconfig = plane.operator_kubeconfig("https://203.0.113.9:6443")
     assert len(kubeconfig) < 4096
     assert plane.operator_kubeconfig("https://203.0.113.9:6443") == kubeconfig
     assert plane.operator_kubeconfig(plane.server) != kubeconfig
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = plane.api(OPERATOR).post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+    user = answer["status"]["userInfo"]
+    assert (user["username"], set(user["groups"])) == (OPERATOR, {ADMINS, "system:authenticated"})
+
     token = plane.mint_token(24)
     secret = f"/api/v1/namespaces/kube-system/secrets/bootstrap-token-{token.partition('.')[0]}"
     plane.stop()
@@ -127,30 +139,9 @@ def test_initialise_stop_and_start_again(plane: ControlPlane) -> None:
     assert plane.api().get(secret)["type"] == "bootstrap.kubernetes.io/token"
 
 
-@pytest.mark.sandbox
-def test_failed_start_says_why_and_the_next_attempt_is_clean(plane: ControlPlane) -> None:
-    volume = {"name": "audit", "hostPath": AUDIT, "mountPath": AUDIT, "pathType": "File", "readOnly": True}
-    flags = [{"name": "audit-policy-file", "value": AUDIT}]
-    wanting = {"apiServer": {"certSANs": ["127.0.0.1"], "extraArgs": flags, "extraVolumes": [volume]}}
-    with pytest.raises(SandboxError, match=f"{AUDIT} is not a file"):
-        plane.initialise(document(**wanting))
-    assert not plane.initialised
-    first = x509.load_pem_x509_certificate((plane.etc / "pki/ca.crt").read_bytes()).serial_number
-    policy = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None}]\n"
-    (plane.root / AUDIT.lstrip("/")).write_text(policy)
-    plane.initialise(document(**wanting))
-    assert x509.load_pem_x509_certificate((plane.etc / "pki/ca.crt").read_bytes()).serial_number != first
-
-
-@pytest.mark.sandbox
-def test_kubeadms_own_words_for_a_bad_configuration(plane: ControlPlane) -> None:
-    with pytest.raises(SandboxError, match="encryptionAlgorithm"):
-        plane.initialise(document(encryptionAlgorithm="ROT13"))
-
-
 def test_documents_are_found_and_servers_replaced() -> None:
-    assert configuration(document(), "ClusterConfiguration")["kubernetesVersion"] == "v1.36.0"
+    assert configuration(DOCUMENT, "ClusterConfiguration")["kubernetesVersion"] == "v1.36.0"
     with pytest.raises(SandboxError, match="has no JoinConfiguration"):
-        configuration(document(), "JoinConfiguration")
+        configuration(DOCUMENT, "JoinConfiguration")
     changed = with_server("clusters: [{name: a, cluster: {server: https://a:1}}]\n", "https://b:2")
     assert yaml.safe_load(changed)["clusters"][0]["cluster"]["server"] == "https://b:2"
