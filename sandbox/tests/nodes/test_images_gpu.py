@@ -20,16 +20,11 @@ pytestmark = pytest.mark.sandbox
 GPUS = [f"GPU-0000000{number}-1111-2222-3333-444444444444" for number in range(2)]
 
 
-PLUGIN = "nvidia-gpu.sock"
-
-
 @pytest.fixture
 def kubelet(tmp_path):
     folder = tmp_path / "device-plugins"
     folder.mkdir()
-    made = Kubelet(folder)
-    yield made
-    made.stop()
+    return Kubelet(folder)
 
 
 @pytest.fixture
@@ -54,42 +49,31 @@ def plugin(programs, kubelet, tmp_path):
 
 
 @root
-def test_the_plugin_offers_the_gpus_of_its_machine(kubelet, plugin):
-    kubelet.start()
+def test_the_plugin_waits_for_a_kubelet_registers_with_each_new_one(kubelet, plugin):
     with running(*plugin(GPUS), FAIL_ON_INIT_ERROR="true"):
-        asked = kubelet.wait(1)
-        assert (asked.version, asked.endpoint, asked.resource_name) == ("v1beta1", PLUGIN, "nvidia.com/gpu")
-        assert kubelet.devices(PLUGIN) == dict.fromkeys(GPUS, "Healthy")
-        assert kubelet.allocate(PLUGIN, GPUS[1]) == {"NVIDIA_VISIBLE_DEVICES": GPUS[1]}
-        assert kubelet.allocate(PLUGIN, *GPUS) == {"NVIDIA_VISIBLE_DEVICES": ",".join(GPUS)}
-        with pytest.raises(grpc.RpcError, match="unknown device: GPU-9"):
-            kubelet.allocate(PLUGIN, "GPU-9")
-    assert not (kubelet.folder / PLUGIN).exists()
-
-
-@root
-def test_the_plugin_waits_for_a_kubelet_and_registers_with_each_new_one(kubelet, plugin):
-    with running(*plugin(GPUS)):
         time.sleep(0.5)
-        kubelet.start()
-        kubelet.wait(1)
-        kubelet.stop()
-        kubelet.start()
-        kubelet.wait(2)
-        assert kubelet.devices(PLUGIN) == dict.fromkeys(GPUS, "Healthy")
+        for _ in "a kubelet", "a new one":
+            with kubelet.running():
+                assert kubelet.wait() == "nvidia.com/gpu"
+                assert kubelet.devices() == dict.fromkeys(GPUS, "Healthy")
+                assert kubelet.allocate(GPUS[1]) == {"NVIDIA_VISIBLE_DEVICES": GPUS[1]}
+                assert kubelet.allocate(*GPUS) == {"NVIDIA_VISIBLE_DEVICES": ",".join(GPUS)}
+                with pytest.raises(grpc.RpcError, match="unknown device: GPU-9"):
+                    kubelet.allocate("GPU-9")
 
 
 @root
 def test_the_plugin_shares_gpus_as_the_programs_configuration_says(kubelet, plugin, tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(sharing_config(3))
-    kubelet.start()
-    with running(*plugin(GPUS), CONFIG_FILE=str(file)):
-        assert kubelet.wait(1).resource_name == "nvidia.com/gpu"
-        assert set(kubelet.devices(PLUGIN)) == {f"{each}::{number}" for each in GPUS for number in range(3)}
-        assert kubelet.allocate(PLUGIN, f"{GPUS[0]}::2") == {"NVIDIA_VISIBLE_DEVICES": GPUS[0]}
-        with pytest.raises(grpc.RpcError, match="maximum request size for shared resources is 1"):
-            kubelet.allocate(PLUGIN, f"{GPUS[0]}::0", f"{GPUS[0]}::1")
+    with kubelet.running():
+        with running(*plugin(GPUS), CONFIG_FILE=str(file)):
+            assert kubelet.wait() == "nvidia.com/gpu"
+            assert set(kubelet.devices()) == {f"{each}::{number}" for each in GPUS for number in range(3)}
+            assert kubelet.allocate(f"{GPUS[0]}::2") == {"NVIDIA_VISIBLE_DEVICES": GPUS[0]}
+            with pytest.raises(grpc.RpcError, match="maximum request size for shared resources is 1"):
+                kubelet.allocate(f"{GPUS[0]}::0", f"{GPUS[0]}::1")
+        assert not kubelet.plugin.exists(), "its socket"
 
 
 @root
@@ -97,16 +81,15 @@ def test_the_plugin_fails_without_a_gpu_unless_told_to_wait(kubelet, plugin):
     failed = once(*plugin([]))
     assert failed.returncode == 1
     assert "no GPU can be used: open /run/nvidia/gpus: no such file or directory" in failed.stderr
-    kubelet.start()
     for arguments, variables in (
         ((), {"FAIL_ON_INIT_ERROR": "false"}),
         (("--fail-on-init-error=false",), {}),
     ):
-        with running(*plugin([], *arguments), **variables) as process:
+        with kubelet.running(), running(*plugin([], *arguments), **variables) as process:
             assert process.stdout.readline().startswith("no GPU, and FAIL_ON_INIT_ERROR=false")
             time.sleep(0.3)
             assert process.poll() is None
-    assert kubelet.registered == []
+    assert kubelet.registered.empty()
 
 
 @root
@@ -141,38 +124,31 @@ def test_the_plugin_refuses_a_configuration_with_more_in_it(plugin, tmp_path, te
     assert (answer.returncode, words in answer.stderr) == (1, True)
 
 
-@pytest.fixture
-def runc(tmp_path):
-    """A runc on PATH that says how it was called."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "runc").write_text('#!/bin/sh\nprintf "%s\\n" "$0" "$@"\nexit 7\n')
-    (folder / "runc").chmod(0o755)
-    return {"PATH": f"{folder}:/usr/bin:/bin"}
+CREATE = "--root /r create --pid-file p box"
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--root", "create", "state", "box"), ("--log=x", "delete", "--force", "create")]
+    "arguments",
+    [
+        *("--root create state box", "--log=x delete --force create"),
+        *(f"{CREATE} {option}" for option in ("--bundle bundle", "--bundle=bundle", "-b bundle")),
+    ],
 )
-def test_the_runtime_passes_on_whatever_creates_no_container(programs, runc, tmp_path, arguments):
-    """With a bundle that does not exist: to look at it would be an error."""
-    answer = once(programs["nvidia-container-runtime"], *arguments, **runc)
-    assert answer.returncode == 7
-    assert answer.stdout.splitlines()[1:] == list(arguments)
-
-
-@pytest.mark.parametrize("option", [["--bundle", "{}"], ["--bundle={}"], ["-b", "{}"]])
-def test_the_runtime_leaves_a_bundle_without_gpus_as_it_is(programs, runc, tmp_path, option):
+def test_the_runtime_leaves_a_bundle_without_gpus_as_it_is_and_passes_everything_on(
+    programs, tmp_path, arguments, monkeypatch
+):
+    """Of what creates no container it does not even look for the bundle, which would be an error."""
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     variables = '["A=b", "NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_VISIBLE_DEVICES=void"]'
     text = f'{{"process": {{"env": {variables}}}, "x": 1}}'
     (bundle / "config.json").write_text(text)
-    given = [each.format(bundle) for each in option]
-    arguments = ["--root", "/r", "create", *given, "--pid-file", "p", "box"]
-    answer = once(programs["nvidia-container-runtime"], *arguments, **runc)
-    assert answer.returncode == 7
-    assert answer.stdout.splitlines()[1:] == arguments
+    (tmp_path / "runc").write_text('#!/bin/sh\nprintf "%s\\n" "$0" "$@"\nexit 7\n')
+    (tmp_path / "runc").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    given = arguments.split()
+    answer = once(programs["nvidia-container-runtime"], *given, PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert (answer.returncode, answer.stdout.splitlines()[1:]) == (7, given)
     assert (bundle / "config.json").read_text() == text
 
 
