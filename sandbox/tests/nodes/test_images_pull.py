@@ -2,23 +2,20 @@
 
 containerd lives in mount and process namespaces of its own, with an empty /run: nothing of this
 machine's containers is touched, and ending its process 1 ends all that it started. It needs root, as a
-real node does.
+real node does. What it is told of images of other registries is in sandbox/tests/stack/test_real_nodes.py.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
-import time
 import uuid
 from pathlib import Path
 
 import pytest
 
 from config.versions import RELEASES
-from sandbox.aws.serve import serve
 from sandbox.build.gomodules import REAL_NODE_MODULES
 from sandbox.build.images.catalogue import pack
 from sandbox.build.images.pulled import Cache
@@ -28,8 +25,8 @@ from sandbox.build.images.upstream import Upstream
 from sandbox.build.toolchain import ensure_programs
 from sandbox.files import cache_dir
 from sandbox.nodes.choice import obstacle
-from sandbox.tests.build.upstream_registry import UpstreamRegistry, served
-from sandbox.tests.nodes.commands import once
+from sandbox.tests.build.upstream_registry import lines, served
+from sandbox.tests.nodes.commands import once, until
 from sandbox.tests.nodes.test_images_gpu import GPUS
 
 pytestmark = pytest.mark.sandbox
@@ -78,11 +75,12 @@ class Node:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"},
             )  # fmt: skip
-        deadline = time.monotonic() + 30
-        while self.crictl("version").returncode != 0:
-            assert time.monotonic() < deadline, (self.folder / "containerd.log").read_text()[-2000:]
+
+        def answers() -> bool:
             assert self._process.poll() is None, (self.folder / "containerd.log").read_text()[-2000:]
-            time.sleep(0.1)
+            return self.crictl("version").returncode == 0
+
+        until("containerd answers", answers)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -135,75 +133,32 @@ def registry(catalogue, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def node(registry, programs, tmp_path_factory):
+    """With every image on it."""
     folder = tmp_path_factory.mktemp("node")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        hosts = folder / "certs.d" / "_default" / "hosts.toml"
-        hosts.parent.mkdir(parents=True)
-        hosts.write_text(hosts_toml(address))
-        serving = serve(registry, listener)
-        made = Node(folder, programs)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.stop()
-            serving.close()
+    serving, address = served(registry)
+    hosts = folder / "certs.d" / "_default" / "hosts.toml"
+    hosts.parent.mkdir(parents=True)
+    hosts.write_text(hosts_toml(f"http://{address}"))
+    made = Node(folder, programs)
+    try:
+        made.start()
+        for reference in registry.catalogue.packed:
+            answer = made.crictl("pull", reference)
+            assert answer.returncode == 0, answer.stderr
+        yield made
+    finally:
+        made.stop()
+        serving.close()
 
 
-@pytest.fixture(scope="module")
-def pulled(node, catalogue):
-    """The node, with every image on it."""
-    for reference in catalogue.packed:
-        answer = node.crictl("pull", reference)
-        assert answer.returncode == 0, answer.stderr
-    return node
-
-
-def requests(registry):
-    return [json.loads(line) for line in registry.log.read_text().splitlines()]
-
-
-def test_every_image_of_the_catalogue_is_pulled(pulled, catalogue, registry):
-    listed = json.loads(pulled.crictl("images", "--output", "json").stdout)["images"]
+def test_every_image_of_the_catalogue_is_pulled(node, catalogue, registry):
+    listed = json.loads(node.crictl("images", "--output", "json").stdout)["images"]
     assert {tag for image in listed for tag in image["repoTags"]} == set(catalogue.packed)
-    asked = [line for line in requests(registry) if line["status"] != 200]
-    assert asked == []
+    assert {line["status"] for line in lines(registry)} == {200}
 
 
 def test_kubeadm_and_the_nodes_configuration_name_the_same_pause(catalogue):
     assert {f"registry.k8s.io/pause:{row.pause}" for row in RELEASES.values()} <= set(catalogue.packed)
-
-
-def test_an_image_of_nobody_is_refused_at_once_in_containerds_words_with_ours(node, registry):
-    """127.0.0.1:1 is a registry where nobody listens."""
-    begin = time.monotonic()
-    answer = node.crictl("pull", "127.0.0.1:1/team/app:1")
-    assert time.monotonic() - begin < 4
-    assert answer.returncode != 0
-    reason = "127.0.0.1:1/team/app:1: 127.0.0.1:1 does not answer here: "
-    assert f"denied: {reason}" in answer.stderr
-    last = requests(registry)[-1]
-    assert last["name"] == "127.0.0.1:1/team/app"
-    assert last["message"].startswith(reason)
-
-
-def test_an_image_of_another_registry_is_pulled_through_and_runs(node, catalogue):
-    upstream = UpstreamRegistry()
-    upstream.add("team/app", "1", catalogue.store, catalogue.packed["kubepark.local/probe:1"])
-    serving, host = served(upstream)
-    pulled = node.crictl("pull", f"{host}/team/app:1")
-    serving.close()
-    assert pulled.returncode == 0, pulled.stderr
-    assert node.run(f"{host}/team/app:1", "/bin/probe", "print", "well").stdout == "well\n"
-
-
-def test_a_container_runs_and_ends_with_its_programs_code(pulled):
-    probe = ("kubepark.local/probe:1", "/bin/probe")
-    assert pulled.run(*probe, "print", "hello", "there").stdout == "hello there\n"
-    failed = pulled.run(*probe, "resolve")
-    assert failed.returncode == 2
-    assert "usage: probe" in failed.stderr
 
 
 @pytest.mark.parametrize(
@@ -217,9 +172,9 @@ def test_a_container_runs_and_ends_with_its_programs_code(pulled):
         ("coredns/coredns", ("/coredns", "-version"), "CoreDNS-{}\n"),
     ],
 )
-def test_kubernetes_own_images_are_the_version_of_their_tag(pulled, catalogue, image, command, said):
+def test_kubernetes_own_images_are_the_version_of_their_tag(node, catalogue, image, command, said):
     (reference,) = [name for name in catalogue.packed if name.startswith(f"registry.k8s.io/{image}:")]
-    assert pulled.run(reference, *command).stdout.startswith(said.format(reference.rsplit(":v", 1)[-1]))
+    assert node.run(reference, *command).stdout.startswith(said.format(reference.rsplit(":v", 1)[-1]))
 
 
 RULES = """\
@@ -233,22 +188,22 @@ COMMIT
 
 
 @pytest.mark.parametrize("kind", ["iptables", "iptables-nft", "iptables-legacy"])
-def test_kube_proxys_image_writes_the_rules_that_kube_proxy_needs(pulled, catalogue, kind, tmp_path):
+def test_kube_proxys_image_writes_the_rules_that_kube_proxy_needs(node, catalogue, kind, tmp_path):
     """Into the network namespace that the container got, with the extensions of the image."""
     (reference,) = [name for name in catalogue.packed if name.startswith("registry.k8s.io/kube-proxy:")]
     rules = tmp_path / "rules"
     rules.write_text(RULES)
-    restored = pulled.run(reference, f"/usr/sbin/{kind}-restore", "/given", given=rules)
+    restored = node.run(reference, f"/usr/sbin/{kind}-restore", "/given", given=rules)
     assert restored.returncode == 0, restored.stderr
     rules.write_text(RULES.replace("--dport", "--port"))
-    assert pulled.run(reference, f"/usr/sbin/{kind}-restore", "/given", given=rules).returncode == 2
+    assert node.run(reference, f"/usr/sbin/{kind}-restore", "/given", given=rules).returncode == 2
 
 
 @pytest.fixture
-def gpus(pulled):
-    pulled.gpus.write_text("".join(f"{each}\n" for each in GPUS))
+def gpus(node):
+    node.gpus.write_text("".join(f"{each}\n" for each in GPUS))
     yield GPUS
-    pulled.gpus.unlink()
+    node.gpus.unlink()
 
 
 VECTOR_ADD = "nvcr.io/nvidia/k8s/cuda-sample:vectoradd-cuda12.5.0"
@@ -257,33 +212,41 @@ VECTOR_ADD = "nvcr.io/nvidia/k8s/cuda-sample:vectoradd-cuda12.5.0"
 @pytest.mark.parametrize(
     ("asked", "seen"), [("all", GPUS), (GPUS[1], GPUS[1:]), (",".join(GPUS), GPUS), ("0", GPUS[:1])]
 )
-def test_a_container_sees_the_gpus_that_it_asked_for(pulled, gpus, asked, seen):
-    answer = pulled.run(VECTOR_ADD, gpus=asked)
+@pytest.mark.usefixtures("gpus")
+def test_a_container_sees_the_gpus_that_it_asked_for(node, asked, seen):
+    answer = node.run(VECTOR_ADD, gpus=asked)
     assert answer.returncode == 0, answer.stderr
-    lines = [line for line in answer.stdout.splitlines() if "UUID" in line]
-    assert [line.split("UUID: ")[1].rstrip(")") for line in lines] == seen
+    uuids = [line.split("UUID: ")[1].rstrip(")") for line in answer.stdout.splitlines() if "UUID" in line]
+    assert uuids == seen
     assert answer.stdout.startswith("[Vector addition of 50000 elements]\nStand-in without CUDA")
     assert answer.stdout.endswith("Test PASSED\nDone\n")
 
 
-@pytest.mark.parametrize("asked", ["", "void"])
-def test_a_container_that_asked_for_none_has_none(pulled, gpus, asked):
-    answer = pulled.run(VECTOR_ADD, gpus=asked)
+NO_DRIVER = "CUDA driver version is insufficient for CUDA runtime version"  # says the program
+UNKNOWN = "GPU-99999999-1111-2222-3333-444444444444"
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("", NO_DRIVER),
+        ("void", NO_DRIVER),
+        (UNKNOWN, f"nvidia-container-cli: device error: {UNKNOWN}: unknown device"),
+    ],
+)
+@pytest.mark.usefixtures("gpus")
+def test_a_container_that_asked_for_none_has_none_and_for_one_that_is_not_there_does_not_start(
+    node, asked, words
+):
+    answer = node.run(VECTOR_ADD, gpus=asked)
     assert answer.returncode == 1
-    assert "CUDA driver version is insufficient for CUDA runtime version" in answer.stderr
+    assert words in answer.stderr
     assert "PASSED" not in answer.stdout
 
 
-def test_a_container_does_not_start_with_a_gpu_that_is_not_there(pulled, gpus):
-    answer = pulled.run(VECTOR_ADD, gpus=GPUS[0].replace("0", "9"))
-    assert answer.returncode != 0
-    said = "nvidia-container-cli: device error: GPU-99999999-1111-2222-3333-444444444444: unknown device"
-    assert said in answer.stderr
-
-
-def test_a_container_does_not_start_with_gpus_on_a_machine_without_a_driver(pulled):
-    answer = pulled.run(VECTOR_ADD, gpus="all")
+def test_a_container_does_not_start_with_gpus_on_a_machine_without_a_driver(node):
+    answer = node.run(VECTOR_ADD, gpus="all")
     assert answer.returncode != 0
     assert "nvidia-container-cli: initialization error: nvml error: driver not loaded" in answer.stderr
-    plain = pulled.run("kubepark.local/probe:1", "/bin/probe", "print", "well", gpus="void")
+    plain = node.run("kubepark.local/probe:1", "/bin/probe", "print", "well", gpus="void")
     assert plain.stdout == "well\n"
