@@ -13,7 +13,6 @@ from sandbox.build.images.catalogue import IMAGES
 from sandbox.config import load
 from sandbox.errors import SandboxError
 from sandbox.nodes import choice
-from sandbox.ports import free_port
 from sandbox.summary import IMAGES as STAND_INS
 from sandbox.summary import stand_ins
 
@@ -83,71 +82,54 @@ def test_what_cannot_be_is_refused_only_where_it_must_be(tmp_path):
         )
 
 
-class Sandbox:
-    """A sandbox as `local_cloud` finds it: its stack file, and what it says of itself while it runs."""
-
-    def __init__(self, folder, monkeypatch):
-        monkeypatch.setenv("KUBEPARK_SANDBOX_DIR", str(folder / "state"))
-        self.folder, self.monkeypatch = folder, monkeypatch
-        self.config = self.declare()
-
-    def declare(self, **settings):
-        stack = {
-            "kubepark:aws": {"endpoint": f"http://127.0.0.1:{free_port()}"},
-            "kubepark:controlPlane": {"apiEndpoint": f"https://127.0.0.1:{free_port()}"},
-        }
-        stack |= {f"sandbox:{key}": value for key, value in settings.items()}
-        file = self.folder / "Pulumi.sandbox.yaml"
-        file.write_text(yaml.safe_dump({"config": stack}))
-        self.config = load(self.folder, "sandbox", file)
-        return self.config
-
-    def runs_with(self, images):
-        self.config.state_dir.mkdir(exist_ok=True)
-        with local_cloud.supervisor(self.config).edit() as state:
-            state |= {"nodes": "real", "images": images}
-        self.monkeypatch.setattr(local_cloud.Supervisor, "alive", lambda self, name: True)
-
-    def chosen(self):
-        return local_cloud._choose_contents(self.config, "images", *local_cloud._choose_nodes(self.config))
+def declare(folder, **settings):
+    stack = {
+        "kubepark:aws": {"endpoint": "http://127.0.0.1:1"},
+        "kubepark:controlPlane": {"apiEndpoint": "https://127.0.0.1:2"},
+        **{f"sandbox:{key}": value for key, value in settings.items()},
+    }
+    (folder / "Pulumi.sandbox.yaml").write_text(yaml.safe_dump({"config": stack}))
 
 
 @pytest.fixture
-def sandbox(tmp_path, monkeypatch, possible):
-    return Sandbox(tmp_path, monkeypatch)
+def config(tmp_path, monkeypatch, possible):
+    """A sandbox with no setting of its own, as `local_cloud` finds it."""
+    monkeypatch.setenv("KUBEPARK_SANDBOX_DIR", str(tmp_path / "state"))
+    declare(tmp_path)
+    return load(tmp_path)
 
 
-def test_a_running_sandbox_keeps_its_kind_of_images_unless_another_is_asked_for(sandbox, monkeypatch):
-    assert sandbox.chosen() == "standins"
-    sandbox.runs_with("upstream")
-    assert sandbox.chosen() == "upstream"
-    sandbox.declare(images="upstream")
-    assert sandbox.chosen() == "upstream"
+def test_a_running_sandbox_keeps_and_tells_its_images_unless_others_are_asked_for(config, monkeypatch):
+    def chosen():
+        return local_cloud._choose_contents(config, "images", *local_cloud._choose_nodes(config))
+
+    assert chosen() == "standins"
+    monkeypatch.setattr(local_cloud.Supervisor, "alive", lambda self, name: True)
+    for kind in "standins", "upstream":
+        with local_cloud.supervisor(config).edit() as state:
+            state |= {"nodes": "real", "images": kind}
+        assert chosen() == kind
+        status = local_cloud.status(config)
+        assert (status.images, status.packages) == (kind, "standins")
+        assert STAND_INS[kind] in stand_ins(status)
+    declare(config.root, images="upstream")
+    assert chosen() == "upstream"
     monkeypatch.setenv("KUBEPARK_IMAGES", "standins")
     with pytest.raises(SandboxError) as caught:
-        sandbox.chosen()
+        chosen()
     assert str(caught.value) == (
         "this sandbox runs with upstream images, and standins ones are asked for: "
         "run `bin/kubepark down` first, or ask for the kind that is there"
     )
 
 
-def test_one_whose_setting_is_wrong_says_so_before_anything_starts(sandbox):
-    sandbox.declare(images="mine")
+def test_one_whose_setting_is_wrong_says_so_before_anything_starts(config):
+    declare(config.root, images="mine")
     with pytest.raises(
         SandboxError, match=r'^sandbox:images: "mine" is not known; accepted: standins, upstream'
     ):
-        local_cloud.start(sandbox.config)
-    assert local_cloud.supervisor(sandbox.config).records() == {}
-
-
-def test_the_kind_of_images_is_told_where_it_is_not_the_default(sandbox):
-    sandbox.runs_with("upstream")
-    status = local_cloud.status(sandbox.config)
-    assert (status.images, status.packages) == ("upstream", "standins")
-    assert STAND_INS["upstream"] in stand_ins(status)
-    sandbox.runs_with("standins")
-    assert STAND_INS["standins"] in stand_ins(local_cloud.status(sandbox.config))
+        local_cloud.start(config)
+    assert local_cloud.supervisor(config).records() == {}
 
 
 def test_what_is_left_to_others_needs_hosts_that_answer_or_what_was_pulled(monkeypatch, tmp_path):
