@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -30,50 +31,35 @@ INSTANCE = Instance(
 EVERYWHERE = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
 
 
-class FakeCloud:
-    """Answers of EC2 as the network check reads them. `state` is that of the default route."""
-
-    def __init__(self, *egress: dict[str, Any], state: str = "active", gateways: tuple = ("igw-1",)) -> None:
-        self.egress = egress or (EVERYWHERE,)
-        local = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"}
-        default = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1", "State": state}
-        self.tables = [
-            {"Associations": [{"Main": False, "SubnetId": "subnet-1"}], "Routes": [local, default]},
-            {"Associations": [{"Main": True}], "Routes": []},
-        ]
-        self.gateways = gateways
-        self.ec2 = self
-
-    def version(self, _service: str) -> object:
-        return object()  # changed since it was last asked for
-
-    def describe_security_groups(self, GroupIds: list[str]) -> dict[str, Any]:
-        groups = {"sg-node": {"IpPermissionsEgress": self.egress, "IpPermissions": []}}
-        return {"SecurityGroups": [groups[each] for each in GroupIds]}
-
-    def describe_route_tables(self, **_: Any) -> dict[str, Any]:
-        return {"RouteTables": self.tables}
-
-    def describe_internet_gateways(self, **_: Any) -> dict[str, Any]:
-        return {"InternetGateways": [{"InternetGatewayId": each} for each in self.gateways]}
-
-
-def online(account: FakeCloud, instance: Instance = INSTANCE, port: int = 443) -> bool:
-    network: Network = Network(account)  # type: ignore[arg-type]
-    return network.reaches_internet(instance, port)
+def online(*egress: dict[str, Any], state: str = "active", port: int = 443, **change: Any) -> bool:
+    """Whether the instance, so changed, reaches the internet. `state` is that of the default route."""
+    local = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"}
+    default = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1", "State": state}
+    tables = [
+        {"Associations": [{"Main": False, "SubnetId": "subnet-1"}], "Routes": [local, default]},
+        {"Associations": [{"Main": True}], "Routes": []},
+    ]
+    gateways = change.pop("gateways", ["igw-1"])
+    cloud = Mock()
+    cloud.ec2.describe_security_groups.return_value = {"SecurityGroups": [{"IpPermissionsEgress": egress}]}
+    cloud.ec2.describe_route_tables.return_value = {"RouteTables": tables}
+    cloud.ec2.describe_internet_gateways.return_value = {
+        "InternetGateways": [{"InternetGatewayId": each} for each in gateways]
+    }
+    return Network(cloud).reaches_internet(replace(INSTANCE, **change), port)
 
 
 def test_the_internet_needs_rule_route_gateway_and_address() -> None:
-    assert online(FakeCloud())
-    assert not online(FakeCloud(), replace(INSTANCE, public_ip=None))
-    assert not online(FakeCloud(), replace(INSTANCE, groups=frozenset()))
-    assert not online(FakeCloud(), replace(INSTANCE, subnet_id="subnet-other"))
-    narrow = FakeCloud({**EVERYWHERE, "IpProtocol": "tcp", "FromPort": 443, "ToPort": 443})
-    assert online(narrow, port=443)
+    assert online(EVERYWHERE)
+    assert not online(EVERYWHERE, public_ip=None)
+    assert not online(EVERYWHERE, groups=frozenset())
+    assert not online(EVERYWHERE, subnet_id="subnet-other")
+    assert not online(EVERYWHERE, gateways=[])
+    assert not online(EVERYWHERE, state="blackhole")
+    narrow = {**EVERYWHERE, "IpProtocol": "tcp", "FromPort": 443, "ToPort": 443}
+    assert online(narrow)
     assert not online(narrow, port=80)
-    assert not online(FakeCloud({"IpProtocol": "-1", "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}))
-    assert not online(FakeCloud(gateways=()))
-    assert not online(FakeCloud(state="blackhole"))
+    assert not online({"IpProtocol": "-1", "IpRanges": [{"CidrIp": "10.0.0.0/8"}]})
 
 
 REGISTRATION = {
@@ -88,7 +74,7 @@ REGISTRATION = {
 }
 
 
-def test_node_object_is_what_the_kubelets_flags_say() -> None:
+def test_node_object_is_what_the_kubelets_flags_say_or_the_machines_own() -> None:
     document = yaml.safe_dump_all(
         [{"kind": "KubeletConfiguration"}, {"kind": "JoinConfiguration", "nodeRegistration": REGISTRATION}]
     )
@@ -104,11 +90,8 @@ def test_node_object_is_what_the_kubelets_flags_say() -> None:
     assert (ready["status"], ready["reason"]) == ("False", "KubeletNotReady")
     assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.36.4"
 
-
-def test_node_object_without_flags_uses_the_machines_own() -> None:
     node = node_object({"name": "worker01"}, Hardware(2, 8192, 0), "10.0.0.11", "v1.36.4", "boot")
-    assert node["metadata"]["name"] == "worker01"
-    assert node["spec"] == {"taints": []}
+    assert (node["metadata"]["name"], node["spec"]) == ("worker01", {"taints": []})
     assert node["status"]["addresses"][0]["address"] == "10.0.0.11"
     with pytest.raises(SandboxError, match="has no InitConfiguration or JoinConfiguration"):
         registration("kind: ClusterConfiguration\n")
