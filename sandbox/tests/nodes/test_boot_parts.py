@@ -1,4 +1,4 @@
-"""The boot's parts that need no process: user data, records, faults, join records."""
+"""The boot's parts that need no process: user data, records, faults."""
 
 from __future__ import annotations
 
@@ -14,32 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.nodes.cloudinit import UserDataError, WrittenFile, parse
-from sandbox.nodes.faults import Faults
+from sandbox.nodes.faults import Fault, Faults
 from sandbox.record import RECORD_BYTES, encode, mask, rfc3339
+from tests.userdata_sample import files
 
-PARAMETERS = {key: f"/demo/{key}" for key in ("join", "kubeconfig", "encryptionKey", "hostsPath", "status")}
-NODE = {
-    "schema": 1,
-    "cluster": "demo",
-    "node": "worker01",
-    "role": "worker",
-    "generation": 3,
-    "masterGeneration": 1,
-    "region": "us-east-1",
-    "privateIp": "10.20.0.11",
-    "parameters": PARAMETERS,
-}
+NODE = json.loads(files("worker")["/etc/kubepark/node.json"])
 JOIN = {"path": "/etc/kubepark/kubeadm-join.yaml.tmpl", "content": "kind: JoinConfiguration\n"}
 STEPS = {
     "path": "/etc/kubepark/steps",
     "content": "# name deadline when\nclock 60 boot\njoin 90 once /etc/x\n",
 }
-WHO = {"instanceId": "i-0", "node": "worker01", "generation": 3, "bootId": "b", "attempt": 2}
-ORIGIN = {**WHO, "since": rfc3339(datetime(2026, 1, 1, tzinfo=UTC))}
+ORIGIN = {"attempt": 2, "since": rfc3339(datetime(2026, 1, 1, tzinfo=UTC))}
 
 
-def cloud_config(*files: dict[str, Any], packed: bool = True) -> bytes:
-    text = "#cloud-config\n" + yaml.safe_dump({"write_files": list(files)})
+def cloud_config(*written: dict[str, Any], packed: bool = True) -> bytes:
+    text = "#cloud-config\n" + yaml.safe_dump({"write_files": list(written)})
     return gzip.compress(text.encode()) if packed else text.encode()
 
 
@@ -47,19 +36,14 @@ def node_file(**change: Any) -> dict[str, Any]:
     return {"path": "/etc/kubepark/node.json", "content": json.dumps({**NODE, **change})}
 
 
-def test_files_are_what_write_files_says() -> None:
+def test_files_and_plan_are_what_write_files_says() -> None:
     extra = {"path": "/x", "content": "text", "permissions": "0600"}
-    found = parse(cloud_config(node_file(), JOIN, STEPS, extra))
+    found = parse(cloud_config(node_file(generation=3), JOIN, STEPS, extra))
     assert found.files["/x"] == WrittenFile(b"text", 0o600)
     assert found.files[JOIN["path"]].mode == 0o644
     assert (found.name, found.generation, found.is_master) == ("worker01", 3, False)
-    assert found.template == JOIN["content"]
+    assert (found.template, found.steps) == (JOIN["content"], ("clock", "join"))
     assert parse(cloud_config(node_file(), JOIN, STEPS, packed=False)).name == "worker01"
-
-
-def test_plan_comes_from_the_user_data() -> None:
-    plan = parse(cloud_config(node_file(), JOIN, STEPS)).steps
-    assert plan == ("clock", "join")
 
 
 @pytest.mark.parametrize(
@@ -73,15 +57,9 @@ def test_plan_comes_from_the_user_data() -> None:
         (cloud_config(node_file(), JOIN), "does not write /etc/kubepark/steps"),
         (cloud_config(node_file()), "does not write /etc/kubepark/kubeadm-join.yaml.tmpl"),
         (cloud_config(node_file(role="master"), JOIN), "does not write /etc/kubepark/kubeadm-init.yaml.tmpl"),
-        (
-            cloud_config({"path": "/etc/kubepark/node.json", "content": "{}"}, JOIN),
-            "lacks cluster, node, role",
-        ),
+        (cloud_config({**node_file(), "content": "{}"}, JOIN), "lacks cluster, node, role"),
         (cloud_config(node_file(parameters={}), JOIN), "parameters.status"),
-        (
-            cloud_config(node_file(), {"path": "/x", "content": "%%", "encoding": "gz+b64"}),
-            "/x: the sandbox does not know encoding",
-        ),
+        (cloud_config(node_file(), {**JOIN, "encoding": "b64"}), "tmpl: the sandbox does not know encoding"),
     ],
 )
 def test_unbootable_user_data_says_why(raw: bytes, words: str) -> None:
@@ -118,11 +96,8 @@ def test_faults_are_counted_and_reread(tmp_path: Any) -> None:
     faults.path.write_text(json.dumps({"n": entry}))
     assert [bool(faults.take("n", "join")) for _ in range(3)] == [True, True, False]
     assert faults.present("n", "join") is not None
-    assert faults.take("n", "init") is None
-    assert faults.take("m", "join") is None
+    assert faults.take("n", "init") is faults.take("m", "join") is None
     faults.path.write_text(json.dumps({"n": {**entry, "message": "other"}}))
-    taken = faults.take("n", "join")
-    assert taken is not None
-    assert taken.message == "other"
+    assert faults.take("n", "join") == Fault("join", "fail", "other", 2)
     faults.path.write_text("{")
     assert faults.take("n", "join") is None
