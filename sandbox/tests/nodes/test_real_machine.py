@@ -8,6 +8,7 @@ import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -17,7 +18,7 @@ from sandbox.nodes.disk import on_disk
 from sandbox.nodes.real import cgroups, disk, image, launch, limits, outside
 from sandbox.nodes.real.backend import RealBackend
 from sandbox.nodes.real.packages import UPSTREAM_HOSTS, VERSIONS, packages
-from sandbox.nodes.real.repository import Mirrors, write_tree
+from sandbox.nodes.real.repository import Mirrors
 from sandbox.nodes.real.rootfs import RootFs
 from sandbox.nodes.standins.table import HOME, stand_ins
 from sandbox.tests.build.publishers import publishers
@@ -183,30 +184,29 @@ def test_process_1_is_known_once_it_is_the_machines_own(name, spawn, tmp_path):
     assert launch.init(leader.pid) is launch.init(None) is None
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "said"),
-    [
-        ("128", "1024", "fs.inotify.max_user_instances is 1024 until the next boot, it was 128: "),
-        ("8192", "8192", ""),
-    ],
-)
-def test_machines_have_what_the_kernel_gives_few_of(before, after, said, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def instances(tmp_path, monkeypatch):
+    """The kernel's setting, which is 128."""
     setting = tmp_path / "max_user_instances"
-    setting.write_text(f"{before}\n")
+    setting.write_text("128\n")
     monkeypatch.setattr(limits, "_INSTANCES", setting)
+    return setting
+
+
+def test_machines_have_what_the_kernel_gives_few_of(instances, capsys):
     limits.lift()
-    assert setting.read_text().strip() == after
+    assert instances.read_text() == "1024\n"
+    said = "fs.inotify.max_user_instances is 1024 until the next boot, it was 128: "
     assert capsys.readouterr().err.startswith(said)
+    instances.write_text("8192\n")
+    limits.lift()
+    assert (instances.read_text(), capsys.readouterr().err) == ("8192\n", "")
 
 
-def test_a_host_whose_settings_are_not_ours_is_told(tmp_path, monkeypatch, capsys):
-    class ReadOnly(type(tmp_path)):
-        def write_text(self, *_, **__):
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    setting = ReadOnly(tmp_path / "max_user_instances")
-    Path(setting).write_bytes(b"128\n")
-    monkeypatch.setattr(limits, "_INSTANCES", setting)
+@pytest.mark.usefixtures("instances")
+def test_a_host_whose_settings_are_not_ours_is_told(monkeypatch, capsys):
+    refused = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    monkeypatch.setattr(Path, "write_text", Mock(side_effect=refused))
     limits.lift()
     assert "is 128 here, and cannot be set (Read-only file system): " in capsys.readouterr().err
 
@@ -214,32 +214,16 @@ def test_a_host_whose_settings_are_not_ours_is_told(tmp_path, monkeypatch, capsy
 # -- packages --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def made(tmp_path):
-    (tmp_path / VERSIONS).write_text(json.dumps({"kubernetes": "v1.36.4", "containerd": "v2.3.6"}))
-    return {each.name: each for each in packages(tmp_path)}
-
-
-def test_packages_have_the_versions_that_user_data_asks_for(made):
+def test_packages_have_the_versions_that_user_data_asks_for(tmp_path):
     """The program and the sandbox know them from different places."""
+    (tmp_path / VERSIONS).write_text(json.dumps({"kubernetes": "v1.36.4", "containerd": "v2.3.6"}))
+    made = {each.name: each for each in packages(tmp_path)}
     asked = dict(line.split("=", 1) for line in files("gpu")["/etc/kubepark/node.env"].splitlines())
     assert made["kubelet"].version == made["kubeadm"].version == asked["KUBERNETES_PACKAGE"]
     assert made["containerd.io"].version == asked["CONTAINERD_PACKAGE"].strip("'")
     assert made["nvidia-container-toolkit"].version == asked["NVIDIA_TOOLKIT"]
     assert f"nvidia-utils-{asked['NVIDIA_BRANCH']}-server" in made
     assert made["kubelet"].repository.path == f"/core:/stable:/v{asked['KUBERNETES_MINOR']}/deb"
-
-
-def test_what_a_package_is_made_of(tmp_path, made):
-    tree = tmp_path / "tree"
-    write_tree(made["containerd.io"], tree)
-    control = (tree / "DEBIAN/control").read_text().splitlines()
-    assert control[:2] == ["Package: containerd.io", "Version: 2.3.6-1~ubuntu.24.04~noble"]
-    assert (tree / "DEBIAN/conffiles").read_text() == "/etc/containerd/config.toml\n"
-    assert (tree / "DEBIAN/postinst").stat().st_mode & 0o777 == 0o755
-    assert (tree / "usr/bin/runc").readlink() == Path("/opt/kubepark/runc")
-    write_tree(made["kubelet"], tree)
-    assert "Depends: conntrack, " in (tree / "DEBIAN/control").read_text()
 
 
 def getter(client, host):

@@ -11,6 +11,7 @@ import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Interface, IPv4Network
 
 import pytest
@@ -166,44 +167,36 @@ def network_of_the_host():
 
 
 @needs_root
-def test_all_machines_of_a_stack_are_plugged_in_at_once(vpc):
-    """Each boots in a thread of its own, and the first ones find no switch."""
-    with ThreadPoolExecutor(5) as pool:
-        names = [f"i-0123456789abcdef{number}" for number in range(5)]
-        paths = pool.map(vpc.attach, names, [IPv4Interface(f"10.0.0.1{number}/24") for number in range(5)])
-        assert all("default via 10.0.0.1 dev eth0" in run(path, ["ip", "route"]) for path in paths)
-
-
-@needs_root
 def test_cables_are_plugged_in_and_leave_nothing(vpc):
+    """All machines of a stack at once: each boots in a thread of its own, and the first ones find no switch."""
     before = network_of_the_host()
-    address = IPv4Interface("10.0.0.11/24")
-    path = vpc.attach("i-0123456789abcdef0", address)
-    assert path == vpc.namespace("i-0123456789abcdef0")
-    assert vpc.attach("i-0123456789abcdef0", address) == path, "again: nothing happens"
-    other = vpc.attach("i-0123456789abcdef1", IPv4Interface("10.0.0.12/24"))
-    shown = json.loads(run(path, ["ip", "-json", "addr"]))
-    addresses = {
+    names = [f"i-0123456789abcdef{number}" for number in range(5)]
+    addresses = [IPv4Interface(f"10.0.0.1{number}/24") for number in range(5)]
+    with ThreadPoolExecutor(5) as pool:
+        paths = list(pool.map(vpc.attach, names, addresses))
+    assert paths == [vpc.namespace(each) for each in names]
+    assert all("default via 10.0.0.1 dev eth0" in run(each, ["ip", "route"]) for each in paths)
+    assert vpc.attach(names[0], addresses[0]) == paths[0], "again: nothing happens"
+    shown = json.loads(run(paths[1], ["ip", "-json", "addr"]))
+    assert {
         each["ifname"]: [row["local"] for row in each["addr_info"] if row["family"] == "inet"]
         for each in shown
-    }
-    assert addresses == {"lo": ["127.0.0.1", METADATA_ADDRESS, RESOLVER_ADDRESS], "eth0": ["10.0.0.11"]}
-    assert "default via 10.0.0.1 dev eth0" in run(path, ["ip", "route"])
-    with listen(other, "10.0.0.12", 9000) as listener, connect(path, "10.0.0.12", 9000) as client:
+    } == {"lo": ["127.0.0.1", METADATA_ADDRESS, RESOLVER_ADDRESS], "eth0": ["10.0.0.11"]}
+    with listen(paths[2], "10.0.0.12", 9000) as listener, connect(paths[1], "10.0.0.12", 9000) as client:
         served, (peer, _) = listener.accept()
         with served:
             assert peer == "10.0.0.11"
             client.sendall(b"x")
             assert served.recv(1) == b"x"
     assert network_of_the_host() == before, "no address of the VPC ever appears there"
-    vpc.detach("i-0123456789abcdef0")
-    vpc.detach("i-0123456789abcdef0")
-    assert not path.exists()
+    vpc.detach(names[1])
+    vpc.detach(names[1])
+    assert not paths[1].exists()
     # The cable goes with its machine, as soon as the kernel has cleared the namespace away.
     ports = ["ip", "-brief", "link", "show", "type", "veth"]
-    until("its port is gone", lambda: run(vpc.path, ports).count("\n") == 1)
+    until("its port is gone", lambda: run(vpc.path, ports).count("\n") == 4)
     vpc.remove()
-    assert not other.exists()
+    assert not any(each.exists() for each in paths)
     assert network_of_the_host() == before
 
 
@@ -228,17 +221,10 @@ BRIEFLY = 0.4  # seconds to wait for what shall not come
 
 def arrives(source, target, address, port, patience=5.0):
     """Whether a datagram gets there."""
-
-    def bound():
-        made = socket.socket(type=socket.SOCK_DGRAM)
-        made.bind((address, port))
-        made.settimeout(patience)
-        return made
-
-    with (
-        inside(target, bound) as receiver,
-        inside(source, lambda: socket.socket(type=socket.SOCK_DGRAM)) as sender,
-    ):
+    made = partial(socket.socket, type=socket.SOCK_DGRAM)
+    with inside(target, made) as receiver, inside(source, made) as sender:
+        receiver.bind((address, port))
+        receiver.settimeout(patience)
         sender.sendto(b"x", (address, port))
         try:
             return receiver.recv(1) == b"x"
