@@ -18,56 +18,45 @@ DEBIAN = {"ID": "debian", "VERSION_CODENAME": "bookworm"}
 UBUNTU = {"ID": "ubuntu", "VERSION_CODENAME": "jammy"}
 
 
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[rootfs.Distribution]:
-    """Those that were made; each is an empty folder."""
-    found: list[rootfs.Distribution] = []
+@pytest.mark.parametrize(
+    ("host", "mirror_is", "suite"),
+    [
+        (DEBIAN, "there", "noble"),
+        (DEBIAN, "silent", "bookworm"),
+        (DEBIAN, "closed", "bookworm"),  # it answers, and does not serve
+        (UBUNTU, "there", "jammy"),
+        (UBUNTU, "silent", "jammy"),
+    ],
+)
+def test_ubuntus_where_its_mirror_serves_it_and_an_ubuntu_host_has_its_own(
+    host: dict[str, str],
+    mirror_is: str,
+    suite: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made: list[tuple[str, bool]] = []
 
     def make(made_of: rootfs.Distribution, cache: Path) -> rootfs.RootFs:
-        found.append(made_of)
+        if (made_of.suite, mirror_is) == ("noble", "closed"):
+            raise SandboxError("403 Forbidden")
+        made.append((made_of.suite, "universe" in made_of.components))
         rootfs._target(cache, made_of).mkdir()
         return rootfs.RootFs(rootfs._target(cache, made_of))
 
-    monkeypatch.setattr(rootfs, "_make", make)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("host", "answers", "suite"),
-    [(DEBIAN, True, "noble"), (DEBIAN, False, "bookworm"), (UBUNTU, True, "jammy"), (UBUNTU, False, "jammy")],
-)
-def test_ubuntus_where_its_mirror_answers_and_an_ubuntu_host_has_its_own(
-    host: dict[str, str],
-    answers: bool,
-    suite: str,
-    made: list[rootfs.Distribution],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: host)
-    monkeypatch.setattr(rootfs, "_answers", lambda: answers)
+    monkeypatch.setattr(rootfs, "_answers", lambda: mirror_is != "silent")
+    monkeypatch.setattr(rootfs, "_make", make)
     (tmp_path / ".rootfs-killed").mkdir()
     first = rootfs.ensure(tmp_path)
     # Made once, and used whether the mirror answers or not.
     monkeypatch.setattr(rootfs, "_answers", lambda: False)
     assert rootfs.ensure(tmp_path).root == first.root
-    assert [(each.suite, "universe" in each.components) for each in made] == [(suite, suite != "bookworm")]
+    assert made == [(suite, suite != "bookworm")]
     assert not (tmp_path / ".rootfs-killed").exists()
-
-
-def test_a_mirror_that_answers_and_does_not_serve_is_done_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def make(made_of: rootfs.Distribution, cache: Path) -> rootfs.RootFs:
-        if made_of.suite == "noble":
-            raise SandboxError("403 Forbidden")
-        return rootfs.RootFs(cache / made_of.suite)
-
-    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: DEBIAN)
-    monkeypatch.setattr(rootfs, "_answers", lambda: True)
-    monkeypatch.setattr(rootfs, "_make", make)
-    assert rootfs.ensure(tmp_path).root == tmp_path / "bookworm" / "root"
-    assert "will be debian's, not Ubuntu's: 403 Forbidden" in capsys.readouterr().err
+    said = "will be debian's, not Ubuntu's: 403 Forbidden" in capsys.readouterr().err
+    assert said == (mirror_is == "closed")
 
 
 @pytest.fixture
