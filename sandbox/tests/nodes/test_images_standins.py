@@ -1,4 +1,7 @@
-"""The smallest programs of ours in images: pause, Calico's operator, what starts kube-proxy, the tests' probe."""
+"""The smallest programs of ours in images: pause, Calico's operator, what starts kube-proxy.
+
+The tests' probe is shown by those who look with it, in sandbox/tests/stack/test_real_nodes.py.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sandbox.ports import free_port
 from sandbox.tests.nodes.commands import SECONDS, once, root, running, until
 
 pytestmark = pytest.mark.sandbox
@@ -43,18 +45,6 @@ def test_the_operator_stays_until_it_is_told_to_end(programs):
         assert process.stdout.readline().startswith("stand-in for Calico's operator")
         assert process.poll() is None
     assert once(programs["operator"], "-manage-crds=true").returncode == 2
-
-
-def test_probe_serves_gets_and_resolves(programs):
-    port = free_port()
-    with running(programs["probe"], "serve", str(port), "I am here"):
-        url = f"http://127.0.0.1:{port}/path"
-        until("served", lambda: once(programs["probe"], "get", url).stdout == "I am here\n")
-    refused = once(programs["probe"], "get", url)
-    assert (refused.returncode, "connection refused" in refused.stderr) == (1, True)
-    assert "127.0.0.1" in once(programs["probe"], "resolve", "localhost").stdout.split()
-    assert once(programs["probe"], "resolve", "nowhere.invalid").returncode == 1
-    assert once(programs["probe"], "dance").returncode == 2
 
 
 # --- what starts kube-proxy
