@@ -57,16 +57,13 @@ def lab(cluster: World) -> Iterator[World]:
     cluster.reset_status(OTHER)
 
 
-def there(cluster: World, name: str) -> dict[str, Any]:
-    """The Node, which has to be there."""
-    node = cluster.node(name)
-    assert node is not None
-    return node
+def node(api: Api, name: str) -> dict[str, Any]:
+    return dict(api.get(f"/api/v1/nodes/{name}"))
 
 
-def ready(cluster: World, *names: str) -> set[str]:
+def ready(api: Api, *names: str) -> set[str]:
     """Status of the nodes' Ready conditions."""
-    found = [each for name in names for each in there(cluster, name)["status"]["conditions"]]
+    found = [each for name in names for each in node(api, name)["status"]["conditions"]]
     return {each["status"] for each in found if each["type"] == "Ready"}
 
 
@@ -109,24 +106,15 @@ def install_operator(api: Api) -> None:
     deploy(api, "tigera-operator", "tigera-operator", **everywhere)
 
 
-@pytest.fixture
-def network(cluster: World, api: Api) -> None:
-    """What the program installs, if it is not there yet, and what comes of it."""
-    if not api.find(INSTALLATION):
-        install_calico(api)
-        install_operator(api)
-    until("all Ready", lambda: ready(cluster, *NODES) == {"True"})
-
-
 def test_nodes_are_ready_and_pods_start_once_calico_and_its_operator_are_there(
     cluster: World, api: Api
 ) -> None:
-    master, worker = (there(cluster, name) for name in NODES)
+    master, worker = (node(api, name) for name in NODES)
     assert "node-role.kubernetes.io/control-plane" in master["metadata"]["labels"]
     assert worker["status"]["capacity"]["cpu"] == "4"
     assert worker["status"]["capacity"]["memory"] in ("16384Mi", "16Gi")
-    for node in (master, worker):
-        (said,) = (each for each in node["status"]["conditions"] if each["type"] == "Ready")
+    for found in (master, worker):
+        (said,) = (each for each in found["status"]["conditions"] if each["type"] == "Ready")
         assert (said["status"], "cni plugin not initialized" in said["message"]) == ("False", True)
     deploy(api, "default", "early", nodeSelector={"kubernetes.io/hostname": "worker01"})
     until("kube-proxy runs", lambda: phases(api, "kube-system", "kube-proxy") == {"Running"})
@@ -135,9 +123,10 @@ def test_nodes_are_ready_and_pods_start_once_calico_and_its_operator_are_there(
 
     install_calico(api)
     time.sleep(2.5)
-    assert ready(cluster, *NODES) == {"False"}
+    assert ready(api, *NODES) == {"False"}
     install_operator(api)
-    until("all Ready", lambda: ready(cluster, *NODES) == {"True"})
+    until("all Ready", lambda: ready(api, *NODES) == {"True"})
+    until("operator available", lambda: api.get(OPERATOR)["status"].get("availableReplicas") == 1)
     until("early runs", lambda: phases(api, "default", "early") == {"Running"})
     until("CoreDNS runs", lambda: phases(api, "kube-system", "coredns") == {"Running"})
     (pod,) = pods(api, "default", "early")
@@ -146,11 +135,8 @@ def test_nodes_are_ready_and_pods_start_once_calico_and_its_operator_are_there(
     api.delete("/apis/apps/v1/namespaces/default/deployments/early")
     until("early gone", lambda: not pods(api, "default", "early"))
 
-
-@pytest.mark.usefixtures("network")
-def test_a_pod_that_the_node_controller_called_not_ready_is_ready_again(api: Api) -> None:
-    """It does so when it is late to see that a node is Ready; a kubelet then says it again."""
-    until("operator available", lambda: api.get(OPERATOR)["status"].get("availableReplicas") == 1)
+    # The node controller calls a pod not ready when it is late to see that a node is Ready;
+    # a kubelet then says it again.
     (pod,) = pods(api, "tigera-operator", "tigera-operator")
     status = f"/api/v1/namespaces/tigera-operator/pods/{pod['metadata']['name']}/status"
     said = {"conditions": [{"type": "Ready", "status": "False"}]}
@@ -159,16 +145,20 @@ def test_a_pod_that_the_node_controller_called_not_ready_is_ready_again(api: Api
     until("operator available again", lambda: api.get(OPERATOR)["status"].get("availableReplicas") == 1)
 
 
-@pytest.mark.usefixtures("network")
-def test_a_worker_that_is_off_is_unknown_at_once_and_comes_back_as_the_same_node(cluster: World) -> None:
-    before, record = there(cluster, "worker01"), cluster.status("worker01")
+def test_a_worker_that_is_off_is_unknown_at_once_and_comes_back_as_the_same_node(
+    cluster: World, api: Api
+) -> None:
+    if not api.find(INSTALLATION):  # the test runs alone
+        install_calico(api)
+        install_operator(api)
+    before, record = node(api, "worker01"), cluster.status("worker01")
     cluster.ec2.stop_instances(InstanceIds=[cluster.instances["worker01"]])
-    until("not Ready", lambda: ready(cluster, "worker01") == {"Unknown"})
+    until("not Ready", lambda: ready(api, "worker01") == {"Unknown"})
     cluster.ec2.start_instances(InstanceIds=[cluster.instances["worker01"]])
     until("new boot", lambda: cluster.status("worker01")["bootId"] != record["bootId"])
     cluster.reached("worker01", "joined")
-    until("Ready again", lambda: ready(cluster, "worker01") == {"True"})
-    after = there(cluster, "worker01")
+    until("Ready again", lambda: ready(api, "worker01") == {"True"})
+    after = node(api, "worker01")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["status"]["nodeInfo"]["bootID"] == cluster.status("worker01")["bootId"]
 

@@ -29,11 +29,6 @@ def possible(monkeypatch):
     monkeypatch.setattr(choice, "obstacle", lambda folder: "")
 
 
-@pytest.fixture
-def impossible(monkeypatch):
-    monkeypatch.setattr(choice, "obstacle", lambda folder: "they need root")
-
-
 def test_everything_that_is_wrong_is_told_at_once_with_ways_out(tmp_path, monkeypatch):
     config = {"sandbox:images": "docker", "sandbox:image": "upstream", "kubepark:aws": {}}
     stack_file = tmp_path / "Pulumi.sandbox.yaml"
@@ -67,8 +62,8 @@ def test_the_variable_overrides_the_stack_file_and_nothing_means_the_default(tmp
     assert choice.choose_contents("images", {"sandbox:images": "upstream"}, "real", "") == "standins"
 
 
-@pytest.mark.usefixtures("impossible")
-def test_what_cannot_be_is_refused_only_where_it_must_be(tmp_path):
+def test_what_cannot_be_is_refused_only_where_it_must_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "obstacle", lambda folder: "they need root")
     assert choice.choose({}, tmp_path) == ("simulated", "they need root")
     with pytest.raises(SandboxError) as caught:
         choice.choose({"sandbox:nodes": "real"}, tmp_path)

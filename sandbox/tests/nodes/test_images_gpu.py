@@ -49,7 +49,7 @@ def plugin(programs, kubelet, tmp_path):
 
 
 @root
-def test_the_plugin_waits_for_a_kubelet_registers_with_each_new_one(kubelet, plugin):
+def test_the_plugin_waits_for_a_kubelet_and_registers_with_each_new_one(kubelet, plugin):
     with running(*plugin(GPUS), FAIL_ON_INIT_ERROR="true"):
         time.sleep(0.5)
         for _ in "a kubelet", "a new one":
@@ -81,11 +81,8 @@ def test_the_plugin_fails_without_a_gpu_unless_told_to_wait(kubelet, plugin):
     failed = once(*plugin([]))
     assert failed.returncode == 1
     assert "no GPU can be used: open /run/nvidia/gpus: no such file or directory" in failed.stderr
-    for arguments, variables in (
-        ((), {"FAIL_ON_INIT_ERROR": "false"}),
-        (("--fail-on-init-error=false",), {}),
-    ):
-        with kubelet.running(), running(*plugin([], *arguments), **variables) as process:
+    for arguments, variable in ((), "false"), (["--fail-on-init-error=false"], "true"):
+        with kubelet.running(), running(*plugin([], *arguments), FAIL_ON_INIT_ERROR=variable) as process:
             assert process.stdout.readline().startswith("no GPU, and FAIL_ON_INIT_ERROR=false")
             time.sleep(0.3)
             assert process.poll() is None

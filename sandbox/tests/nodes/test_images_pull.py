@@ -91,10 +91,8 @@ class Node:
             path.rmdir()
 
     def crictl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        settings = self.folder / "crictl.yaml"
-        settings.touch()
         endpoint = f"unix://{self.address}"
-        options = ["--config", settings, "--runtime-endpoint", endpoint, "--image-endpoint", endpoint]
+        options = ["--config=/dev/null", "--runtime-endpoint", endpoint, "--image-endpoint", endpoint]
         return once(self.programs["crictl"], *options, *arguments)
 
     def run(self, reference: str, *command: str, gpus: str | None = None, given: Path | None = None):

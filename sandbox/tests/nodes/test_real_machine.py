@@ -82,9 +82,12 @@ def test_controllers_are_handed_down_to_a_machines_group_where_v2_is_alone(tmp_p
 def test_the_disk_survives_a_stop_and_goes_with_the_instance(tmp_path):
     made = disk.RealDisk(tmp_path / "machines" / "i-1")
     assert made.fresh
-    made.format(image.hardware("i-1", 1))
+    gpus = image.hardware("i-1", 2)
+    assert gpus == image.hardware("i-1", 2) != image.hardware("i-2", 2)
+    assert image.hardware("i-1", 0) == ""
+    made.format(gpus)
     assert all(Path(plain).is_dir() for plain in made.plain().values())
-    assert made.gpus.read_text().startswith("GPU-")
+    assert [each[:4] for each in set(made.gpus.read_text().splitlines())] == ["GPU-", "GPU-"]
     assert (made.hypervisor / "uuid").read_text().startswith("ec2"), "or cloud-init asks for no token"
     assert made.folder.stat().st_mode & 0o777 == 0o700
     assert made.console.stat().st_mode & 0o777 == 0o600
@@ -158,14 +161,6 @@ def test_the_image_holds_what_the_root_file_system_does_not(tmp_path, mirrors, m
 def test_what_a_host_has_is_not_stood_in_for(unified, synchronised, besides):
     names = {each.script for each in stand_ins(unified=unified, synchronised=synchronised)}
     assert names == {"guard", "modules", "faults.sh", "nvidia-smi", *besides}
-
-
-def test_hardware():
-    assert image.hardware("i-1", 0) == ""
-    lines = image.hardware("i-1", 2).splitlines()
-    assert len(set(lines)) == 2
-    assert all(line.startswith("GPU-") for line in lines)
-    assert image.hardware("i-1", 2) == image.hardware("i-1", 2) != image.hardware("i-2", 2)
 
 
 @pytest.mark.parametrize("name", ["systemd", "ld-linux-x86-64"])

@@ -8,7 +8,6 @@ import re
 import secrets
 import shutil
 import socket
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -28,6 +27,7 @@ from sandbox.nodes.real.netns import (
     Vpc,
     connect,
     inside,
+    ip,
     listen,
     run,
 )
@@ -160,15 +160,12 @@ def nft():
 
 def network_of_the_host():
     """Links, addresses and routes."""
-    return [
-        subprocess.run(["ip", *words], capture_output=True, text=True, check=True).stdout
-        for words in (["-brief", "addr"], ["route", "show", "table", "all"])
-    ]
+    return ip("-brief", "addr"), ip("route", "show", "table", "all")
 
 
 @needs_root
 def test_cables_are_plugged_in_and_leave_nothing(vpc):
-    """All machines of a stack at once: each boots in a thread of its own, and the first ones find no switch."""
+    """All at once: machines boot in threads of their own, and the first ones find no switch."""
     before = network_of_the_host()
     names = [f"i-0123456789abcdef{number}" for number in range(5)]
     addresses = [IPv4Interface(f"10.0.0.1{number}/24") for number in range(5)]
