@@ -14,12 +14,12 @@ import yaml
 from sandbox.errors import SandboxError
 from sandbox.nodes.api import with_server
 from sandbox.nodes.simulated.controlplane import ADMINS, OPERATOR, ControlPlane, configuration, pin
-from sandbox.nodes.simulated.staticpods import API_SERVER, COMPONENTS, PORTS, arguments
+from sandbox.nodes.simulated.staticpods import COMPONENTS, arguments
 from sandbox.ports import free_port
 from sandbox.processes import Supervisor
 from sandbox.tests.tools import cmdline, tool
 
-ALL_PORTS = {name: 30000 + number for number, name in enumerate((*PORTS, API_SERVER))}
+PORTS = {"kube-scheduler": 30000}
 AUDIT = "/etc/kubernetes/audit-policy.yaml"
 
 
@@ -42,14 +42,14 @@ def test_paths_follow_the_mounts(tmp_path: Path) -> None:
         conf=("/etc/kubernetes/scheduler.conf", "/etc/kubernetes/scheduler.conf", "FileOrCreate"),
         pki=("/var/pki", "/pki", "DirectoryOrCreate"),
     )
-    assert arguments(pod, tmp_path, ALL_PORTS) == [
+    assert arguments(pod, tmp_path, PORTS) == [
         "kube-scheduler",
         f"--kubeconfig={tmp_path}/etc/kubernetes/scheduler.conf",
         f"--certs={tmp_path}/var/pki/sub/ca.crt",
         "--other=/pkix/ca.crt",
         "--leader-elect=true",
         "--bind-address=127.0.0.1",
-        f"--secure-port={ALL_PORTS['kube-scheduler']}",
+        f"--secure-port={PORTS['kube-scheduler']}",
     ]
     assert (tmp_path / "var/pki").is_dir()
 
@@ -58,7 +58,7 @@ def test_paths_follow_the_mounts(tmp_path: Path) -> None:
 def test_missing_host_path_stops_the_pod_as_the_kubelet_would(tmp_path: Path, kind: str, words: str) -> None:
     pod = manifest("kube-apiserver", audit=(AUDIT, AUDIT, kind))
     with pytest.raises(SandboxError, match=f"hostPath type check failed: {AUDIT} {words}"):
-        arguments(pod, tmp_path, ALL_PORTS)
+        arguments(pod, tmp_path, PORTS)
 
 
 DOCUMENT = f"""\

@@ -11,6 +11,8 @@ import json
 import os
 import subprocess
 import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,39 +58,36 @@ class Node:
         self.programs = programs
         self.address = folder / "containerd.sock"
         self.gpus = folder / "run" / "nvidia" / "gpus"
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    @contextmanager
+    def running(self) -> Iterator[None]:
         binaries = self.folder / "bin"
         binaries.mkdir()
         for name, path in self.programs.items():
             (binaries / name).symlink_to(path)
         self.gpus.parent.mkdir(parents=True)
-        config = self.folder / "config.toml"
+        config, log = self.folder / "config.toml", self.folder / "containerd.log"
         config.write_text(CONFIG.format(folder=self.folder))
         inside = f'mount --bind "{self.folder}/run" /run && exec "$@"'
-        with (self.folder / "containerd.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-                 "sh", "-c", inside, "sh", self.programs["containerd"], "--config", config],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"},
-            )  # fmt: skip
+        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command += ["sh", "-c", inside, "sh", str(self.programs["containerd"]), "--config", str(config)]
+        variables = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"}
+        with log.open("wb") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=file, env=variables)
 
         def answers() -> bool:
-            assert self._process.poll() is None, (self.folder / "containerd.log").read_text()[-2000:]
+            assert process.poll() is None, log.read_text()[-2000:]
             return self.crictl("version").returncode == 0
 
-        until("containerd answers", answers)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(timeout=30)
-        left = [path for depth in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{depth}{GROUP}*")]
-        for path in left:  # of a container that was cut off
-            path.rmdir()
+        try:
+            until("containerd answers", answers)
+            yield
+        finally:
+            process.kill()
+            process.wait(timeout=30)
+            left = [path for depth in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{depth}{GROUP}*")]
+            for path in left:  # of a container that was cut off
+                path.rmdir()
 
     def crictl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         endpoint = f"unix://{self.address}"
@@ -138,15 +137,11 @@ def node(registry, programs, tmp_path_factory):
     hosts.parent.mkdir(parents=True)
     hosts.write_text(hosts_toml(f"http://{address}"))
     made = Node(folder, programs)
-    try:
-        made.start()
+    with closing(serving), made.running():
         for reference in registry.catalogue.packed:
             answer = made.crictl("pull", reference)
             assert answer.returncode == 0, answer.stderr
         yield made
-    finally:
-        made.stop()
-        serving.close()
 
 
 def test_every_image_of_the_catalogue_is_pulled(node, catalogue, registry):

@@ -116,14 +116,10 @@ def test_a_machine_waits_for_the_address_of_one_that_is_ending():
     assert not RealBackend.is_taken(backend, "10.0.0.10", new)
 
 
-@pytest.fixture
-def mirrors(tmp_path):
+def test_the_image_holds_what_the_root_file_system_does_not(tmp_path, monkeypatch):
     for name in ("ca.crt", "archive.gpg"):
         (tmp_path / name).write_text(f"our {name}\n")
-    return Mirrors(tmp_path, ("archive.ubuntu.com", "pkgs.k8s.io"))
-
-
-def test_the_image_holds_what_the_root_file_system_does_not(tmp_path, mirrors, monkeypatch):
+    mirrors = Mirrors(tmp_path, ("archive.ubuntu.com", "pkgs.k8s.io"))
     rootfs = RootFs(tmp_path / "rootfs")
     authorities = rootfs.root / "etc/ssl/certs/ca-certificates.crt"
     authorities.parent.mkdir(parents=True)
