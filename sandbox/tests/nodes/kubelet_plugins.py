@@ -32,16 +32,15 @@ MESSAGES: dict[str, dict[str, str]] = {
 
 
 def _messages() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(name="plugins.proto", package=PACKAGE, syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(name="plugins.proto", syntax="proto3")
     for name, fields in MESSAGES.items():
         message = file.message_type.add(name=name)
         for number, (field, kind) in enumerate(fields.items(), 1):
             added = message.field.add(name=field, number=number, type=Field.TYPE_STRING)
             added.label = Field.LABEL_REPEATED if kind.startswith("*") else Field.LABEL_OPTIONAL
             if not kind.endswith("string"):
-                added.type, added.type_name = Field.TYPE_MESSAGE, f".{PACKAGE}.{kind.lstrip('*')}"
-    found = message_factory.GetMessages([file])
-    return {name: found[f"{PACKAGE}.{name}"] for name in MESSAGES}
+                added.type, added.type_name = Field.TYPE_MESSAGE, kind.lstrip("*")
+    return dict(message_factory.GetMessages([file]))
 
 
 messages = _messages()

@@ -20,10 +20,7 @@ from tests.userdata_sample import files
 
 NODE = json.loads(files("worker")["/etc/kubepark/node.json"])
 JOIN = {"path": "/etc/kubepark/kubeadm-join.yaml.tmpl", "content": "kind: JoinConfiguration\n"}
-STEPS = {
-    "path": "/etc/kubepark/steps",
-    "content": "# name deadline when\nclock 60 boot\njoin 90 once /etc/x\n",
-}
+STEPS = {"path": "/etc/kubepark/steps", "content": "# name deadline when\nclock 60 boot\njoin 90 once /x\n"}
 ORIGIN = {"attempt": 2, "since": rfc3339(datetime(2026, 1, 1, tzinfo=UTC))}
 
 

@@ -9,11 +9,9 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from sandbox.errors import SandboxError
-from sandbox.nodes.api import with_server
-from sandbox.nodes.simulated.controlplane import ADMINS, OPERATOR, ControlPlane, configuration, pin
+from sandbox.nodes.simulated.controlplane import ADMINS, OPERATOR, ControlPlane, pin
 from sandbox.nodes.simulated.staticpods import COMPONENTS, arguments
 from sandbox.ports import free_port
 from sandbox.processes import Supervisor
@@ -128,11 +126,3 @@ def test_a_start_that_fails_says_why_and_one_that_does_not_is_clean_and_keeps_it
     assert not [name for name in COMPONENTS if plane.supervisor.alive(name)]
     plane.start()
     assert plane.api().get(secret)["type"] == "bootstrap.kubernetes.io/token"
-
-
-def test_documents_are_found_and_servers_replaced() -> None:
-    assert configuration(DOCUMENT, "ClusterConfiguration")["kubernetesVersion"] == "v1.36.0"
-    with pytest.raises(SandboxError, match="has no JoinConfiguration"):
-        configuration(DOCUMENT, "JoinConfiguration")
-    changed = with_server("clusters: [{name: a, cluster: {server: https://a:1}}]\n", "https://b:2")
-    assert yaml.safe_load(changed)["clusters"][0]["cluster"]["server"] == "https://b:2"

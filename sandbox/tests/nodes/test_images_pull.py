@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from config.versions import RELEASES
+from config.versions import RELEASES, VECTOR_ADD_IMAGE
 from sandbox.build.gomodules import REAL_NODE_MODULES
 from sandbox.build.images.catalogue import pack
 from sandbox.build.images.pulled import Cache
@@ -199,15 +199,12 @@ def gpus(node):
     node.gpus.unlink()
 
 
-VECTOR_ADD = "nvcr.io/nvidia/k8s/cuda-sample:vectoradd-cuda12.5.0"
-
-
 @pytest.mark.parametrize(
     ("asked", "seen"), [("all", GPUS), (GPUS[1], GPUS[1:]), (",".join(GPUS), GPUS), ("0", GPUS[:1])]
 )
 @pytest.mark.usefixtures("gpus")
 def test_a_container_sees_the_gpus_that_it_asked_for(node, asked, seen):
-    answer = node.run(VECTOR_ADD, gpus=asked)
+    answer = node.run(VECTOR_ADD_IMAGE, gpus=asked)
     assert answer.returncode == 0, answer.stderr
     uuids = [line.split("UUID: ")[1].rstrip(")") for line in answer.stdout.splitlines() if "UUID" in line]
     assert uuids == seen
@@ -231,14 +228,14 @@ UNKNOWN = "GPU-99999999-1111-2222-3333-444444444444"
 def test_a_container_that_asked_for_none_has_none_and_for_one_that_is_not_there_does_not_start(
     node, asked, words
 ):
-    answer = node.run(VECTOR_ADD, gpus=asked)
+    answer = node.run(VECTOR_ADD_IMAGE, gpus=asked)
     assert answer.returncode == 1
     assert words in answer.stderr
     assert "PASSED" not in answer.stdout
 
 
 def test_a_container_does_not_start_with_gpus_on_a_machine_without_a_driver(node):
-    answer = node.run(VECTOR_ADD, gpus="all")
+    answer = node.run(VECTOR_ADD_IMAGE, gpus="all")
     assert answer.returncode != 0
     assert "nvidia-container-cli: initialization error: nvml error: driver not loaded" in answer.stderr
     plain = node.run("kubepark.local/probe:1", "/bin/probe", "print", "well", gpus="void")

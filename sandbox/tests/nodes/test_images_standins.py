@@ -1,7 +1,4 @@
-"""The smallest programs of ours in images: pause, Calico's operator, what starts kube-proxy.
-
-The tests' probe is shown by those who look with it, in sandbox/tests/stack/test_real_nodes.py.
-"""
+"""The smallest programs of ours in images: pause, Calico's operator, what starts kube-proxy."""
 
 from __future__ import annotations
 

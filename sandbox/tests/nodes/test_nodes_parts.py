@@ -31,7 +31,9 @@ INSTANCE = Instance(
 EVERYWHERE = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
 
 
-def online(*egress: dict[str, Any], state: str = "active", port: int = 443, **change: Any) -> bool:
+def online(
+    *egress: dict[str, Any], state: str = "active", gateway: str = "igw-1", port: int = 443, **change: Any
+) -> bool:
     """Whether the instance, so changed, reaches the internet. `state` is that of the default route."""
     local = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"}
     default = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1", "State": state}
@@ -39,13 +41,11 @@ def online(*egress: dict[str, Any], state: str = "active", port: int = 443, **ch
         {"Associations": [{"Main": False, "SubnetId": "subnet-1"}], "Routes": [local, default]},
         {"Associations": [{"Main": True}], "Routes": []},
     ]
-    gateways = change.pop("gateways", ["igw-1"])
     cloud = Mock()
     cloud.ec2.describe_security_groups.return_value = {"SecurityGroups": [{"IpPermissionsEgress": egress}]}
     cloud.ec2.describe_route_tables.return_value = {"RouteTables": tables}
-    cloud.ec2.describe_internet_gateways.return_value = {
-        "InternetGateways": [{"InternetGatewayId": each} for each in gateways]
-    }
+    gateways = {"InternetGateways": [{"InternetGatewayId": gateway}]}
+    cloud.ec2.describe_internet_gateways.return_value = gateways
     return Network(cloud).reaches_internet(replace(INSTANCE, **change), port)
 
 
@@ -54,7 +54,7 @@ def test_the_internet_needs_rule_route_gateway_and_address() -> None:
     assert not online(EVERYWHERE, public_ip=None)
     assert not online(EVERYWHERE, groups=frozenset())
     assert not online(EVERYWHERE, subnet_id="subnet-other")
-    assert not online(EVERYWHERE, gateways=[])
+    assert not online(EVERYWHERE, gateway="igw-of-another")
     assert not online(EVERYWHERE, state="blackhole")
     narrow = {**EVERYWHERE, "IpProtocol": "tcp", "FromPort": 443, "ToPort": 443}
     assert online(narrow)
