@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from components.iam import node_policy
 from sandbox.aws.account import Account
 from sandbox.aws.cloud import Cloud
 from sandbox.aws.credentials import RoleKeys
@@ -28,6 +29,7 @@ from sandbox.nodes.cloudinit import UserData, parse
 from sandbox.tests.nodes.boot_world import World
 
 CLIENT = "/usr/local/lib/kubepark/kp-aws"
+ARN = "arn:aws:ssm:us-east-1:123456789012:parameter"
 
 
 def fetch(
@@ -141,3 +143,33 @@ def gate_node(lab: World, name: str, folder: Path, keys: RoleKeys | None = None)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         yield Node(lab, name, folder, stack, keys or RoleKeys())
+
+
+def denied(node: Node, action: str, resource: str, why: str = "") -> str:
+    """The end of the client's line about a denied call."""
+    why = why or f"because no identity-based policy allows the {action} action"
+    session = f"arn:aws:sts::123456789012:assumed-role/{node.name}/{node.instance}"
+    return f"User: {session} is not authorized to perform: {action} on resource: {resource} {why}"
+
+
+def said(line: str) -> dict[str, str]:
+    """AWS's error in a line of kp-aws."""
+    found: dict[str, str] = json.loads(line.split(": ", 2)[2])
+    return found
+
+
+def statement(action: str, resource: str = "*", effect: str = "Allow", **more: Any) -> dict[str, Any]:
+    return {"Sid": "Extra", "Effect": effect, "Action": action, "Resource": resource, **more}
+
+
+@contextmanager
+def policy(lab: World, *extra: dict[str, Any], without: str = "") -> Iterator[None]:
+    """The worker's role with more statements, or without one of its own."""
+    own: Any = node_policy(lab.plan("worker01"), lab.settings.aws, lab.naming)
+    kept = [each for each in own["Statement"] if each["Sid"] != without]
+    changed = json.dumps({**own, "Statement": [*kept, *extra]})
+    lab.iam.put_role_policy(RoleName="worker01", PolicyName="node", PolicyDocument=changed)
+    try:
+        yield
+    finally:
+        lab.grant("worker01")

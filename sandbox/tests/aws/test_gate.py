@@ -1,7 +1,4 @@
-"""What a node may do on AWS: its own client against metadata service, gate and the real emulator.
-
-The roles' policies are the program's own. Every refusal is in the words of AWS.
-"""
+"""How the gate decides about a node's calls, in front of the real emulator. Every refusal is in the words of AWS."""
 
 from __future__ import annotations
 
@@ -17,24 +14,18 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from components.iam import node_policy
 from sandbox.aws.credentials import RoleKeys
 from sandbox.aws.metadata import MetadataService
 from sandbox.config import REGION
 from sandbox.ports import free_port
 from sandbox.tests.aws.emulator_server import refusal
-from sandbox.tests.aws.gate_node import Node, gate_node
+from sandbox.tests.aws.gate_node import ARN, Node, denied, gate_node, policy, said, statement
 from sandbox.tests.nodes.boot_world import World, world
-
-ARN = "arn:aws:ssm:us-east-1:123456789012:parameter"
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("gate")) as made:
-        made.ssm.put_parameter(
-            Name="/other/join", Value="a secret of others", Type="SecureString", KeyId=made.key_arn
-        )
         yield made
 
 
@@ -60,99 +51,9 @@ def master(nodes: tuple[Node, Node]) -> Node:
     return nodes[1]
 
 
-def denied(node: Node, action: str, resource: str, why: str = "") -> str:
-    """The end of the client's line about a denied call."""
-    why = why or f"because no identity-based policy allows the {action} action"
-    session = f"arn:aws:sts::123456789012:assumed-role/{node.name}/{node.instance}"
-    return f"User: {session} is not authorized to perform: {action} on resource: {resource} {why}"
-
-
-def said(line: str) -> dict[str, str]:
-    """AWS's error in a line of kp-aws."""
-    found: dict[str, str] = json.loads(line.split(": ", 2)[2])
-    return found
-
-
 def document(statement: dict[str, Any]) -> str:
     """A policy of one statement."""
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
-def test_a_worker_does_everything_that_its_scripts_do(worker: Node, lab: World) -> None:
-    assert f"INSTANCE_ID={worker.instance}\n" in worker.says("identity")
-    assert worker.says("get-parameter", lab.naming.join_parameter) == "pending\n"
-    (hosts,) = json.loads(worker.says("get-parameters-by-path", lab.naming.hosts_path))
-    assert "master1" in hosts["Value"]
-    record = json.dumps({"schema": 1, "phase": "running"})
-    worker.says("put-parameter", lab.naming.status_parameter("worker01"), given=record)
-    assert lab.status("worker01") == {"schema": 1, "phase": "running"}
-    assert {each["allowed"] for each in worker.decisions} == {True}
-
-
-def test_a_master_does_everything_that_its_scripts_do(master: Node, lab: World) -> None:
-    naming = lab.naming
-    for name in (naming.join_parameter, naming.kubeconfig_parameter, naming.encryption_key_parameter):
-        before = lab.parameter(name)
-        master.says("put-parameter", name, "--secure", given=f"of {name}")
-        assert lab.parameter(name) == f"of {name}"
-        lab.ssm.put_parameter(Name=name, Value=before, Type="SecureString", KeyId=lab.key_arn, Overwrite=True)
-    master.says("put-parameter", lab.naming.status_parameter("master1"), given="{}")
-    assert json.loads(master.says("get-parameters-by-path", lab.naming.hosts_path))
-    records = json.loads(master.says("get-parameters-by-path", lab.naming.status_path))
-    assert lab.naming.status_parameter("worker01") in [each["Name"] for each in records]
-    assert {each["allowed"] for each in master.decisions} == {True}
-
-
-@pytest.mark.parametrize(
-    ("node", "words", "action", "name"),
-    [
-        ("worker", "get-parameter /demo/kubeconfig", "ssm:GetParameter", "/demo/kubeconfig"),
-        ("worker", "get-parameter /other/join", "ssm:GetParameter", "/other/join"),
-        ("worker", "get-parameter /demo/status/worker01", "ssm:GetParameter", "/demo/status/worker01"),
-        ("worker", "get-parameter /no/such/thing", "ssm:GetParameter", "/no/such/thing"),
-        ("worker", "get-parameters-by-path /demo", "ssm:GetParametersByPath", "/demo"),
-        ("worker", "get-parameters-by-path /demo/status", "ssm:GetParametersByPath", "/demo/status"),
-        ("worker", "put-parameter /demo/status/master1", "ssm:PutParameter", "/demo/status/master1"),
-        ("worker", "put-parameter /demo/join --secure", "ssm:PutParameter", "/demo/join"),
-        ("master", "get-parameter /demo/join", "ssm:GetParameter", "/demo/join"),
-        ("master", "put-parameter /demo/status/worker01", "ssm:PutParameter", "/demo/status/worker01"),
-        ("master", "put-parameter /other/join --secure", "ssm:PutParameter", "/other/join"),
-    ],
-)
-def test_what_is_not_a_nodes_business_is_refused(
-    node: str, words: str, action: str, name: str, request: pytest.FixtureRequest
-) -> None:
-    sender: Node = request.getfixturevalue(node)
-    line = sender.complaint(*words.split(), given="forged")
-    message = denied(sender, action, f"{ARN}{name}")
-    assert said(line) == {"__type": "AccessDeniedException", "message": message}
-    (decision,) = sender.decisions
-    assert (decision["allowed"], decision["action"], decision["resource"]) == (False, action, f"{ARN}{name}")
-    assert decision["role"] == sender.name
-
-
-def test_a_worker_cannot_make_secrets_under_the_clusters_key(worker: Node, lab: World) -> None:
-    name = lab.naming.status_parameter("worker01")
-    line = worker.complaint("put-parameter", name, "--secure", given="mine")
-    assert said(line)["message"] == denied(worker, "kms:Encrypt", lab.key_arn)
-    assert lab.ssm.get_parameter(Name=name)["Parameter"]["Type"] == "String"
-
-
-def statement(action: str, resource: str = "*", effect: str = "Allow", **more: Any) -> dict[str, Any]:
-    return {"Sid": "Extra", "Effect": effect, "Action": action, "Resource": resource, **more}
-
-
-@contextmanager
-def policy(lab: World, *extra: dict[str, Any], without: str = "") -> Iterator[None]:
-    """The worker's role with more statements, or without one of its own."""
-    own: Any = node_policy(lab.plan("worker01"), lab.settings.aws, lab.naming)
-    kept = [each for each in own["Statement"] if each["Sid"] != without]
-    changed = json.dumps({**own, "Statement": [*kept, *extra]})
-    lab.iam.put_role_policy(RoleName="worker01", PolicyName="node", PolicyDocument=changed)
-    try:
-        yield
-    finally:
-        lab.grant("worker01")
 
 
 @contextmanager
@@ -171,32 +72,6 @@ def key_policy(lab: World, *extra: dict[str, Any], kept: bool = True) -> Iterato
         yield
     finally:
         put(*before["Statement"])
-
-
-def test_the_key_is_good_for_the_parameters_that_the_policy_names(worker: Node, lab: World) -> None:
-    """A worker may decrypt the join record alone, even if it might read another secret's ciphertext."""
-    with policy(lab, statement("ssm:GetParameter", f"{ARN}/demo/kubeconfig")):
-        line = worker.complaint("get-parameter", "/demo/kubeconfig")
-    assert said(line)["message"] == denied(worker, "kms:Decrypt", lab.key_arn)
-
-
-def test_the_key_is_the_one_that_has_our_alias(worker: Node, master: Node, lab: World) -> None:
-    """Other keys of the account are closed, the data key with its longer alias too, and ours without its alias."""
-    other = lab.kms.create_key()["KeyMetadata"]
-    ours, theirs = lab.naming.key_alias, f"{lab.naming.key_alias}-data"
-    lab.kms.create_alias(AliasName=theirs, TargetKeyId=other["KeyId"])
-    put = master.client().put_parameter
-    secret = {"Name": lab.naming.join_parameter, "Value": "x", "Type": "SecureString", "Overwrite": True}
-    for key in (other["Arn"], theirs):
-        found = refusal(put, **secret, KeyId=key)
-        assert found == ("AccessDeniedException", denied(master, "kms:Encrypt", other["Arn"]))
-    lab.kms.delete_alias(AliasName=ours)
-    try:
-        line = worker.complaint("get-parameter", lab.naming.join_parameter)
-        assert said(line)["message"] == denied(worker, "kms:Decrypt", lab.key_arn)
-    finally:
-        lab.kms.create_alias(AliasName=ours, TargetKeyId=lab.key_arn)
-    assert worker.says("get-parameter", lab.naming.join_parameter) == "pending\n"
 
 
 def test_all_secrets_below_a_path_must_be_readable(worker: Node, lab: World) -> None:
