@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,17 @@ import pytest
 
 from sandbox.aws.metadata import MetadataService
 from sandbox.tests.aws.emulator_server import described
-from sandbox.tests.aws.gate_node import Node, fetch, gate_node
-from sandbox.tests.nodes.boot_world import IMAGE, World, world
+from sandbox.tests.aws.gate_node import Node, fetch
+from sandbox.tests.nodes.boot_world import IMAGE, World
 
 TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
 TTL = {TTL_HEADER: "60"}
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("metadata")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def node(lab: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    with gate_node(lab, "worker01", tmp_path_factory.mktemp("node")) as made:
-        options(lab, made, HttpTokens="required")  # as the program launches its nodes
-        yield made
+def node(lab: World, node: Node) -> Node:
+    options(lab, node, HttpTokens="required")  # as the program launches its nodes
+    return node
 
 
 def options(lab: World, node: Node, **changed: Any) -> None:
@@ -166,7 +158,7 @@ def test_a_token_ends(node: Node) -> None:
 
 
 def test_a_token_of_another_machine_is_none(lab: World, node: Node, tmp_path: Path) -> None:
-    with gate_node(lab, "gpu01", tmp_path / "other") as other:
+    with Node(lab, "gpu01", tmp_path) as other:
         url = f"{other.metadata_url}/latest/meta-data/instance-id"
         assert node.get(url, headers=held_by(token(node)))[0] == 401
         lab.terminate("gpu01")

@@ -11,17 +11,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from components.iam import node_policy
 from config import power
-from sandbox.aws.credentials import RoleKeys
 from sandbox.config import ACCOUNT_ID, REGION
-from sandbox.tests.aws.gate_node import Node, gate_node
 from sandbox.tests.nodes.boot_world import IMAGE, World, world
+from sandbox.tests.program.client_node import ClientNode
 from tests.userdata_sample import GUARDED
 from userdata.node import guard_gpus
 from userdata.node.guard_gpus import Guard
@@ -49,13 +45,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def master(lab: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    with gate_node(lab, "master1", tmp_path_factory.mktemp("node")) as node:
+def master(lab: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientNode]:
+    with ClientNode(lab, "master1", tmp_path_factory.mktemp("node")) as node:
         yield node
 
 
 @pytest.fixture
-def guard(master: Node, monkeypatch: pytest.MonkeyPatch) -> Guard:
+def guard(master: ClientNode, monkeypatch: pytest.MonkeyPatch) -> Guard:
     """The script on the master, with the rights that its metadata service gives it."""
     master.log_file.unlink(missing_ok=True)
     monkeypatch.setattr(guard_gpus, "LIB", master.folder)
@@ -95,7 +91,7 @@ def state(lab: World, instance: str) -> str:
     return str(group["Instances"][0]["State"]["Name"])
 
 
-def test_it_stops_and_starts_this_clusters_gpu_nodes(guard: Guard, lab: World, master: Node) -> None:
+def test_it_stops_and_starts_this_clusters_gpu_nodes(guard: Guard, lab: World, master: ClientNode) -> None:
     gpu = machine(lab, OURS)
     assert guard.ec2("StopInstances", node(gpu))[0] == ""
     assert state(lab, gpu) == "stopped"
@@ -123,7 +119,7 @@ def test_a_start_needs_the_key_of_the_root_disk_and_may_use_the_clusters(guard: 
 
 
 @pytest.mark.parametrize("whose", OTHERS)
-def test_no_other_instance(whose: str, guard: Guard, lab: World, master: Node) -> None:
+def test_no_other_instance(whose: str, guard: Guard, lab: World, master: ClientNode) -> None:
     other = machine(lab, OTHERS[whose])
     code, said = guard.ec2("StopInstances", node(other))
     arn = f"arn:aws:ec2:{REGION}:{ACCOUNT_ID}:instance/{other}"
@@ -137,7 +133,7 @@ def test_no_other_instance(whose: str, guard: Guard, lab: World, master: Node) -
     assert state(lab, other) == "running"
 
 
-def test_one_instance_of_ours_opens_no_other_in_the_same_call(lab: World, master: Node) -> None:
+def test_one_instance_of_ours_opens_no_other_in_the_same_call(lab: World, master: ClientNode) -> None:
     ours, other = machine(lab, OURS), machine(lab, {})
     ec2 = master.client("ec2")
     with pytest.raises(ClientError, match="UnauthorizedOperation"):
@@ -147,34 +143,24 @@ def test_one_instance_of_ours_opens_no_other_in_the_same_call(lab: World, master
             ec2.stop_instances(InstanceIds=[ours], **further)
     with pytest.raises(ClientError, match="does not know which permissions"):
         ec2.terminate_instances(InstanceIds=[ours])
-    status, said = send(master, [("InstanceId.1", other), ("InstanceId.1", ours)])
+    call = [("Action", "StopInstances"), ("Version", "2016-11-15")]
+    body = urlencode([*call, ("InstanceId.1", other), ("InstanceId.1", ours)]).encode()
+    status, said = master.send("ec2", {"Content-Type": "application/x-www-form-urlencoded"}, body)
     assert status == 400
     assert "a request that is not of the query protocol" in said
     assert [state(lab, each) for each in (ours, other)] == ["running", "running"]
 
 
-def send(node: Node, ids: list[tuple[str, str]]) -> tuple[int, str]:
-    """A signed StopInstances with these arguments."""
-    body = urlencode([("Action", "StopInstances"), ("Version", "2016-11-15"), *ids]).encode()
-    secret = node.keys.issue(node.instance)
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    request = AWSRequest("POST", f"{node.gate_url}/", data=body, headers=headers)
-    SigV4Auth(
-        Credentials(secret.access_key_id, secret.secret_access_key, secret.token), "ec2", REGION
-    ).add_auth(request)
-    return node.get(f"{node.gate_url}/", "POST", dict(request.headers), body)
-
-
 def test_a_worker_may_not_even_if_it_has_the_script(lab: World, tmp_path: Path) -> None:
     gpu = machine(lab, OURS)
-    with gate_node(lab, "worker01", tmp_path, RoleKeys()) as worker:
+    with ClientNode(lab, "worker01", tmp_path) as worker:
         with pytest.raises(ClientError, match="UnauthorizedOperation"):
             worker.client("ec2").stop_instances(InstanceIds=[gpu])
         line = worker.complaint("get-parameter", lab.naming.power_parameter)
     assert "AccessDeniedException" in line
 
 
-def test_it_keeps_the_record_and_no_other_parameter(guard: Guard, lab: World, master: Node) -> None:
+def test_it_keeps_the_record_and_no_other_parameter(guard: Guard, lab: World, master: ClientNode) -> None:
     record = guard.read("power")
     guard.write({**record, "stopped": ["gpu01", "worker01"], "keepOn": {"gpu01": "2026-11-28T23:00:00Z"}})
     written = json.loads(lab.parameter(lab.naming.power_parameter))
@@ -184,7 +170,7 @@ def test_it_keeps_the_record_and_no_other_parameter(guard: Guard, lab: World, ma
     assert "AccessDeniedException" in line
 
 
-def test_what_the_policy_of_an_unasked_master_says(lab: World, master: Node) -> None:
+def test_what_the_policy_of_an_unasked_master_says(lab: World, master: ClientNode) -> None:
     lab.grant("master1")
     with pytest.raises(ClientError, match="UnauthorizedOperation"):
         master.client("ec2").stop_instances(InstanceIds=[machine(lab, OURS)])
