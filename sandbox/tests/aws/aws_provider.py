@@ -58,6 +58,12 @@ ALIAS = "aws:kms/alias:Alias"
 PARAMETER = "aws:ssm/parameter:Parameter"
 SCHEDULE_GROUP = "aws:scheduler/scheduleGroup:ScheduleGroup"
 SCHEDULE = "aws:scheduler/schedule:Schedule"
+BUCKET = "aws:s3/bucket:Bucket"
+BUCKET_ACCESS = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
+BUCKET_ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
+BUCKET_POLICY = "aws:s3/bucketPolicy:BucketPolicy"
+BUCKET_VERSIONING = "aws:s3/bucketVersioning:BucketVersioning"
+IDENTITY_PROVIDER = "aws:iam/openIdConnectProvider:OpenIdConnectProvider"
 _number = itertools.count(1)
 
 
@@ -273,6 +279,21 @@ TRUST = document(
     {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}
 )
 TRUST_SCHEDULER = TRUST.replace("ec2.amazonaws.com", "scheduler.amazonaws.com")
+
+
+def only_tls(bucket: str) -> str:
+    """A bucket's policy."""
+    return document(
+        {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+    )
+
+
 ROOT_ONLY = document(statement(Action="kms:*", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"}))
 
 
@@ -333,6 +354,9 @@ class World:
     def parameter(self, **others: Any) -> Resource:
         inputs = {"name": f"/{unique('cluster')}/join", "type": "String", "value": "pending", **others}
         return self.cloud.make(PARAMETER, inputs)
+
+    def bucket(self) -> str:
+        return self.cloud.make(BUCKET, {"bucket": unique("state")}).id
 
     def launch(self, **others: Any) -> dict[str, Any]:
         """Inputs of a small instance at a fixed address."""

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.config import ACCOUNT_ID, REFUSALS_PATH
-from sandbox.tests.aws.aws_provider import client, server
+from sandbox.tests.aws.aws_provider import TRUST, client, server
 from sandbox.tests.aws.emulator_server import IMAGE, ROOT, Emulator, described, error_code
 
 
@@ -51,6 +51,7 @@ def test_requests_are_recorded_whole(ec2, subnet):
     line = server().recorded("RunInstances")[-1]
     assert base64.b64decode(line["params"]["UserData"]) == b"\x1f\x8b some bytes"
     assert line["params"]["SubnetId"] == subnet
+    assert server().log.stat().st_mode & 0o077 == 0, "it has secrets"
 
 
 def test_refused_requests_are_recorded_too(ec2):
@@ -82,8 +83,44 @@ def test_an_injected_error_meets_the_calls_that_are_meant_as_often_as_it_says(ec
             server().call(REFUSALS_PATH, "PUT", wrong)
 
 
-def test_the_record_is_private():
-    assert server().log.stat().st_mode & 0o077 == 0
+def test_answers_have_what_moto_leaves_out(ec2, subnet):
+    """And do not have what there is not. What the provider reads is in test_provider_types."""
+    (found,) = ec2.describe_subnets(SubnetIds=[subnet])["Subnets"]
+    assert (found["EnableDns64"], found["MapCustomerOwnedIpOnLaunch"]) == (False, False)
+    here = [{"Name": "attachment.instance-id", "Values": [launch(ec2, SubnetId=subnet)]}]
+    (volume,) = ec2.describe_volumes(Filters=here)["Volumes"]
+    assert (volume["MultiAttachEnabled"], volume["Attachments"][0]["DeleteOnTermination"]) == (False, True)
+    (free,) = ec2.describe_addresses(AllocationIds=[ec2.allocate_address()["AllocationId"]])["Addresses"]
+    assert not free.keys() & {"InstanceId", "NetworkInterfaceId", "AssociationId", "PrivateIpAddress"}
+    group = ec2.create_security_group(GroupName="g", Description="d", VpcId=found["VpcId"])["GroupId"]
+    anyone = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    for authorize in (ec2.authorize_security_group_ingress, ec2.authorize_security_group_egress):
+        (rule,) = authorize(GroupId=group, IpPermissions=[anyone])["SecurityGroupRules"]
+        arn = f"arn:aws:ec2:us-east-1:{ACCOUNT_ID}:security-group-rule/{rule['SecurityGroupRuleId']}"
+        assert (rule["GroupOwnerId"], rule["SecurityGroupRuleArn"]) == (ACCOUNT_ID, arn)
+    key = client("kms").create_key()["KeyMetadata"]
+    assert (key["KeyUsage"], key["MultiRegion"]) == ("ENCRYPT_DECRYPT", False)
+    iam = client("iam")
+    iam.create_role(RoleName="node", AssumeRolePolicyDocument=TRUST)
+    assert iam.list_instance_profiles_for_role(RoleName="node")["IsTruncated"] is False
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"CpuOptions": {"CoreCount": 1, "ThreadsPerCore": 1}},
+        {"CreditSpecification": {"CpuCredits": "standard"}},
+        {"HibernationOptions": {"Configured": True}},
+        {"EnclaveOptions": {"Enabled": True}},
+        {"MaintenanceOptions": {"AutoRecovery": "disabled"}},
+        {"PrivateDnsNameOptions": {"HostnameType": "resource-name"}},
+        {"CapacityReservationSpecification": {"CapacityReservationPreference": "none"}},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_a_launch_option_that_would_be_forgotten_is_refused(ec2, option):
+    with pytest.raises(ClientError, match=r"UnsupportedOperation.*not emulated"):
+        launch(ec2, **option)
 
 
 def test_an_interface_serves_one_instance_and_outlives_it(ec2, subnet):

@@ -9,8 +9,7 @@ import urllib.request
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.tests.aws.aws_provider import client, server, unique
-from sandbox.tests.aws.foundation_samples import only_tls
+from sandbox.tests.aws.aws_provider import client, only_tls, server, unique
 
 
 def refused(call, **arguments):

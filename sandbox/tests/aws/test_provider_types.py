@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from pulumi.runtime.proto import provider_pb2
 
+import tests.foundation
+import tests.program
 from sandbox.build.gomodules import TOOLS_DIR
 from sandbox.tests.aws import aws_provider as aws
-from sandbox.tests.aws import foundation_samples
 from sandbox.tests.aws.aws_provider import (
+    ACCOUNT,
     DEFAULT_TAGS,
-    OTHER_IMAGE,
     ROOT_ONLY,
     TRUST,
     UNKNOWN,
@@ -27,17 +28,19 @@ from sandbox.tests.aws.aws_provider import (
     World,
     client,
     document,
+    only_tls,
     settings,
     statement,
     unique,
     unknown_to_the_sdk,
 )
+from sandbox.tests.aws.emulator_server import described
 from tests.configuration import HOURS, configuration
-from tests.program import run
 
 CIDR = "0.0.0.0/0"
 ANYONE = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": CIDR}]}
 SCRIPT = base64.b64encode(b"\x1f\x8b script").decode()
+CLOSED = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Sample:
 
     inputs: Callable[[World], dict[str, Any]]
     change: dict[str, Any] = field(default_factory=dict)
-    import_id: Callable[[dict[str, Any], str], str] | None = lambda inputs, id: id
+    shows: dict[str, Any] = field(default_factory=dict)  # outputs that no input gave: what AWS has by itself
+    import_id: Callable[[dict[str, Any], str], str] = lambda inputs, id: id
     import_shows: frozenset[str] = frozenset()  # settings that AWS does not store
     survives: bool = False  # deleting it leaves what it manages
 
@@ -59,6 +63,16 @@ def _overlay(world: World) -> dict[str, Any]:
 
 def _route(world: World) -> dict[str, Any]:
     return {"routeTableId": world.table().id, "destinationCidrBlock": CIDR, "gatewayId": world.gateway().id}
+
+
+def _encryption(key: str) -> list[dict[str, Any]]:
+    default = {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": key}
+    return [{"applyServerSideEncryptionByDefault": default, "bucketKeyEnabled": False}]
+
+
+def _only_tls(world: World) -> dict[str, Any]:
+    name = world.bucket()
+    return {"bucket": name, "policy": only_tls(name)}
 
 
 def _policy(action: str) -> str:
@@ -74,7 +88,13 @@ TAGGED = {"tags": {"a": "b"}}
 SAMPLES: dict[str, Sample] = {
     aws.VPC: Sample(lambda w: {"cidrBlock": "10.9.0.0/16"}, {"enableDnsHostnames": True}),
     aws.SUBNET: Sample(
-        lambda w: {"vpcId": w.vpc.id, "cidrBlock": "10.20.8.0/22"}, {"mapPublicIpOnLaunch": True}
+        lambda w: {"vpcId": w.vpc.id, "cidrBlock": "10.20.8.0/22"},
+        {"mapPublicIpOnLaunch": True},
+        {
+            "enableDns64": False,
+            "mapCustomerOwnedIpOnLaunch": False,
+            "privateDnsHostnameTypeOnLaunch": "ip-name",
+        },
     ),
     aws.RESERVATION: Sample(
         lambda w: {"subnetId": w.subnet.id, "cidrBlock": "10.20.0.0/23", "reservationType": "explicit"},
@@ -82,7 +102,11 @@ SAMPLES: dict[str, Sample] = {
     ),
     aws.GATEWAY: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED),
     aws.TABLE: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED),
-    aws.ROUTE: Sample(_route, import_id=lambda inputs, id: f"{inputs['routeTableId']}_{CIDR}"),
+    aws.ROUTE: Sample(
+        _route,
+        shows={"origin": "CreateRoute", "state": "active"},
+        import_id=lambda inputs, id: f"{inputs['routeTableId']}_{CIDR}",
+    ),
     aws.ASSOCIATION: Sample(
         lambda w: {"routeTableId": w.table().id, "subnetId": w.subnet.id},
         import_id=lambda inputs, id: f"{inputs['subnetId']}/{inputs['routeTableId']}",
@@ -100,11 +124,36 @@ SAMPLES: dict[str, Sample] = {
     aws.INTERFACE: Sample(
         lambda w: {"subnetId": w.subnet.id, "privateIps": ["10.20.0.10"], "securityGroups": [w.group().id]},
         {"description": "the master's"},
+        {"privateIp": "10.20.0.10", "interfaceType": "interface", "sourceDestCheck": True},
     ),
-    aws.ADDRESS: Sample(lambda w: {"domain": "vpc", "networkInterface": w.interface().id}, TAGGED),
+    aws.ADDRESS: Sample(
+        lambda w: {"domain": "vpc", "networkInterface": w.interface().id},
+        TAGGED,
+        {"privateIp": "10.20.0.10", "publicIpv4Pool": "amazon", "networkBorderGroup": "us-east-1"},
+    ),
     aws.INSTANCE: Sample(
         lambda w: w.launch(userDataBase64=SCRIPT, disableApiTermination=True, tags={"Name": "w"}),
         {"instanceType": "t3.xlarge", "disableApiTermination": False, "tags": {"Name": "x"}},
+        {
+            "associatePublicIpAddress": False,
+            "capacityReservationSpecification": {"capacityReservationPreference": "open"},
+            "cpuOptions": {"coreCount": 1, "threadsPerCore": 2},
+            "creditSpecification": {"cpuCredits": "unlimited"},
+            "disableApiStop": False,
+            "ebsOptimized": False,
+            "enclaveOptions": {"enabled": False},
+            "hibernation": False,
+            "instanceInitiatedShutdownBehavior": "stop",
+            "maintenanceOptions": {"autoRecovery": "default"},
+            "metadataOptions": {"httpEndpoint": "enabled", "instanceMetadataTags": "disabled"},
+            "monitoring": False,
+            "primaryNetworkInterface": {"deleteOnTermination": True},
+            "privateDns": "ip-10-20-0-11.ec2.internal",
+            "privateDnsNameOptions": {"hostnameType": "ip-name", "enableResourceNameDnsARecord": False},
+            "rootBlockDevice": {"deviceName": "/dev/sda1", "iops": 3000, "throughput": 125},
+            "sourceDestCheck": True,
+            "tenancy": "default",
+        },
         import_shows=frozenset(
             {
                 *("userData", "userDataBase64", "userDataReplaceOnChange"),
@@ -116,7 +165,9 @@ SAMPLES: dict[str, Sample] = {
         lambda w: {"instanceId": w.instance().id, "state": "stopped"}, {"state": "running"}, survives=True
     ),
     aws.ROLE: Sample(
-        lambda w: {"assumeRolePolicy": TRUST, "name": unique("role")}, {"description": "of a node"}
+        lambda w: {"assumeRolePolicy": TRUST, "name": unique("role")},
+        {"description": "of a node"},
+        {"path": "/", "maxSessionDuration": 3600},
     ),
     aws.ROLE_POLICY: Sample(
         lambda w: {"role": w.role().id, "name": "p", "policy": _policy("ssm:GetParameter")},
@@ -126,6 +177,7 @@ SAMPLES: dict[str, Sample] = {
     aws.KEY: Sample(
         lambda w: {"enableKeyRotation": True, "deletionWindowInDays": 7, "policy": ROOT_ONLY},
         {"description": "cluster", "enableKeyRotation": False},
+        {"keyUsage": "ENCRYPT_DECRYPT", "multiRegion": False, "rotationPeriodInDays": 365},
         import_shows=frozenset({"bypassPolicyLockoutSafetyCheck", "deletionWindowInDays"}),
     ),
     aws.ALIAS: Sample(lambda w: {"name": f"alias/{unique('k')}/x", "targetKeyId": w.key().id}),
@@ -133,21 +185,36 @@ SAMPLES: dict[str, Sample] = {
     aws.SCHEDULE: Sample(
         lambda w: w.schedule(), {"scheduleExpression": "cron(30 19 ? * SUN *)", "state": "DISABLED"}
     ),
-    aws.PARAMETER: Sample(_parameter, {"value": "ready", "description": "join record"}),
-    **{token: Sample(**made) for token, made in foundation_samples.SAMPLES.items()},
+    aws.PARAMETER: Sample(
+        _parameter,
+        {"value": "ready", "description": "join record"},
+        {"version": 1, "tier": "Standard", "dataType": "text"},
+    ),
+    aws.BUCKET: Sample(lambda w: {"bucket": unique("state")}, TAGGED),
+    aws.BUCKET_VERSIONING: Sample(
+        lambda w: {"bucket": w.bucket(), "versioningConfiguration": {"status": "Enabled"}},
+        {"versioningConfiguration": {"status": "Suspended"}},
+        survives=True,  # suspended, which a bucket stays
+    ),
+    aws.BUCKET_ENCRYPTION: Sample(
+        lambda w: {"bucket": w.bucket(), "rules": _encryption(w.key().outputs["arn"])},
+        {"rules": _encryption("arn:aws:kms:us-east-1:123456789012:key/other")},
+    ),
+    aws.BUCKET_ACCESS: Sample(
+        lambda w: {"bucket": w.bucket(), **dict.fromkeys(CLOSED, True)}, {"restrictPublicBuckets": False}
+    ),
+    aws.BUCKET_POLICY: Sample(_only_tls),
+    aws.IDENTITY_PROVIDER: Sample(
+        lambda w: {"url": f"https://{unique('token')}.example.com", "clientIdLists": ["sts.amazonaws.com"]},
+        TAGGED,
+    ),
 }
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Cloud:
-    return Cloud()
-
-
 def test_the_program_has_the_types_that_are_bridged_and_no_other() -> None:
-    program = run(config=configuration(workers__power="running", gpu__schedule=HOURS))
-    used = {item.type for item in program.resources.values() if item.type.startswith("aws:")}
-    assert len(used) >= 15
-    assert SAMPLES.keys() == used | foundation_samples.SAMPLES.keys()
+    program = tests.program.run(config=configuration(workers__power="running", gpu__schedule=HOURS))
+    resources = program.resources | tests.foundation.run().resources
+    assert {item.type for item in resources.values() if item.type.startswith("aws:")} == SAMPLES.keys()
     source = (TOOLS_DIR / "pulumi-aws/cmd/pulumi-resource-aws/main.go").read_text(encoding="utf-8")
     assert set(re.findall(r'"(aws:[^"]+:[A-Z]\w+)"', source)) == SAMPLES.keys()
 
@@ -162,12 +229,17 @@ def test_life_of_a_resource(cloud: Cloud, typ: str):
     assert again is not None
     assert cloud.changes(again, resource.declared) == set(), "a refresh finds no drift"
 
-    if sample.import_id is not None:
-        as_named = replace(resource, id=sample.import_id(resource.inputs, resource.id), inputs={}, outputs={})
-        imported = cloud.read(as_named)
-        assert imported is not None
-        assert imported.id == resource.id
-        assert cloud.changes(imported, resource.declared) == sample.import_shows
+    assert resource.outputs.get("ownerId", ACCOUNT) == ACCOUNT
+    arn = resource.outputs.get("arn", "")
+    assert not arn or (arn.startswith("arn:aws:") and arn.endswith(resource.id))
+    for name, value in sample.shows.items():
+        assert _same(resource.outputs[name], value), f"{name}: {resource.outputs[name]}"
+
+    as_named = replace(resource, id=sample.import_id(resource.inputs, resource.id), inputs={}, outputs={})
+    imported = cloud.read(as_named)
+    assert imported is not None
+    assert imported.id == resource.id
+    assert cloud.changes(imported, resource.declared) == sample.import_shows
 
     if sample.change:
         assert cloud.changes(resource, {**resource.declared, **sample.change})
@@ -216,25 +288,6 @@ def test_drift_made_behind_the_back_is_seen(cloud: Cloud):
     assert cloud.read(instance) is None
 
 
-def test_rules_made_and_revoked_behind_the_back(cloud: Cloud):
-    """As with the real provider, a rule that was added shows in the group's computed outputs only:
-    rules are other resources, so the declared inputs of the group are intact."""
-    group, ec2 = World(cloud).group(), client("ec2")
-    assert group.outputs["egress"] == [], "without the rule that AWS adds to a new group"
-    rule = cloud.make(
-        aws.EGRESS, {"securityGroupId": group.id, "ipProtocol": "-1", "cidrIpv4": CIDR, "description": "x"}
-    )
-    left = {name: value for name, value in rule.declared.items() if name != "description"}
-    assert cloud.changes(rule, left) == {"description"}, "a removed property shows"
-    ec2.revoke_security_group_egress(GroupId=group.id, SecurityGroupRuleIds=[rule.id])
-    assert cloud.read(rule) is None
-    ec2.authorize_security_group_ingress(GroupId=group.id, IpPermissions=[ANYONE])
-    now = cloud.read(group)
-    assert now is not None
-    assert [found["fromPort"] for found in now.outputs["ingress"]] == [22]
-    assert cloud.drift(group) == set()
-
-
 def test_a_rule_that_is_not_listed_is_drift_of_the_whole_and_goes_with_the_next_change(cloud: Cloud):
     group, ec2 = World(cloud).group(), client("ec2")
     overlay = {"ipProtocol": "udp", "fromPort": 4789, "toPort": 4789, "referencedSecurityGroupId": group.id}
@@ -253,60 +306,69 @@ def test_a_rule_that_is_not_listed_is_drift_of_the_whole_and_goes_with_the_next_
     assert [rule["SecurityGroupRuleId"] for rule in left] == [ours.id]
 
 
-def test_a_changed_description_writes_the_value_of_the_state_back(cloud: Cloud):
-    """The trap of the real provider that the design warns of."""
-    parameter = World(cloud).parameter()
-    ssm = client("ssm")
-    ssm.put_parameter(Name=parameter.id, Value="live", Type="String", Overwrite=True)
-    cloud.change(parameter, tags={"a": "b"})
-    assert ssm.get_parameter(Name=parameter.id)["Parameter"]["Value"] == "live", "tags touch nothing"
-    cloud.change(parameter, description="new")
-    assert ssm.get_parameter(Name=parameter.id)["Parameter"]["Value"] == "pending"
-
-
-def test_type_and_user_data_change_by_stopping_and_starting(cloud: Cloud):
-    instance = World(cloud).instance(userDataBase64=base64.b64encode(b"one").decode())
-    new = base64.b64encode(b"two").decode()
-    changed = cloud.change(instance, instanceType="t3.xlarge", userDataBase64=new)
-    assert changed.outputs["instanceState"] == "running"
-    assert changed.outputs["userDataBase64"] == new
-    assert changed.outputs["privateIp"] == "10.20.0.11"
-
-
-def test_what_makes_a_new_instance(cloud: Cloud):
-    instance = World(cloud).instance()
-    disk = {"encrypted": True, "volumeSize": 40, "volumeType": "gp3"}
-    changes: list[tuple[dict[str, Any], bool]] = [
-        ({"ami": OTHER_IMAGE}, True),
-        ({"subnetId": "subnet-0123456789abcdef0"}, True),
-        ({"privateIp": "10.20.0.99"}, True),
-        ({"rootBlockDevice": {**disk, "encrypted": False}}, True),
-        ({"userDataBase64": "eA=="}, False),
-        ({"rootBlockDevice": {**disk, "volumeSize": 50}}, False),
-        ({"metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 2}}, False),
-        ({"iamInstanceProfile": "other"}, False),
-        ({"instanceType": "t3.xlarge"}, False),
-    ]
-    assert [cloud.replaces(instance, **change) for change, _ in changes] == [new for _, new in changes]
-
-
-def test_instance_updates_in_place(cloud: Cloud):
+def test_an_instance_updates_in_place(cloud: Cloud):
+    """Its type and its user data by a stop and a start."""
     world = World(cloud)
     profiles = [cloud.make(aws.PROFILE, {"name": unique("p"), "role": world.role().id}) for _ in range(2)]
-    instance = world.instance(iamInstanceProfile=profiles[0].id)
+    instance = world.instance(iamInstanceProfile=profiles[0].id, userDataBase64=SCRIPT)
     disk = {"encrypted": True, "volumeSize": 50, "volumeType": "gp3", "tags": {"disk": "root"}}
     changes: dict[str, Any] = {
         "iamInstanceProfile": profiles[1].id,
         "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 2},
         "rootBlockDevice": disk,
         "vpcSecurityGroupIds": [world.group().id],
+        "instanceType": "t3.xlarge",
+        "userDataBase64": base64.b64encode(b"two").decode(),
     }
     for name, value in changes.items():
+        assert not cloud.replaces(instance, **{name: value})
         instance = cloud.change(instance, **{name: value})
         assert cloud.drift(instance) == set(), name
-    assert instance.outputs["iamInstanceProfile"] == profiles[1].id
-    assert instance.outputs["rootBlockDevice"]["volumeSize"] == 50
+        assert _same(instance.outputs[name], value), name
+    assert (instance.outputs["instanceState"], instance.outputs["privateIp"]) == ("running", "10.20.0.11")
     assert instance.outputs["rootBlockDevice"]["tagsAll"] == {"disk": "root", **DEFAULT_TAGS}
+
+
+def test_an_interface_and_an_address_that_are_kept_for_an_instance(cloud: Cloud):
+    world = World(cloud)
+    world.gateway()
+    inputs = world.launch_on_interface()
+    instance, address = cloud.make(aws.INSTANCE, inputs), world.address()
+    address = cloud.change(address, networkInterface=inputs["primaryNetworkInterface"]["networkInterfaceId"])
+    assert address.outputs["instance"] == instance.id
+    now = cloud.read(instance)
+    assert now is not None
+    assert now.outputs["publicIp"] == address.outputs["publicIp"]
+    assert now.outputs["primaryNetworkInterface"]["deleteOnTermination"] is False
+
+
+def test_a_public_address_that_ec2_gives_is_gone_while_the_instance_is_stopped(cloud: Cloud):
+    world = World(cloud)
+    world.subnet = cloud.change(world.subnet, mapPublicIpOnLaunch=True)
+    instance = world.instance()
+    assert (instance.outputs["associatePublicIpAddress"], bool(instance.outputs["publicIp"])) == (True, True)
+    client("ec2").stop_instances(InstanceIds=[instance.id])
+    assert "Association" not in described(client("ec2"), instance.id)["NetworkInterfaces"][0]
+
+
+def test_a_value_that_is_written_only_is_in_no_output_and_tags_leave_it_alone(cloud: Cloud):
+    """As the program makes parameters whose values nodes write."""
+    inputs = {
+        "name": f"/{unique('c')}/join",
+        "type": "SecureString",
+        "valueWo": "pending",
+        "valueWoVersion": 1,
+    }
+    parameter, ssm = cloud.make(aws.PARAMETER, inputs), client("ssm")
+    assert "pending" not in json.dumps(parameter.outputs)
+    assert ssm.get_parameter(Name=parameter.id, WithDecryption=True)["Parameter"]["Value"] == "pending"
+    ssm.put_parameter(Name=parameter.id, Value="live", Type="SecureString", Overwrite=True)
+    now = cloud.read(parameter)
+    assert now is not None
+    assert "live" not in json.dumps([now.inputs, now.outputs])
+    assert cloud.changes(now, inputs) == set()
+    cloud.change(now, **inputs, tags={"a": "b"})
+    assert ssm.get_parameter(Name=parameter.id, WithDecryption=True)["Parameter"]["Value"] == "live"
 
 
 def test_functions_answer(cloud: Cloud):
@@ -322,11 +384,6 @@ def test_settings_with_an_endpoint_are_checked_at_once(cloud: Cloud):
     begin = time.monotonic()
     cloud.ask("CheckConfig", provider_pb2.CheckRequest(urn="x", news=aws.struct(settings())))
     assert time.monotonic() - begin < 1
-
-
-def test_another_account_is_refused() -> None:
-    with pytest.raises(ProviderError, match="AWS account ID not allowed: 123456789012"):
-        Cloud(settings=settings(allowedAccountIds=["999999999999"]))
 
 
 def test_a_group_without_a_name_gets_one_and_keeps_it(cloud: Cloud) -> None:
