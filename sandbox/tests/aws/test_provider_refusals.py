@@ -12,7 +12,6 @@ import pytest
 from sandbox.tests.aws import aws_provider as aws
 from sandbox.tests.aws.aws_provider import (
     ACCOUNT,
-    NO_IMAGE,
     ROOT_ONLY,
     TRUST,
     Cloud,
@@ -27,33 +26,37 @@ from sandbox.tests.aws.aws_provider import (
 from sandbox.tests.aws.emulator_server import error_code, refusal
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Cloud:
-    return Cloud()
-
-
 @pytest.fixture
 def world(cloud: Cloud) -> World:
     return World(cloud)
 
 
-Make = Callable[[World], dict[str, Any]]
-
-
-def interface(address: str) -> Make:
-    return lambda w: {"subnetId": w.subnet.id, "privateIps": [address]}
-
-
-def launch(**change: Any) -> Make:
-    return lambda w: w.launch(**change)
+TCP = {"ipProtocol": "tcp", "fromPort": 6443, "toPort": 6443, "cidrIpv4": "192.0.2.0/24"}
+# Inputs of one that is made. A row below says what is other, or makes all inputs by itself.
+GOOD: dict[str, Callable[[World], dict[str, Any]]] = {
+    aws.ALIAS: lambda w: {"name": f"alias/{unique('a')}", "targetKeyId": w.key().id},
+    aws.ASSOCIATION: lambda w: {"routeTableId": w.table().id, "subnetId": w.subnet.id},
+    aws.GATEWAY: lambda w: {"vpcId": w.vpc.id},
+    aws.GROUP: lambda w: {"vpcId": w.vpc.id, "name": unique("g")},
+    aws.INGRESS: lambda w: {"securityGroupId": w.group().id, **TCP},
+    aws.INSTANCE: World.launch,
+    aws.INTERFACE: lambda w: {"subnetId": w.subnet.id, "privateIps": ["10.20.0.10"]},
+    aws.PARAMETER: lambda w: {"name": f"/{unique('c')}/x", "type": "String", "value": "v"},
+    aws.PROFILE: lambda w: {"name": unique("p")},
+    aws.RESERVATION: lambda w: {
+        "subnetId": w.subnet.id,
+        "reservationType": "explicit",
+        "cidrBlock": "10.20.0.0/24",
+    },
+    aws.ROLE: lambda w: {"name": unique("r"), "assumeRolePolicy": TRUST},
+    aws.ROLE_POLICY: lambda w: {"role": w.role().id, "name": "p"},
+    aws.SUBNET: lambda w: {"vpcId": w.vpc.id, "cidrBlock": "10.20.8.0/24"},
+}
+Change = dict[str, Any] | Callable[[World], dict[str, Any]]
 
 
 def group_elsewhere(world: World) -> list[str]:
     return [World(world.cloud).group().id]
-
-
-def of_another_network(world: World) -> dict[str, Any]:
-    return {"subnetId": world.subnet.id, "securityGroups": group_elsewhere(world)}
 
 
 def where_gpus_are_not(world: World) -> dict[str, Any]:
@@ -67,130 +70,102 @@ def where_gpus_are_not(world: World) -> dict[str, Any]:
     return world.launch(instanceType="g4dn.xlarge", subnetId=there, privateIp="10.20.8.9")
 
 
-def rule(**change: Any) -> Make:
-    tcp = {"ipProtocol": "tcp", "fromPort": 6443, "toPort": 6443, "cidrIpv4": "192.0.2.0/24"}
-    return lambda w: {"securityGroupId": w.group().id, **(change or tcp)}
-
-
 def of_itself(world: World) -> dict[str, Any]:
     group = world.group().id
     return {"securityGroupId": group, "ipProtocol": "-1", "referencedSecurityGroupId": group}
 
 
-def parameter(**change: Any) -> Make:
-    return lambda w: {"name": f"/{unique('c')}/x", "type": "String", "value": "v", **change}
-
-
 def under_a_deleted_key(world: World) -> dict[str, Any]:
     key = world.key()
     world.cloud.delete(key)
-    return parameter(type="SecureString", keyId=key.outputs["arn"])(world)
+    return {**GOOD[aws.PARAMETER](world), "type": "SecureString", "keyId": key.outputs["arn"]}
 
 
-def inline(policy: str) -> Make:
-    return lambda w: {"role": w.role().id, "name": "p", "policy": policy}
-
-
-def trust(policy: str) -> Make:
-    return lambda w: {"name": unique("r"), "assumeRolePolicy": policy}
-
-
-def subnet(**inputs: Any) -> Make:
-    return lambda w: {"vpcId": w.vpc.id, **inputs}
-
-
-def association(world: World) -> dict[str, Any]:
-    return {"routeTableId": world.table().id, "subnetId": world.subnet.id}
-
-
-def alias(world: World) -> dict[str, Any]:
-    return {"name": f"alias/{unique('a')}", "targetKeyId": world.key().id}
-
-
-def reservation(cidr: str) -> Make:
-    return lambda w: {"subnetId": w.subnet.id, "reservationType": "explicit", "cidrBlock": cidr}
-
-
-USER_DATA = base64.b64encode(bytes(16385)).decode()
 STARTED_TYPE = "InvalidParameterValue: Invalid value 't9.huge' for InstanceType."
-TAKEN: list[tuple[str, Make, str]] = [
-    (aws.RESERVATION, reservation("10.20.0.0/24"), "overlap"),
-    (aws.ASSOCIATION, association, "Resource.AlreadyAssociated"),
-    (aws.INTERFACE, interface("10.20.0.10"), "InvalidIPAddress.InUse: Address 10.20.0.10 is in"),
-    (aws.INSTANCE, launch(), "InvalidIPAddress.InUse: Address 10.20.0.11 is in use."),
+TAKEN: list[tuple[str, Change, str]] = [
+    (aws.RESERVATION, {}, "overlap"),
+    (aws.ASSOCIATION, {}, "Resource.AlreadyAssociated"),
+    (aws.GATEWAY, {}, "already has an internet gateway attached"),
+    (aws.INTERFACE, {}, "InvalidIPAddress.InUse: Address 10.20.0.10 is in use."),
+    (aws.INSTANCE, {}, "InvalidIPAddress.InUse: Address 10.20.0.11 is in use."),
     (aws.INSTANCE, World.launch_on_interface, "InvalidNetworkInterface.InUse: .*eni-.* in use"),
-    (aws.GROUP, lambda w: {"vpcId": w.vpc.id, "name": unique("g")}, "InvalidGroup.Duplicate"),
-    (aws.INGRESS, rule(), "InvalidPermission.Duplicate"),
-    (aws.INGRESS, rule(ipProtocol="-1", cidrIpv4="192.0.2.0/24"), "InvalidPermission.Duplicate"),
+    (aws.GROUP, {}, "InvalidGroup.Duplicate"),
+    (aws.INGRESS, {}, "InvalidPermission.Duplicate"),
+    (aws.INGRESS, {"ipProtocol": "-1", "fromPort": None, "toPort": None}, "InvalidPermission.Duplicate"),
     (aws.INGRESS, of_itself, "InvalidPermission.Duplicate"),
-    (aws.ROLE, trust(TRUST), "EntityAlreadyExists"),
-    (aws.PROFILE, lambda w: {"name": unique("p")}, "EntityAlreadyExists"),
-    (aws.ALIAS, alias, "AlreadyExistsException"),
-    (aws.PARAMETER, parameter(), "ParameterAlreadyExists"),
+    (aws.ROLE, {}, "EntityAlreadyExists"),
+    (aws.PROFILE, {}, "EntityAlreadyExists"),
+    (aws.ALIAS, {}, "AlreadyExistsException"),
+    (aws.PARAMETER, {}, "ParameterAlreadyExists"),
 ]
-REFUSED: list[tuple[str, Make, str]] = [
-    (aws.VPC, lambda w: {"cidrBlock": "10.0.0.0/8"}, "network Value with between 16 and 28 significant bits"),
-    (aws.SUBNET, subnet(cidrBlock="10.20.1.0/24"), "InvalidSubnet.Conflict"),
-    (aws.SUBNET, subnet(cidrBlock="10.99.0.0/24"), "InvalidSubnet.Range"),
+WITHOUT_PRINCIPAL = document({"Effect": "Allow", "Action": "sts:AssumeRole"})
+WITH_PRINCIPAL = document(statement(Principal="*"))
+REFUSED: list[tuple[str, Change, str]] = [
+    (aws.SUBNET, {"cidrBlock": "10.20.1.0/24"}, "InvalidSubnet.Conflict"),
+    (aws.SUBNET, {"cidrBlock": "10.99.0.0/24"}, "InvalidSubnet.Range"),
+    (aws.SUBNET, {"availabilityZone": "us-east-1q"}, "availabilityZone is invalid"),
+    (aws.RESERVATION, {"cidrBlock": "10.99.0.0/24"}, "should be within subnet"),
+    (aws.INTERFACE, {"privateIps": ["10.99.0.10"]}, "does not fall within the subnet"),
+    (aws.INTERFACE, {"privateIps": ["10.20.0.3"]}, "reserved address range"),
+    (aws.INTERFACE, {"privateIps": ["10.20.3.255"]}, "reserved address range"),
     (
-        aws.SUBNET,
-        subnet(cidrBlock="10.20.8.0/24", availabilityZone="us-east-1q"),
-        "availabilityZone is invalid",
+        aws.INTERFACE,
+        lambda w: {"subnetId": w.subnet.id, "securityGroups": group_elsewhere(w)},
+        "InvalidParameter: .* different networks",
     ),
-    (aws.RESERVATION, reservation("10.99.0.0/24"), "should be within subnet"),
-    (aws.INTERFACE, interface("10.99.0.10"), "does not fall within the subnet"),
-    (aws.INTERFACE, interface("10.20.0.3"), "reserved address range"),
-    (aws.INTERFACE, interface("10.20.3.255"), "reserved address range"),
-    (aws.INTERFACE, of_another_network, "InvalidParameter: .* different networks"),
-    (aws.INSTANCE, launch(ami="ami-ubuntu"), 'InvalidAMIID.Malformed: Invalid id: "ami-ubuntu"'),
-    (aws.INSTANCE, launch(ami=NO_IMAGE), "couldn't find resource"),
-    (aws.INSTANCE, launch(instanceType="t9.huge"), STARTED_TYPE),
+    (aws.INSTANCE, {"ami": "ami-ubuntu"}, 'InvalidAMIID.Malformed: Invalid id: "ami-ubuntu"'),
+    (aws.INSTANCE, {"ami": "ami-00000000000000000"}, "couldn't find resource"),
+    (aws.INSTANCE, {"instanceType": "t9.huge"}, STARTED_TYPE),
     (aws.INSTANCE, where_gpus_are_not, "Unsupported: .*g4dn.xlarge.*us-east-1"),
     (
         aws.INSTANCE,
-        launch(userDataBase64=USER_DATA),
+        {"userDataBase64": base64.b64encode(bytes(16385)).decode()},
         "InvalidParameterValue: User data is limited to 16384 bytes",
     ),
-    (aws.INSTANCE, launch(vpcSecurityGroupIds=["sg-0123456789abcdef0"]), "InvalidGroup.NotFound"),
+    (aws.INSTANCE, {"vpcSecurityGroupIds": ["sg-0123456789abcdef0"]}, "InvalidGroup.NotFound"),
     (aws.INSTANCE, lambda w: w.launch(vpcSecurityGroupIds=group_elsewhere(w)), "different networks"),
     (
         aws.INSTANCE,
-        launch(rootBlockDevice={"volumeSize": 4}),
+        {"rootBlockDevice": {"volumeSize": 4}},
         "InvalidBlockDeviceMapping: .* smaller than snapshot",
     ),
-    (aws.ROLE, trust(document({"Effect": "Allow", "Action": "sts:AssumeRole"})), "must contain principals"),
-    (aws.ROLE, trust(document(statement(Principal="*"))), "Has prohibited field Resource"),
-    (aws.ROLE_POLICY, inline(document({"Effect": "Allow", "Resource": "*"})), "must contain actions"),
-    (aws.ROLE_POLICY, inline(document({"Effect": "Allow", "Action": "ssm:*"})), "must contain resources"),
-    (aws.ROLE_POLICY, inline(document(statement(Principal="*"))), "should not specify a principal"),
+    (aws.ROLE, {"assumeRolePolicy": WITHOUT_PRINCIPAL}, "must contain principals"),
+    (aws.ROLE, {"assumeRolePolicy": WITH_PRINCIPAL}, "Has prohibited field Resource"),
+    (aws.ROLE_POLICY, {"policy": document({"Effect": "Allow", "Resource": "*"})}, "must contain actions"),
+    (aws.ROLE_POLICY, {"policy": document({"Effect": "Allow", "Action": "ssm:*"})}, "must contain resources"),
+    (aws.ROLE_POLICY, {"policy": WITH_PRINCIPAL}, "should not specify a principal"),
     (
         aws.ROLE_POLICY,
-        inline(document(statement(Resource=["x" * 100] * 110))),
+        {"policy": document(statement(Resource=["x" * 100] * 110))},
         "Maximum policy size of 10240",
     ),
-    (aws.ROLE_POLICY, inline('{"Version": "2020-01-01", "Statement": []}'), "valid version"),
-    (aws.PARAMETER, parameter(value="x" * 4097), "ValidationException: Standard tier .* maximum .* 4096"),
-    (aws.PARAMETER, parameter(value="x" * 8193, tier="Advanced"), "maximum parameter value of 8192"),
-    (aws.PARAMETER, parameter(value="{{ secret }}"), "Parameter value can't nest another parameter"),
-    (aws.PARAMETER, parameter(value=""), "length greater than or equal to 1"),
-    (aws.PARAMETER, parameter(name="a/b"), "must be a fully qualified name"),
-    (aws.PARAMETER, parameter(name="/aws/x"), "AccessDeniedException|can't be prefixed with"),
-    (aws.PARAMETER, parameter(name="/a" * 16), "HierarchyLevelLimitExceededException"),
-    (aws.PARAMETER, parameter(type="SecureString", keyId="alias/none"), "InvalidKeyId"),
+    (aws.ROLE_POLICY, {"policy": '{"Version": "2020-01-01", "Statement": []}'}, "valid version"),
+    (aws.PARAMETER, {"value": "x" * 4097}, "ValidationException: Standard tier .* maximum .* 4096"),
+    (aws.PARAMETER, {"value": "x" * 8193, "tier": "Advanced"}, "maximum parameter value of 8192"),
+    (aws.PARAMETER, {"value": "{{ secret }}"}, "Parameter value can't nest another parameter"),
+    (aws.PARAMETER, {"value": ""}, "length greater than or equal to 1"),
+    (aws.PARAMETER, {"name": "a/b"}, "must be a fully qualified name"),
+    (aws.PARAMETER, {"name": "/aws/x"}, "AccessDeniedException|can't be prefixed with"),
+    (aws.PARAMETER, {"name": "/a" * 16}, "HierarchyLevelLimitExceededException"),
+    (aws.PARAMETER, {"type": "SecureString", "keyId": "alias/none"}, "InvalidKeyId"),
     (aws.PARAMETER, under_a_deleted_key, "InvalidKeyId: .* is not enabled"),
 ]
 
 
-@pytest.mark.parametrize(("typ", "make", "message"), TAKEN)
-def test_what_there_is_already(cloud: Cloud, world: World, typ: str, make: Make, message: str):
-    inputs = make(world)
+@pytest.mark.parametrize(("typ", "change", "message"), TAKEN)
+def test_what_there_is_already(cloud: Cloud, world: World, typ: str, change: Change, message: str):
+    inputs = inputs_of(world, typ, change)
     cloud.make(typ, inputs)
     _is_refused(cloud, typ, inputs, message)
 
 
-@pytest.mark.parametrize(("typ", "make", "message"), REFUSED)
-def test_what_is_not_made(cloud: Cloud, world: World, typ: str, make: Make, message: str):
-    _is_refused(cloud, typ, make(world), message)
+@pytest.mark.parametrize(("typ", "change", "message"), REFUSED)
+def test_what_is_not_made(cloud: Cloud, world: World, typ: str, change: Change, message: str):
+    _is_refused(cloud, typ, inputs_of(world, typ, change), message)
+
+
+def inputs_of(world: World, typ: str, change: Change) -> dict[str, Any]:
+    return change(world) if callable(change) else {**GOOD[typ](world), **change}
 
 
 def _is_refused(cloud: Cloud, typ: str, inputs: dict[str, Any], message: str) -> None:
@@ -217,12 +192,6 @@ def _inventory() -> dict[str, int]:
         "roles": len(iam.list_roles()["Roles"]),
         "profiles": len(iam.list_instance_profiles()["InstanceProfiles"]),
     }
-
-
-def test_a_network_has_one_gateway(cloud: Cloud, world: World):
-    world.gateway()
-    with pytest.raises(Exception, match="already has an internet gateway attached"):
-        cloud.make(aws.GATEWAY, {"vpcId": world.vpc.id})
 
 
 def test_the_largest_values_are_accepted(cloud: Cloud, world: World):
@@ -287,7 +256,7 @@ DISK = {"encrypted": True, "volumeType": "gp3", "volumeSize": 20}
     [
         (World.instance, {"rootBlockDevice": DISK}, "New size cannot be smaller than existing size"),
         (World.instance, {"instanceType": "t9.huge"}, STARTED_TYPE),
-        (World.role, {"assumeRolePolicy": document(statement(Principal="*"))}, "prohibited field Resource"),
+        (World.role, {"assumeRolePolicy": WITH_PRINCIPAL}, "prohibited field Resource"),
         (World.gateway, {"vpcId": "vpc-0123456789abcdef0"}, "InvalidVpcID.NotFound"),
     ],
 )
@@ -299,7 +268,7 @@ def test_what_is_not_changed(
 
 
 def test_a_rule_does_not_become_another(cloud: Cloud, world: World):
-    inputs = rule()(world)
+    inputs = GOOD[aws.INGRESS](world)
     cloud.make(aws.INGRESS, inputs)
     other = cloud.make(aws.INGRESS, {**inputs, "toPort": 6444})
     with pytest.raises(ProviderError, match=r"InvalidPermission\.Duplicate"):
@@ -316,16 +285,16 @@ def test_things_in_use_are_not_deleted(cloud: Cloud, world: World):
     gateway, address = world.gateway(), world.address()
     cloud.change(address, networkInterface=held.id)
     role = world.role()
-    cloud.make(aws.ROLE_POLICY, inline(document(statement(Action="ssm:*")))(world) | {"role": role.id})
+    cloud.make(aws.ROLE_POLICY, {"role": role.id, "name": "p", "policy": document(statement())})
     launched = World(cloud).launch_on_interface()
     cloud.make(aws.INSTANCE, launched)
     with_gateway, with_group = World(cloud), World(cloud)
     with_gateway.gateway(), with_group.group()
     for each in (with_gateway, with_group):
         cloud.delete(each.subnet)
-    nic = launched["primaryNetworkInterface"]["networkInterfaceId"]
-    rows: list[tuple[Any, dict[str, str], str]] = [
-        (ec2.delete_vpc, {"VpcId": world.vpc.id}, "DependencyViolation"),
+    network, nic = world.vpc.id, launched["primaryNetworkInterface"]["networkInterfaceId"]
+    for call, arguments, code in (
+        (ec2.delete_vpc, {"VpcId": network}, "DependencyViolation"),
         (ec2.delete_vpc, {"VpcId": with_gateway.vpc.id}, "DependencyViolation"),
         (ec2.delete_vpc, {"VpcId": with_group.vpc.id}, "DependencyViolation"),
         (ec2.delete_subnet, {"SubnetId": world.subnet.id}, "DependencyViolation"),
@@ -333,10 +302,10 @@ def test_things_in_use_are_not_deleted(cloud: Cloud, world: World):
         (ec2.delete_security_group, {"GroupId": other.id}, "DependencyViolation"),
         (
             ec2.detach_internet_gateway,
-            {"InternetGatewayId": gateway.id, "VpcId": world.vpc.id},
+            {"InternetGatewayId": gateway.id, "VpcId": network},
             "DependencyViolation",
         ),
         (iam.delete_role, {"RoleName": role.id}, "DeleteConflict"),
         (ec2.delete_network_interface, {"NetworkInterfaceId": nic}, "InvalidParameterValue"),
-    ]
-    assert [error_code(call, **arguments) for call, arguments, _ in rows] == [code for *_, code in rows]
+    ):
+        assert error_code(call, **arguments) == code, arguments
