@@ -28,7 +28,6 @@ from sandbox.tests.tools import tool
 
 Properties = dict[str, Any]
 ACCOUNT = ACCOUNT_ID
-NO_IMAGE = "ami-00000000000000000"
 DEFAULT_TAGS = {"kubepark:cluster": "test"}
 UNKNOWN = rpc.UNKNOWN
 _PATIENCE = 20  # seconds for a call: the provider tries again for minutes what AWS may take later
@@ -213,13 +212,12 @@ class Cloud:
         assert _paths(answer)
         return bool(answer.replaces)
 
-    def change(self, old: Resource, ignore: tuple[str, ...] = (), **inputs: Any) -> Resource:
+    def change(self, old: Resource, **inputs: Any) -> Resource:
         """Update in place."""
         checked = self._checked(old.urn, old.inputs, {**old.declared, **inputs})
         request = provider_pb2.UpdateRequest(
-            **old.state, olds=struct(old.outputs), old_inputs=struct(old.inputs), news=struct(checked),
-            ignoreChanges=ignore,
-        )  # fmt: skip
+            **old.state, olds=struct(old.outputs), old_inputs=struct(old.inputs), news=struct(checked)
+        )
         answer = self.ask("Update", request)
         return Resource(old.typ, old.urn, old.id, checked, plain(answer.properties))
 
@@ -232,11 +230,14 @@ class Cloud:
         found = plain(answer.inputs), plain(answer.properties)
         return Resource(old.typ, old.urn, answer.id, *found) if answer.id else None
 
-    def drift(self, old: Resource) -> set[str]:
-        """What a refresh shows: the difference between what is and what was declared."""
+    def refreshed(self, old: Resource) -> Resource:
         now = self.read(old)
         assert now is not None
-        return _paths(self._diff(now, old.inputs))
+        return now
+
+    def drift(self, old: Resource) -> set[str]:
+        """What a refresh shows: the difference between what is and what was declared."""
+        return _paths(self._diff(self.refreshed(old), old.inputs))
 
     def delete(self, old: Resource) -> None:
         request = provider_pb2.DeleteRequest(

@@ -225,8 +225,7 @@ def test_life_of_a_resource(cloud: Cloud, typ: str):
     resource = cloud.make(typ, sample.inputs(World(cloud)))
     assert unknown_to_the_sdk(resource) == set()
     assert cloud.drift(resource) == set()
-    again = cloud.read(resource)
-    assert again is not None
+    again = cloud.refreshed(resource)
     assert cloud.changes(again, resource.declared) == set(), "a refresh finds no drift"
 
     assert resource.outputs.get("ownerId", ACCOUNT) == ACCOUNT
@@ -236,8 +235,7 @@ def test_life_of_a_resource(cloud: Cloud, typ: str):
         assert _same(resource.outputs[name], value), f"{name}: {resource.outputs[name]}"
 
     as_named = replace(resource, id=sample.import_id(resource.inputs, resource.id), inputs={}, outputs={})
-    imported = cloud.read(as_named)
-    assert imported is not None
+    imported = cloud.refreshed(as_named)
     assert imported.id == resource.id
     assert cloud.changes(imported, resource.declared) == sample.import_shows
 
@@ -270,8 +268,7 @@ def test_tags_are_put_on_changed_and_taken_off(cloud: Cloud, typ: str):
     assert resource.outputs["tagsAll"] == {"one": "1", "two": "2", **DEFAULT_TAGS}
     assert resource.outputs["tags"] == {"one": "1", "two": "2"}
     resource = cloud.change(resource, tags={"two": "3"})
-    now = cloud.read(resource)
-    assert now is not None
+    now = cloud.refreshed(resource)
     assert now.outputs["tagsAll"] == {"two": "3", **DEFAULT_TAGS}
 
 
@@ -300,7 +297,7 @@ def test_a_rule_that_is_not_listed_is_drift_of_the_whole_and_goes_with_the_next_
     ec2.authorize_security_group_ingress(GroupId=group.id, IpPermissions=[ANYONE])
     ec2.authorize_security_group_egress(GroupId=group.id, IpPermissions=[ANYONE])
     assert {path.partition("[")[0] for path in cloud.drift(whole)} == {"ingressRuleIds", "egressRuleIds"}
-    cloud.change(cloud.read(whole), **declared)
+    cloud.change(cloud.refreshed(whole), **declared)
     here = [{"Name": "group-id", "Values": [group.id]}]
     left = ec2.describe_security_group_rules(Filters=here)["SecurityGroupRules"]
     assert [rule["SecurityGroupRuleId"] for rule in left] == [ours.id]
@@ -336,8 +333,7 @@ def test_an_interface_and_an_address_that_are_kept_for_an_instance(cloud: Cloud)
     instance, address = cloud.make(aws.INSTANCE, inputs), world.address()
     address = cloud.change(address, networkInterface=inputs["primaryNetworkInterface"]["networkInterfaceId"])
     assert address.outputs["instance"] == instance.id
-    now = cloud.read(instance)
-    assert now is not None
+    now = cloud.refreshed(instance)
     assert now.outputs["publicIp"] == address.outputs["publicIp"]
     assert now.outputs["primaryNetworkInterface"]["deleteOnTermination"] is False
 
@@ -363,8 +359,7 @@ def test_a_value_that_is_written_only_is_in_no_output_and_tags_leave_it_alone(cl
     assert "pending" not in json.dumps(parameter.outputs)
     assert ssm.get_parameter(Name=parameter.id, WithDecryption=True)["Parameter"]["Value"] == "pending"
     ssm.put_parameter(Name=parameter.id, Value="live", Type="SecureString", Overwrite=True)
-    now = cloud.read(parameter)
-    assert now is not None
+    now = cloud.refreshed(parameter)
     assert "live" not in json.dumps([now.inputs, now.outputs])
     assert cloud.changes(now, inputs) == set()
     cloud.change(now, **inputs, tags={"a": "b"})
