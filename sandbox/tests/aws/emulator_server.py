@@ -65,16 +65,20 @@ class Emulator:
         return [line for line in lines if line["action"] == action]
 
 
-def refusal(call: Any, **arguments: Any) -> tuple[str, str]:
-    """Code and text of the error that AWS answers with."""
+def refused(call: Any, **arguments: Any) -> tuple[str, str, int]:
+    """Code, text and HTTP status of the error that AWS answers with."""
     with pytest.raises(ClientError) as caught:
         call(**arguments)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
+    answer = caught.value.response
+    return answer["Error"]["Code"], answer["Error"]["Message"], answer["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def refusal(call: Any, **arguments: Any) -> tuple[str, str]:
+    return refused(call, **arguments)[:2]
 
 
 def error_code(call: Any, **arguments: Any) -> str:
-    return refusal(call, **arguments)[0]
+    return refused(call, **arguments)[0]
 
 
 def described(ec2: Any, instance: str) -> dict[str, Any]:

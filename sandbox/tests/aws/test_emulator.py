@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.config import ACCOUNT_ID, REFUSALS_PATH
 from sandbox.tests.aws.aws_provider import TRUST, client, server
-from sandbox.tests.aws.emulator_server import IMAGE, ROOT, Emulator, described, error_code
+from sandbox.tests.aws.emulator_server import IMAGE, ROOT, Emulator, described, error_code, refused
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +66,12 @@ def test_an_injected_error_meets_the_calls_that_are_meant_as_often_as_it_says(ec
     server().call(REFUSALS_PATH, "PUT", json.dumps([row]).encode())
     launch(ec2, SubnetId=subnet)
     wanted = {"SubnetId": subnet, "InstanceType": "g4dn.xlarge"}
-    with pytest.raises(ClientError) as caught:
-        launch(ec2, **wanted)
-    answer = caught.value.response
-    assert answer["Error"] == {"Code": "InsufficientInstanceCapacity", "Message": "none here"}
-    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 500
+    assert refused(launch, ec2=ec2, **wanted) == ("InsufficientInstanceCapacity", "none here", 500)
     assert server().recorded("RunInstances")[-1]["status"] == 500
     launch(ec2, **wanted)
     server().call(REFUSALS_PATH, "PUT", json.dumps([row | {"times": None}]).encode())
     for _ in range(2):
-        assert error_code(lambda: launch(ec2, **wanted)) == "InsufficientInstanceCapacity"
+        assert error_code(launch, ec2=ec2, **wanted) == "InsufficientInstanceCapacity"
     server().call(REFUSALS_PATH, "PUT", b"[]")
     launch(ec2, **wanted)
     for wrong in (b"{}", b'[{"code": "X"}]', b"["):
@@ -129,7 +125,7 @@ def test_an_interface_serves_one_instance_and_outlives_it(ec2, subnet):
     assert error_code(ec2.create_network_interface, **wanted) == "InvalidIPAddress.InUse"
     attached = {"NetworkInterfaces": [{"DeviceIndex": 0, "NetworkInterfaceId": interface}]}
     first = launch(ec2, **attached)
-    assert error_code(lambda: launch(ec2, **attached)) == "InvalidNetworkInterface.InUse"
+    assert error_code(launch, ec2=ec2, **attached) == "InvalidNetworkInterface.InUse"
     ec2.terminate_instances(InstanceIds=[first])
     (found,) = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"]
     assert (found["Status"], "Attachment" in found) == ("available", False)

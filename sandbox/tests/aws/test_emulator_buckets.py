@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
-
 import pytest
-from botocore.exceptions import ClientError
 
-from sandbox.tests.aws.aws_provider import client, only_tls, server, unique
-
-
-def refused(call, **arguments):
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    answer = caught.value.response
-    return answer["Error"]["Code"], answer["Error"]["Message"], answer["ResponseMetadata"]["HTTPStatusCode"]
+from sandbox.tests.aws.aws_provider import client, document, only_tls, server, unique
+from sandbox.tests.aws.emulator_server import error_code, refused
+from sandbox.tests.aws.gate_node import fetch
 
 
 @pytest.fixture
@@ -36,11 +26,10 @@ def test_requests_are_recorded_by_the_names_that_iam_and_clients_use(bucket):
 def test_a_policy_is_about_its_own_bucket_and_says_who_may_what(bucket):
     s3 = client("s3")
     s3.put_bucket_policy(Bucket=bucket, Policy=only_tls(bucket))
-    code, message, status = refused(s3.put_bucket_policy, Bucket=bucket, Policy=only_tls("another"))
-    assert (code, message, status) == ("MalformedPolicy", "Policy has invalid resource", 400)
-    statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
-    text = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    assert refused(s3.put_bucket_policy, Bucket=bucket, Policy=text)[0] == "MalformedPolicy"
+    found = refused(s3.put_bucket_policy, Bucket=bucket, Policy=only_tls("another"))
+    assert found == ("MalformedPolicy", "Policy has invalid resource", 400)
+    nobody = document({"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"})
+    assert error_code(s3.put_bucket_policy, Bucket=bucket, Policy=nobody) == "MalformedPolicy"
 
 
 def test_what_nothing_here_needs_is_refused(bucket):
@@ -64,10 +53,5 @@ def test_what_nothing_here_needs_is_refused(bucket):
 )
 def test_what_is_no_call_is_refused(service, method, path, body):
     signed = f"AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/{service}/aws4_request"
-    asked = urllib.request.Request(
-        server().url + path, data=body, headers={"Authorization": signed}, method=method
-    )
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(asked, timeout=10)
-    assert caught.value.code == 501
-    assert f"not emulated: {method} {path}" in caught.value.read().decode()
+    status, text = fetch(server().url + path, method, {"Authorization": signed}, body)
+    assert (status, f"not emulated: {method} {path}" in text.decode()) == (501, True)

@@ -78,16 +78,12 @@ def test_the_nodes_own_client_is_recognised(keys: RoleKeys, clock: Clock) -> Non
 
 
 def test_botocore_is_recognised_with_a_query_and_a_hash_of_its_body(keys: RoleKeys, clock: Clock) -> None:
+    clock.now = datetime.now(UTC)  # botocore has no other
     secret = keys.issue("i-1")
+    headers = {**HEADERS, "X-Amz-Content-SHA256": hashlib.sha256(BODY).hexdigest()}
+    request = AWSRequest("POST", f"{URL}a/b?x=1&a=b%20c", data=BODY, headers=headers)
     credentials = Credentials(secret.access_key_id, secret.secret_access_key, secret.token)
-    request = AWSRequest("POST", f"{URL}a/b?x=1&a=b%20c", data=BODY, headers=dict(HEADERS))
-    request.headers["X-Amz-Content-SHA256"] = hashlib.sha256(BODY).hexdigest()
-    signer = SigV4Auth(credentials, "ssm", REGION)
-    request.context["timestamp"] = stamp(NOW)
-    request.headers["X-Amz-Date"] = stamp(NOW)
-    request.headers["X-Amz-Security-Token"] = secret.token
-    text = signer.string_to_sign(request, signer.canonical_request(request))
-    signer._inject_signature_to_request(request, signer.signature(text, request))
+    SigV4Auth(credentials, "ssm", REGION).add_auth(request)
     headers = {**dict(request.headers.items()), "Host": "127.0.0.1:4566"}
     assert caller(received(headers, path="/a/b?x=1&a=b%20c"), keys, clock) == "i-1"
     assert caller(received(headers, path="/a/b?x=2&a=b%20c"), keys, clock) == "InvalidSignatureException"
