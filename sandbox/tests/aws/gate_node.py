@@ -28,6 +28,7 @@ from sandbox.config import REGION
 from sandbox.tests.nodes.boot_world import World
 
 ARN = "arn:aws:ssm:us-east-1:123456789012:parameter"
+TTL = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
 
 
 def fetch(
@@ -41,6 +42,19 @@ def fetch(
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
+
+
+def session(service: str) -> dict[str, str]:
+    """The header of a session with a metadata service."""
+    status, token = fetch(f"{service}/latest/api/token", "PUT", TTL)
+    assert status == 200
+    return {"X-aws-ec2-metadata-token": token.decode()}
+
+
+def metadata(service: str, path: str) -> tuple[int, str]:
+    """Status and text of what a metadata service has at a path."""
+    status, text = fetch(f"{service}{path}", headers=session(service))
+    return status, text.decode()
 
 
 class Node(ExitStack):
