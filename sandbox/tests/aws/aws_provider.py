@@ -19,17 +19,15 @@ import grpc
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 from pulumi import _types
-from pulumi.runtime import rpc
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from sandbox.config import ACCOUNT_ID
-from sandbox.tests.aws.emulator_server import IMAGE, OTHER_IMAGE, REGION, Emulator
+from sandbox.tests.aws.emulator_server import IMAGE, REGION, Emulator
 from sandbox.tests.tools import tool
 
 Properties = dict[str, Any]
 ACCOUNT = ACCOUNT_ID
 DEFAULT_TAGS = {"kubepark:cluster": "test"}
-UNKNOWN = rpc.UNKNOWN
 _PATIENCE = 20  # seconds for a call: the provider tries again for minutes what AWS may take later
 SERVICES = ("ec2", "iam", "kms", "s3", "s3control", "scheduler", "ssm", "sts")
 # Type tokens.
@@ -38,17 +36,14 @@ SUBNET = "aws:ec2/subnet:Subnet"
 RESERVATION = "aws:ec2/subnetCidrReservation:SubnetCidrReservation"
 GATEWAY = "aws:ec2/internetGateway:InternetGateway"
 TABLE = "aws:ec2/routeTable:RouteTable"
-ROUTE = "aws:ec2/route:Route"
 ASSOCIATION = "aws:ec2/routeTableAssociation:RouteTableAssociation"
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
-DEFAULT_GROUP = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 EXCLUSIVE = "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive"
 INTERFACE = "aws:ec2/networkInterface:NetworkInterface"
 ADDRESS = "aws:ec2/eip:Eip"
 INSTANCE = "aws:ec2/instance:Instance"
-STATE = "aws:ec2transitgateway/instanceState:InstanceState"
 ROLE = "aws:iam/role:Role"
 ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
 PROFILE = "aws:iam/instanceProfile:InstanceProfile"
@@ -58,11 +53,6 @@ PARAMETER = "aws:ssm/parameter:Parameter"
 SCHEDULE_GROUP = "aws:scheduler/scheduleGroup:ScheduleGroup"
 SCHEDULE = "aws:scheduler/schedule:Schedule"
 BUCKET = "aws:s3/bucket:Bucket"
-BUCKET_ACCESS = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
-BUCKET_ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
-BUCKET_POLICY = "aws:s3/bucketPolicy:BucketPolicy"
-BUCKET_VERSIONING = "aws:s3/bucketVersioning:BucketVersioning"
-IDENTITY_PROVIDER = "aws:iam/openIdConnectProvider:OpenIdConnectProvider"
 _number = itertools.count(1)
 
 
@@ -70,7 +60,7 @@ _number = itertools.count(1)
 def server() -> Emulator:
     """One for all tests of this process; it ends with the process."""
     folder = tempfile.mkdtemp(prefix="kubepark-emulator-")
-    made = Emulator(Path(folder), IMAGE, OTHER_IMAGE)
+    made = Emulator(Path(folder), IMAGE)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(made.stop)
     return made
@@ -123,17 +113,8 @@ def struct(values: Mapping[str, Any]) -> Struct:
 
 
 def plain(values: Struct) -> Properties:
-    """As Python has it, secrets too."""
-    found: Properties = _revealed(json_format.MessageToDict(values))
+    found: Properties = json_format.MessageToDict(values)
     return found
-
-
-def _revealed(value: Any) -> Any:
-    if isinstance(value, dict) and value.get(rpc._special_sig_key) == rpc._special_secret_sig:
-        return _revealed(value["value"])
-    if isinstance(value, dict):
-        return {key: _revealed(item) for key, item in value.items()}
-    return [_revealed(item) for item in value] if isinstance(value, list) else value
 
 
 @dataclass
@@ -166,7 +147,7 @@ class Cloud:
     def __post_init__(self) -> None:
         self.stub = start.__wrapped__() if self.settings else start()
         values = struct(self.settings or settings())
-        self.ask("Configure", provider_pb2.ConfigureRequest(args=values, acceptSecrets=True))
+        self.ask("Configure", provider_pb2.ConfigureRequest(args=values))
 
     def ask(self, call: str, request: Any) -> Any:
         """Raises `ProviderError` with the provider's words."""
@@ -175,21 +156,14 @@ class Cloud:
         except grpc.RpcError as error:
             raise ProviderError(error.details()) from error
 
-    def check(self, typ: str, inputs: Mapping[str, Any]) -> list[str]:
-        return self._check(_urn(typ, "x"), {}, inputs)[1]
-
-    def _check(self, urn: str, old: Properties, inputs: Mapping[str, Any]) -> tuple[Properties, list[str]]:
-        answer = self.ask(
-            "Check",
-            provider_pb2.CheckRequest(urn=urn, olds=struct(old), news=struct(inputs), randomSeed=bytes(32)),
-        )
-        return plain(answer.inputs), [failure.reason for failure in answer.failures]
-
     def _checked(self, urn: str, old: Properties, inputs: Mapping[str, Any]) -> Properties:
-        checked, failures = self._check(urn, old, inputs)
-        if failures:
-            raise ProviderError("; ".join(failures))
-        return checked
+        request = provider_pb2.CheckRequest(
+            urn=urn, olds=struct(old), news=struct(inputs), randomSeed=bytes(32)
+        )
+        answer = self.ask("Check", request)
+        if answer.failures:
+            raise ProviderError("; ".join(failure.reason for failure in answer.failures))
+        return plain(answer.inputs)
 
     def make(self, typ: str, inputs: Mapping[str, Any]) -> Resource:
         urn = _urn(typ, unique("r"))

@@ -21,7 +21,6 @@ from sandbox.processes import Supervisor
 ROOT = Path(__file__).resolve().parents[3]
 REGION = "us-east-1"
 IMAGE = "ami-0123456789abcdef0"
-OTHER_IMAGE = "ami-0fedcba9876543210"
 
 
 class Emulator:

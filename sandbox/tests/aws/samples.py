@@ -70,7 +70,7 @@ SAMPLES: dict[str, Sample] = {
     ),
     aws.GATEWAY: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED),
     aws.TABLE: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED),
-    aws.ROUTE: Sample(
+    "aws:ec2/route:Route": Sample(
         _route,
         shows={"origin": "CreateRoute", "state": "active"},
         import_id=lambda inputs, id: f"{inputs['routeTableId']}_{CIDR}",
@@ -80,7 +80,9 @@ SAMPLES: dict[str, Sample] = {
         import_id=lambda inputs, id: f"{inputs['subnetId']}/{inputs['routeTableId']}",
     ),
     aws.GROUP: Sample(lambda w: {"vpcId": w.vpc.id, "description": "nodes", "name": unique("g")}, TAGGED),
-    aws.DEFAULT_GROUP: Sample(lambda w: {"vpcId": w.vpc.id}, TAGGED, survives=True),
+    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": Sample(
+        lambda w: {"vpcId": w.vpc.id}, TAGGED, survives=True
+    ),
     aws.INGRESS: Sample(_overlay, {"toPort": 4790, "description": "wider"}),
     aws.EGRESS: Sample(
         lambda w: {"securityGroupId": w.group().id, "ipProtocol": "-1", "cidrIpv4": CIDR},
@@ -127,7 +129,7 @@ SAMPLES: dict[str, Sample] = {
             'rootBlockDevice.tags["kubepark:cluster"]',
         },
     ),
-    aws.STATE: Sample(
+    "aws:ec2transitgateway/instanceState:InstanceState": Sample(
         lambda w: {"instanceId": w.instance().id, "state": "stopped"}, {"state": "running"}, survives=True
     ),
     aws.ROLE: Sample(
@@ -157,20 +159,20 @@ SAMPLES: dict[str, Sample] = {
         {"version": 1, "tier": "Standard", "dataType": "text"},
     ),
     aws.BUCKET: Sample(lambda w: {"bucket": unique("state")}, TAGGED),
-    aws.BUCKET_VERSIONING: Sample(
+    "aws:s3/bucketVersioning:BucketVersioning": Sample(
         lambda w: {"bucket": w.bucket(), "versioningConfiguration": {"status": "Enabled"}},
         {"versioningConfiguration": {"status": "Suspended"}},
         survives=True,  # suspended, which a bucket stays
     ),
-    aws.BUCKET_ENCRYPTION: Sample(
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": Sample(
         lambda w: {"bucket": w.bucket(), "rules": _encryption(w.key().outputs["arn"])},
         {"rules": _encryption("arn:aws:kms:us-east-1:123456789012:key/other")},
     ),
-    aws.BUCKET_ACCESS: Sample(
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": Sample(
         lambda w: {"bucket": w.bucket(), **dict.fromkeys(CLOSED, True)}, {"restrictPublicBuckets": False}
     ),
-    aws.BUCKET_POLICY: Sample(_only_tls),
-    aws.IDENTITY_PROVIDER: Sample(
+    "aws:s3/bucketPolicy:BucketPolicy": Sample(_only_tls),
+    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": Sample(
         lambda w: {"url": f"https://{unique('token')}.example.com", "clientIdLists": ["sts.amazonaws.com"]},
         TAGGED,
     ),

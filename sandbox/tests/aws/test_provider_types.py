@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from pulumi.runtime.proto import provider_pb2
+from pulumi.runtime.rpc import UNKNOWN
 
 import tests.foundation
 import tests.program
@@ -19,7 +20,6 @@ from sandbox.tests.aws import aws_provider as aws
 from sandbox.tests.aws.aws_provider import (
     ACCOUNT,
     DEFAULT_TAGS,
-    UNKNOWN,
     Cloud,
     ProviderError,
     World,
@@ -212,9 +212,9 @@ def test_a_group_without_a_name_gets_one_and_keeps_it(cloud: Cloud) -> None:
 
 
 def test_what_is_not_known_is_refused(cloud: Cloud) -> None:
-    (reason,) = cloud.check(aws.VPC, {"cidrBlock": "10.0.0.0/16", "cidrBlok": "10.0.0.0/16"})
-    assert "Invalid or unknown key" in reason
+    with pytest.raises(ProviderError, match="Invalid or unknown key"):
+        cloud.make(aws.VPC, {"cidrBlock": "10.0.0.0/16", "cidrBlok": "10.0.0.0/16"})
     with pytest.raises(ProviderError, match="aws:sqs/queue:Queue"):
-        cloud.check("aws:sqs/queue:Queue", {})
+        cloud.make("aws:sqs/queue:Queue", {})
     with pytest.raises(ProviderError, match="aws:ec2/getVpc:getVpc"):
         cloud.invoke("aws:ec2/getVpc:getVpc")
