@@ -112,11 +112,6 @@ def struct(values: Mapping[str, Any]) -> Struct:
     return json_format.ParseDict(dict(values), Struct())
 
 
-def plain(values: Struct) -> Properties:
-    found: Properties = json_format.MessageToDict(values)
-    return found
-
-
 @dataclass
 class Resource:
     """A resource as the engine would keep it."""
@@ -133,9 +128,10 @@ class Resource:
         return {name: v for name, v in self.inputs.items() if name not in ("tagsAll", "region", "__defaults")}
 
     @property
-    def state(self) -> dict[str, Any]:
-        """What requests about it say."""
-        return {"id": self.id, "urn": self.urn}
+    def before(self) -> dict[str, Any]:
+        """What requests for a change of it say."""
+        state = {"olds": struct(self.outputs), "old_inputs": struct(self.inputs)}
+        return {"id": self.id, "urn": self.urn, **state}
 
 
 @dataclass
@@ -163,19 +159,16 @@ class Cloud:
         answer = self.ask("Check", request)
         if answer.failures:
             raise ProviderError("; ".join(failure.reason for failure in answer.failures))
-        return plain(answer.inputs)
+        return json_format.MessageToDict(answer.inputs)
 
     def make(self, typ: str, inputs: Mapping[str, Any]) -> Resource:
         urn = _urn(typ, unique("r"))
         checked = self._checked(urn, {}, inputs)
         created = self.ask("Create", provider_pb2.CreateRequest(urn=urn, properties=struct(checked)))
-        return Resource(typ, urn, created.id, checked, plain(created.properties))
+        return Resource(typ, urn, created.id, checked, json_format.MessageToDict(created.properties))
 
     def _diff(self, old: Resource, wanted: Properties) -> Any:
-        request = provider_pb2.DiffRequest(
-            **old.state, olds=struct(old.outputs), old_inputs=struct(old.inputs), news=struct(wanted)
-        )
-        return self.ask("Diff", request)
+        return self.ask("Diff", provider_pb2.DiffRequest(**old.before, news=struct(wanted)))
 
     def changes(self, old: Resource, inputs: Mapping[str, Any]) -> set[str]:
         return _paths(self._diff(old, self._checked(old.urn, old.inputs, inputs)))
@@ -189,19 +182,16 @@ class Cloud:
     def change(self, old: Resource, **inputs: Any) -> Resource:
         """Update in place."""
         checked = self._checked(old.urn, old.inputs, {**old.declared, **inputs})
-        request = provider_pb2.UpdateRequest(
-            **old.state, olds=struct(old.outputs), old_inputs=struct(old.inputs), news=struct(checked)
-        )
-        answer = self.ask("Update", request)
-        return Resource(old.typ, old.urn, old.id, checked, plain(answer.properties))
+        answer = self.ask("Update", provider_pb2.UpdateRequest(**old.before, news=struct(checked)))
+        return Resource(old.typ, old.urn, old.id, checked, json_format.MessageToDict(answer.properties))
 
     def read(self, old: Resource) -> Resource | None:
         """Of one whose inputs and outputs are empty: an import."""
         request = provider_pb2.ReadRequest(
-            **old.state, properties=struct(old.outputs), inputs=struct(old.inputs)
+            id=old.id, urn=old.urn, properties=struct(old.outputs), inputs=struct(old.inputs)
         )
         answer = self.ask("Read", request)
-        found = plain(answer.inputs), plain(answer.properties)
+        found = json_format.MessageToDict(answer.inputs), json_format.MessageToDict(answer.properties)
         return Resource(old.typ, old.urn, answer.id, *found) if answer.id else None
 
     def refreshed(self, old: Resource) -> Resource:
@@ -215,7 +205,7 @@ class Cloud:
 
     def delete(self, old: Resource) -> None:
         request = provider_pb2.DeleteRequest(
-            **old.state, properties=struct(old.outputs), old_inputs=struct(old.inputs)
+            id=old.id, urn=old.urn, properties=struct(old.outputs), old_inputs=struct(old.inputs)
         )
         self.ask("Delete", request)
 
@@ -223,7 +213,7 @@ class Cloud:
         answer = self.ask("Invoke", provider_pb2.InvokeRequest(tok=token, args=struct(arguments)))
         if answer.failures:
             raise ProviderError("; ".join(failure.reason for failure in answer.failures))
-        return plain(getattr(answer, "return"))
+        return json_format.MessageToDict(getattr(answer, "return"))
 
 
 def unknown_to_the_sdk(resource: Resource) -> set[str]:

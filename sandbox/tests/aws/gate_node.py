@@ -111,12 +111,8 @@ class Node(ExitStack):
         return "AccessDeniedException", message
 
     @property
-    def lines(self) -> list[str]:
-        return self.log_file.read_text(encoding="utf-8").splitlines() if self.log_file.exists() else []
-
-    @property
     def decisions(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines]
+        return [json.loads(line) for line in self.log_file.read_text(encoding="utf-8").splitlines()]
 
 
 def statement(action: str, resource: str = "*", effect: str = "Allow", **more: Any) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_the_account_is_the_one_that_the_stack_pins():
     assert client("sts").get_caller_identity()["Account"] == ACCOUNT_ID
 
 
-def test_requests_are_recorded_whole(ec2, subnet):
+def test_requests_are_recorded_whole_and_refused_ones_too(ec2, subnet):
     ssm = server().client("ssm", key="AKIANODE")
     value = "token äöü " + "x" * 3000
     ssm.put_parameter(Name="/c/whole", Value=value, Type="SecureString")
@@ -52,9 +52,6 @@ def test_requests_are_recorded_whole(ec2, subnet):
     assert base64.b64decode(line["params"]["UserData"]) == b"\x1f\x8b some bytes"
     assert line["params"]["SubnetId"] == subnet
     assert server().log.stat().st_mode & 0o077 == 0, "it has secrets"
-
-
-def test_refused_requests_are_recorded_too(ec2):
     assert error_code(ec2.run_instances, ImageId="ami-deadbeef", MinCount=1, MaxCount=1)
     line = server().recorded("RunInstances")[-1]
     assert (line["status"], line["params"]["ImageId"]) == (400, "ami-deadbeef")
@@ -125,7 +122,8 @@ def test_an_interface_serves_one_instance_and_outlives_it(ec2, subnet):
     assert error_code(ec2.create_network_interface, **wanted) == "InvalidIPAddress.InUse"
     attached = {"NetworkInterfaces": [{"DeviceIndex": 0, "NetworkInterfaceId": interface}]}
     first = launch(ec2, **attached)
-    assert error_code(launch, ec2=ec2, **attached) == "InvalidNetworkInterface.InUse"
+    in_use = ("InvalidNetworkInterface.InUse", f"Interface: [{interface}] is in use.", 400)
+    assert refused(launch, ec2=ec2, **attached) == in_use
     ec2.terminate_instances(InstanceIds=[first])
     (found,) = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"]
     assert (found["Status"], "Attachment" in found) == ("available", False)
@@ -162,15 +160,6 @@ def test_a_protected_instance_is_not_terminated_until_that_is_lifted(ec2, subnet
     ec2.modify_instance_attribute(InstanceId=kept, DisableApiTermination={"Value": False})
     assert ec2.describe_instance_attribute(**asked)["DisableApiTermination"] == {"Value": False}
     ec2.terminate_instances(InstanceIds=[other, kept])
-
-
-def test_the_type_of_a_running_instance_stays(ec2, subnet):
-    instance = launch(ec2, SubnetId=subnet)
-    wanted = {"InstanceId": instance, "InstanceType": {"Value": "m5.xlarge"}}
-    assert error_code(ec2.modify_instance_attribute, **wanted) == "IncorrectInstanceState"
-    ec2.stop_instances(InstanceIds=[instance])
-    ec2.modify_instance_attribute(**wanted)
-    assert described(ec2, instance)["InstanceType"] == "m5.xlarge"
 
 
 def test_pinned_images_exist_and_more_can_come(ec2):
@@ -219,14 +208,17 @@ def test_it_refuses_to_serve_other_machines():
     assert "0.0.0.0 is not a loopback address" in done.stderr
 
 
-def test_an_instance_says_when_it_was_started_last(ec2, subnet):
+def test_a_stopped_instance_may_have_another_type_and_says_when_it_was_started_last(ec2, subnet):
     """And a start of one that runs is none."""
     instance = launch(ec2, SubnetId=subnet)
-
+    wanted = {"InstanceId": instance, "InstanceType": {"Value": "m5.xlarge"}}
+    assert error_code(ec2.modify_instance_attribute, **wanted) == "IncorrectInstanceState"
     first = described(ec2, instance)["LaunchTime"]
     time.sleep(1)  # it has whole seconds
     ec2.start_instances(InstanceIds=[instance])
     ec2.stop_instances(InstanceIds=[instance])
     assert described(ec2, instance)["LaunchTime"] == first
+    ec2.modify_instance_attribute(**wanted)
     ec2.start_instances(InstanceIds=[instance])
-    assert described(ec2, instance)["LaunchTime"] > first
+    found = described(ec2, instance)
+    assert (found["LaunchTime"] > first, found["InstanceType"]) == (True, "m5.xlarge")

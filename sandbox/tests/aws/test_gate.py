@@ -82,18 +82,14 @@ def test_a_permissions_boundary_limits_the_role(worker: Node, lab: World) -> Non
     assert found == worker.denied("ssm:GetParameter", f"{ARN}/demo/join", why)
 
 
-ROLE = "arn:aws:iam::123456789012:role/"
+ROLE, SOMEBODY = "arn:aws:iam::123456789012:role/worker01", "arn:aws:iam::999999999999:role/somebody"
 
 
 @pytest.mark.parametrize(
     ("principal", "effect", "why"),
     [
-        (
-            "arn:aws:iam::999999999999:role/somebody",
-            "Allow",
-            "because no resource-based policy allows the kms:Decrypt action",
-        ),
-        (f"{ROLE}worker01", "Deny", "with an explicit deny in a resource-based policy"),
+        (SOMEBODY, "Allow", "because no resource-based policy allows the kms:Decrypt action"),
+        (ROLE, "Deny", "with an explicit deny in a resource-based policy"),
     ],
 )
 def test_the_keys_own_policy_counts(principal: str, effect: str, why: str, worker: Node, lab: World) -> None:
@@ -105,7 +101,7 @@ def test_the_keys_own_policy_counts(principal: str, effect: str, why: str, worke
 
 
 def test_a_keys_policy_may_allow_by_itself(worker: Node, lab: World) -> None:
-    own, read = statement("kms:Decrypt", Principal={"AWS": f"{ROLE}worker01"}), worker.client().get_parameter
+    own, read = statement("kms:Decrypt", Principal={"AWS": ROLE}), worker.client().get_parameter
     with policy(lab, without="Key"):
         assert refusal(read, **JOIN) == worker.denied("kms:Decrypt", lab.key_arn)
         with key_policy(lab, own):
@@ -208,7 +204,7 @@ def test_the_log_holds_no_value_and_tells_which_statement_allowed_a_call(worker:
     assert refusal(ssm.put_parameter, Name="/demo/join", Value="planted forgery", **secret)
     with policy(lab, statement("ssm:PutParameter", Sid="Put"), statement("kms:Encrypt", Sid="Encrypt")):
         ssm.put_parameter(Name="/demo/kubeconfig", Value="planted secret", **secret)
-    text = "".join(worker.lines)
+    text = worker.log_file.read_text(encoding="utf-8")
     assert "planted" not in text
     assert "pending" not in text
     assert [(each["action"], each["statement"]) for each in worker.decisions if each["allowed"]] == [

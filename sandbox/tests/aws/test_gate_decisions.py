@@ -25,8 +25,8 @@ POLICY = {
 
 def decide(log: Path, role: str, action: str, statement: str) -> None:
     """A denied call is one without a statement."""
-    decided = {"allowed": bool(statement), "statement": statement, "pattern": JOIN if statement else ""}
-    record(log, instance="i-1", role=role, action=action, resource=JOIN, **decided)
+    found = {"resource": JOIN, "statement": statement, "pattern": JOIN if statement else ""}
+    record(log, instance="i-1", role=role, action=action, allowed=bool(statement), **found)
 
 
 @pytest.fixture

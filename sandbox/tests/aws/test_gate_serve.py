@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from werkzeug.wrappers import Request, Response
 
-from sandbox.aws.serve import NoAnswer, Serving, serve
+from sandbox.aws.serve import NoAnswer, serve
 from sandbox.nodes.real.netns import inside, listen
 from sandbox.tests.aws.gate_node import fetch
 
@@ -31,11 +31,11 @@ application = Request.application(answer)
 
 
 @pytest.fixture
-def serving() -> Iterator[tuple[Serving, int]]:
+def port() -> Iterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     running = serve(application, listener)
-    yield running, port
+    yield port
     running.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=5)
@@ -45,28 +45,26 @@ def ask(port: int, path: str, body: bytes | None = None) -> tuple[int, bytes]:
     return fetch(f"http://127.0.0.1:{port}{path}", "POST" if body else "GET", body=body)
 
 
-def test_it_answers(serving: tuple[Serving, int], capfd: pytest.CaptureFixture[str]) -> None:
-    assert ask(serving[1], "/x") == (200, b"GET ")
-    assert ask(serving[1], "/x", b"body") == (200, b"POST body")
+def test_it_answers(port: int, capfd: pytest.CaptureFixture[str]) -> None:
+    assert ask(port, "/x") == (200, b"GET ")
+    assert ask(port, "/x", b"body") == (200, b"POST body")
     assert capfd.readouterr() == ("", "")
 
 
-def test_silence_ends_the_connection_without_a_byte(
-    serving: tuple[Serving, int], capfd: pytest.CaptureFixture[str]
-) -> None:
-    with socket.create_connection(("127.0.0.1", serving[1]), timeout=5) as connection:
+def test_silence_ends_the_connection_without_a_byte(port: int, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.sendall(b"GET /silence HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(100) == b""
     with pytest.raises(http.client.RemoteDisconnected):
-        ask(serving[1], "/silence")
+        ask(port, "/silence")
     assert capfd.readouterr() == ("", "")
-    assert ask(serving[1], "/x") == (200, b"GET ")
+    assert ask(port, "/x") == (200, b"GET ")
 
 
 def test_a_fault_of_the_application_is_in_the_log_and_not_on_stderr(
-    serving: tuple[Serving, int], capfd: pytest.CaptureFixture[str]
+    port: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert ask(serving[1], "/broken")[0] == 500
+    assert ask(port, "/broken")[0] == 500
     out = err = ""
     deadline = time.monotonic() + 5  # it is said after the answer
     while "ZeroDivisionError" not in out and time.monotonic() < deadline:

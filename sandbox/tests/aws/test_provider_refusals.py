@@ -66,6 +66,9 @@ TAKEN: list[tuple[str, dict[str, Any], str]] = [
     (aws.ALIAS, {}, "AlreadyExistsException"),
     (aws.PARAMETER, {}, "ParameterAlreadyExists"),
 ]
+TOO_MUCH = base64.b64encode(bytes(16385)).decode()
+TOO_SMALL = {"volumeSize": 4}
+TOO_LONG = document(statement(Resource=["x" * 100] * 110))
 WITHOUT_PRINCIPAL = document({"Effect": "Allow", "Action": "sts:AssumeRole"})
 WITH_PRINCIPAL = document(statement(Principal="*"))
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
@@ -87,26 +90,18 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         aws.INSTANCE,
-        {"userDataBase64": base64.b64encode(bytes(16385)).decode()},
+        {"userDataBase64": TOO_MUCH},
         "InvalidParameterValue: User data is limited to 16384 bytes",
     ),
     (aws.INSTANCE, {"vpcSecurityGroupIds": ["sg-0123456789abcdef0"]}, "InvalidGroup.NotFound"),
     (aws.INSTANCE, {"vpcSecurityGroupIds": group_elsewhere}, "InvalidParameter: .* different networks"),
-    (
-        aws.INSTANCE,
-        {"rootBlockDevice": {"volumeSize": 4}},
-        "InvalidBlockDeviceMapping: .* smaller than snapshot",
-    ),
+    (aws.INSTANCE, {"rootBlockDevice": TOO_SMALL}, "InvalidBlockDeviceMapping: .* smaller than snapshot"),
     (aws.ROLE, {"assumeRolePolicy": WITHOUT_PRINCIPAL}, "must contain principals"),
     (aws.ROLE, {"assumeRolePolicy": WITH_PRINCIPAL}, "Has prohibited field Resource"),
     (aws.ROLE_POLICY, {"policy": document({"Effect": "Allow", "Resource": "*"})}, "must contain actions"),
     (aws.ROLE_POLICY, {"policy": document({"Effect": "Allow", "Action": "ssm:*"})}, "must contain resources"),
     (aws.ROLE_POLICY, {"policy": WITH_PRINCIPAL}, "should not specify a principal"),
-    (
-        aws.ROLE_POLICY,
-        {"policy": document(statement(Resource=["x" * 100] * 110))},
-        "Maximum policy size of 10240",
-    ),
+    (aws.ROLE_POLICY, {"policy": TOO_LONG}, "Maximum policy size of 10240"),
     (aws.ROLE_POLICY, {"policy": '{"Version": "2020-01-01", "Statement": []}'}, "valid version"),
     (aws.PARAMETER, {"value": "x" * 4097}, "ValidationException: Standard tier .* maximum .* 4096"),
     (aws.PARAMETER, {"value": "x" * 8193, "tier": "Advanced"}, "maximum parameter value of 8192"),
@@ -194,21 +189,18 @@ def test_key_policies(world: World, statements: list[dict[str, Any]], message: s
         assert (code, message in words) == ("MalformedPolicyDocumentException", True), words
 
 
-def test_an_instance_profile_that_is_not_there(world: World):
+def test_a_profile_that_is_not_there_and_a_lower_tier(world: World):
     """Without the provider as well."""
-    ec2, instance = client("ec2"), world.instance()
-    profile = {"IamInstanceProfile": {"Name": "nobody"}}
-    for call, arguments in (
-        (ec2.run_instances, {"ImageId": aws.IMAGE, "InstanceType": "t3.large", "MinCount": 1, "MaxCount": 1}),
-        (ec2.associate_iam_instance_profile, {"InstanceId": instance.id}),
+    ec2, profile = client("ec2"), {"IamInstanceProfile": {"Name": "nobody"}}
+    launch = {"ImageId": aws.IMAGE, "InstanceType": "t3.large", "MinCount": 1, "MaxCount": 1}
+    of_instance = {"InstanceId": world.instance().id}
+    tier = {"Name": world.parameter(tier="Advanced").id, "Value": "x", "Tier": "Standard", "Overwrite": True}
+    for call, arguments, words in (
+        (ec2.run_instances, {**launch, **profile}, "Invalid IAM Instance Profile name"),
+        (ec2.associate_iam_instance_profile, {**of_instance, **profile}, "Invalid IAM Instance Profile name"),
+        (client("ssm").put_parameter, tier, "You can't downgrade"),
     ):
-        assert "Invalid IAM Instance Profile name" in refusal(call, **arguments, **profile)[1]
-
-
-def test_a_parameter_stays_in_its_tier(world: World):
-    name = world.parameter(tier="Advanced").id
-    asked = {"Name": name, "Value": "x", "Tier": "Standard", "Overwrite": True}
-    assert "You can't downgrade" in refusal(client("ssm").put_parameter, **asked)[1]
+        assert words in refusal(call, **arguments)[1]
 
 
 def test_a_key_policy_may_name_a_role_that_exists(cloud: Cloud, world: World):
@@ -261,20 +253,16 @@ def test_things_in_use_are_not_deleted(cloud: Cloud, world: World):
     with_gateway.gateway(), with_group.group()
     for each in (with_gateway, with_group):
         cloud.delete(each.subnet)
-    network, nic = world.vpc.id, launched["primaryNetworkInterface"]["networkInterfaceId"]
-    for call, arguments, code in (
-        (ec2.delete_vpc, {"VpcId": network}, "DependencyViolation"),
-        (ec2.delete_vpc, {"VpcId": with_gateway.vpc.id}, "DependencyViolation"),
-        (ec2.delete_vpc, {"VpcId": with_group.vpc.id}, "DependencyViolation"),
-        (ec2.delete_subnet, {"SubnetId": world.subnet.id}, "DependencyViolation"),
-        (ec2.delete_security_group, {"GroupId": group.id}, "DependencyViolation"),
-        (ec2.delete_security_group, {"GroupId": other.id}, "DependencyViolation"),
-        (
-            ec2.detach_internet_gateway,
-            {"InternetGatewayId": gateway.id, "VpcId": network},
-            "DependencyViolation",
-        ),
-        (iam.delete_role, {"RoleName": role.id}, "DeleteConflict"),
-        (ec2.delete_network_interface, {"NetworkInterfaceId": nic}, "InvalidParameterValue"),
+    for call, arguments in (
+        (ec2.delete_vpc, {"VpcId": world.vpc.id}),
+        (ec2.delete_vpc, {"VpcId": with_gateway.vpc.id}),
+        (ec2.delete_vpc, {"VpcId": with_group.vpc.id}),
+        (ec2.delete_subnet, {"SubnetId": world.subnet.id}),
+        (ec2.delete_security_group, {"GroupId": group.id}),
+        (ec2.delete_security_group, {"GroupId": other.id}),
+        (ec2.detach_internet_gateway, {"InternetGatewayId": gateway.id, "VpcId": world.vpc.id}),
     ):
-        assert error_code(call, **arguments) == code, arguments
+        assert error_code(call, **arguments) == "DependencyViolation", arguments
+    assert error_code(iam.delete_role, RoleName=role.id) == "DeleteConflict"
+    attached = launched["primaryNetworkInterface"]["networkInterfaceId"]
+    assert error_code(ec2.delete_network_interface, NetworkInterfaceId=attached) == "InvalidParameterValue"

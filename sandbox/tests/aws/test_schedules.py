@@ -11,6 +11,9 @@ from sandbox.tests.aws.aws_provider import ACCOUNT, SCHEDULE, TRUST, Cloud, Prov
 from sandbox.tests.aws.emulator_server import error_code, refusal
 
 INVALID, EXPRESSION = "ValidationException", "Invalid Schedule Expression"
+FLEXIBLE = {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5}
+FUNCTION = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:f"
+TOO_OLD = {"MaximumEventAgeInSeconds": 86_401}
 ROLE = "must allow AWS EventBridge Scheduler to assume"
 
 
@@ -32,26 +35,14 @@ def schedule(cloud: Cloud) -> dict[str, Any]:
         ({"ScheduleExpression": "cron(0 19 ? * Mo *)"}, INVALID, EXPRESSION),
         ({"ScheduleExpressionTimezone": "Mars/Olympus"}, INVALID, "Timezone you provide"),
         ({"StartDate": datetime(2026, 1, 1, tzinfo=UTC)}, INVALID, "earlier than 5 minutes ago"),
-        (
-            {"FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5}},
-            "NotImplemented",
-            "window",
-        ),
+        ({"FlexibleTimeWindow": FLEXIBLE}, "NotImplemented", "not emulated: the window"),
         ({"GroupName": "none"}, "ResourceNotFoundException", "Schedule group none does not exist"),
         ({"Name": "none"}, "ResourceNotFoundException", "Schedule none does not exist"),
         ({"Target": {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/none"}}, INVALID, ROLE),
         ({"Target": {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/of-ec2"}}, INVALID, ROLE),
         ({"Target": {"Input": "{"}}, INVALID, "Invalid RequestJson"),
-        (
-            {"Target": {"Arn": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:f"}},
-            "NotImplemented",
-            "not emulated: the target",
-        ),
-        (
-            {"Target": {"RetryPolicy": {"MaximumEventAgeInSeconds": 86_401}}},
-            INVALID,
-            "must be between 60 and 86400",
-        ),
+        ({"Target": {"Arn": FUNCTION}}, "NotImplemented", "not emulated: the target"),
+        ({"Target": {"RetryPolicy": TOO_OLD}}, INVALID, "must be between 60 and 86400"),
     ],
 )
 def test_a_schedule_that_aws_would_refuse_is_refused(
