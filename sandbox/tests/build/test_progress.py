@@ -70,6 +70,7 @@ def test_bars_move_on_a_terminal():
 
 def test_a_dumb_terminal_gets_lines():
     shown = on_terminal(TERM="dumb")
+    assert "building beta ..." in shown
     assert "\x1b" not in shown
     assert "%" not in shown
 
