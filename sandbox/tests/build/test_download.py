@@ -16,7 +16,7 @@ from sandbox.build.download import DownloadError, fetch
 from sandbox.build.gomodules import MODULES, plan
 from sandbox.build.obtain import programs
 from sandbox.build.releases import RELEASES, assets, checksum
-from sandbox.tests.build.publishers import ETCD_FILE, content, pack
+from sandbox.tests.build.publishers import ETCD_FILE, content, pack, read
 
 MODULES_WITH_RELEASES = sorted(RELEASES)
 ETCD, KUBERNETES = plan(MODULES["etcd"]), plan(MODULES["kubernetes"])
@@ -97,7 +97,7 @@ def test_what_nobody_publishes_is_built_and_all_where_that_is_asked_for(hosts, c
     assert hosts.asked == []
 
 
-MISPLACED = pack(replace(ETCD_FILE, members={"etcd": "elsewhere/etcd"}), content(ETCD))
+MISPLACED = read(pack(replace(ETCD_FILE, members={"etcd": "elsewhere/etcd"}), content(ETCD)))
 SUM_OF_IT = hashlib.sha256(MISPLACED).hexdigest().encode()
 
 
