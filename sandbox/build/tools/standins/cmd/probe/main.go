@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,7 +15,7 @@ import (
 	"kubepark.local/tools/standins/internal/end"
 )
 
-const usage = `usage: probe sleep [SECONDS] | print TEXT... | resolve NAME | get URL | serve PORT TEXT`
+const usage = `usage: probe sleep [SECONDS] | print TEXT... | resolve NAME | get URL`
 
 const patience = 5 * time.Second
 
@@ -37,8 +36,6 @@ func main() {
 		err = resolve(asked, arguments[0])
 	case verb == "get" && len(arguments) == 1:
 		err = get(asked, arguments[0])
-	case verb == "serve" && len(arguments) == 2:
-		err = serve(asked, arguments[0], arguments[1])
 	default:
 		fail(2, usage)
 	}
@@ -103,24 +100,4 @@ func get(asked context.Context, url string) error {
 	}
 	_, err = os.Stdout.Write(body)
 	return err
-}
-
-// serve answers every HTTP request with one text until it is asked to end.
-func serve(asked context.Context, port, text string) error {
-	server := &http.Server{
-		Addr:              ":" + port,
-		ReadHeaderTimeout: patience,
-		Handler: http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
-			fmt.Printf("%s %s from %s\n", request.Method, request.URL.Path, request.RemoteAddr)
-			fmt.Fprintln(answer, text)
-		}),
-	}
-	go func() {
-		<-asked.Done()
-		server.Close()
-	}()
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
 }
