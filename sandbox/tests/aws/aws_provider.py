@@ -159,7 +159,8 @@ class Cloud:
         answer = self.ask("Check", request)
         if answer.failures:
             raise ProviderError("; ".join(failure.reason for failure in answer.failures))
-        return json_format.MessageToDict(answer.inputs)
+        checked: Properties = json_format.MessageToDict(answer.inputs)
+        return checked
 
     def make(self, typ: str, inputs: Mapping[str, Any]) -> Resource:
         urn = _urn(typ, unique("r"))
@@ -213,7 +214,8 @@ class Cloud:
         answer = self.ask("Invoke", provider_pb2.InvokeRequest(tok=token, args=struct(arguments)))
         if answer.failures:
             raise ProviderError("; ".join(failure.reason for failure in answer.failures))
-        return json_format.MessageToDict(getattr(answer, "return"))
+        found: Properties = json_format.MessageToDict(getattr(answer, "return"))
+        return found
 
 
 def unknown_to_the_sdk(resource: Resource) -> set[str]:

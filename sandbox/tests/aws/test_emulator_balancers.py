@@ -1,4 +1,4 @@
-"""Load balancers in the emulator: what holds what, as in AWS, and errors that a test injects into their API."""
+"""Load balancers in the emulator: what holds what, as in AWS, and errors that a test injects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that method and path name, S3's and the Scheduler's, in the emulator: their names, and what is refused."""
+"""Calls that method and path name, S3's and the Scheduler's: their names, and what is refused."""
 
 from __future__ import annotations
 

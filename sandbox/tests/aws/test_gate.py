@@ -1,4 +1,4 @@
-"""How the gate decides about a node's calls, in front of the real emulator. Every refusal is in the words of AWS."""
+"""How the gate decides about a node's calls, in front of the real emulator: in the words of AWS."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from sandbox.tests.aws.aws_provider import (
     document,
     statement,
 )
-from sandbox.tests.aws.emulator_server import error_code, refusal
+from sandbox.tests.aws.emulator_server import IMAGE, error_code, refusal
 from sandbox.tests.aws.samples import SAMPLES
 
 
@@ -192,7 +192,7 @@ def test_key_policies(world: World, statements: list[dict[str, Any]], message: s
 def test_a_profile_that_is_not_there_and_a_lower_tier(world: World):
     """Without the provider as well."""
     ec2, profile = client("ec2"), {"IamInstanceProfile": {"Name": "nobody"}}
-    launch = {"ImageId": aws.IMAGE, "InstanceType": "t3.large", "MinCount": 1, "MaxCount": 1}
+    launch = {"ImageId": IMAGE, "InstanceType": "t3.large", "MinCount": 1, "MaxCount": 1}
     of_instance = {"InstanceId": world.instance().id}
     tier = {"Name": world.parameter(tier="Advanced").id, "Value": "x", "Tier": "Standard", "Overwrite": True}
     for call, arguments, words in (

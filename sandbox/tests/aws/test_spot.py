@@ -15,8 +15,8 @@ from sandbox.aws import cloud
 from sandbox.aws.credentials import RoleKeys
 from sandbox.aws.metadata import MetadataService
 from sandbox.aws.serve import serve
-from sandbox.tests.aws.aws_provider import IMAGE, Cloud, World, client, server
-from sandbox.tests.aws.emulator_server import described, error_code
+from sandbox.tests.aws.aws_provider import Cloud, World, client, server
+from sandbox.tests.aws.emulator_server import IMAGE, described, error_code
 from sandbox.tests.aws.gate_node import metadata
 from sandbox.tests.stack.injection import interrupted
 
