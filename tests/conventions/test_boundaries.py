@@ -49,6 +49,7 @@ THIRD_PARTY = {
 MACHINE = re.compile(r"(?<![\w.$@-])/(?:" + "|".join(["wo" + "rk/", "tmp/" + "kp", "home/[a-z]+/"]) + ")")
 REGISTRY = re.compile("pypi" + r"\.org|" + "pythonhosted" + r"\.org|proxy\." + r"golang\.org")
 LONGEST = 350  # lines
+SANDBOX, ITS_TESTS = 12_000, 8_500  # lines
 TEXT = {".py", ".sh", ".md", ".yml", ".yaml", ".toml", ".in", ".txt", ".json", ""}
 
 
@@ -172,6 +173,17 @@ def test_files_are_short(package):
     lengths = {source.name: source.text.count("\n") for source in of(package)}
     assert len(lengths) >= 2, "the search must find them"
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST} == {}
+
+
+def test_the_local_cloud_does_not_outgrow_what_it_is_for():
+    """What tests the program with it (program, stack, soak, bench) is not counted."""
+    lines = {True: 0, False: 0}
+    for path in (ROOT / "sandbox").rglob("*.py"):
+        folders = path.relative_to(ROOT / "sandbox").parts[:-1]
+        if folders[:1] != ("tests",) or folders[1:2] in ((), ("aws",), ("build",), ("nodes",)):
+            lines[folders[:1] == ("tests",)] += path.read_text(encoding="utf-8").count("\n")
+    assert 10_000 < lines[False] <= SANDBOX
+    assert 7_000 < lines[True] <= ITS_TESTS
 
 
 def test_only_one_place_catches_every_exception():
