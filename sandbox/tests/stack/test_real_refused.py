@@ -12,7 +12,7 @@ from components.waiting import SILENCE
 from sandbox.tests.stack.machines import OBSTACLE
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.test_stack_failures import CLUSTER, PROMPT, counts, instances, records, tell, up
-from sandbox.tests.stack.test_stack_life import ready_nodes
+from sandbox.tests.stack.test_stack_life import ADDRESSES, await_ready
 
 pytestmark = [
     pytest.mark.sandbox,
@@ -79,7 +79,7 @@ def test_a_missing_rule_and_a_silent_node_are_named_each_with_its_cause_and_fixe
     updated = set(re.findall(r"^ ~  \S+ (\S+) updated", told.text, re.MULTILINE))
     assert updated <= {"security-control-plane-only", "service-auth-dex", "deployment-auth-dex"}
     assert instances(project, *nodes) == before
-    assert ready_nodes(project) == set(nodes)
+    await_ready(project, {*nodes})
 
 
 def test_a_node_that_may_not_read_the_join_record_is_named_at_once(project: Project) -> None:
@@ -96,4 +96,4 @@ def test_a_node_that_may_not_read_the_join_record_is_named_at_once(project: Proj
         told.find(r"- worker03: step join failed \(exit 77, attempt \d+\): kp-aws.*AccessDenied")
         iam.put_role_policy(**policy, PolicyDocument=json.dumps(given))
         up(project, *QUICK)
-        assert "worker03" in ready_nodes(project)
+        await_ready(project, {*ADDRESSES})

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from components.cluster import NOT_CREATED
-from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.stack.injection import refuse
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import program_error
-from sandbox.tests.stack.test_stack_life import ready_nodes
+from sandbox.tests.stack.test_stack_life import await_ready
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
@@ -96,7 +95,7 @@ def without_a_gpu_node(project: Project) -> None:
     said = errors(fails(project), "gpu01")
     assert any(f"InsufficientInstanceCapacity: {NO_CAPACITY}" in line for line in said), said
     assert f"error: {NOT_CREATED}" in said
-    until("all others are Ready", lambda: ready_nodes(project) == NODES - {"gpu01"}, 60)
+    await_ready(project, NODES - {"gpu01"})
     dex = project.get("deployment", "dex", "--namespace", "auth")
     assert dex["status"]["readyReplicas"] == dex["spec"]["replicas"] == 2
     people = {item["metadata"]["name"] for item in project.get("profiles.kubeflow.org")["items"]}
@@ -128,7 +127,7 @@ def test_a_gpu_node_over_the_quota_for_ever_holds_no_change_of_people_up(project
         assert any(f"VcpuLimitExceeded: {OVER_QUOTA}" in line for line in said), said
         assert f"error: {NOT_CREATED}" in said
         assert pair not in bindings(project, "ana")
-        assert ready_nodes(project) == NODES
+        await_ready(project, NODES)
     # The way out without a GPU: take the node out of the list.
     project.set("kubepark:gpu.nodes", {"gpu01": {}})
     project.ok("up", "--skip-preview")
@@ -146,7 +145,7 @@ def test_without_capacity_a_new_gpu_node_is_made_as_its_next_type_or_left_out(pr
     assert "gpu02: AWS has no capacity for g4dn.xlarge now; it is made as g4dn.2xlarge" in said
     lacking = f"error: gpu02 was not made, because AWS has no capacity: {refused}. Everything else goes on."
     assert lacking in said, said
-    assert ready_nodes(project) == NODES
+    await_ready(project, NODES)
 
     refuse(project, launch("g4dn.xlarge", *none_left, status=500))
     project.ok("up", *QUICK)
@@ -179,7 +178,7 @@ def test_a_node_that_aws_does_not_delete_ends_the_update_and_the_next_one_replac
     ec2.modify_instance_attribute(InstanceId=before, DisableApiTermination={"Value": False})
     project.ok("up", *QUICK, timeout=400)
     assert project.instance("worker03")["InstanceId"] != before
-    assert ready_nodes(project) == NODES
+    await_ready(project, NODES)
 
 
 def test_gpu_nodes_go_to_another_zone_and_to_a_third_and_nobody_else_moves(project: Project) -> None:
@@ -192,7 +191,7 @@ def test_gpu_nodes_go_to_another_zone_and_to_a_third_and_nobody_else_moves(proje
     assert {name for names in steps.values() for name in names} == {"gpu01"}
     assert project.verified in project.ok("up", "--skip-preview")
     assert placed(project) == ("us-east-1b", "10.20.5.1")
-    assert ready_nodes(project) == NODES
+    await_ready(project, NODES)
 
     # The second zone may change, because no volume is in it; its subnet is made anew.
     project.set("kubepark:gpu.availabilityZone", "us-east-1c")
@@ -200,7 +199,7 @@ def test_gpu_nodes_go_to_another_zone_and_to_a_third_and_nobody_else_moves(proje
     assert {name for names in project.steps().values() for name in names} == {"gpu01", "network-balancers"}
     project.ok("up", *QUICK)
     assert placed(project) == ("us-east-1c", "10.20.5.1")
-    assert ready_nodes(project) == NODES
+    await_ready(project, NODES)
 
     assert {node: project.instance(node)["InstanceId"] for node in others} == others
     assert project.aws("ec2").describe_security_group_rules()["SecurityGroupRules"] == rules

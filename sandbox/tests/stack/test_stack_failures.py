@@ -16,7 +16,7 @@ import pytest
 from components.cluster import NEXT
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import program_error
-from sandbox.tests.stack.test_stack_life import ready_nodes
+from sandbox.tests.stack.test_stack_life import await_ready
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
@@ -162,7 +162,7 @@ def test_a_gpu_node_that_fails_is_told_at_once_and_holds_nothing_up_and_fixed_it
     people = {"ana", "bo", "chris"}
     assert {item["metadata"]["name"] for item in project.get("profiles.kubeflow.org")["items"]} == people
     assert people <= {item["metadata"]["name"] for item in project.get("namespaces")["items"]}
-    assert ready_nodes(project) == {*nodes[:-1]}
+    await_ready(project, {*nodes[:-1]})
 
     # The cause fixed, a plain `up` succeeds and replaces nothing.
     before = instances(project, *nodes)
@@ -172,7 +172,7 @@ def test_a_gpu_node_that_fails_is_told_at_once_and_holds_nothing_up_and_fixed_it
     assert counts(told) == {"unchanged": len(project.resources()) - 1}
     told.find("Instance gpu01 .*joined")
     assert project.verified in told.text
-    assert ready_nodes(project) == set(nodes)
+    await_ready(project, {*nodes})
 
 
 def test_the_record_of_a_terminated_instance_is_not_believed(project: Project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Set
 from typing import Any
 
 import psutil
@@ -45,6 +46,11 @@ def ready_nodes(project: Project) -> set[str]:
     }
 
 
+def await_ready(project: Project, names: Set[str]) -> None:
+    """An update ends when its nodes have joined; their pod network comes up a moment later."""
+    until(f"these are Ready and no others: {sorted(names)}", lambda: ready_nodes(project) == names, 60)
+
+
 def test_up_makes_what_the_preview_of_nothing_showed_and_says_what_is_there(empty: Project) -> None:
     document = empty.json_of("preview", "--json")
     assert {step["op"] for step in document["steps"]} == {"create"}
@@ -69,7 +75,7 @@ def test_up_makes_what_the_preview_of_nothing_showed_and_says_what_is_there(empt
 
 def test_nodes_are_as_planned(project: Project) -> None:
     # A heartbeat that is late on a busy machine makes a node Unknown until the next one.
-    until("all nodes are Ready", lambda: ready_nodes(project) == set(ADDRESSES), 60)
+    await_ready(project, set(ADDRESSES))
     found = nodes(project)
     assert set(found) == set(ADDRESSES)
     for name, node in found.items():

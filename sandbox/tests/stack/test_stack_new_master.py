@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import problems, program_error, refused
-from sandbox.tests.stack.test_stack_life import ADDRESSES, nodes, ready_nodes
+from sandbox.tests.stack.test_stack_life import ADDRESSES, await_ready, nodes
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
@@ -38,7 +37,7 @@ def check_whole(project: Project, before: dict[str, Any]) -> None:
     """Every machine and every object is another one, and nothing of the old cluster is left."""
     now = instances(project)
     assert not set(now.values()) & set(before["instances"].values())
-    until("all are Ready", lambda: ready_nodes(project) == set(ADDRESSES), 90)
+    await_ready(project, set(ADDRESSES))
     for name, node in nodes(project).items():
         assert node["spec"]["providerID"].endswith(now[name])
     namespaces = uids(project)
