@@ -21,7 +21,6 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 from sandbox.aws import spot
 from sandbox.aws.awswire import AwsRequest
 from sandbox.aws.stores import Stores
-from sandbox.config import ACCOUNT_ID
 
 Answer = dict[str, Any]
 # MiB/s, unless the call says otherwise: https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html
@@ -101,7 +100,6 @@ def _credits(aws: Stores, answer: Answer) -> None:
 
 def _volumes(aws: Stores, answer: Answer) -> None:
     for found in answer["Volumes"]:
-        found["MultiAttachEnabled"] = False
         if found["VolumeType"] == "gp3":
             found.setdefault("Throughput", _GP3_THROUGHPUT)
         for attachment in found["Attachments"]:
@@ -116,9 +114,7 @@ def _rules(aws: Stores, answer: Answer) -> None:
         for rule in (*group.ingress_rules, *group.egress_rules)
     }
     for found in answer["SecurityGroupRules"]:
-        id, kept = found["SecurityGroupRuleId"], rules[found["SecurityGroupRuleId"]]
-        found["GroupOwnerId"] = ACCOUNT_ID
-        found["SecurityGroupRuleArn"] = f"arn:aws:ec2:{aws.region}:{ACCOUNT_ID}:security-group-rule/{id}"
+        kept = rules[found["SecurityGroupRuleId"]]
         # moto keeps what a change said with the range, what the creation said with the source.
         description = kept.ip_range.get("Description", kept.source_group.get("Description"))
         if description:
@@ -131,20 +127,6 @@ def _addresses(aws: Stores, answer: Answer) -> None:
         found |= {"NetworkBorderGroup": aws.region, "PublicIpv4Pool": "amazon"}
         if interface is not None and interface.instance is not None and interface.attachment_id:
             found["InstanceId"] = interface.instance.id
-        for name in ("InstanceId", "NetworkInterfaceId", "AssociationId", "PrivateIpAddress"):
-            if not found.get(name):
-                found.pop(name, None)
-
-
-def _subnets(aws: Stores, answer: Answer) -> None:
-    for found in answer["Subnets"]:
-        found |= {"EnableDns64": False, "MapCustomerOwnedIpOnLaunch": False}
-
-
-def _key(aws: Stores, answer: Answer) -> None:
-    for name, value in (("KeyUsage", "ENCRYPT_DECRYPT"), ("MultiRegion", False)):
-        if answer["KeyMetadata"].get(name) is None:
-            answer["KeyMetadata"][name] = value
 
 
 def _rotation(aws: Stores, answer: Answer) -> None:
@@ -152,21 +134,11 @@ def _rotation(aws: Stores, answer: Answer) -> None:
         answer["RotationPeriodInDays"] = _ROTATION_PERIOD
 
 
-def _not_truncated(aws: Stores, answer: Answer) -> None:
-    answer["IsTruncated"] = False
-
-
 _CORRECTIONS: Mapping[str, Callable[[Stores, Answer], None]] = {
-    "ec2:AuthorizeSecurityGroupEgress": _rules,
-    "ec2:AuthorizeSecurityGroupIngress": _rules,
     "ec2:DescribeAddresses": _addresses,
     "ec2:DescribeInstanceCreditSpecifications": _credits,
     "ec2:DescribeInstances": _instances,
     "ec2:DescribeSecurityGroupRules": _rules,
-    "ec2:DescribeSubnets": _subnets,
     "ec2:DescribeVolumes": _volumes,
-    "iam:ListInstanceProfilesForRole": _not_truncated,
-    "kms:CreateKey": _key,
-    "kms:DescribeKey": _key,
     "kms:GetKeyRotationStatus": _rotation,
 }
