@@ -278,7 +278,8 @@ def _group_id(pid: int) -> int | None:
 def output(command: Sequence[str | Path], **options: Any) -> str:
     """Standard output of a program that ends well; `options` are those of `subprocess.run`.
 
-    Raises `SandboxError` with the command and the end of what it wrote to standard error.
+    Raises `SandboxError` with the command and the end of what it wrote to standard error, and
+    KeyboardInterrupt when Ctrl-C ended it.
     """
     shown = " ".join([Path(command[0]).name, *map(str, command[1:])])
     if "input" not in options:
@@ -289,6 +290,8 @@ def output(command: Sequence[str | Path], **options: Any) -> str:
         raise SandboxError(f"{shown}: did not end within {error.timeout:.0f} s") from None
     except OSError as error:
         raise SandboxError(f"cannot run {command[0]}: {error.strerror}") from None
+    if done.returncode == -signal.SIGINT:
+        raise KeyboardInterrupt
     if done.returncode:
         end = "\n".join(done.stderr.strip().splitlines()[-TAIL_LINES:])
         raise SandboxError(f"{shown}: exit {done.returncode}: {end}")

@@ -17,7 +17,7 @@ from sandbox.tests.build.publishers import ETCD_FILE, content
 ROOT = Path(__file__).resolve().parents[3]
 # Waits as our `go` does, but once: it is called again where it has failed.
 APT = """#!/bin/sh
-case "$*" in *" update") exit 0 ;; esac
+case "$*" in *" update") touch "$MARKS/apt-update"; exit 0 ;; esac
 touch thing_1_all.deb
 mkdir "$MARKS/apt-begun" || exit 0
 while [ -e "$MARKS/apt-waits" ]; do sleep 0.05; done
@@ -95,6 +95,7 @@ def test_an_interrupted_first_run_is_repeated(hosts, machine, cache, tmp_path, p
     assert all(path.read_bytes() != b"half\n" for path in whole)
     if number == signal.SIGINT:
         assert [path.name for path in cache.glob(".*")] == []
+        assert not (tmp_path / "apt-update").exists(), "lists are fetched when one is missing only"
 
     waits.unlink()
     hosts.slow.clear()
