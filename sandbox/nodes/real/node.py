@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
+import psutil
+
 from sandbox.aws.cloud import Instance
 from sandbox.aws.gate import Gate
 from sandbox.aws.metadata import MetadataService
@@ -33,6 +35,7 @@ from sandbox.nodes.real.forward import Forwarder
 from sandbox.nodes.real.launch import Plan
 from sandbox.nodes.real.netns import METADATA_ADDRESS
 from sandbox.nodes.real.packages import BINARIES
+from sandbox.processes import runs
 
 if TYPE_CHECKING:
     from sandbox.nodes.real.backend import RealBackend
@@ -56,6 +59,8 @@ class RealNode(Node):
         self.process = f"node-{disk.instance_id}"
         self.namespace = backend.vpc.namespace(disk.instance_id)
         self.api_port = 0  # of a master that runs: the port of this host where its API answers
+        self._leader: int | None = None
+        self._init: psutil.Process | None = None
         self._services: list[Serving] = []
         self._forwarder: Forwarder | None = None
         self._ending: float | None = None  # since when it is asked to switch itself off (monotonic)
@@ -64,7 +69,11 @@ class RealNode(Node):
     @property
     def root(self) -> Path | None:
         """The machine's file system as seen from here; None while it does not run."""
-        found = launch.init(self.backend.supervisor.pid(self.process))
+        leader, found = self.backend.supervisor.pid(self.process), self._init
+        # Asked several times a second, and looking for it reads what every process of the host is.
+        if leader != self._leader or found is None or not runs(found):
+            found = launch.init(leader)
+            self._leader, self._init = leader, found
         return Path(f"/proc/{found.pid}/root") if found else None
 
     # -- power -------------------------------------------------------------------------------------
