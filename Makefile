@@ -7,8 +7,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 KUBEPARK := bin/kubepark
 TOOL_MODULES := pulumi pulumi-kubernetes pulumi-aws kubernetes etcd kwok actionlint dex standins
-# Tests often wait for machines, so four keep two cores busy; those of one file share a cluster.
-PYTEST_FLAGS ?= -q -n 4 --dist loadfile --no-loadscope-reorder
+# Tests sometimes wait for machines, so three keep two cores busy (a fourth only takes turns with them); those of
+# one file share a cluster.
+PYTEST_FLAGS ?= -q -n 3 --dist loadfile --no-loadscope-reorder
 # Every program built, those of real nodes where they can run.
 WITH_TOOLS = real=$$($(PY) -m sandbox.nodes.choice) && \
 	KUBEPARK_TOOLS=$$($(PY) -m sandbox.build.toolchain $(TOOL_MODULES) $$real) && export KUBEPARK_TOOLS &&
@@ -70,7 +71,7 @@ test: lint ## linters, then all tests but the slow and the real ones (ten minute
 test-slow: venv ## stacks that are made, broken and made again (ten minutes on two cores)
 	@$(WITH_TOOLS) $(PY) -m pytest $(PYTEST_FLAGS) -m slow sandbox/tests
 
-test-real: venv ## a whole stack on real nodes (Linux, root; five minutes)
+test-real: venv ## a whole stack on real nodes (Linux, root; ten minutes)
 	@$(WITH_TOOLS) $(PY) -m pytest -q -m real sandbox/tests/stack
 
 bench: venv ## measure speed: `up` from nothing, unchanged preview against the engine's floor

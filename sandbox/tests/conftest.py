@@ -17,10 +17,14 @@ from sandbox.build.toolchain import ensure_programs
 # Whole files go to one worker (they share a cluster), so the longest must not come last.
 _LONGEST_FIRST = (
     "test_stack_life",
-    "test_stack_failures",
     "test_stack_people",
-    "test_stack_readme",
+    "test_stack_park",
+    "test_stack_capacity",
     "test_stack_interrupts",
+    "test_stack_new_master",
+    "test_stack_power",
+    "test_stack_readme",
+    "test_stack_failures",
     "test_boot_cluster",
     "test_userdata_boot",
     "test_recovery",
