@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pty
@@ -12,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
@@ -290,6 +288,14 @@ def test_init_without_region_or_for_a_sandbox_is_refused(tmp_path, monkeypatch):
         images.init("dev", write=False)
 
 
+# Makes standard input the terminal whose Ctrl-C is meant for it, and becomes the command.
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 @pytest.mark.parametrize(
     ("typed", "code", "said"),
     [(b"\x03", 130, ""), (b"\x04", 130, ""), (b"n\n", 1, "error: nothing was changed")],
@@ -297,8 +303,8 @@ def test_init_without_region_or_for_a_sandbox_is_refused(tmp_path, monkeypatch):
 def test_ctrl_c_at_a_question_is_exit_code_130_and_a_no_is_1(typed, code, said):
     terminal, end = pty.openpty()
     asked = subprocess.Popen(
-        [KUBEPARK, "people", "suspend", "ana"], stdin=end, stdout=end, stderr=end, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        [sys.executable, "-c", ON_TERMINAL, KUBEPARK, "people", "suspend", "ana"],
+        stdin=end, stdout=end, stderr=end, start_new_session=True,
     )  # fmt: skip
     os.close(end)
     assert b"Write this to Pulumi.sandbox.yaml?" in read_until(terminal, b"[y/N]: ")

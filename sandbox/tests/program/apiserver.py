@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +19,13 @@ from sandbox.tests.tools import tool
 
 # kubeadm refuses a loopback address here; nothing listens on this one.
 _ADVERTISED = "10.99.0.10"
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Becomes a program that is killed when the test process ends (PR_SET_PDEATHSIG is 1 in linux/prctl.h): of
+# SIGTERM a kube-apiserver whose etcd went first takes no notice.
+_WITH_PARENT = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 @dataclass
@@ -51,10 +55,10 @@ class ApiServer:
 
     def start(self, argv: list[str], log: Path) -> subprocess.Popen[bytes]:
         """Start a part of it. It dies with us, however we end (Linux)."""
+        if sys.platform == "linux":
+            argv = [sys.executable, "-c", _WITH_PARENT, *argv]
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=_die_with_parent
-            )
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         self._processes.append(process)
         return process
 
@@ -86,12 +90,6 @@ def start_apiserver(folder: Path) -> Iterator[ApiServer]:
         yield server
     finally:
         server.stop()
-
-
-def _die_with_parent() -> None:
-    """SIGKILL when the test process ends: a kube-apiserver whose etcd went first ignores SIGTERM."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _certificates(folder: Path, port: int) -> None:
