@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from sandbox.tests.program.operator_calls import operators
 from sandbox.tests.stack.project import Project
 
 READS = ("Describe", "Get", "List")
@@ -12,12 +12,10 @@ BOOKKEEPING = ("pulumi:pulumi:Stack", "pulumi:providers:")
 
 
 def mutations(project: Project) -> int:
-    """How many calls that change something the emulator was asked for."""
+    """How many calls of the program and the command would change something; nodes go on reporting meanwhile."""
     log = project.state / "logs" / "requests.jsonl"
-    if not log.exists():
-        return 0
-    actions = [json.loads(line)["action"] for line in log.read_text(encoding="utf-8").splitlines()]
-    return len([action for action in actions if not action.startswith(READS)])
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    return sum(not line["action"].startswith(READS) for line in operators(lines))
 
 
 def resources(project: Project) -> list[str]:
