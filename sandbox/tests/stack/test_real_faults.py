@@ -83,8 +83,9 @@ def test_every_node_that_fails_is_named_with_its_own_cause_and_a_plain_up_heals_
     rows = dict(line.removeprefix("- ").split(": ", 1) for line in causes)
     for name in ("worker01", "worker03", "gpu01"):
         fault = NODE_FAULTS[name]
-        assert rows[name].startswith(f"step {fault['step']} failed (exit 1, attempt ")
-        assert rows[name].endswith(fault["message"])
+        # Of six machines that boot on two slow cores not every one tries three times in two minutes.
+        said = rf"(not ready after 2 min; )?step {fault['step']} failed \(exit 1, attempt \d+\): {fault['message']}"
+        assert re.fullmatch(said, rows[name]), rows[name]
     # Its step's own deadline is later than that of `up`, so its last message is what is known.
     assert rows["worker02"].startswith("not ready after 2 min; last heard at ")
     assert rows["worker02"].endswith(": step containerd")
