@@ -11,8 +11,8 @@ from cli.verify_gpu import build_job
 from config.naming import CORDONED
 from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.stack.injection import interrupted, refuse
+from sandbox.tests.stack.nodes import ADDRESSES, nodes
 from sandbox.tests.stack.project import Project
-from sandbox.tests.stack.test_stack_life import ADDRESSES, nodes
 
 NO_CAPACITY = {
     "operation": "ec2:StartInstances",

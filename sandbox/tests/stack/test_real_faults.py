@@ -22,9 +22,9 @@ from components.cluster import NEXT
 from components.waiting import SILENCE
 from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.stack.machines import OBSTACLE, Machines
+from sandbox.tests.stack.nodes import ADDRESSES
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import program_error
-from sandbox.tests.stack.test_stack_life import ADDRESSES
 from sandbox.tests.tools import kill
 
 pytestmark = [

@@ -28,9 +28,9 @@ from sandbox.tests.program.dex_login import login
 from sandbox.tests.program.permission_table import page, unused, used
 from sandbox.tests.stack import upkeep
 from sandbox.tests.stack.machines import OBSTACLE, Machines
+from sandbox.tests.stack.nodes import ADDRESSES, await_ready, nodes
 from sandbox.tests.stack.project import QUICK, ROOT, Project
 from sandbox.tests.stack.refusals import program_error
-from sandbox.tests.stack.test_stack_life import ADDRESSES, await_ready, nodes
 from sandbox.tests.tools import cmdline
 
 PROBE = "kubepark.local/probe:1"

@@ -10,9 +10,9 @@ import pytest
 from components.cluster import NEXT
 from components.waiting import SILENCE
 from sandbox.tests.stack.machines import OBSTACLE
+from sandbox.tests.stack.nodes import ADDRESSES, await_ready
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.test_stack_failures import CLUSTER, PROMPT, counts, instances, records, tell, up
-from sandbox.tests.stack.test_stack_life import ADDRESSES, await_ready
 
 pytestmark = [
     pytest.mark.sandbox,

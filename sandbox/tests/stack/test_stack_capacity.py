@@ -11,9 +11,9 @@ import pytest
 
 from components.cluster import NOT_CREATED
 from sandbox.tests.stack.injection import refuse
+from sandbox.tests.stack.nodes import await_ready
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import program_error
-from sandbox.tests.stack.test_stack_life import await_ready
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 

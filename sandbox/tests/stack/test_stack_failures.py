@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from components.cluster import NEXT
+from sandbox.tests.stack.nodes import await_ready
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import program_error
-from sandbox.tests.stack.test_stack_life import await_ready
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 

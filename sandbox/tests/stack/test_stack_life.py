@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Set
-from typing import Any
 
 import psutil
 import pytest
@@ -16,39 +14,15 @@ from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.program.operator_calls import judge, operators
 from sandbox.tests.stack.account import live
 from sandbox.tests.stack.machines import Machines
+from sandbox.tests.stack.nodes import ADDRESSES, await_ready, nodes
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import problems, refused, resources
 from sandbox.tests.tools import cmdline, kill
 
 pytestmark = pytest.mark.sandbox
 
-ADDRESSES = {
-    "master1": "10.20.0.10",
-    "worker01": "10.20.0.11",
-    "worker02": "10.20.0.12",
-    "worker03": "10.20.0.13",
-    "gpu01": "10.20.1.1",
-}
 OPERATORS = "203.0.113.7/32"
 API_RULE = "security-api-from-203.0.113.7-32"
-
-
-def nodes(project: Project) -> dict[str, dict[str, Any]]:
-    return {item["metadata"]["name"]: item for item in project.get("nodes")["items"]}
-
-
-def ready_nodes(project: Project) -> set[str]:
-    return {
-        name
-        for name, node in nodes(project).items()
-        for condition in node["status"]["conditions"]
-        if (condition["type"], condition["status"]) == ("Ready", "True")
-    }
-
-
-def await_ready(project: Project, names: Set[str]) -> None:
-    """An update ends when its nodes have joined; their pod network comes up a moment later."""
-    until(f"these are Ready and no others: {sorted(names)}", lambda: ready_nodes(project) == names, 60)
 
 
 def test_up_makes_what_the_preview_of_nothing_showed_and_says_what_is_there(empty: Project) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from sandbox.tests.stack.nodes import ADDRESSES, await_ready, nodes
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import problems, program_error, refused
-from sandbox.tests.stack.test_stack_life import ADDRESSES, await_ready, nodes
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 

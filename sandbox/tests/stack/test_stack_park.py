@@ -21,8 +21,8 @@ from sandbox.tests.stack import gpu_scenarios
 from sandbox.tests.stack.gpu_scenarios import NO_CAPACITY, apply, record, states
 from sandbox.tests.stack.injection import refuse
 from sandbox.tests.stack.node_programs import guard, taken_back
+from sandbox.tests.stack.nodes import ADDRESSES, nodes, ready_nodes
 from sandbox.tests.stack.project import QUICK, Project
-from sandbox.tests.stack.test_stack_life import ADDRESSES, nodes, ready_nodes
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
