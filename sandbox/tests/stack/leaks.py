@@ -185,12 +185,17 @@ def requests(data: bytes) -> Iterator[Document]:
         yield Document("requests", name, json.dumps(request, ensure_ascii=False).encode())
 
 
+def is_of_node(request: dict[str, object]) -> bool:
+    """Whether a node asks."""
+    return any(agent in str(request["userAgent"]) for agent in NODE_AGENTS)
+
+
 def is_node_write(request: dict[str, object]) -> bool:
     """Whether a node stores one of the values that are its own to store."""
     params = request["params"]
     return (
         request["action"] == "PutParameter"
-        and any(agent in str(request["userAgent"]) for agent in NODE_AGENTS)
+        and is_of_node(request)
         and isinstance(params, dict)
         and str(params["Name"]).endswith(NODE_WRITTEN)
     )

@@ -11,6 +11,7 @@ import psutil
 
 from sandbox.nodes import choice
 from sandbox.nodes.real import launch
+from sandbox.tests.stack.nodes import is_ready, nodes
 from sandbox.tests.stack.project import ROOT, Project
 
 # Why real nodes cannot run here; empty where they can.
@@ -56,10 +57,5 @@ class Machines:
         found: dict[str, Any] = json.loads(answer["Parameter"]["Value"])
         return found
 
-    def nodes(self) -> dict[str, dict[str, Any]]:
-        """The Node objects by name."""
-        return {item["metadata"]["name"]: item for item in self.project.get("nodes")["items"]}
-
     def is_ready(self, node: str) -> bool:
-        conditions = self.nodes()[node]["status"]["conditions"]
-        return ("Ready", "True") in [(each["type"], each["status"]) for each in conditions]
+        return is_ready(nodes(self.project)[node])

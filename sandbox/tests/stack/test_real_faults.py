@@ -22,7 +22,7 @@ from components.cluster import NEXT
 from components.waiting import SILENCE
 from sandbox.tests.nodes.boot_world import until
 from sandbox.tests.stack.machines import OBSTACLE, Machines
-from sandbox.tests.stack.nodes import ADDRESSES
+from sandbox.tests.stack.nodes import ADDRESSES, nodes
 from sandbox.tests.stack.project import QUICK, Project
 from sandbox.tests.stack.refusals import program_error
 from sandbox.tests.tools import kill
@@ -91,7 +91,7 @@ def test_every_node_that_fails_is_named_with_its_own_cause_and_a_plain_up_heals_
     assert rows["worker02"].endswith(": step containerd")
     assert rows["worker04"] == f"not ready after 2 min; {SILENCE}"
     assert project.instance("master1")["InstanceId"] == master, "a plain `up` goes on with the master it has"
-    assert set(machines.nodes()) == {"master1", "worker05"}
+    assert set(nodes(project)) == {"master1", "worker05"}
     for fault in NODE_FAULTS.values():
         record_property(f"faults: `up` with real nodes, {fault['step']}: {fault['mode']}", 1)
 
@@ -102,8 +102,8 @@ def test_every_node_that_fails_is_named_with_its_own_cause_and_a_plain_up_heals_
     said = project.ok("up", "--skip-preview", timeout=UP_SECONDS)
     assert project.verified in said
     assert ids(project) == before
-    assert set(machines.nodes()) == {*ADDRESSES, "worker04", "worker05"}
-    for name in machines.nodes():
+    assert set(nodes(project)) == {*ADDRESSES, "worker04", "worker05"}
+    for name in nodes(project):
         until(f"{name} is Ready", lambda name=name: machines.is_ready(name), 60)
 
 
@@ -142,10 +142,10 @@ def test_power_cuts_at_ten_random_moments_of_the_boot_end_in_nodes_that_joined_o
     assert driver.returncode == 0, said
     for name in ADDRESSES:
         until(f"{name} is Ready", lambda name=name: machines.is_ready(name), 90)
-        node, record = machines.nodes()[name], machines.record(name)
+        node, record = nodes(project)[name], machines.record(name)
         assert node["spec"]["providerID"].endswith(project.instance(name)["InstanceId"])
         assert record["step"] == "done"
-    assert set(machines.nodes()) == set(ADDRESSES)
+    assert set(nodes(project)) == set(ADDRESSES)
     project.ok("preview", "--expect-no-changes")
     for cut in cuts.values():
         for step in cut.result():

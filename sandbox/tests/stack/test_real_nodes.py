@@ -247,7 +247,7 @@ def test_certificates_are_renewed_when_they_must_be_one_pod_after_the_other(mach
     assert started[0] > max(each["state"]["running"]["startedAt"] for each in before.values())
     assert early.away < 5, "nothing was restarted"
     assert due.away < 30
-    until("all are Ready", lambda: all(map(machines.is_ready, ADDRESSES)), 60)
+    await_ready(machines.project, {*ADDRESSES})
 
 
 def test_a_kernel_that_changed_underneath_gets_its_module(machines: Machines) -> None:
@@ -363,7 +363,7 @@ def test_a_machine_that_reboots_is_ready_again(machines: Machines, node: str) ->
         lambda: machines.record(node)["bootId"] != boot and machines.record(node)["step"] == "done",
         120,
     )
-    until("all are Ready", lambda: all(map(machines.is_ready, ADDRESSES)), 60)
+    await_ready(machines.project, {*ADDRESSES})
 
 
 def test_every_permission_of_every_role_is_used_but_session_managers(machines: Machines) -> None:

@@ -37,7 +37,7 @@ def check_whole(project: Project, before: dict[str, Any]) -> None:
     """Every machine and every object is another one, and nothing of the old cluster is left."""
     now = instances(project)
     assert not set(now.values()) & set(before["instances"].values())
-    await_ready(project, set(ADDRESSES))
+    await_ready(project, set(ADDRESSES), 90)
     for name, node in nodes(project).items():
         assert node["spec"]["providerID"].endswith(now[name])
     namespaces = uids(project)
