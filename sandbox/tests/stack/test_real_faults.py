@@ -77,19 +77,19 @@ def test_every_node_that_fails_is_named_with_its_own_cause_and_a_plain_up_heals_
 
     master = project.instance("master1")["InstanceId"]
     project.fault(**NODE_FAULTS)
-    project.set("kubepark:controlPlane.waitMinutes", 2)
+    # Six machines that boot on two slow cores do not try three times each in two minutes.
+    project.set("kubepark:controlPlane.waitMinutes", 3)
     first, *causes, way = refused(project)
     assert (first, way) == ("error: 5 of 6 nodes did not come up:", NEXT)
     rows = dict(line.removeprefix("- ").split(": ", 1) for line in causes)
     for name in ("worker01", "worker03", "gpu01"):
         fault = NODE_FAULTS[name]
-        # Of six machines that boot on two slow cores not every one tries three times in two minutes.
-        said = rf"(not ready after 2 min; )?step {fault['step']} failed \(exit 1, attempt \d+\): {fault['message']}"
-        assert re.fullmatch(said, rows[name]), rows[name]
+        assert rows[name].startswith(f"step {fault['step']} failed (exit 1, attempt ")
+        assert rows[name].endswith(fault["message"])
     # Its step's own deadline is later than that of `up`, so its last message is what is known.
-    assert rows["worker02"].startswith("not ready after 2 min; last heard at ")
+    assert rows["worker02"].startswith("not ready after 3 min; last heard at ")
     assert rows["worker02"].endswith(": step containerd")
-    assert rows["worker04"] == f"not ready after 2 min; {SILENCE}"
+    assert rows["worker04"] == f"not ready after 3 min; {SILENCE}"
     assert project.instance("master1")["InstanceId"] == master, "a plain `up` goes on with the master it has"
     assert set(nodes(project)) == {"master1", "worker05"}
     for fault in NODE_FAULTS.values():
